@@ -1,0 +1,63 @@
+# The commands of the house. A fresh machine needs Python 3.11+, pip and make; uv is used for speed where it is present.
+
+PYTHON ?= python3
+VENV ?= .venv
+VAR_DIR ?= var
+ARGS ?=
+
+BIN := $(VENV)/bin
+UV := $(shell command -v uv 2>/dev/null)
+INSTALL := $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,\
+                      $(BIN)/python -m pip install --quiet --disable-pip-version-check)
+COMPILE := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+           --no-emit-index-url --no-annotate --custom-compile-command 'make lock' --quiet $(ARGS)
+
+RUN := $(VENV)/requirements.installed
+DEV := $(VENV)/requirements-dev.installed
+
+.PHONY: help run test check lint format bench lock clean-data clean
+
+help: ## what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(RUN) ## start everything, with its own Postgres and Valkey, and print what to try; Ctrl-C stops it
+	@exec $(BIN)/quotastack run
+
+test: $(DEV) ## the whole test suite against real servers; ARGS go to pytest
+	$(BIN)/pytest $(ARGS)
+
+check: lint ## format, lint, types, ladder, then every test: the one truth
+	$(BIN)/pytest
+
+lint: $(DEV) ## format, lint, types, ladder
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports
+
+format: $(DEV) ## let ruff put everything in its form
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+bench: $(DEV) ## the side-by-side benchmarks
+	$(BIN)/python -m loadtests $(ARGS)
+
+lock: $(DEV) ## write both lock files anew from pyproject.toml; ARGS=--upgrade takes the newest versions
+	$(COMPILE) --group build --output-file requirements.lock
+	$(COMPILE) --group dev --constraint requirements.lock --output-file requirements-dev.lock
+
+clean-data: ## forget what the embedded servers hold; stop `make run` first
+	rm -rf $(VAR_DIR)/data
+
+clean: ## remove what was built or cached, but no data
+	rm -rf $(VENV) build dist quotastack.egg-info .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed: make run PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+
+# The lock holds every dependency with its hash; the checkout itself goes in as a link and asks no index.
+$(VENV)/%.installed: %.lock pyproject.toml | $(BIN)/python
+	$(INSTALL) --require-hashes -r $<
+	$(INSTALL) --no-deps --no-build-isolation -e .
+	@touch $@
