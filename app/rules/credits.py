@@ -1,0 +1,66 @@
+"""Credits as integers.
+
+One credit is 1,000,000 micro-credits. Inside everything is an int of micro-credits (`*_micro`); outside credits are
+JSON numbers with at most six decimals, parsed and printed exactly, never through a binary fraction.
+"""
+
+from decimal import Decimal
+
+MICRO = 1_000_000
+DECIMALS = 6
+_MAX_WHOLE_DIGITS = 19
+MAX_COST_MICRO = 10**9 * MICRO
+"""The most that one event may cost: 10⁹ credits."""
+MAX_UNITS_MICRO = 10**9 * MICRO
+"""The most units that one event may carry: 10⁹."""
+MAX_BALANCE_MICRO = 2**53 - 1
+"""A double holds every balance up to here exactly: 9,007,199,254.740991 credits."""
+
+
+class NotAnAmount(ValueError):
+    """The number has more than six decimals or is beyond what an amount may be. Its text is for the client."""
+
+
+def to_micro(number: int | Decimal, maximum_micro: int) -> int:
+    """A JSON number of at most six decimals as an integer of millionths.
+
+    Raises NotAnAmount where it is not finite, has more decimals, or its size is above `maximum_micro`.
+    """
+    micro = number * MICRO if isinstance(number, int) else _decimal_to_micro(number)
+    if not -maximum_micro <= micro <= maximum_micro:
+        message = f"must be between -{from_micro(maximum_micro)} and {from_micro(maximum_micro)}"
+        raise NotAnAmount(message)
+    return micro
+
+
+def _decimal_to_micro(number: Decimal) -> int:
+    sign, digits, exponent = number.as_tuple()
+    if not isinstance(exponent, int):
+        message = "must be a finite number"
+        raise NotAnAmount(message)
+    if digits == (0,):
+        return 0
+    # Bounded before any power is taken: 1e999999999 is a valid JSON number.
+    if len(digits) + exponent > _MAX_WHOLE_DIGITS:
+        message = "is too large"
+        raise NotAnAmount(message)
+    while len(digits) > 1 and digits[-1] == 0:
+        digits, exponent = digits[:-1], exponent + 1
+    if exponent < -DECIMALS:
+        message = f"must have at most {DECIMALS} decimals"
+        raise NotAnAmount(message)
+    micro = int("".join(map(str, digits))) * 10 ** (DECIMALS + exponent)
+    return -micro if sign else micro
+
+
+def from_micro(micro: int) -> int | Decimal:
+    """Millionths as the number that JSON shows: an int where it is whole, else a Decimal without trailing zeros."""
+    whole, rest = divmod(micro, MICRO)
+    if not rest:
+        return whole
+    return Decimal(micro).scaleb(-DECIMALS).normalize()
+
+
+def half_up_division(numerator: int, denominator: int) -> int:
+    """Numerator / denominator for non-negative integers, halves rounded up: the one rounding of a price."""
+    return (2 * numerator + denominator) // (2 * denominator)

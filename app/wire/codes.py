@@ -1,0 +1,92 @@
+"""Every code that a client can see, with its HTTP status and title. Each has its section in docs/errors.md.
+
+A code never changes meaning.
+"""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Meaning(NamedTuple):
+    """HTTP status and title of a code."""
+
+    status: int
+    title: str
+
+
+class Code(StrEnum):
+    """Stable names of what can go wrong."""
+
+    MALFORMED_REQUEST = "malformed_request"
+    MALFORMED_JSON = "malformed_json"
+    INVALID_BODY = "invalid_body"
+    UNKNOWN_FIELD = "unknown_field"
+    UNAUTHENTICATED = "unauthenticated"
+    MISSING_SCOPE = "missing_scope"
+    NOT_FOUND = "not_found"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    UNKNOWN_CUSTOMER = "unknown_customer"
+    UNKNOWN_FEATURE = "unknown_feature"
+    NO_SUBSCRIPTION = "no_subscription"
+    FEATURE_NOT_IN_PLAN = "feature_not_in_plan"
+    INSUFFICIENT_CREDITS = "insufficient_credits"
+    CONFLICT = "conflict"
+    SUBSCRIPTION_EXISTS = "subscription_exists"
+    IDEMPOTENCY_KEY_IN_FLIGHT = "idempotency_key_in_flight"
+    IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"
+    BODY_TOO_LARGE = "body_too_large"
+    HEADERS_TOO_LARGE = "headers_too_large"
+    UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
+    INVALID_UNITS = "invalid_units"
+    INVALID_VALUE = "invalid_value"
+    COST_TOO_LARGE = "cost_too_large"
+    BALANCE_OUT_OF_RANGE = "balance_out_of_range"
+    BATCH_TOO_LARGE = "batch_too_large"
+    TIMESTAMP_OUT_OF_RANGE = "timestamp_out_of_range"
+    TOO_MANY_REQUESTS = "too_many_requests"
+    BACKLOG = "backlog"
+    ACCOUNT_LOADING = "account_loading"
+    ACCOUNT_UNAVAILABLE = "account_unavailable"
+    STORE_UNAVAILABLE = "store_unavailable"
+    EDGE_UNAVAILABLE = "edge_unavailable"
+    INTERNAL_ERROR = "internal_error"
+
+
+MEANINGS: dict[Code, Meaning] = {
+    Code.MALFORMED_REQUEST: Meaning(400, "The request is not valid HTTP"),
+    Code.MALFORMED_JSON: Meaning(400, "The body is not valid JSON"),
+    Code.INVALID_BODY: Meaning(400, "The body does not have the form that this route takes"),
+    Code.UNKNOWN_FIELD: Meaning(400, "The body or query has a field that this route does not know"),
+    Code.UNAUTHENTICATED: Meaning(401, "The API key is missing, malformed or unknown"),
+    Code.INSUFFICIENT_CREDITS: Meaning(402, "Not enough credits"),
+    Code.MISSING_SCOPE: Meaning(403, "The API key lacks the scope that this route needs"),
+    Code.NO_SUBSCRIPTION: Meaning(403, "The customer has no subscription that covers this feature"),
+    Code.FEATURE_NOT_IN_PLAN: Meaning(403, "The customer's plan does not include this feature"),
+    Code.NOT_FOUND: Meaning(404, "There is nothing here"),
+    Code.UNKNOWN_CUSTOMER: Meaning(404, "No customer has this end_user_id"),
+    Code.UNKNOWN_FEATURE: Meaning(404, "No feature has this key"),
+    Code.METHOD_NOT_ALLOWED: Meaning(405, "This route does not take this method"),
+    Code.CONFLICT: Meaning(409, "Something with this key exists already"),
+    Code.SUBSCRIPTION_EXISTS: Meaning(409, "The customer has a subscription already"),
+    Code.IDEMPOTENCY_KEY_IN_FLIGHT: Meaning(409, "A request with this idempotency key is still under way"),
+    Code.BODY_TOO_LARGE: Meaning(413, "The body is larger than this route takes"),
+    Code.UNSUPPORTED_MEDIA_TYPE: Meaning(415, "The body must be JSON"),
+    Code.IDEMPOTENCY_KEY_REUSED: Meaning(422, "This idempotency key was used for another request"),
+    Code.INVALID_UNITS: Meaning(422, "The units are not an amount that can be recorded"),
+    Code.INVALID_VALUE: Meaning(422, "A field has a value that cannot be used"),
+    Code.COST_TOO_LARGE: Meaning(422, "The event costs more than one event may"),
+    Code.BALANCE_OUT_OF_RANGE: Meaning(422, "The balance would leave the range that can be kept exactly"),
+    Code.BATCH_TOO_LARGE: Meaning(422, "The batch has more events than one request may carry"),
+    Code.TIMESTAMP_OUT_OF_RANGE: Meaning(422, "The timestamp lies outside the window that is accepted"),
+    Code.TOO_MANY_REQUESTS: Meaning(429, "Too many requests"),
+    Code.HEADERS_TOO_LARGE: Meaning(431, "The request line or headers are larger than is taken"),
+    Code.INTERNAL_ERROR: Meaning(500, "Something went wrong on our side"),
+    Code.BACKLOG: Meaning(503, "More usage is waiting to be posted than may wait"),
+    Code.ACCOUNT_LOADING: Meaning(503, "The customer's account is being loaded"),
+    Code.ACCOUNT_UNAVAILABLE: Meaning(503, "The customer's account cannot be decided on at this moment"),
+    Code.STORE_UNAVAILABLE: Meaning(503, "A store cannot be reached"),
+    Code.EDGE_UNAVAILABLE: Meaning(503, "The metering edge cannot be reached"),
+}
+
+RETRY_AFTER_SECONDS = 1
+"""Sent with every 503 and with a twin in flight."""

@@ -1,0 +1,130 @@
+"""Entries of the stream.
+
+A stream entry has five fields: `a` the account ref, `k` the kind, `t` the accepted time (microseconds), `r` the
+revision that the script saw, `c` the signed cost in micro-credits; a usage entry also has `p`, the payload below as
+MessagePack.
+"""
+
+from enum import StrEnum
+from uuid import UUID
+
+import msgspec
+
+from app.rules.credits import MAX_COST_MICRO, MAX_UNITS_MICRO
+from app.rules.moments import NEVER_AT
+
+
+class EntryKind(StrEnum):
+    """What an entry of the stream is."""
+
+    USAGE = "u"
+    TICK = "t"
+
+
+_KINDS = {kind.value.encode(): kind for kind in EntryKind}
+
+
+class UsagePayload(msgspec.Struct, frozen=True, array_like=True):
+    """What the edge knows of a usage event before its script runs. Sent as a MessagePack array, in this order."""
+
+    event_id: UUID
+    feature_key: str
+    units_micro: int
+    price_id: UUID
+    occurred_at: int | None
+    """Microseconds; None = the accepted time."""
+    idempotency_key: str | None
+    """None where the client sent no key: the retry of such an event is another event."""
+    properties: str | None
+    """The text of the JSON object as it was sent."""
+
+
+class StreamEntry(msgspec.Struct, frozen=True):
+    """A parsed entry. `stream_id` is (milliseconds, sequence), which orders entries within an incarnation."""
+
+    stream_id: tuple[int, int]
+    ref: bytes
+    kind: EntryKind
+    accepted_at: int
+    revision: int
+    cost_micro: int
+    payload: UsagePayload | None
+    """Of a usage entry, and of no other."""
+
+
+class UnreadableEntry(msgspec.Struct, frozen=True):
+    """An entry that cannot be posted.
+
+    It is kept as rejected; `cost_micro` (0 where even that is lost) still counts as applied.
+    """
+
+    stream_id: tuple[int, int]
+    ref: bytes
+    cost_micro: int
+    detail: str
+    fields: dict[bytes, bytes]
+
+
+_encoder = msgspec.msgpack.Encoder(uuid_format="bytes")
+_decoder = msgspec.msgpack.Decoder(UsagePayload)
+
+
+def encode_usage(payload: UsagePayload) -> bytes:
+    """The payload as it goes into the stream."""
+    return _encoder.encode(payload)
+
+
+def parse_stream_id(text: bytes) -> tuple[int, int]:
+    """`1700000000000-5` as (1700000000000, 5)."""
+    milliseconds, _, sequence = text.partition(b"-")
+    return int(milliseconds), int(sequence)
+
+
+def show_stream_id(stream_id: tuple[int, int]) -> str:
+    """(1700000000000, 5) as `1700000000000-5`."""
+    return f"{stream_id[0]}-{stream_id[1]}"
+
+
+def parse_entry(stream_id: bytes, fields: dict[bytes, bytes]) -> StreamEntry | UnreadableEntry:
+    """A stream entry from what Redis answers."""
+    try:
+        return _parse(stream_id, fields)
+    except (KeyError, ValueError, msgspec.MsgspecError) as error:
+        cost = fields.get(b"c", b"")
+        return UnreadableEntry(
+            parse_stream_id(stream_id),
+            fields.get(b"a", b""),
+            int(cost) if cost.isdigit() else 0,
+            f"{type(error).__name__}: {error}",
+            fields,
+        )
+
+
+def _parse(stream_id: bytes, fields: dict[bytes, bytes]) -> StreamEntry:
+    kind, cost_micro = _KINDS[fields[b"k"]], int(fields[b"c"])
+    payload = None
+    if kind is EntryKind.USAGE:
+        payload = _decoder.decode(fields[b"p"])
+        _check(payload, cost_micro)
+    return StreamEntry(
+        parse_stream_id(stream_id),
+        fields[b"a"],
+        kind,
+        int(fields[b"t"]),
+        int(fields[b"r"]),
+        cost_micro,
+        payload,
+    )
+
+
+def _check(payload: UsagePayload, cost_micro: int) -> None:
+    """What the ledger's tables would refuse must not reach them: one poisoned entry would hold up its partition."""
+    if not 0 < payload.units_micro <= MAX_UNITS_MICRO or not 0 <= cost_micro <= MAX_COST_MICRO:
+        message = "units or cost are out of bounds"
+    elif "\0" in payload.feature_key + (payload.idempotency_key or "") + (payload.properties or ""):
+        message = "a text holds a zero byte"
+    elif payload.occurred_at is not None and not 0 <= payload.occurred_at <= NEVER_AT:
+        message = "occurred_at is out of bounds"
+    else:
+        return
+    raise ValueError(message)

@@ -1,0 +1,38 @@
+"""What was asked under an idempotency key, small enough to be remembered beside every answer.
+
+Layout: one byte of flags, then units as 8 bytes, then 8 bytes of timestamp and 8 bytes of a digest of the properties,
+each only where its flag is set. Units and timestamp are exact, so a differing one is always named.
+"""
+
+from hashlib import blake2b
+
+ENFORCE = 1
+TIMESTAMP = 2
+PROPERTIES = 4
+_WORD = 8
+
+
+def usage_fingerprint(units_micro: int, timestamp_at: int | None, properties: bytes | None, *, enforce: bool) -> bytes:
+    """The fingerprint of a usage event; `properties` are the bytes that were sent, `timestamp_at` microseconds."""
+    flags = ENFORCE if enforce else 0
+    tail = b""
+    if timestamp_at is not None:
+        flags |= TIMESTAMP
+        tail = timestamp_at.to_bytes(_WORD, signed=True)
+    if properties is not None:
+        flags |= PROPERTIES
+        tail += blake2b(properties, digest_size=_WORD).digest()
+    return bytes((flags,)) + units_micro.to_bytes(_WORD) + tail
+
+
+def mismatch(stored: bytes, sent: bytes) -> list[str]:
+    """Names of the fields that differ between two usage fingerprints, in the order of the body."""
+    before, now = _fields(stored), _fields(sent)
+    return [name for name in before if before[name] != now[name]]
+
+
+def _fields(fingerprint: bytes) -> dict[str, bytes | bool | None]:
+    flags, units, tail = fingerprint[0], fingerprint[1 : 1 + _WORD], fingerprint[1 + _WORD :]
+    timestamp = tail[:_WORD] if flags & TIMESTAMP else None
+    properties = (tail[_WORD:] if flags & TIMESTAMP else tail) if flags & PROPERTIES else None
+    return {"units": units, "timestamp": timestamp, "properties": properties, "enforce": bool(flags & ENFORCE)}

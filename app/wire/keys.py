@@ -1,0 +1,91 @@
+"""The names of everything in Redis. Nothing else builds a key.
+
+All keys of one customer carry the hash tag of the customer's partition, `{p}`, so that one script may touch them all,
+on a cluster too. A customer is named by its `ref`: 22 characters for the environment, a colon, the end user's id.
+"""
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from uuid import UUID
+from zlib import crc32
+
+ENVIRONMENT_REF_LENGTH = 22
+AGREEMENT = b"agreement"
+
+
+def environment_ref(environment_id: UUID) -> bytes:
+    """The environment in 22 printable characters."""
+    return urlsafe_b64encode(environment_id.bytes)[:ENVIRONMENT_REF_LENGTH]
+
+
+def account_ref(environment: bytes, end_user_id: str) -> bytes:
+    """The customer's name in Redis, from `environment_ref` and the tenant's own id."""
+    return environment + b":" + end_user_id.encode()
+
+
+def parse_account_ref(ref: bytes) -> tuple[UUID, str]:
+    """Environment and end user of a ref."""
+    environment, end_user_id = ref[:ENVIRONMENT_REF_LENGTH], ref[ENVIRONMENT_REF_LENGTH + 1 :]
+    return UUID(bytes=urlsafe_b64decode(environment + b"==")), end_user_id.decode()
+
+
+def partition_of(ref: bytes, partitions: int) -> int:
+    """The partition that owns the customer, for ever: it is part of the agreement."""
+    return crc32(ref) % partitions
+
+
+def tag(partition: int) -> bytes:
+    """The hash tag that all keys of a partition begin with."""
+    return b"{%d}" % partition
+
+
+def stream(partition: int) -> bytes:
+    """Stream of everything that takes or returns credit, in order."""
+    return b"{%d}:stream" % partition
+
+
+def meta(partition: int) -> bytes:
+    """Hash: incarnation, replication_id, last published cursor, Postgres identity."""
+    return b"{%d}:meta" % partition
+
+
+def account(partition: int, ref: bytes) -> bytes:
+    """Hash: what the edge knows of a customer (fields: `wire.snapshot`)."""
+    return b"{%d}:acct:%b" % (partition, ref)
+
+
+def load_token(partition: int, ref: bytes) -> bytes:
+    """String with TTL: guards a load under way against everything that happens meanwhile."""
+    return b"{%d}:load:%b" % (partition, ref)
+
+
+def seen(partition: int, event_id: UUID) -> bytes:
+    """String with TTL: what was asked and answered under an idempotency key."""
+    return b"{%d}:seen:%b" % (partition, event_id.bytes)
+
+
+def plan(snapshot_id: str) -> bytes:
+    """String: a content-addressed plan snapshot, never changed."""
+    return b"plan:" + snapshot_id.encode()
+
+
+def api_key(digest: bytes) -> bytes:
+    """String: the record of an API key, or UNKNOWN_KEY for a while."""
+    return b"key:" + digest.hex().encode()
+
+
+UNKNOWN_KEY = b"unknown"
+
+ANY_ACCOUNT = b"{*}:acct:*"
+"""Pattern that every account key matches."""
+
+
+def split_tag(key: bytes) -> tuple[bytes, bytes]:
+    """(hash tag with its braces, the rest) of a key."""
+    end = key.index(b"}") + 1
+    return key[:end], key[end:]
+
+
+def load_token_of(account_key: bytes) -> bytes:
+    """The load token beside an account key."""
+    head, rest = split_tag(account_key)
+    return head + b":load:" + rest.removeprefix(b":acct:")

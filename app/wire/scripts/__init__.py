@@ -1,0 +1,31 @@
+"""The scripts that run inside Redis, as text. Each file's header declares its keys, its arguments and its answers.
+
+A script is named by the digest of its text (`EVALSHA`), so processes of two releases can run side by side.
+"""
+
+from hashlib import sha1
+from importlib.resources import files
+
+import msgspec
+
+
+class Script(msgspec.Struct, frozen=True):
+    """One script: the whole text that Redis is given, and the digest that calls it."""
+
+    name: str
+    text: bytes
+    digest: bytes
+
+
+def _read(name: str) -> Script:
+    folder = files(__name__)
+    text = (folder / "common.lua").read_bytes() + b"\n" + (folder / f"{name}.lua").read_bytes()
+    return Script(name, text, sha1(text, usedforsecurity=False).hexdigest().encode())
+
+
+ACCEPT = _read("accept")
+TICK = _read("tick")
+PUBLISH = _read("publish")
+LOAD_BEGIN = _read("load_begin")
+LOAD = _read("load")
+ALL = (ACCEPT, TICK, PUBLISH, LOAD_BEGIN, LOAD)

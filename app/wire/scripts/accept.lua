@@ -1,0 +1,52 @@
+-- Takes one usage event in: decides, appends it to the stream, moves the account, remembers the answer. All or nothing.
+--
+-- KEYS  1 account  2 stream  3 seen
+-- ARGV  1 now_at  2 snapshot id that the cost was worked out with  3 cost (micro-credits)  4 '1' to enforce
+--       5 lowest balance an enforced event may leave, '' = the account's floor, '-' = none  6 fingerprint  7 account ref
+--       8 payload  9 idempotency window (milliseconds)  10 most entries in the stream
+-- Returns one of
+--   {'ok', outcome}        taken in (or refused for credit) now; outcome as remembered
+--   {'seen', stored}       the key was used before; stored = length byte, fingerprint, outcome
+--   {'miss'}               the account is not loaded
+--   {'wait'}               the account is at a boundary; ask again
+--   {'snapshot', id}       the cost was worked out with another snapshot than the account's
+--   {'backlog'} {'full'} {'range'}   beyond a bound; nothing changed
+-- An outcome is '+cost:available:overage' or, refused for credit, '-cost:available'.
+-- `seen` is written last: Lua has no rollback, and a mark without its entry would lose the event for good.
+
+local stored = redis.call('GET', KEYS[3])
+if stored then return {'seen', stored} end
+
+local account = redis.call('HMGET', KEYS[1], 'revision', 'base', 'applied', 'accepted', 'last_at', 'valid_until',
+    'ticked', 'snapshot', 'floor')
+if not account[1] then return {'miss'} end
+local at = math.max(tonumber(ARGV[1]), tonumber(account[5]))
+if wait_at_boundary(KEYS[1], KEYS[2], ARGV[7], at, tonumber(account[6]), account[7], account[1]) then
+    return {'wait'}
+end
+if account[8] ~= ARGV[2] then return {'snapshot', account[8]} end
+
+local cost, applied = tonumber(ARGV[3]), tonumber(account[3])
+local available = tonumber(account[2]) - signed_distance(tonumber(account[4]), applied)
+local accepted = (tonumber(account[4]) + cost) % MODULUS
+
+local function remember(outcome)
+    redis.call('SET', KEYS[3], string.char(#ARGV[6]) .. ARGV[6] .. outcome, 'PX', ARGV[9])
+    return {'ok', outcome}
+end
+
+if ARGV[4] == '1' and ARGV[5] ~= '-' then
+    local floor = ARGV[5] == '' and tonumber(account[9]) or tonumber(ARGV[5])
+    if available - cost < floor then
+        return remember('-' .. integer(cost) .. ':' .. integer(available))
+    end
+end
+if signed_distance(accepted, applied) >= MAX_DISTANCE then return {'backlog'} end
+if available - cost <= -NEVER_AT then return {'range'} end
+if redis.call('XLEN', KEYS[2]) >= tonumber(ARGV[10]) then return {'full'} end
+
+local overage = math.min(cost, math.max(0, cost - math.max(0, available)))
+local id = redis.call('XADD', KEYS[2], '*', 'a', ARGV[7], 'k', 'u', 't', integer(at), 'r', account[1], 'c', ARGV[3],
+    'p', ARGV[8])
+redis.call('HSET', KEYS[1], 'accepted', integer(accepted), 'last_id', id, 'last_at', integer(at))
+return remember('+' .. integer(cost) .. ':' .. integer(available - cost) .. ':' .. integer(overage))

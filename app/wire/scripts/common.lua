@@ -1,0 +1,36 @@
+-- Shared by every script: it stands before each of them. Totals are numbers modulo 2^52 (see app/rules/totals.py).
+
+local MODULUS = 4503599627370496
+local MAX_DISTANCE = 1125899906842624
+local NEVER_AT = 9007199254740991
+
+local function signed_distance(accepted, applied)
+    local difference = (accepted - applied) % MODULUS
+    if difference >= MODULUS / 2 then return difference - MODULUS end
+    return difference
+end
+
+local function integer(number)
+    return string.format('%.0f', number)
+end
+
+-- Stream ids order by milliseconds, then sequence.
+local function id_at_least(id, other)
+    local ms, seq = string.match(id, '(%d+)-(%d+)')
+    local other_ms, other_seq = string.match(other, '(%d+)-(%d+)')
+    ms, other_ms = tonumber(ms), tonumber(other_ms)
+    if ms ~= other_ms then return ms > other_ms end
+    return tonumber(seq) >= tonumber(other_seq)
+end
+
+-- At its boundary an account takes no decision. The first to notice leaves a tick in the stream; the flusher posts what is
+-- due in that place, and its publish moves the boundary on. One tick a revision: a publish that left the boundary where it
+-- was came before the tick was posted, or brought an earlier boundary. True where the caller has to wait for that.
+local function wait_at_boundary(account_key, stream_key, ref, at, valid_until, ticked, revision)
+    if at < valid_until then return false end
+    if ticked ~= revision then
+        local id = redis.call('XADD', stream_key, '*', 'a', ref, 'k', 't', 't', integer(at), 'r', revision, 'c', '0')
+        redis.call('HSET', account_key, 'last_id', id, 'last_at', integer(at), 'ticked', revision)
+    end
+    return true
+end

@@ -1,0 +1,99 @@
+"""What the ledger tells the edge: the account's figures, the plan snapshot that they name, the API key's record."""
+
+from hashlib import sha256
+from uuid import UUID
+
+import msgspec
+
+from app.rules.entitlement import Access, OveragePolicy
+from app.rules.pricing import Price
+
+ACCOUNT_FIELDS = (
+    b"revision",
+    b"base",
+    b"applied",
+    b"accepted",
+    b"last_at",
+    b"valid_until",
+    b"snapshot",
+    b"status",
+    b"floor",
+)
+"""What a check reads of the account hash, in this order (`AccountView`).
+
+Scripts keep `last_id` and `ticked` beside them.
+"""
+
+
+class AccountState(msgspec.Struct, frozen=True):
+    """What is published of an account: all figures as the ledger knows them at `revision`."""
+
+    ref: bytes
+    revision: int
+    base_micro: int
+    applied_micro: int
+    valid_until: int
+    snapshot_id: str
+    subscription_status: str
+    floor_micro: int = 0
+
+
+class FeatureTerms(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a customer on this composition may do with one feature, and what it costs."""
+
+    price: Price | None
+    price_id: UUID | None
+    included: bool
+    """In the plan; without a subscription: usable at the feature's default price."""
+    overage_policy: OveragePolicy = OveragePolicy.BLOCK
+
+
+class PlanSnapshot(msgspec.Struct, frozen=True):
+    """Base plan, overrides and defaults composed: every feature of the environment by key. Never changed."""
+
+    environment_id: UUID
+    subscribed: bool
+    features: dict[str, FeatureTerms]
+
+    def access(self, feature_key: str) -> Access | None:
+        """The feature as `rules.entitlement` wants it; None where the environment has no such feature."""
+        terms = self.features.get(feature_key)
+        if terms is None:
+            return None
+        return Access(terms.price is not None, terms.included, self.subscribed, terms.overage_policy)
+
+
+class ApiKeyRecord(msgspec.Struct, frozen=True):
+    """What the edge has to know of an API key."""
+
+    environment_id: UUID
+    environment_kind: str
+    scopes: frozenset[str]
+    expires_at: int | None = None
+    """Microseconds since the epoch."""
+
+
+_encoder = msgspec.json.Encoder(order="deterministic")
+_plan_decoder = msgspec.json.Decoder(PlanSnapshot)
+_key_decoder = msgspec.json.Decoder(ApiKeyRecord)
+
+
+def encode_plan(snapshot: PlanSnapshot) -> tuple[str, bytes]:
+    """(snapshot id, content): the id is a digest of the content, so equal compositions share one snapshot."""
+    content = _encoder.encode(snapshot)
+    return sha256(content).hexdigest()[:22], content
+
+
+def decode_plan(content: bytes) -> PlanSnapshot:
+    """The snapshot behind its content."""
+    return _plan_decoder.decode(content)
+
+
+def encode_api_key(record: ApiKeyRecord) -> bytes:
+    """The record as Redis holds it."""
+    return _encoder.encode(record)
+
+
+def decode_api_key(content: bytes) -> ApiKeyRecord:
+    """The record behind what Redis holds."""
+    return _key_decoder.decode(content)
