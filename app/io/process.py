@@ -1,0 +1,53 @@
+"""How a process begins and ends: settings, logs, uvloop, and signals that let the work under way finish."""
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import structlog
+import uvloop
+
+from app.io.redis import AgreementMismatch
+from app.settings import ProcessSettings, SettingsError, read
+
+Settings = TypeVar("Settings", bound=ProcessSettings)
+
+
+def configure_logging(level: str) -> None:
+    """JSON lines on standard error, with whatever the context of the request or process binds."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+def run_until_stopped(kind: type[Settings], main: Callable[[asyncio.Event, Settings], Awaitable[None]]) -> None:
+    """Run `main(stop, settings)` until SIGTERM or SIGINT sets `stop` and it returns.
+
+    Exits with 1 and one line for settings that cannot be used, or that the data in Redis does not share.
+    """
+    try:
+        settings = read(kind)
+        configure_logging(settings.log_level)
+        uvloop.run(_with_signals(main, settings))
+    except (SettingsError, AgreementMismatch) as error:
+        sys.exit(str(error))
+
+
+async def _with_signals(main: Callable[[asyncio.Event, Settings], Awaitable[None]], settings: Settings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await main(stop, settings)

@@ -1,0 +1,254 @@
+"""Redis for core, flusher and jobs: one client, the scripts, and what core keeps there. The edge has its own.
+
+The client never sends a command again by itself: a script that timed out may have run.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Self
+from uuid import UUID
+
+import msgspec
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError, RedisError
+
+from app.rules import totals
+from app.wire import keys, scripts
+from app.wire.agreement import Agreement
+from app.wire.events import parse_stream_id
+from app.wire.scripts import Script
+from app.wire.snapshot import ACCOUNT_FIELDS, AccountState
+
+UNKNOWN_KEY_SECONDS = 60
+COMMAND_TIMEOUT_SECONDS = 5.0
+MAX_CONNECTIONS = 16
+PUBLISH_PIPELINE = 1_000
+"""Accounts that travel in one write."""
+Answer = Any
+"""What a command answers: the client types nothing, each method says what it is."""
+RedisUnavailable = RedisError
+"""What callers catch: Redis did not answer, or not as it should."""
+
+
+class AgreementMismatch(RuntimeError):
+    """The process and the data disagree on what all processes must share."""
+
+
+class AccountView(msgspec.Struct, frozen=True):
+    """A loaded account as Redis has it, in micro-credits and microseconds; in the order of ACCOUNT_FIELDS."""
+
+    revision: int
+    base_micro: int
+    applied_micro: int
+    accepted_micro: int
+    last_at: int
+    valid_until: int
+    snapshot_id: str
+    subscription_status: str
+    floor_micro: int
+
+    @property
+    def pending_micro(self) -> int:
+        """Cost of what was accepted and is not yet applied."""
+        return totals.distance(self.accepted_micro, self.applied_micro)
+
+    @property
+    def available_micro(self) -> int:
+        """What can be spent now."""
+        return self.base_micro - self.pending_micro
+
+
+class LoadedAccount(msgspec.Struct, frozen=True):
+    """A loaded account, and whether everything that was accepted for it has been published back."""
+
+    view: AccountView
+    quiet: bool
+
+
+class LoadBegun(msgspec.Struct, frozen=True):
+    """A load under way: what it has to respect."""
+
+    token: bytes
+    incarnation: UUID
+    stream_end: tuple[int, int]
+
+
+class RedisStore:
+    """Typed access to what `wire.keys` names."""
+
+    def __init__(self, client: Redis, agreement: Agreement) -> None:
+        self.client: Any = client
+        self.agreement = agreement
+
+    @classmethod
+    async def connect(cls, url: str, agreement: Agreement, *, socket_timeout: float = COMMAND_TIMEOUT_SECONDS) -> Self:
+        """A client whose agreement was compared. Raises AgreementMismatch or RedisUnavailable."""
+        pool = BlockingConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType] - untyped in redis-py
+            url,
+            max_connections=MAX_CONNECTIONS,
+            timeout=COMMAND_TIMEOUT_SECONDS,
+            socket_timeout=socket_timeout,
+            socket_connect_timeout=COMMAND_TIMEOUT_SECONDS,
+            retry=Retry(NoBackoff(), 0),
+            retry_on_error=[],
+        )
+        store = cls(Redis.from_pool(pool), agreement)
+        await store.check_agreement()
+        return store
+
+    async def check_agreement(self) -> None:
+        """The first process ever writes the agreement down; every other one must share it."""
+        ours = self.agreement.fingerprint()
+        await self.client.set(keys.AGREEMENT, ours, nx=True)
+        theirs = await self.client.get(keys.AGREEMENT)
+        if theirs != ours:
+            message = f"this process is set to {ours.decode()}, the data in Redis to {theirs.decode()}"
+            raise AgreementMismatch(message)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self.client.aclose()
+
+    async def ping(self) -> None:
+        """Raises RedisUnavailable unless Redis answers."""
+        await self.client.ping()
+
+    # ---- scripts
+
+    async def run(self, script: Script, script_keys: Sequence[bytes], arguments: Sequence[bytes | int | str]) -> Answer:
+        """Run one script; a script that the server has lost is loaded again (it did not run)."""
+        call = (len(script_keys), *script_keys, *arguments)
+        try:
+            return await self.client.evalsha(script.digest.decode(), *call)
+        except NoScriptError:
+            await self.client.script_load(script.text)
+            return await self.client.evalsha(script.digest.decode(), *call)
+
+    def partition(self, ref: bytes) -> int:
+        """The customer's partition."""
+        return keys.partition_of(ref, self.agreement.partitions)
+
+    async def publish(
+        self, states: Sequence[AccountState], cursors: dict[int, tuple[UUID, str]], new_token: bytes
+    ) -> list[str]:
+        """Publish account figures; `cursors` by partition = (incarnation, stream id) that they include, where known.
+
+        Answers per state 'published' | 'stale' | 'absent'.
+        """
+        answers: list[str] = []
+        for start in range(0, len(states), PUBLISH_PIPELINE):
+            answers += await self._publish(states[start : start + PUBLISH_PIPELINE], cursors, new_token)
+        return answers
+
+    async def _publish(
+        self, states: Sequence[AccountState], cursors: dict[int, tuple[UUID, str]], new_token: bytes
+    ) -> list[str]:
+        pipe = self.client.pipeline(transaction=False)
+        pipe.script_load(scripts.PUBLISH.text)
+        for state in states:
+            partition = self.partition(state.ref)
+            cursor = cursors.get(partition)
+            pipe.evalsha(
+                scripts.PUBLISH.digest.decode(),
+                3,
+                keys.account(partition, state.ref),
+                keys.load_token(partition, state.ref),
+                keys.meta(partition),
+                *_figures(state),
+                "" if cursor is None else cursor[0].hex,
+                "" if cursor is None else cursor[1],
+                new_token,
+            )
+        return [answer.decode() for answer in (await pipe.execute())[1:]]
+
+    async def tick(self, ref: bytes, now_at: int) -> str:
+        """Leave a tick where the account's boundary is reached: 'miss' | 'wait' | 'early'."""
+        partition = self.partition(ref)
+        script_keys = [keys.account(partition, ref), keys.stream(partition)]
+        return (await self.run(scripts.TICK, script_keys, [now_at, ref])).decode()
+
+    async def begin_load(self, ref: bytes, new_token: bytes) -> LoadBegun | str:
+        """Begin to load an account; 'loaded' where it is there, 'unready' before the partition has an incarnation."""
+        partition = self.partition(ref)
+        answer = await self.run(
+            scripts.LOAD_BEGIN,
+            [
+                keys.account(partition, ref),
+                keys.load_token(partition, ref),
+                keys.meta(partition),
+                keys.stream(partition),
+            ],
+            [new_token],
+        )
+        if answer[0] != b"begun":
+            return answer[0].decode()
+        milliseconds, _, sequence = answer[3].partition(b"-")
+        return LoadBegun(answer[1], UUID(hex=answer[2].decode()), (int(milliseconds), int(sequence)))
+
+    async def finish_load(self, begun: LoadBegun, state: AccountState, last_at: int) -> str:
+        """Install a loaded account: 'loaded' | 'present' | 'refused'."""
+        partition = self.partition(state.ref)
+        answer = await self.run(
+            scripts.LOAD,
+            [keys.account(partition, state.ref), keys.load_token(partition, state.ref), keys.meta(partition)],
+            [begun.token, begun.incarnation.hex, *_figures(state), last_at],
+        )
+        return answer.decode()
+
+    # ---- what core reads and keeps
+
+    async def read_account(self, environment_id: UUID, end_user_id: str) -> AccountView | None:
+        """A customer's account as the edge sees it; None where it is not loaded."""
+        ref = keys.account_ref(keys.environment_ref(environment_id), end_user_id)
+        return _view(await self.client.hmget(keys.account(self.partition(ref), ref), ACCOUNT_FIELDS))
+
+    async def read_account_at_rest(self, environment_id: UUID, end_user_id: str) -> LoadedAccount | None:
+        """The account beside how far its partition was published, at one moment; None where it is not loaded."""
+        ref = keys.account_ref(keys.environment_ref(environment_id), end_user_id)
+        partition = self.partition(ref)
+        pipe = self.client.pipeline(transaction=True)
+        pipe.hmget(keys.account(partition, ref), ACCOUNT_FIELDS)
+        pipe.hget(keys.account(partition, ref), "last_id")
+        pipe.hget(keys.meta(partition), "published")
+        values, last_id, published = await pipe.execute()
+        view = _view(values)
+        if view is None:
+            return None
+        return LoadedAccount(view, parse_stream_id(last_id) <= parse_stream_id(published or b"0-0"))
+
+    async def read_seen(self, environment_id: UUID, end_user_id: str, event_id: UUID) -> bytes | None:
+        """What is remembered under an event's key: length byte, fingerprint, outcome."""
+        ref = keys.account_ref(keys.environment_ref(environment_id), end_user_id)
+        return await self.client.get(keys.seen(self.partition(ref), event_id))
+
+    async def put_api_key(self, digest: bytes, record: bytes | None) -> None:
+        """Tell the edges of an API key; None = unknown, remembered for a while."""
+        if record is None:
+            await self.client.set(keys.api_key(digest), keys.UNKNOWN_KEY, ex=UNKNOWN_KEY_SECONDS)
+        else:
+            await self.client.set(keys.api_key(digest), record)
+
+    async def put_plan(self, snapshot_id: str, content: bytes) -> None:
+        """Give the edges a plan snapshot; it never changes."""
+        await self.client.set(keys.plan(snapshot_id), content)
+
+
+def _view(values: list[bytes | None]) -> AccountView | None:
+    if any(value is None for value in values):
+        return None
+    texts = [value.decode() for value in values if value is not None]
+    named = dict(zip(AccountView.__struct_fields__, texts, strict=True))
+    return msgspec.convert(named, AccountView, strict=False)
+
+
+def _figures(state: AccountState) -> tuple[int | str, ...]:
+    return (
+        state.revision,
+        state.base_micro,
+        totals.wrap(state.applied_micro),
+        state.valid_until,
+        state.snapshot_id,
+        state.subscription_status,
+        state.floor_micro,
+    )

@@ -1,0 +1,170 @@
+"""The stream as the flusher sees it: one connection, whose server was looked at before anything is read or trimmed.
+
+Every command that fails leaves the connection closed, and the next one opens another, perhaps to another server. So
+after any RedisUnavailable the caller inspects again before it goes on.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Self
+from uuid import UUID
+
+import msgspec
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from app.io.redis import COMMAND_TIMEOUT_SECONDS, Answer, RedisStore
+from app.wire import keys
+from app.wire.agreement import Agreement
+from app.wire.events import parse_stream_id, show_stream_id
+
+SCAN_COUNT = 1_000
+TOKEN_SECONDS = 60
+StreamId = tuple[int, int]
+RawEntry = tuple[bytes, dict[bytes, bytes]]
+"""(stream id, fields)."""
+
+
+class PartitionMemory(msgspec.Struct, frozen=True):
+    """What Redis remembers of a partition. `incarnation` None = nothing."""
+
+    incarnation: UUID | None
+    replication_id: str
+    published: StreamId
+    """The cursor of the last publish."""
+
+
+class ServerIdentity(msgspec.Struct, frozen=True):
+    """Whose memory this is: it changes with every restart; `promoted_from` is set where a replica took over."""
+
+    replication_id: str
+    promoted_from: str
+
+
+class StreamConnection(RedisStore):
+    """One connection to the streams."""
+
+    @classmethod
+    async def connect(cls, url: str, agreement: Agreement, *, socket_timeout: float = COMMAND_TIMEOUT_SECONDS) -> Self:
+        """A single connection whose agreement was compared."""
+        client = Redis.from_url(  # pyright: ignore[reportUnknownMemberType] - untyped in redis-py
+            url,
+            single_connection_client=True,
+            protocol=2,
+            socket_timeout=socket_timeout,
+            socket_connect_timeout=COMMAND_TIMEOUT_SECONDS,
+            retry=Retry(NoBackoff(), 0),
+            retry_on_error=[],
+        )
+        for command in ("XREAD", "XRANGE"):
+            client.set_response_callback(command, _as_it_came)
+        connection = cls(client, agreement)
+        await connection.check_agreement()
+        return connection
+
+    async def identify(self) -> ServerIdentity:
+        """Which server answers on this connection."""
+        info = await self.client.info("replication")
+        return ServerIdentity(info["master_replid"], info["master_replid2"])
+
+    async def inspect(self, partitions: Iterable[int]) -> dict[int, PartitionMemory]:
+        """What Redis remembers of each partition."""
+        asked = list(partitions)
+        pipe = self.client.pipeline(transaction=False)
+        for partition in asked:
+            pipe.hmget(keys.meta(partition), "incarnation", "replication_id", "published")
+        answers = await pipe.execute()
+        return {partition: _memory(answer) for partition, answer in zip(asked, answers, strict=True)}
+
+    async def read(
+        self, cursors: Mapping[int, StreamId], count: int, block_milliseconds: int
+    ) -> dict[int, list[RawEntry]]:
+        """Entries after each partition's cursor, at most `count` of each; waits for the first where there are none."""
+        partitions = list(cursors)
+        answer = await self.client.execute_command(
+            "XREAD",
+            "COUNT",
+            count,
+            "BLOCK",
+            block_milliseconds,
+            "STREAMS",
+            *[keys.stream(partition) for partition in partitions],
+            *[show_stream_id(cursors[partition]) for partition in partitions],
+        )
+        by_key = {keys.stream(partition): partition for partition in partitions}
+        return {by_key[key]: [_entry(raw) for raw in entries] for key, entries in answer or ()}
+
+    async def read_between(self, partition: int, after: StreamId, until: StreamId, count: int) -> list[RawEntry]:
+        """Entries after one id up to and with another, at most `count`."""
+        answer = await self.client.execute_command(
+            "XRANGE", keys.stream(partition), f"({show_stream_id(after)}", show_stream_id(until), "COUNT", count
+        )
+        return [_entry(raw) for raw in answer]
+
+    async def note_published(self, cursors: Mapping[int, StreamId], trim_lag_milliseconds: int) -> None:
+        """Everything up to these cursors is published. Flushed entries older than the lag go."""
+        pipe = self.client.pipeline(transaction=False)
+        for partition, (milliseconds, sequence) in cursors.items():
+            pipe.hset(keys.meta(partition), "published", show_stream_id((milliseconds, sequence)))
+            oldest_kept = (max(0, milliseconds - trim_lag_milliseconds), sequence)
+            pipe.xtrim(keys.stream(partition), minid=show_stream_id(oldest_kept), approximate=True)
+        await pipe.execute()
+
+    async def adopt(self, partitions: Iterable[int], replication_id: str) -> None:
+        """The memory is the one we know, on a server that was started again."""
+        pipe = self.client.pipeline(transaction=False)
+        for partition in partitions:
+            pipe.hset(keys.meta(partition), "replication_id", replication_id)
+        await pipe.execute()
+
+    async def close_incarnations(self, partitions: Iterable[int]) -> None:
+        """No load can begin or end in these partitions from here on."""
+        pipe = self.client.pipeline(transaction=False)
+        for partition in partitions:
+            pipe.hdel(keys.meta(partition), "incarnation")
+        await pipe.execute()
+
+    async def drop_accounts(self, partitions: Iterable[int], new_token: bytes) -> int:
+        """Forget the accounts of these partitions; the number of them. They are loaded again on demand."""
+        tags = {keys.tag(partition) for partition in partitions}
+        position, dropped = 0, 0
+        while True:
+            position, found = await self.client.scan(position, match=keys.ANY_ACCOUNT, count=SCAN_COUNT)
+            accounts = [key for key in found if keys.split_tag(key)[0] in tags]
+            pipe = self.client.pipeline(transaction=False)
+            for key in accounts:
+                pipe.delete(key)
+                pipe.set(keys.load_token_of(key), new_token, xx=True, ex=TOKEN_SECONDS)
+            await pipe.execute()
+            dropped += len(accounts)
+            if not position:
+                return dropped
+
+    async def begin_incarnations(self, incarnations: Mapping[int, UUID], replication_id: str) -> None:
+        """The partitions' memory counts as new from here on."""
+        pipe = self.client.pipeline(transaction=False)
+        for partition, incarnation in incarnations.items():
+            pipe.hset(
+                keys.meta(partition),
+                mapping={"incarnation": incarnation.hex, "replication_id": replication_id, "published": "0-0"},
+            )
+        await pipe.execute()
+
+
+def _as_it_came(response: Answer, **_options: object) -> Answer:
+    """Entries stay flat lists: the client would make pairs of every field first."""
+    return response
+
+
+def _entry(raw: tuple[bytes, list[bytes]]) -> RawEntry:
+    stream_id, flat = raw
+    return stream_id, dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _memory(meta: list[bytes | None]) -> PartitionMemory:
+    incarnation, replication_id, published = meta
+    return PartitionMemory(
+        None if incarnation is None else UUID(hex=incarnation.decode()),
+        "" if replication_id is None else replication_id.decode(),
+        (0, 0) if published is None else parse_stream_id(published),
+    )

@@ -1,0 +1,23 @@
+"""The one Piccolo app: its migrations, and every table of every domain."""
+
+from piccolo.conf.apps import AppConfig, table_finder
+
+from app.io.postgres import APP_NAME, MIGRATIONS
+
+APP_CONFIG = AppConfig(
+    app_name=APP_NAME,
+    migrations_folder_path=MIGRATIONS,
+    table_classes=table_finder(
+        [
+            "app.tenants.tables",
+            "app.customers.tables",
+            "app.metering.tables",
+            "app.plans.tables",
+            "app.ledger.tables",
+            "app.subscriptions.tables",
+            "app.entitlements.tables",
+            "app.trail.tables",
+        ],
+        exclude_imported=True,
+    ),
+)

@@ -1,0 +1,51 @@
+"""Environment variables are read once, and everything wrong is said at once."""
+
+import pytest
+
+from app.settings import CoreSettings, FlusherSettings, OwnerSettings, SettingsError, read
+
+COMPLETE = {
+    "CORE_DATABASE_URL": "postgresql://quotastack_core@/quotastack",
+    "REDIS_URL": "redis://127.0.0.1",
+    "ADMIN_TOKEN": "a" * 32,
+    "KEY_PEPPER": "b" * 32,
+    "INTERNAL_SECRET": "c" * 32,
+}
+
+
+def test_defaults_and_values() -> None:
+    """What is not set has its default, what is set its type."""
+    changed = {"CORE_PORT": "9000", "PARTITIONS": "8", "BILLING_TIMEZONE": "Asia/Tokyo"}
+    settings = read(CoreSettings, COMPLETE | changed)
+    assert (settings.core_port, settings.core_internal_port, settings.log_level) == (9000, 8002, "info")
+    assert settings.agreement().partitions == 8
+    assert settings.billing_zone().key == "Asia/Tokyo"
+
+
+def test_everything_wrong_is_named_and_no_value_shown() -> None:
+    """One start is enough to learn what to set."""
+    with pytest.raises(SettingsError) as error:
+        read(
+            CoreSettings,
+            {
+                "CORE_DATABASE_URL": "mysql://secret-host",
+                "ADMIN_TOKEN": "too-short",
+                "CORE_PORT": "http",
+                "KEY_PEPPER": "",
+                "BILLING_TIMEZONE": "Mars/Olympus",
+                "LOG_LEVEL": "loud",
+            },
+        )
+    text = str(error.value)
+    named = {"CORE_PORT", "BILLING_TIMEZONE", "LOG_LEVEL", *COMPLETE}
+    assert {line.partition(":")[0].partition(" ")[0] for line in text.splitlines()} == named
+    assert not any(value in text for value in ("secret-host", "too-short", "loud"))
+
+
+def test_each_process_asks_for_its_own_only() -> None:
+    """The flusher needs no secret, the owner no Redis."""
+    flusher = {"FLUSHER_DATABASE_URL": "postgres://quotastack_flusher@/q", "REDIS_URL": "redis://x"}
+    assert read(FlusherSettings, flusher).trim_lag_seconds == 600
+    with pytest.raises(SettingsError) as error:
+        read(OwnerSettings, {})
+    assert str(error.value).count("is not set") == 4

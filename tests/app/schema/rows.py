@@ -1,0 +1,63 @@
+"""A row in every table below `environments`, written by the owner."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+HASH = bytes(32)
+
+
+async def fill(connection: asyncpg.Connection, digest: bytes) -> UUID:
+    """An environment that has a row in every table; its id."""
+    environment_id, tenant_id = uuid4(), uuid4()
+    await connection.execute("INSERT INTO tenants VALUES ($1, 'acme', $2)", tenant_id, NOW)
+    await connection.execute("INSERT INTO environments VALUES ($1, $2, 'live', $3)", environment_id, tenant_id, NOW)
+    for table, row in _rows(digest):
+        columns = ["environment_id", *row]
+        places = ", ".join(f"${number}" for number in range(1, len(columns) + 1))
+        statement = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places})"  # noqa: S608 - names from this file
+        await connection.execute(statement, environment_id, *row.values())
+    return environment_id
+
+
+def _rows(digest: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
+    customer, feature, plan, variant, version, block = (uuid4() for _ in range(6))
+    interval = {"interval_unit": "month", "interval_count": 1}
+    made = {"created_at": NOW}
+    yield "api_keys", {"id": uuid4(), "digest": digest, "display_prefix": "qs_live_abcd", "scopes": ["admin"], **made}
+    yield "customers", {"id": customer, "end_user_id": "u", **made}
+    yield "features", {"id": feature, "key": "f", "name": "F", "kind": "metered", **made}
+    yield "prices", {"id": uuid4(), "feature_id": feature, "version": 1, "price": "{}", "effective_at": NOW, **made}
+    yield "plans", {"id": plan, "key": "p", "name": "P", **made}
+    yield "plan_variants", {"id": variant, "plan_id": plan, "key": "v", **made}
+    version_row = {"id": version, "variant_id": variant, "version": 1, **interval, "overage_policy": "block"}
+    yield "plan_variant_versions", {**version_row, **made}
+    yield "plan_grants", {"id": uuid4(), "variant_version_id": version, "amount_micro": 1, **interval}
+    yield "plan_features", {"variant_version_id": version, "feature_id": feature}
+    period = {"anchor_at": NOW, "period_start_at": NOW, "period_end_at": NOW.replace(year=2027)}
+    of = {"customer_id": customer, "variant_id": variant, "variant_version_id": version}
+    yield "subscriptions", {"id": uuid4(), **of, "state": "active", **period, **made}
+    yield "snapshots", {"id": "s", "content": b"{}", **made}
+    figures = dict.fromkeys(("revision", "seq", "total_micro", "debt_micro", "applied_micro"), 1)
+    account = {"end_user_id": "u", "posted_at": NOW, "head_hash": HASH, "subscription_status": "active"}
+    yield "accounts", {"id": customer, **figures, **account, **made}
+    amounts = {"granted_micro": 1, "remaining_micro": 1, "live": True, "priority": 1, "paid": False}
+    moments = {"known_revision": 1, "effective_at": NOW, "granted_at": NOW}
+    yield "credit_blocks", {"id": block, "account_id": customer, "source": "promo", **amounts, **moments}
+    posted = {"account_id": customer, "seq": 1}
+    steps = {"kind": "grant", "actor": "a", "total_before_micro": 0, "total_after_micro": 1}
+    chain = {"posted_at": NOW, "recorded_at": NOW, "previous_hash": HASH, "hash": HASH}
+    yield "ledger_transactions", {**posted, "id": uuid4(), **steps, **chain}
+    yield "ledger_lines", {**posted, "line": 0, "account_name": "expired", "amount_micro": 1}
+    event = {"feature_key": "f", "units_micro": 1, "cost_micro": 1, "debt_micro": 0, "draws": "", "price_id": uuid4()}
+    times = {"occurred_at": NOW, "accepted_at": NOW, "recorded_at": NOW}
+    yield "usage_events", {"id": uuid4(), **posted, **event, **times}
+    rejected = {"id": uuid4(), "end_user_id": "u", "stream_id": "1-1", "code": "c", "detail": "d", "entry": b""}
+    yield "rejected_events", {**rejected, "recorded_at": NOW}
+    yield "dirty_accounts", {"account_id": customer, "revision": 1}
+    yield "outbox", {"id": uuid4(), "type": "t", "data": "{}", **made}
+    yield "idempotency_keys", {"route": "POST /", "key": "k", "request": "{}", **made}
