@@ -1,0 +1,52 @@
+"""Routes for the edges: bringing into Redis what they do not find there."""
+
+from uuid import UUID
+
+import msgspec
+from litestar import post
+from litestar.di import NamedDependency
+from litestar.params import JSONBody
+
+from app.entitlements.loading import load_account, load_plan
+from app.io.clock import Clock
+from app.io.postgres import Database
+from app.io.redis import RedisStore
+from app.tenants.schemas import LoadOutcome
+from app.web.fields import EndUserId
+from app.web.principal import needs_internal_secret
+
+
+class AccountLoad(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The customer whose account an edge does not find."""
+
+    environment_id: UUID
+    end_user_id: EndUserId
+
+
+class PlanLoad(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The plan snapshot that an edge does not find."""
+
+    environment_id: UUID
+    snapshot_id: str
+
+
+@post("/internal/accounts/load", guards=[needs_internal_secret], status_code=200)
+async def load_account_route(
+    data: JSONBody[AccountLoad],
+    database: NamedDependency[Database],
+    redis: NamedDependency[RedisStore],
+    clock: NamedDependency[Clock],
+) -> LoadOutcome:
+    """Bring an account into Redis."""
+    return LoadOutcome(await load_account(database, redis, clock, data.environment_id, data.end_user_id))
+
+
+@post("/internal/plans/load", guards=[needs_internal_secret], status_code=200)
+async def load_plan_route(
+    data: JSONBody[PlanLoad], database: NamedDependency[Database], redis: NamedDependency[RedisStore]
+) -> LoadOutcome:
+    """Bring a plan snapshot into Redis."""
+    return LoadOutcome(await load_plan(database, redis, data.environment_id, data.snapshot_id))
+
+
+INTERNAL_ROUTES = [load_account_route, load_plan_route]

@@ -1,0 +1,2 @@
+-- Every account of the environment.
+SELECT id FROM accounts WHERE environment_id = $1

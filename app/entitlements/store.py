@@ -1,0 +1,159 @@
+"""Rows that snapshots are composed from, and the marks of what has still to be published."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from app.io.postgres import Record, Transaction
+from app.io.statements import statements
+from app.rules.entitlement import OveragePolicy
+from app.rules.moments import NEVER_AT, to_at
+from app.rules.pricing import Price
+from app.wire import keys
+from app.wire.events import parse_stream_id
+from app.wire.snapshot import AccountState, FeatureTerms
+
+_SQL = statements("app.entitlements")
+NO_SUBSCRIPTION = "none"
+
+
+class Subscribed(msgspec.Struct, frozen=True):
+    """An account and what it is subscribed to; version None = nothing."""
+
+    account_id: UUID
+    status: str
+    variant_version_id: UUID | None
+
+
+class PublishedAccount(msgspec.Struct, frozen=True):
+    """Figures of an account as they are published, with the id by which its mark is cleared."""
+
+    environment_id: UUID
+    account_id: UUID
+    state: AccountState
+
+
+class LoadableAccount(msgspec.Struct, frozen=True):
+    """An account with the cursor of its partition, read at one moment."""
+
+    account: PublishedAccount
+    posted_at: int
+    incarnation: UUID | None
+    cursor: tuple[int, int]
+
+
+async def lock_catalogue(tx: Transaction, *, changing: bool) -> None:
+    """Keep the environment's catalogue still (or, when changing it, keep compositions away) until the transaction ends.
+
+    Without it a customer made beside a new feature could be composed without that feature, and stay so.
+    """
+    await tx.connection.execute(_SQL["lock_catalogue" if changing else "lock_catalogue_shared"], str(tx.environment))
+
+
+async def list_accounts(tx: Transaction) -> set[UUID]:
+    """Ids of all accounts of the environment."""
+    return {row["id"] for row in await tx.connection.fetch(_SQL["list_accounts"], tx.environment)}
+
+
+async def list_customers_without_account(tx: Transaction, ids: set[UUID]) -> list[tuple[UUID, str]]:
+    """(customer id, end user id) of those of `ids` that have no account."""
+    rows = await tx.connection.fetch(_SQL["list_customers_without_account"], tx.environment, list(ids))
+    return [(row["id"], row["end_user_id"]) for row in rows]
+
+
+async def lock_accounts(tx: Transaction, ids: set[UUID]) -> list[Subscribed]:
+    """The accounts, locked, with what they are subscribed to."""
+    rows = await tx.connection.fetch(_SQL["lock_accounts_with_subscription"], tx.environment, list(ids))
+    return [Subscribed(row["id"], row["state"] or NO_SUBSCRIPTION, row["variant_version_id"]) for row in rows]
+
+
+async def read_feature_terms(
+    tx: Transaction, versions: set[UUID], now: datetime
+) -> dict[UUID | None, dict[str, FeatureTerms]]:
+    """Terms of every feature by key, for each plan version and, under None, by default."""
+    terms: dict[UUID | None, dict[str, FeatureTerms]] = {version: {} for version in (None, *versions)}
+    for row in await tx.connection.fetch(_SQL["read_feature_terms"], tx.environment, list(versions), now):
+        price = None if row["price"] is None else msgspec.json.decode(row["price"], type=Price)
+        version = row["variant_version_id"]
+        terms[version][row["key"]] = FeatureTerms(
+            price,
+            row["price_id"],
+            row["included"] or (version is None and price is not None),
+            OveragePolicy(row["overage_policy"] or OveragePolicy.BLOCK),
+        )
+    return terms
+
+
+async def insert_snapshots(tx: Transaction, snapshots: dict[str, bytes], now: datetime) -> None:
+    """Keep the contents of snapshots by their ids."""
+    await tx.connection.execute(
+        _SQL["insert_snapshots"], tx.environment, list(snapshots), list(snapshots.values()), now
+    )
+
+
+async def update_accounts(tx: Transaction, composed: Sequence[tuple[Subscribed, str]]) -> None:
+    """Set (account, snapshot id), raise the revisions, and mark the accounts dirty with them."""
+    rows = await tx.connection.fetch(
+        _SQL["update_accounts"],
+        tx.environment,
+        [subscribed.account_id for subscribed, _ in composed],
+        [snapshot_id for _, snapshot_id in composed],
+        [subscribed.status for subscribed, _ in composed],
+    )
+    await tx.connection.execute(
+        _SQL["mark_dirty"], tx.environment, [row["id"] for row in rows], [row["revision"] for row in rows]
+    )
+
+
+async def read_accounts(tx: Transaction, accounts: Sequence[tuple[UUID, UUID]]) -> list[PublishedAccount]:
+    """Figures of (environment, account), as they are published."""
+    environments, ids = [a[0] for a in accounts], [a[1] for a in accounts]
+    return [_published(row) for row in await tx.connection.fetch(_SQL["read_accounts"], environments, ids)]
+
+
+async def read_account_at_cursor(
+    tx: Transaction, environment_id: UUID, end_user_id: str, partition: int
+) -> LoadableAccount | None:
+    """An account to be loaded, with its partition's cursor at the same moment; None for an unknown customer."""
+    row = await tx.connection.fetchrow(_SQL["read_account_at_cursor"], environment_id, end_user_id, partition)
+    if row is None:
+        return None
+    cursor = (0, 0) if row["last_id"] is None else parse_stream_id(row["last_id"].encode())
+    return LoadableAccount(_published(row), to_at(row["posted_at"]), row["incarnation"], cursor)
+
+
+def _published(row: Record) -> PublishedAccount:
+    ref = keys.account_ref(keys.environment_ref(row["environment_id"]), row["end_user_id"])
+    state = AccountState(
+        ref,
+        row["revision"],
+        row["total_micro"],
+        row["applied_micro"],
+        NEVER_AT if row["valid_until"] is None else to_at(row["valid_until"]),
+        row["snapshot_id"],
+        row["subscription_status"],
+    )
+    return PublishedAccount(row["environment_id"], row["id"], state)
+
+
+async def read_snapshot(tx: Transaction, environment_id: UUID, snapshot_id: str) -> bytes | None:
+    """The content of a snapshot; None where there is none of that id."""
+    return await tx.connection.fetchval(_SQL["read_snapshot"], environment_id, snapshot_id)
+
+
+async def list_dirty(tx: Transaction, limit: int) -> list[tuple[UUID, UUID]]:
+    """(environment, account) whose publishing was left undone."""
+    rows = await tx.connection.fetch(_SQL["list_dirty"], limit)
+    return [(row["environment_id"], row["account_id"]) for row in rows]
+
+
+async def clear_dirty(tx: Transaction, published: Sequence[PublishedAccount]) -> None:
+    """Remove the marks that these publishes have caught up with."""
+    await tx.connection.execute(
+        _SQL["clear_dirty"],
+        [account.environment_id for account in published],
+        [account.account_id for account in published],
+        [account.state.revision for account in published],
+    )

@@ -1,0 +1,164 @@
+"""An account as it is posted to, pure: transactions come out numbered, chained and balanced.
+
+Signs of lines: a block's line is what it gains; `debt` falls as debt grows, so that the total is the sum of all block
+and debt lines; the other side (`issued:*`, `consumed:*`, `expired`) makes the sum zero.
+"""
+
+from uuid import UUID
+
+import msgspec
+
+from app.rules import chain
+from app.rules.burndown import Block
+from app.wire.ids import derived_id
+
+Lines = list[tuple[str, int]]
+"""(account name, signed micro-credits)."""
+
+DEBT = "debt"
+EXPIRED = "expired"
+
+
+def block_account(block_id: UUID) -> str:
+    """Ledger account of a block."""
+    return f"block:{block_id}"
+
+
+class Transaction(msgspec.Struct, frozen=True):
+    """One numbered, chained transaction, as it goes into the tables."""
+
+    environment_id: UUID
+    account_id: UUID
+    seq: int
+    id: UUID
+    kind: str
+    actor: str
+    reason: str | None
+    idempotency_key: str | None
+    total_before_micro: int
+    total_after_micro: int
+    events_digest: bytes | None
+    posted_at: int
+    previous_hash: bytes
+    hash: bytes
+    lines: Lines
+
+
+class PostedEvent(msgspec.Struct, frozen=True):
+    """A usage event as its row keeps it. `draws` is JSON: [[block id, micro-credits], ...]."""
+
+    environment_id: UUID
+    account_id: UUID
+    seq: int
+    id: UUID
+    feature_key: str
+    units_micro: int
+    cost_micro: int
+    debt_micro: int
+    draws: str
+    price_id: UUID
+    idempotency_key: str | None
+    properties: str | None
+    occurred_at: int
+    accepted_at: int
+
+    def chained(self) -> chain.ChainedEvent:
+        """What the digest of its transaction covers of it."""
+        return chain.ChainedEvent(
+            self.id.bytes,
+            self.feature_key,
+            self.units_micro,
+            self.cost_micro,
+            self.debt_micro,
+            self.price_id.bytes,
+            self.occurred_at,
+            self.accepted_at,
+            self.draws,
+            chain.text_digest(self.properties),
+            chain.text_digest(self.idempotency_key),
+        )
+
+    def parsed_draws(self) -> list[tuple[UUID, int]]:
+        """(block id, micro-credits) that the event drew."""
+        return msgspec.json.decode(self.draws, type=list[tuple[UUID, int]])
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """Who made a transaction, and why."""
+
+    actor: str
+    reason: str | None = None
+    idempotency_key: str | None = None
+
+
+class Account(msgspec.Struct):
+    """The working copy of an account while its row is locked. Moments in microseconds."""
+
+    environment_id: UUID
+    id: UUID
+    end_user_id: str
+    revision: int
+    seq: int
+    total_micro: int
+    debt_micro: int
+    applied_micro: int
+    posted_at: int
+    head_hash: bytes
+    snapshot_id: str
+    subscription_status: str
+    blocks: list[Block]
+    """Live blocks in burn order."""
+
+    def post(
+        self, kind: str, lines: Lines, posted_at: int, origin: Origin, *, events_digest: bytes | None = None
+    ) -> Transaction:
+        """Number and chain one transaction. Posting times never go back within an account.
+
+        Raises AssertionError where the lines do not sum to zero: that is a defect of the caller, never of input.
+        """
+        if sum(amount for _, amount in lines):
+            message = f"lines of a {kind} transaction do not sum to zero: {lines}"
+            raise AssertionError(message)
+        self.seq += 1
+        self.posted_at = max(self.posted_at, posted_at)
+        before = self.total_micro
+        self.total_micro += sum(amount for name, amount in lines if name == DEBT or name.startswith("block:"))
+        transaction_id = derived_id(
+            b"transaction", self.environment_id.hex.encode(), self.id.hex.encode(), b"%d" % self.seq
+        )
+        previous_hash = self.head_hash
+        self.head_hash = chain.transaction_hash(
+            previous_hash,
+            chain.ChainedTransaction(
+                self.environment_id.bytes,
+                self.id.bytes,
+                self.seq,
+                transaction_id.bytes,
+                kind,
+                chain.text_digest(origin.actor) or b"",
+                chain.text_digest(origin.reason),
+                chain.text_digest(origin.idempotency_key),
+                before,
+                self.total_micro,
+                self.posted_at,
+                lines,
+                events_digest,
+            ),
+        )
+        return Transaction(
+            self.environment_id,
+            self.id,
+            self.seq,
+            transaction_id,
+            kind,
+            origin.actor,
+            origin.reason,
+            origin.idempotency_key,
+            before,
+            self.total_micro,
+            events_digest,
+            self.posted_at,
+            previous_hash,
+            self.head_hash,
+            lines,
+        )

@@ -1,0 +1,193 @@
+"""Reading the ledger for those who ask: totals, blocks, history, usage. Nothing here writes."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+from uuid import UUID
+
+import msgspec
+
+from app.errors import ServiceError
+from app.io.postgres import Transaction
+from app.io.redis import RedisStore
+from app.io.statements import statements
+from app.rules import totals
+from app.wire import keys
+from app.wire.codes import Code
+
+_SQL = statements("app.ledger")
+MAX_BLOCKS = 1000
+"""Blocks of an account that are shown; the totals count all."""
+NEWEST = 2**63 - 1
+_ACCEPTED = b"+"
+
+
+class Figures(msgspec.Struct, frozen=True):
+    """An account's totals as the ledger has them."""
+
+    account_id: UUID
+    end_user_id: str
+    total_micro: int
+    debt_micro: int
+    applied_micro: int
+
+
+class LiveBlock(msgspec.Struct, frozen=True):
+    """A block with credit left."""
+
+    id: UUID
+    source: str
+    granted_micro: int
+    remaining_micro: int
+    priority: int
+    paid: bool
+    effective_at: datetime
+    expires_at: datetime | None
+    granted_at: datetime
+
+
+class TransactionRow(msgspec.Struct, frozen=True):
+    """A transaction of an account."""
+
+    id: UUID
+    seq: int
+    kind: str
+    actor: str
+    reason: str | None
+    idempotency_key: str | None
+    total_before_micro: int
+    total_after_micro: int
+    posted_at: datetime
+    recorded_at: datetime
+
+
+class UsageQuery(msgspec.Struct, frozen=True):
+    """What usage is asked for, in [start_at, end_at); None does not narrow it."""
+
+    end_user_id: str | None
+    feature_key: str | None
+    start_at: datetime
+    end_at: datetime
+    bucket: str
+    """hour | day | total."""
+
+
+class UsageSum(msgspec.Struct, frozen=True):
+    """Usage of one customer and feature in one bucket of time."""
+
+    start_at: datetime
+    end_user_id: str
+    feature_key: str
+    units_micro: Decimal
+    """A whole number: Postgres' sums outgrow 64 bits."""
+    cost_micro: Decimal
+    events: int
+
+
+class EventRow(msgspec.Struct, frozen=True):
+    """A usage event as it was posted."""
+
+    id: UUID
+    end_user_id: str
+    feature_key: str
+    units_micro: int
+    cost_micro: int
+    debt_micro: int
+    idempotency_key: str | None
+    properties: str | None
+    occurred_at: datetime
+    accepted_at: datetime
+    recorded_at: datetime
+    seq: int
+
+
+async def read_figures(tx: Transaction, end_user_id: str) -> Figures:
+    """The customer's totals. Raises ServiceError(UNKNOWN_CUSTOMER)."""
+    row = await tx.connection.fetchrow(_SQL["read_figures"], tx.environment, end_user_id)
+    if row is None:
+        raise ServiceError(Code.UNKNOWN_CUSTOMER, f"No customer has the end_user_id {end_user_id!r}.")
+    return Figures(*row)
+
+
+async def list_live_blocks(tx: Transaction, account_id: UUID) -> list[LiveBlock]:
+    """Blocks with credit left, in the order in which they are spent."""
+    rows = await tx.connection.fetch(_SQL["list_live_blocks"], tx.environment, account_id, MAX_BLOCKS)
+    return [LiveBlock(*row) for row in rows]
+
+
+async def read_pending_micro(redis: RedisStore, tx: Transaction, figures: Figures) -> int:
+    """Cost of what the edge has accepted and the ledger had not applied when `figures` were read.
+
+    Read Redis after the ledger: what is accepted in between then counts as pending. An account that Redis does not hold
+    has nothing under way. Raises RedisUnavailable.
+    """
+    view = await redis.read_account(tx.environment, figures.end_user_id)
+    return 0 if view is None else totals.distance(view.accepted_micro, totals.wrap(figures.applied_micro))
+
+
+async def list_transactions(tx: Transaction, account_id: UUID, before: int, limit: int) -> list[TransactionRow]:
+    """Transactions of an account, newest first, below the number `before`."""
+    rows = await tx.connection.fetch(_SQL["list_transactions"], tx.environment, account_id, before, limit)
+    return [TransactionRow(*row) for row in rows]
+
+
+async def list_lines(tx: Transaction, account_id: UUID, seqs: Sequence[int]) -> dict[int, list[tuple[str, int]]]:
+    """(account name, signed micro-credits) of the transactions with these numbers."""
+    lines: dict[int, list[tuple[str, int]]] = {seq: [] for seq in seqs}
+    for seq, name, amount_micro in await tx.connection.fetch(_SQL["list_lines"], tx.environment, account_id, seqs):
+        lines[seq].append((name, amount_micro))
+    return lines
+
+
+async def sum_usage(
+    tx: Transaction, query: UsageQuery, after: tuple[datetime, str, str] | None, limit: int
+) -> list[UsageSum]:
+    """Usage by bucket, customer and feature, after (start, end user, feature)."""
+    rows = await tx.connection.fetch(
+        _SQL["sum_usage"],
+        tx.environment,
+        query.end_user_id,
+        query.feature_key,
+        query.start_at,
+        query.end_at,
+        query.bucket,
+        *(after or (None, None, None)),
+        limit,
+    )
+    return [UsageSum(*row) for row in rows]
+
+
+async def list_events(
+    tx: Transaction, figures: Figures, feature_key: str | None, before: tuple[int, UUID] | None, limit: int
+) -> list[EventRow]:
+    """Usage events of an account, newest first, below (seq, id)."""
+    seq, event_id = before or (None, None)
+    account = (tx.environment, figures.account_id)
+    rows = await tx.connection.fetch(
+        _SQL["list_events"], *account, feature_key, seq, event_id, figures.end_user_id, limit
+    )
+    return [EventRow(*row) for row in rows]
+
+
+async def read_event(tx: Transaction, event_id: UUID) -> EventRow | None:
+    """A posted event; None where the ledger has none of this id."""
+    row = await tx.connection.fetchrow(_SQL["read_event"], tx.environment, event_id)
+    return None if row is None else EventRow(*row)
+
+
+async def read_rejection(tx: Transaction, event_id: UUID) -> tuple[str, str] | None:
+    """(code, detail) of an event that could not be posted."""
+    row = await tx.connection.fetchrow(_SQL["read_rejected"], tx.environment, event_id)
+    return None if row is None else (row["code"], row["detail"])
+
+
+async def is_pending(redis: RedisStore, event_id: UUID) -> bool:
+    """Whether the edge remembers having accepted the event.
+
+    An id does not tell its customer, so every partition is asked, in one write. Raises RedisUnavailable.
+    """
+    pipe = redis.client.pipeline(transaction=False)
+    for partition in range(redis.agreement.partitions):
+        pipe.get(keys.seen(partition, event_id))
+    remembered: list[bytes] = [stored for stored in await pipe.execute() if stored]
+    return any(stored[1 + stored[0] :].startswith(_ACCEPTED) for stored in remembered)

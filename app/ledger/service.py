@@ -1,0 +1,90 @@
+"""Adding credit.
+
+Core only ever adds, and adding commutes with everything that is under way; what takes credit is an entry of the stream
+and is posted by the flusher.
+"""
+
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from app.errors import ServiceError
+from app.io.ids import new_id
+from app.io.postgres import Transaction
+from app.ledger import store
+from app.ledger.book import Origin, block_account
+from app.rules import chain
+from app.rules.burndown import Block
+from app.rules.credits import MAX_BALANCE_MICRO
+from app.rules.moments import NEVER_AT, to_at
+from app.trail import dirty
+from app.wire.codes import Code
+
+
+class GrantRequest(msgspec.Struct, frozen=True):
+    """Credit to be added. `expires_at` None = never; `paid` blocks are spent after free ones of the same rank."""
+
+    amount_micro: int
+    source: str
+    priority: int
+    effective_at: datetime
+    expires_at: datetime | None
+    paid: bool
+    actor: str
+    reason: str | None = None
+    idempotency_key: str | None = None
+
+
+class GrantedBlock(msgspec.Struct, frozen=True):
+    """The block that a grant made, and the ledger's total after it."""
+
+    block_id: UUID
+    total_micro: int
+
+
+async def ensure_account(tx: Transaction, customer_id: UUID, end_user_id: str, now: datetime) -> UUID:
+    """The customer's account, made where there is none; its id is the customer's."""
+    await store.insert_account(tx, customer_id, end_user_id, chain.GENESIS, now)
+    dirty.mark(tx, customer_id)
+    return customer_id
+
+
+async def grant(tx: Transaction, account_id: UUID, request: GrantRequest, now: datetime) -> GrantedBlock:
+    """Post a grant and its block.
+
+    Raises ServiceError(INVALID_VALUE) for an expiry that is not in the future, (BALANCE_OUT_OF_RANGE) where the balance
+    could no longer be kept exactly, (UNKNOWN_CUSTOMER) without an account.
+    """
+    if request.expires_at is not None and request.expires_at <= now:
+        detail = f"expires_at must be in the future, not {request.expires_at.isoformat()}"
+        raise ServiceError(Code.INVALID_VALUE, detail)
+    account = await store.lock_account(tx, tx.environment, account_id)
+    if account is None:
+        raise ServiceError(Code.UNKNOWN_CUSTOMER, "the customer has no account")
+    if account.total_micro + request.amount_micro > MAX_BALANCE_MICRO:
+        raise ServiceError(Code.BALANCE_OUT_OF_RANGE, "the grant would lift the balance above 9007199254 credits")
+    block = _block(request, account.revision + 1, now)
+    lines = [(block_account(block.id), request.amount_micro), (f"issued:{request.source}", -request.amount_micro)]
+    origin = Origin(request.actor, request.reason, request.idempotency_key)
+    posted = account.post("grant", lines, to_at(now), origin)
+    account.blocks.append(block)
+    await store.insert_block(tx, account, block, request.source)
+    await store.insert_transactions(tx, [posted], now)
+    await store.update_accounts(tx, [account])
+    dirty.mark(tx, account_id)
+    return GrantedBlock(block.id, account.total_micro)
+
+
+def _block(request: GrantRequest, known_revision: int, now: datetime) -> Block:
+    """`known_revision` is the one that this transaction raises the account to before it commits."""
+    return Block(
+        new_id(now),
+        request.amount_micro,
+        request.priority,
+        request.paid,
+        known_revision,
+        to_at(request.effective_at),
+        NEVER_AT if request.expires_at is None else to_at(request.expires_at),
+        to_at(now),
+    )

@@ -1,0 +1,207 @@
+"""The ledger's rows: accounts under lock, their live blocks, and what a posting leaves behind.
+
+Every writer locks account rows in the order (environment, id) before anything below them, so batches never deadlock.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from uuid import UUID
+
+from app.io.postgres import Record
+from app.io.postgres import Transaction as DatabaseTransaction
+from app.io.statements import statements
+from app.ledger.book import Account, PostedEvent, Transaction
+from app.rules import burndown
+from app.rules.burndown import Block
+from app.rules.moments import NEVER_AT, to_at, to_datetime
+
+_SQL = statements("app.ledger")
+
+
+async def lock_accounts(tx: DatabaseTransaction, customers: Sequence[tuple[UUID, str]]) -> list[Account]:
+    """Accounts of (environment, end user id), locked, with their live blocks. Unknown ones are left out."""
+    environments, end_users = [c[0] for c in customers], [c[1] for c in customers]
+    return await _with_blocks(tx, await tx.connection.fetch(_SQL["lock_accounts"], environments, end_users))
+
+
+async def lock_account(tx: DatabaseTransaction, environment_id: UUID, account_id: UUID) -> Account | None:
+    """One account by id, locked, with its live blocks; None where there is none."""
+    accounts = await _with_blocks(tx, await tx.connection.fetch(_SQL["lock_account"], environment_id, account_id))
+    return accounts[0] if accounts else None
+
+
+async def _with_blocks(tx: DatabaseTransaction, rows: Sequence[Record]) -> list[Account]:
+    if not rows:
+        return []
+    accounts = {row["id"]: _account(row) for row in rows}
+    block_rows = await tx.connection.fetch(
+        _SQL["read_live_blocks"], [row["environment_id"] for row in rows], [row["id"] for row in rows]
+    )
+    for row in block_rows:
+        accounts[row["account_id"]].blocks.append(_block(row))
+    for account in accounts.values():
+        if len(account.blocks) > 1:
+            account.blocks = burndown.sort_blocks(account.blocks)
+    return list(accounts.values())
+
+
+def _account(row: Record) -> Account:
+    return Account(
+        row["environment_id"],
+        row["id"],
+        row["end_user_id"],
+        row["revision"],
+        row["seq"],
+        row["total_micro"],
+        row["debt_micro"],
+        row["applied_micro"],
+        to_at(row["posted_at"]),
+        row["head_hash"],
+        row["snapshot_id"],
+        row["subscription_status"],
+        [],
+    )
+
+
+def _block(row: Record) -> Block:
+    return Block(
+        row["id"],
+        row["remaining_micro"],
+        row["priority"],
+        row["paid"],
+        row["known_revision"],
+        to_at(row["effective_at"]),
+        NEVER_AT if row["expires_at"] is None else to_at(row["expires_at"]),
+        to_at(row["granted_at"]),
+    )
+
+
+async def insert_account(
+    tx: DatabaseTransaction, account_id: UUID, end_user_id: str, head_hash: bytes, now: datetime
+) -> None:
+    """An empty account, unless there is one."""
+    await tx.connection.execute(_SQL["insert_account"], tx.environment_id, account_id, end_user_id, now, head_hash)
+
+
+async def insert_block(tx: DatabaseTransaction, account: Account, block: Block, source: str) -> None:
+    """A block just granted: what remains of it is what was granted."""
+    await tx.connection.execute(
+        _SQL["insert_block"],
+        account.environment_id,
+        block.id,
+        account.id,
+        source,
+        block.remaining_micro,
+        block.priority,
+        block.paid,
+        block.known_revision,
+        to_datetime(block.effective_at),
+        _moment(block.expires_at),
+        to_datetime(block.granted_at),
+    )
+
+
+async def update_blocks(tx: DatabaseTransaction, blocks: Iterable[tuple[UUID, Block]]) -> None:
+    """What is left of (environment, block), in one order."""
+    changed = sorted(blocks, key=lambda pair: (pair[0], pair[1].id))
+    if changed:
+        await tx.connection.execute(
+            _SQL["update_blocks"],
+            [environment_id for environment_id, _ in changed],
+            [block.id for _, block in changed],
+            [block.remaining_micro for _, block in changed],
+        )
+
+
+async def update_accounts(tx: DatabaseTransaction, accounts: Sequence[Account]) -> None:
+    """The figures of accounts that the caller holds locked; `valid_until` follows from their blocks."""
+    await tx.connection.execute(
+        _SQL["update_accounts"],
+        [a.environment_id for a in accounts],
+        [a.id for a in accounts],
+        [a.revision for a in accounts],
+        [a.seq for a in accounts],
+        [a.total_micro for a in accounts],
+        [a.debt_micro for a in accounts],
+        [a.applied_micro for a in accounts],
+        [_moment(burndown.next_expiry(a.blocks)) for a in accounts],
+        [to_datetime(a.posted_at) for a in accounts],
+        [a.head_hash for a in accounts],
+    )
+
+
+async def insert_transactions(tx: DatabaseTransaction, transactions: Sequence[Transaction], now: datetime) -> None:
+    """Transactions with their lines, recorded at `now`."""
+    if not transactions:
+        return
+    await tx.connection.execute(
+        _SQL["insert_transactions"],
+        [t.environment_id for t in transactions],
+        [t.account_id for t in transactions],
+        [t.seq for t in transactions],
+        [t.id for t in transactions],
+        [t.kind for t in transactions],
+        [t.actor for t in transactions],
+        [t.reason for t in transactions],
+        [t.idempotency_key for t in transactions],
+        [t.total_before_micro for t in transactions],
+        [t.total_after_micro for t in transactions],
+        [t.events_digest for t in transactions],
+        [to_datetime(t.posted_at) for t in transactions],
+        [t.previous_hash for t in transactions],
+        [t.hash for t in transactions],
+        now,
+    )
+    lines = [(t, number, name, amount) for t in transactions for number, (name, amount) in enumerate(t.lines)]
+    await tx.connection.execute(
+        _SQL["insert_lines"],
+        [t.environment_id for t, *_ in lines],
+        [t.account_id for t, *_ in lines],
+        [t.seq for t, *_ in lines],
+        [number for _, number, *_ in lines],
+        [name for *_, name, _ in lines],
+        [amount for *_, amount in lines],
+    )
+
+
+async def find_posted_events(tx: DatabaseTransaction, events: Sequence[tuple[UUID, UUID]]) -> set[tuple[UUID, UUID]]:
+    """Those of (environment, event id) that the ledger has already."""
+    environments, ids = [event[0] for event in events], [event[1] for event in events]
+    rows = await tx.connection.fetch(_SQL["find_posted_events"], environments, ids)
+    return {(row["environment_id"], row["id"]) for row in rows}
+
+
+async def insert_events(tx: DatabaseTransaction, events: Sequence[PostedEvent], now: datetime) -> None:
+    """Usage events as they were posted."""
+    if not events:
+        return
+    await tx.connection.execute(
+        _SQL["insert_events"],
+        [e.environment_id for e in events],
+        [e.id for e in events],
+        [e.account_id for e in events],
+        [e.seq for e in events],
+        [e.feature_key for e in events],
+        [e.units_micro for e in events],
+        [e.cost_micro for e in events],
+        [e.debt_micro for e in events],
+        [e.draws for e in events],
+        [e.price_id for e in events],
+        [e.idempotency_key for e in events],
+        [e.properties for e in events],
+        [to_datetime(e.occurred_at) for e in events],
+        [to_datetime(e.accepted_at) for e in events],
+        now,
+    )
+
+
+async def list_accounts_to_verify(
+    tx: DatabaseTransaction, after: tuple[UUID, UUID], environment_id: UUID | None, end_user_id: str | None, limit: int
+) -> list[Account]:
+    """The accounts that follow (environment, account), without their blocks."""
+    rows = await tx.connection.fetch(_SQL["list_accounts_to_verify"], *after, environment_id, end_user_id, limit)
+    return [_account(row) for row in rows]
+
+
+def _moment(at: int) -> datetime | None:
+    return None if at == NEVER_AT else to_datetime(at)

@@ -1,0 +1,127 @@
+"""Tables of the ledger, as Piccolo queries them. The truth is migrations/sql; a test compares the two.
+
+Where the key is made of several columns the last one stands as Piccolo's primary key, for it wants exactly one.
+"""
+
+from piccolo.columns import UUID, BigInt, Boolean, Bytea, SmallInt, Text, Timestamptz
+from piccolo.table import Table
+
+from app.io.postgres import ENGINE
+
+
+class Account(Table, tablename="accounts", db=ENGINE):
+    """A customer's totals. The row is the lock of everything below it."""
+
+    environment_id = UUID(default=None)
+    id = UUID(primary_key=True, default=None)
+    end_user_id = Text()
+    revision = BigInt()
+    seq = BigInt()
+    total_micro = BigInt()
+    debt_micro = BigInt()
+    applied_micro = BigInt()
+    valid_until = Timestamptz(null=True, default=None)
+    posted_at = Timestamptz(default=None)
+    head_hash = Bytea()
+    snapshot_id = Text(null=True, default=None)
+    subscription_status = Text()
+    created_at = Timestamptz(default=None)
+
+
+class CreditBlock(Table, tablename="credit_blocks", db=ENGINE):
+    """Credit of one grant, and what is left of it."""
+
+    environment_id = UUID(default=None)
+    id = UUID(primary_key=True, default=None)
+    account_id = UUID(default=None)
+    source = Text()
+    granted_micro = BigInt()
+    remaining_micro = BigInt()
+    live = Boolean()
+    priority = SmallInt()
+    paid = Boolean()
+    known_revision = BigInt()
+    effective_at = Timestamptz(default=None)
+    expires_at = Timestamptz(null=True, default=None)
+    granted_at = Timestamptz(default=None)
+
+
+class LedgerTransaction(Table, tablename="ledger_transactions", db=ENGINE):
+    """A numbered, chained transaction. Written once."""
+
+    environment_id = UUID(default=None)
+    account_id = UUID(default=None)
+    seq = BigInt()
+    id = UUID(primary_key=True, default=None)
+    kind = Text()
+    actor = Text()
+    reason = Text(null=True, default=None)
+    idempotency_key = Text(null=True, default=None)
+    total_before_micro = BigInt()
+    total_after_micro = BigInt()
+    events_digest = Bytea(null=True, default=None)
+    posted_at = Timestamptz(default=None)
+    recorded_at = Timestamptz(default=None)
+    previous_hash = Bytea()
+    hash = Bytea()
+
+
+class LedgerLine(Table, tablename="ledger_lines", db=ENGINE):
+    """A line of a transaction; the lines of one sum to zero. Written once."""
+
+    environment_id = UUID(default=None)
+    account_id = UUID(default=None)
+    seq = BigInt()
+    line = SmallInt(primary_key=True)
+    account_name = Text()
+    amount_micro = BigInt()
+
+
+class UsageEvent(Table, tablename="usage_events", db=ENGINE):
+    """An event that was charged, and what it drew. Written once."""
+
+    environment_id = UUID(default=None)
+    id = UUID(primary_key=True, default=None)
+    account_id = UUID(default=None)
+    seq = BigInt()
+    feature_key = Text()
+    units_micro = BigInt()
+    cost_micro = BigInt()
+    debt_micro = BigInt()
+    draws = Text()
+    price_id = UUID(default=None)
+    idempotency_key = Text(null=True, default=None)
+    properties = Text(null=True, default=None)
+    occurred_at = Timestamptz(default=None)
+    accepted_at = Timestamptz(default=None)
+    recorded_at = Timestamptz(default=None)
+
+
+class RejectedEvent(Table, tablename="rejected_events", db=ENGINE):
+    """An entry of the stream that could not be posted, and why."""
+
+    environment_id = UUID(default=None)
+    id = UUID(primary_key=True, default=None)
+    end_user_id = Text()
+    stream_id = Text()
+    code = Text()
+    detail = Text()
+    entry = Bytea()
+    recorded_at = Timestamptz(default=None)
+
+
+class PartitionLease(Table, tablename="partition_leases", db=ENGINE):
+    """Which flusher owns a partition of the stream, and until when."""
+
+    partition = SmallInt(primary_key=True)
+    owner = UUID(default=None)
+    lease_until = Timestamptz(default=None)
+
+
+class StreamCursor(Table, tablename="stream_cursors", db=ENGINE):
+    """How far a partition of the stream has been posted."""
+
+    partition = SmallInt(primary_key=True)
+    incarnation = UUID(default=None)
+    last_id = Text()
+    updated_at = Timestamptz(default=None)

@@ -1,0 +1,66 @@
+"""Rows of the trail."""
+
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from app.io.postgres import Transaction
+from app.web.bodies import encode
+
+
+class KeyInUse(msgspec.Struct, frozen=True):
+    """What was asked under a key before, as JSON, and what was answered."""
+
+    request: str
+    status: int
+    body: bytes
+
+
+class OutboxEvent(msgspec.Struct, frozen=True):
+    """Something that happened; `data` as a webhook will show it."""
+
+    id: UUID
+    type: str
+    end_user_id: str | None
+    data: msgspec.Struct
+    created_at: datetime
+
+
+async def claim_key(tx: Transaction, route: str, key: str, request: str, now: datetime) -> bool:
+    """Take the key; False where it was used before.
+
+    Waits while a twin holds it; raises LockTimeoutError when that takes too long.
+    """
+    statement = """
+        INSERT INTO idempotency_keys (environment_id, route, key, request, created_at) VALUES ($1, $2, $3, $4, $5)
+        ON CONFLICT DO NOTHING RETURNING true
+    """
+    return bool(await tx.connection.fetchval(statement, tx.environment, route, key, request, now))
+
+
+async def read_key(tx: Transaction, route: str, key: str) -> KeyInUse | None:
+    """What is remembered under the key."""
+    statement = """
+        SELECT request, status, body FROM idempotency_keys WHERE environment_id = $1 AND route = $2 AND key = $3
+    """
+    row = await tx.connection.fetchrow(statement, tx.environment, route, key)
+    return None if row is None else KeyInUse(row["request"], row["status"], row["body"])
+
+
+async def remember_answer(tx: Transaction, route: str, key: str, status: int, body: bytes) -> None:
+    """Put the answer beside the key that this transaction has claimed."""
+    statement = """
+        UPDATE idempotency_keys SET status = $4, body = $5 WHERE environment_id = $1 AND route = $2 AND key = $3
+    """
+    await tx.connection.execute(statement, tx.environment, route, key, status, body)
+
+
+async def insert_outbox(tx: Transaction, event: OutboxEvent) -> None:
+    """Leave word of something that happened."""
+    statement = """
+        INSERT INTO outbox (environment_id, id, type, end_user_id, data, created_at) VALUES ($1, $2, $3, $4, $5, $6)
+    """
+    data = encode(event.data).decode()
+    row = (tx.environment, event.id, event.type, event.end_user_id, data, event.created_at)
+    await tx.connection.execute(statement, *row)

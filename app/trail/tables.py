@@ -1,0 +1,40 @@
+"""Tables of the trail, as Piccolo queries them. The truth is migrations/sql; a test compares the two.
+
+Where the key is made of several columns the last one stands as Piccolo's primary key, for it wants exactly one.
+"""
+
+from piccolo.columns import JSONB, UUID, BigInt, Bytea, SmallInt, Text, Timestamptz
+from piccolo.table import Table
+
+from app.io.postgres import ENGINE
+
+
+class DirtyAccount(Table, tablename="dirty_accounts", db=ENGINE):
+    """An account whose snapshot has changed and may not have been published yet."""
+
+    environment_id = UUID(default=None)
+    account_id = UUID(primary_key=True, default=None)
+    revision = BigInt()
+
+
+class Outbox(Table, tablename="outbox", db=ENGINE):
+    """Something that happened and that others will want to hear of."""
+
+    environment_id = UUID(default=None)
+    id = UUID(primary_key=True, default=None)
+    type = Text()
+    end_user_id = Text(null=True, default=None)
+    data = JSONB()
+    created_at = Timestamptz(default=None)
+
+
+class IdempotencyKey(Table, tablename="idempotency_keys", db=ENGINE):
+    """What was asked under a key, and what was answered."""
+
+    environment_id = UUID(default=None)
+    route = Text()
+    key = Text(primary_key=True)
+    request = JSONB()
+    status = SmallInt(null=True, default=None)
+    body = Bytea(null=True, default=None)
+    created_at = Timestamptz(default=None)
