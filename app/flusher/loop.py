@@ -1,0 +1,209 @@
+"""The flusher's loop: keep leases, look at the memory, read, post, publish, trim; over and over.
+
+Whatever fails, nothing is lost: the cursor commits with its effects, and a turn that broke begins again at the cursor.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import structlog
+
+from app.entitlements.publishing import new_token, publish_accounts, publish_left_over
+from app.errors import ServiceError
+from app.flusher import store
+from app.flusher.batch import Entries, Posting
+from app.flusher.memory import Cursor, Verdict, verdict
+from app.flusher.store import Fenced
+from app.flusher.writer import Batch, Writer, customers_of
+from app.io.clock import Clock
+from app.io.postgres import Database, Transaction
+from app.io.redis import RedisUnavailable
+from app.io.stream import PartitionMemory, ServerIdentity, StreamConnection
+from app.rules.burndown import next_expiry
+from app.wire.events import parse_entry, show_stream_id
+from app.wire.snapshot import AccountState
+
+log = structlog.get_logger()
+LEASE = timedelta(seconds=5)
+RENEW_SECONDS = 1.0
+BLOCK_MILLISECONDS = 500
+BATCH_ENTRIES = 5_000
+"""Entries that one transaction posts; a read asks each partition for its share of as many."""
+FLUSH_INTERVAL_SECONDS = 0.02
+"""Flushes begin at least this far apart: a quiet system writes small batches, a busy one large ones."""
+PAUSE_SECONDS = 0.2
+"""Rest after a turn that failed."""
+
+
+class Flusher:
+    """One process that owns partitions by lease. `run` ends when `stop` is set, after the turn under way."""
+
+    def __init__(self, database: Database, stream: StreamConnection, clock: Clock, trim_lag_seconds: int) -> None:
+        self._database = database
+        self._stream = stream
+        self._clock = clock
+        self._trim_lag_milliseconds = trim_lag_seconds * 1_000
+        self._owner = uuid4()
+        self._writer = Writer(database, clock, self._owner)
+        self._cursors: dict[int, Cursor] = {}
+        """Partitions that are ours and whose memory was looked at."""
+        self._renewed_at = float("-inf")
+        self._busy_partitions = stream.agreement.partitions
+        """How many partitions had something at the last read: they share the next one."""
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Flush until told to stop, then let the leases go."""
+        await self._database.run(None, self._insert_leases)
+        while not stop.is_set():
+            started_at = self._now()
+            try:
+                await self._turn()
+            except (RedisUnavailable, Fenced, ServiceError) as error:
+                log.warning("turn_failed", error=str(error), kind=type(error).__name__)
+                self._forget()
+                await asyncio.sleep(PAUSE_SECONDS)
+            await asyncio.sleep(max(0.0, started_at + FLUSH_INTERVAL_SECONDS - self._now()))
+        await self._database.run(None, self._release_leases)
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
+
+    def _renewal_is_due(self) -> bool:
+        return self._now() - self._renewed_at >= RENEW_SECONDS
+
+    def _forget(self) -> None:
+        """Look at leases, cursors and memory again before anything else."""
+        self._cursors = {}
+        self._renewed_at = float("-inf")
+
+    async def _insert_leases(self, tx: Transaction) -> None:
+        await store.insert_leases(tx, self._stream.agreement.partitions, self._owner)
+
+    async def _release_leases(self, tx: Transaction) -> None:
+        await store.release_leases(tx, self._owner)
+
+    async def _renew_leases(self, tx: Transaction) -> set[int]:
+        return await store.renew_leases(tx, self._stream.agreement.partitions, self._owner, LEASE)
+
+    async def _turn(self) -> None:
+        if self._renewal_is_due():
+            self._renewed_at = self._now()
+            await self._keep_partitions()
+            await publish_left_over(self._database, self._stream)
+        if not self._cursors:
+            await asyncio.sleep(RENEW_SECONDS / 2)
+            return
+        positions = {partition: cursor.last_id for partition, cursor in self._cursors.items()}
+        count = BATCH_ENTRIES // self._busy_partitions
+        found = await self._stream.read(positions, count, BLOCK_MILLISECONDS)
+        self._busy_partitions = max(1, len(found))
+        entries = {
+            partition: [parse_entry(stream_id, fields) for stream_id, fields in raw] for partition, raw in found.items()
+        }
+        for part in _in_batches(entries):
+            if self._renewal_is_due():
+                return  # what is left is read again
+            batch = Batch({partition: self._cursors[partition] for partition in part}, part)
+            posting = await self._writer.post(batch)
+            self._cursors |= batch.ends()
+            await self._publish(posting, batch.ends())
+
+    # ---- partitions
+
+    async def _keep_partitions(self) -> None:
+        """Keep and take leases, and look at the memory, which anybody may have emptied with no connection lost."""
+        owned = await self._database.run(None, self._renew_leases)
+        for partition in self._cursors.keys() - owned:
+            del self._cursors[partition]
+        server = await self._stream.identify()
+        memories = await self._stream.inspect(owned)
+        known = {p for p, cursor in self._cursors.items() if verdict(cursor, memories[p], server) is Verdict.SAME}
+        if taken := owned - known:
+            await self._take(taken, memories, server)
+
+    async def _take(self, partitions: set[int], memories: dict[int, PartitionMemory], server: ServerIdentity) -> None:
+        """Begin with partitions that are newly ours or whose memory is another, and publish what is left over."""
+
+        async def read(tx: Transaction) -> dict[int, Cursor | None]:
+            return await store.fence(tx, partitions, self._owner)
+
+        cursors = await self._database.run(None, read)
+        verdicts = {p: verdict(cursors[p], memories[p], server) for p in partitions}
+        begun = await self._begin([p for p in partitions if verdicts[p] is Verdict.BEGIN], server)
+        await self._stream.adopt([p for p in partitions if verdicts[p] is Verdict.ADOPT], server.replication_id)
+        kept = {p: cursor for p, cursor in cursors.items() if p not in begun and cursor is not None}
+        for partition, cursor in kept.items():
+            await self._publish_again(partition, memories[partition], cursor)
+        self._cursors |= kept | begun
+        log.info("partitions_taken", taken=len(partitions), begun=len(begun))
+
+    async def _begin(self, partitions: list[int], server: ServerIdentity) -> dict[int, Cursor]:
+        """Begin new incarnations. The memory is named last: until then a crash makes the successor begin again."""
+        if not partitions:
+            return {}
+        cursors = await self._writer.begin({partition: uuid4() for partition in partitions})
+        await self._stream.close_incarnations(partitions)
+        dropped = await self._stream.drop_accounts(partitions, new_token())
+        incarnations: dict[int, UUID] = {partition: cursor.incarnation for partition, cursor in cursors.items()}
+        await self._stream.begin_incarnations(incarnations, server.replication_id)
+        log.info("incarnations_begun", partitions=len(partitions), accounts_dropped=dropped)
+        return cursors
+
+    async def _publish_again(self, partition: int, memory: PartitionMemory, cursor: Cursor) -> None:
+        """What a predecessor committed and did not publish: the accounts named between the two cursors."""
+        after = memory.published
+        while after < cursor.last_id:
+            raw = await self._stream.read_between(partition, after, cursor.last_id, BATCH_ENTRIES)
+            if not raw:
+                break
+            entries = [parse_entry(stream_id, fields) for stream_id, fields in raw]
+            await self._publish_refs({entry.ref for entry in entries})
+            after = entries[-1].stream_id
+        await self._stream.note_published({partition: cursor.last_id}, self._trim_lag_milliseconds)
+
+    async def _publish_refs(self, refs: Iterable[bytes]) -> None:
+        customers = list(customers_of(refs))
+
+        async def read(tx: Transaction) -> list[tuple[UUID, UUID]]:
+            return await store.list_account_ids(tx, customers)
+
+        await publish_accounts(self._database, self._stream, None, await self._database.run(None, read))
+
+    # ---- publishing
+
+    async def _publish(self, posting: Posting, ends: dict[int, Cursor]) -> None:
+        states = [
+            AccountState(
+                ref,
+                account.revision,
+                account.total_micro,
+                account.applied_micro,
+                next_expiry(account.blocks),
+                account.snapshot_id,
+                account.subscription_status,
+            )
+            for ref, account in posting.accounts.items()
+        ]
+        cursors = {partition: (end.incarnation, show_stream_id(end.last_id)) for partition, end in ends.items()}
+        await self._stream.publish(states, cursors, new_token())
+        positions = {partition: end.last_id for partition, end in ends.items()}
+        await self._stream.note_published(positions, self._trim_lag_milliseconds)
+
+
+def _in_batches(entries: dict[int, Entries]) -> Iterable[dict[int, Entries]]:
+    """The partitions' entries in parts of at most BATCH_ENTRIES, in order."""
+    part: dict[int, Entries] = {}
+    size = 0
+    for partition, waiting in entries.items():
+        for start in range(0, len(waiting), BATCH_ENTRIES):
+            piece = waiting[start : start + BATCH_ENTRIES]
+            if part and (partition in part or size + len(piece) > BATCH_ENTRIES):
+                yield part
+                part, size = {}, 0
+            part[partition] = piece
+            size += len(piece)
+    if part:
+        yield part

@@ -1,0 +1,121 @@
+"""One batch, one transaction: fence, lock, decide, apply, cursor. What it commits has happened; nothing else has."""
+
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from app.flusher import store
+from app.flusher.batch import Entries, Posting, post_batch
+from app.flusher.memory import Cursor
+from app.flusher.store import Fenced, RejectedFrom
+from app.io.clock import Clock
+from app.io.postgres import Database, Transaction
+from app.ledger import store as ledger_store
+from app.ledger.book import Account
+from app.wire import keys
+from app.wire.events import StreamEntry
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """Entries of several partitions, each list in stream order and directly after its cursor."""
+
+    cursors: dict[int, Cursor]
+    """Where each partition was read from."""
+    entries: dict[int, Entries]
+
+    def ends(self) -> dict[int, Cursor]:
+        """Where each partition's cursor stands after this batch."""
+        return {
+            partition: Cursor(self.cursors[partition].incarnation, entries[-1].stream_id)
+            for partition, entries in self.entries.items()
+        }
+
+
+class Writer:
+    """Posts batches for one owner of partitions."""
+
+    def __init__(self, database: Database, clock: Clock, owner: UUID) -> None:
+        self._database = database
+        self._clock = clock
+        self._owner = owner
+
+    async def post(self, batch: Batch) -> Posting:
+        """Post a batch and move its cursors, in one transaction.
+
+        Raises Fenced where a lease or a cursor is no longer ours; then nothing was committed.
+        """
+
+        async def work(tx: Transaction) -> Posting:
+            now = self._clock.now()
+            await self._fence(tx, batch.cursors)
+            posting = await self._decide(tx, batch)
+            await _write(tx, posting, _with_incarnation(batch, posting), now)
+            await store.write_cursors(tx, batch.ends(), now)
+            return posting
+
+        return await self._database.run(None, work)
+
+    async def begin(self, incarnations: Mapping[int, UUID]) -> dict[int, Cursor]:
+        """Put the cursors of partitions before the first entry of a new incarnation."""
+        cursors = {partition: Cursor(incarnation, (0, 0)) for partition, incarnation in incarnations.items()}
+
+        async def work(tx: Transaction) -> None:
+            await store.fence(tx, incarnations, self._owner)
+            await store.write_cursors(tx, cursors, self._clock.now())
+
+        await self._database.run(None, work)
+        return cursors
+
+    async def _fence(self, tx: Transaction, cursors: Mapping[int, Cursor]) -> None:
+        stored = await store.fence(tx, cursors, self._owner)
+        moved = [partition for partition, cursor in cursors.items() if stored[partition] != cursor]
+        if moved:
+            message = f"cursors moved: {moved}"
+            raise Fenced(message)
+
+    async def _decide(self, tx: Transaction, batch: Batch) -> Posting:
+        entries = [entry for partition in batch.entries.values() for entry in partition]
+        customers = customers_of({entry.ref for entry in entries})
+        locked = await ledger_store.lock_accounts(tx, list(customers))
+        accounts = {customers[account.environment_id, account.end_user_id]: account for account in locked}
+        posted = await ledger_store.find_posted_events(tx, _events(entries, accounts))
+        return post_batch(accounts, entries, posted)
+
+
+def customers_of(refs: Iterable[bytes]) -> dict[tuple[UUID, str], bytes]:
+    """Refs by (environment, end user id). One that cannot be read is nobody's: no account has it."""
+    customers: dict[tuple[UUID, str], bytes] = {}
+    for ref in refs:
+        with suppress(ValueError):  # the batch rejects its entries, for want of an account
+            customers[keys.parse_account_ref(ref)] = ref
+    return customers
+
+
+def _events(entries: Entries, accounts: Mapping[bytes, Account]) -> list[tuple[UUID, UUID]]:
+    return [
+        (accounts[entry.ref].environment_id, entry.payload.event_id)
+        for entry in entries
+        if isinstance(entry, StreamEntry) and entry.payload is not None and entry.ref in accounts
+    ]
+
+
+def _with_incarnation(batch: Batch, posting: Posting) -> list[RejectedFrom]:
+    if not posting.rejected:
+        return []
+    incarnations = {
+        (entry.ref, entry.stream_id): batch.cursors[partition].incarnation
+        for partition, entries in batch.entries.items()
+        for entry in entries
+    }
+    return [RejectedFrom(incarnations[r.ref, r.stream_id], r) for r in posting.rejected]
+
+
+async def _write(tx: Transaction, posting: Posting, rejected: list[RejectedFrom], now: datetime) -> None:
+    await ledger_store.insert_transactions(tx, posting.transactions, now)
+    await ledger_store.insert_events(tx, posting.events, now)
+    await ledger_store.update_blocks(tx, posting.changed_blocks.values())
+    await ledger_store.update_accounts(tx, list(posting.accounts.values()))
+    await store.insert_rejected(tx, rejected, now)

@@ -1,0 +1,25 @@
+"""`python -m app.jobs`."""
+
+import asyncio
+
+from app.io.clock import Clock
+from app.io.postgres import Database
+from app.io.process import run_until_stopped
+from app.io.redis import RedisStore
+from app.jobs.tick import Ticker
+from app.settings import JobsSettings
+
+
+async def main(stop: asyncio.Event, settings: JobsSettings) -> None:
+    """Run until stopped."""
+    database = await Database.open(settings.jobs_database_url, "quotastack jobs", max_size=4)
+    redis = await RedisStore.connect(settings.redis_url, settings.agreement())
+    try:
+        await Ticker(database, redis, Clock()).run(stop)
+    finally:
+        await redis.close()
+        await database.close()
+
+
+if __name__ == "__main__":
+    run_until_stopped(JobsSettings, main)
