@@ -1,0 +1,57 @@
+"""The customers whom a worker has met lately: their names in Redis, and which plan snapshot each had when last seen."""
+
+from collections import OrderedDict
+
+from app.wire import keys
+from app.wire.snapshot import ACCOUNT_FIELDS
+from edge.auth import Principal
+from edge.redis import pack
+
+MAX_ACCOUNTS = 20_000
+UNKNOWN_SNAPSHOT = b"?"
+"""Named where nothing is known yet: no snapshot is called so, and the script answers the right name."""
+
+
+class Account:
+    """One customer. `snapshot_id` is a belief: it saves a round trip where it is right, and decides nothing."""
+
+    __slots__ = (
+        "end_user_id",
+        "environment_id",
+        "environment_ref",
+        "key",
+        "partition",
+        "read_command",
+        "ref",
+        "snapshot_id",
+        "stream",
+    )
+
+    def __init__(self, principal: Principal, end_user_id: str, partitions: int) -> None:
+        self.environment_id = principal.environment_id
+        self.environment_ref = principal.environment_ref
+        self.end_user_id = end_user_id
+        self.ref = keys.account_ref(principal.environment_ref, end_user_id)
+        self.partition = keys.partition_of(self.ref, partitions)
+        self.key = keys.account(self.partition, self.ref)
+        self.stream = keys.stream(self.partition)
+        self.read_command = pack(b"HMGET", self.key, *ACCOUNT_FIELDS)
+        self.snapshot_id = UNKNOWN_SNAPSHOT
+
+
+class Accounts:
+    """Those met last."""
+
+    def __init__(self, partitions: int) -> None:
+        self._partitions = partitions
+        self._known: OrderedDict[tuple[bytes, str], Account] = OrderedDict()
+
+    def get(self, principal: Principal, end_user_id: str) -> Account:
+        """The customer of that name, met before or not; says nothing of whether there is one."""
+        name = (principal.environment_ref, end_user_id)
+        account = self._known.get(name)
+        if account is None:
+            if len(self._known) >= MAX_ACCOUNTS:
+                self._known.popitem(last=False)
+            account = self._known[name] = Account(principal, end_user_id, self._partitions)
+        return account

@@ -1,0 +1,128 @@
+"""Who asks: from the API key of a request to the environment and scopes behind it.
+
+A worker believes what Redis said of a key for one second. A key that Redis does not have is asked of core, at a bounded
+rate, because anybody can send keys that are well formed and were never issued.
+"""
+
+import time
+from collections import OrderedDict
+from uuid import UUID
+
+import msgspec
+
+from app.wire import key_digest, keys
+from app.wire.codes import Code
+from app.wire.scopes import Scope, allows
+from app.wire.snapshot import decode_api_key
+from edge.core_client import CoreClient
+from edge.flights import Flights
+from edge.redis import Redis
+from edge.refusals import Refusal
+
+FRESH_SECONDS = 1.0
+MAX_KEYS = 10_000
+MISSES_PER_SECOND = 20
+MISSES_AT_ONCE = 100
+"""Keys that a worker asks core for: on average, and where none were asked for a while."""
+
+_BEARER = b"bearer "
+
+
+class Principal(msgspec.Struct, frozen=True):
+    """What a request may do, and in which environment."""
+
+    environment_id: UUID
+    environment_ref: bytes
+    scopes: frozenset[str]
+    fresh_until: float
+    """Monotonic seconds."""
+
+    def require(self, scope: Scope) -> None:
+        """Raises Refusal unless the key has the scope."""
+        if not allows(self.scopes, scope):
+            raise Refusal(Code.MISSING_SCOPE, f"This API key lacks the scope {scope.value}, which this route needs.")
+
+
+class Bucket:
+    """Lets `per_second` through on average, and up to `at_once` after a pause."""
+
+    def __init__(self, per_second: float, at_once: int) -> None:
+        self._per_second = per_second
+        self._at_once = at_once
+        self._left = float(at_once)
+        self._filled = time.monotonic()
+
+    def take(self) -> bool:
+        """Whether one more may pass now."""
+        now = time.monotonic()
+        self._left = min(self._at_once, self._left + (now - self._filled) * self._per_second)
+        self._filled = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
+class Keys:
+    """The API keys that were used last."""
+
+    def __init__(self, redis: Redis, core: CoreClient, pepper: bytes) -> None:
+        self._redis = redis
+        self._core = core
+        self._pepper = pepper
+        self._known: OrderedDict[bytes, Principal] = OrderedDict()
+        self._flights: Flights[bytes, Principal] = Flights()
+        self._misses = Bucket(MISSES_PER_SECOND, MISSES_AT_ONCE)
+
+    def known(self, headers: dict[bytes, bytes]) -> Principal | None:
+        """Who asks, where that was looked up within the last second."""
+        principal = self._known.get(_key_of(headers))
+        return principal if principal is not None and principal.fresh_until > time.monotonic() else None
+
+    async def find(self, headers: dict[bytes, bytes]) -> Principal:
+        """Who asks, looked up. Raises Refusal."""
+        key = _key_of(headers)
+        if not key:
+            raise _unauthenticated("Send an API key: 'Authorization: Bearer qs_…' or 'X-API-Key: qs_…'.")
+        text = key.decode("latin-1")
+        if not key_digest.is_well_formed(text):
+            raise _unauthenticated("This is no API key: it is cut short or mistyped.")
+        principal = await self._flights.join(key, lambda: self._look_up(text))
+        self._known.pop(key, None)
+        if len(self._known) >= MAX_KEYS:
+            self._known.popitem(last=False)
+        self._known[key] = principal
+        return principal
+
+    async def _look_up(self, text: str) -> Principal:
+        digest = key_digest.digest(self._pepper, text)
+        asked = time.monotonic()
+        content = await self._redis.ask(b"GET", keys.api_key(digest))
+        if content is None:
+            if not self._misses.take():
+                raise Refusal(Code.TOO_MANY_REQUESTS, "Too many keys that are not known here; try again.")
+            await self._core.load_key(digest)
+            asked = time.monotonic()
+            content = await self._redis.ask(b"GET", keys.api_key(digest))
+        if content is None or content == keys.UNKNOWN_KEY:
+            raise _unauthenticated("This API key is not known: it was never issued, or it was revoked.")
+        record = decode_api_key(content)
+        fresh_seconds = FRESH_SECONDS
+        if record.expires_at is not None:
+            fresh_seconds = min(fresh_seconds, (record.expires_at - time.time_ns() // 1000) / 1_000_000)
+        if fresh_seconds <= 0:
+            raise _unauthenticated("This API key has expired.")
+        environment_ref = keys.environment_ref(record.environment_id)
+        return Principal(record.environment_id, environment_ref, record.scopes, asked + fresh_seconds)
+
+
+def _key_of(headers: dict[bytes, bytes]) -> bytes:
+    """The API key of a request; a Bearer token goes before X-API-Key, any other Authorization is not for us."""
+    authorization = headers.get(b"authorization")
+    if authorization is not None and authorization[: len(_BEARER)].lower() == _BEARER:
+        return authorization[len(_BEARER) :].strip()
+    return headers.get(b"x-api-key", b"")
+
+
+def _unauthenticated(detail: str) -> Refusal:
+    return Refusal(Code.UNAUTHENTICATED, detail)

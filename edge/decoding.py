@@ -1,0 +1,262 @@
+"""From bytes that a client sent to values that can be worked with; everything wrong is refused by name."""
+
+import re
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from functools import lru_cache
+from typing import Annotated, Any, TypeVar
+from urllib.parse import unquote_to_bytes
+
+import msgspec
+from msgspec import Meta
+
+from app.rules.credits import MAX_UNITS_MICRO, MICRO, NotAnAmount, to_micro
+from app.rules.moments import to_at
+from app.wire.codes import Code
+from app.wire.problem import FieldError
+from edge.exchange import Exchange
+from edge.refusals import Refusal, invalid_field, invalid_value
+
+MAX_END_USER_ID = 256
+MAX_FEATURE_KEY = 64
+MAX_IDEMPOTENCY_KEY = 255
+MAX_PROPERTIES_BYTES = 4096
+MAX_BATCH_EVENTS = 1000
+MAX_NUMBER_CHARACTERS = 40
+MAX_SHOWN_NAME = 100
+"""Of a name that a client sent, as much comes back to it."""
+MAX_QUERIES = 10_000
+"""Queries of checks that a worker remembers the meaning of: the same ones come again and again."""
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_AT_PATH = re.compile(r"(?P<message>.*?)(?: - at `\$\.?(?P<path>.*)`)?", re.DOTALL)
+_NAMED = re.compile(r"Object (?P<what>contains unknown|missing required) field `(?P<name>.*)`", re.DOTALL)
+_POSITION = re.compile(r"JSON is malformed: (?P<message>.*) \(byte (?P<byte>\d+)\)", re.DOTALL)
+
+
+def _read_number(text: str) -> Decimal:
+    if len(text) > MAX_NUMBER_CHARACTERS:
+        raise Refusal(Code.INVALID_UNITS, f"units has more than {MAX_NUMBER_CHARACTERS} characters.")
+    try:
+        return Decimal(text)
+    except InvalidOperation:  # an exponent beyond what Decimal holds
+        raise Refusal(Code.INVALID_UNITS, "units is beyond every bound.") from None
+
+
+class UsageBody(msgspec.Struct, forbid_unknown_fields=True):
+    """One usage event as it is sent."""
+
+    end_user_id: str
+    feature_key: str
+    units: Any = 1
+    """An int or a Decimal; anything else is refused after decoding, because msgspec would take a text for a Decimal."""
+    idempotency_key: str | None = None
+    timestamp: Annotated[datetime, Meta(tz=True)] | None = None
+    properties: msgspec.Raw = msgspec.Raw(b"null")
+    enforce: bool = False
+
+
+class BatchBody(msgspec.Struct, forbid_unknown_fields=True):
+    """Many, each read on its own."""
+
+    events: list[msgspec.Raw]
+
+
+class UsageEvent(msgspec.Struct, frozen=True):
+    """A usage event that was looked at: what can be said of it without knowing the customer."""
+
+    end_user_id: str
+    feature_key: str
+    units_micro: int
+    idempotency_key: str | None
+    occurred_at: int | None
+    """Microseconds."""
+    properties: str | None
+    """The text of a JSON object."""
+    enforce: bool
+
+
+class CheckQuestion(msgspec.Struct, frozen=True):
+    """What a check asks."""
+
+    end_user_id: str
+    feature_key: str
+    units_micro: int
+
+
+_usage_decoder = msgspec.json.Decoder(UsageBody, float_hook=_read_number)
+_batch_decoder = msgspec.json.Decoder(BatchBody)
+_number_decoder = msgspec.json.Decoder(float_hook=_read_number)
+Body = TypeVar("Body")
+
+
+def require_json(exchange: Exchange) -> None:
+    """Raises Refusal where the body says of itself that it is something else, or where there is a query."""
+    kind = exchange.headers.get(b"content-type", b"application/json").partition(b";")[0].strip().lower()
+    if kind != b"application/json":
+        raise Refusal(Code.UNSUPPORTED_MEDIA_TYPE, "Send the body as application/json.")
+    if exchange.headers.get(b"content-encoding", b"identity").lower() != b"identity":
+        raise Refusal(Code.UNSUPPORTED_MEDIA_TYPE, "Send the body as it is, without a Content-Encoding.")
+    if exchange.query:
+        name = _unquote("the query", exchange.query.partition(b"=")[0])
+        raise _unknown(name, "query parameter")
+
+
+def header_key(exchange: Exchange) -> str | None:
+    """The Idempotency-Key of the head. Raises Refusal."""
+    value = exchange.headers.get(b"idempotency-key")
+    return None if value is None else _usable_key(_utf8("Idempotency-Key", value.strip()), "Idempotency-Key")
+
+
+def read_usage(body: bytes | msgspec.Raw, default_key: str | None) -> UsageEvent:
+    """A usage event; without an idempotency key of its own it takes `default_key`. Raises Refusal."""
+    sent = _decode(_usage_decoder, body)
+    key = default_key
+    if sent.idempotency_key is not None:
+        key = _usable_key(sent.idempotency_key, "idempotency_key")
+    units_micro = _units_micro(sent.units)
+    if units_micro <= 0:
+        raise _invalid_units("must be greater than 0.")
+    occurred_at = None if sent.timestamp is None else to_at(sent.timestamp)
+    _check_names(sent.end_user_id, sent.feature_key)
+    properties = _properties(bytes(sent.properties))
+    return UsageEvent(sent.end_user_id, sent.feature_key, units_micro, key, occurred_at, properties, sent.enforce)
+
+
+def read_batch(body: bytes) -> list[msgspec.Raw]:
+    """The events of a batch, still as text. Raises Refusal."""
+    events = _decode(_batch_decoder, body).events
+    if not events:
+        raise invalid_value("events", "must not be empty.")
+    if len(events) > MAX_BATCH_EVENTS:
+        raise Refusal(Code.BATCH_TOO_LARGE, f"A batch may have {MAX_BATCH_EVENTS} events; this one has {len(events)}.")
+    return events
+
+
+@lru_cache(maxsize=MAX_QUERIES)
+def read_check(query: bytes) -> CheckQuestion:
+    """A check from its query string. Raises Refusal."""
+    sent: dict[bytes, bytes] = {}
+    for pair in query.split(b"&") if query else ():
+        name, _, value = pair.partition(b"=")
+        if name in sent:
+            raise invalid_field(_unquote("the query", name), "is given more than once.")
+        sent[name] = value
+    end_user_id = _parameter(sent, "end_user_id")
+    feature_key = _parameter(sent, "feature_key")
+    units = sent.pop(b"units", None)
+    if sent:
+        raise _unknown(_unquote("the query", next(iter(sent))), "query parameter")
+    units_micro = MICRO if units is None else _units_micro(_number(_unquote("units", units)))
+    if units_micro < 0:
+        raise _invalid_units("must not be less than 0.")
+    _check_names(end_user_id, feature_key)
+    return CheckQuestion(end_user_id, feature_key, units_micro)
+
+
+def _parameter(sent: dict[bytes, bytes], name: str) -> str:
+    value = sent.pop(name.encode(), None)
+    if value is None:
+        raise invalid_field(name, "is missing.")
+    return _unquote(name, value)
+
+
+def _unquote(name: str, value: bytes) -> str:
+    if b"%" in value or b"+" in value:
+        value = unquote_to_bytes(value.replace(b"+", b" "))
+    return _utf8(name, value)
+
+
+def _utf8(name: str, value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        raise invalid_field(name, "is not valid UTF-8.") from None
+
+
+def _number(text: str) -> object:
+    try:
+        return _number_decoder.decode(text)
+    except (msgspec.MsgspecError, RecursionError):
+        return text
+
+
+def _units_micro(units: object) -> int:
+    if isinstance(units, bool) or not isinstance(units, (int, Decimal)):
+        raise invalid_field("units", "must be a number.")
+    try:
+        return to_micro(units, MAX_UNITS_MICRO)
+    except NotAnAmount as error:
+        raise _invalid_units(f"{error}.") from None
+
+
+def _check_names(end_user_id: str, feature_key: str) -> None:
+    _check_text("end_user_id", end_user_id, MAX_END_USER_ID)
+    _check_text("feature_key", feature_key, MAX_FEATURE_KEY)
+
+
+def _check_text(name: str, text: str, longest: int) -> None:
+    if not 0 < len(text) <= longest:
+        raise invalid_value(name, f"must have 1 to {longest} characters.")
+    if not text.isprintable() and _CONTROL.search(text):
+        raise invalid_value(name, "must not have control characters.")
+
+
+def _usable_key(key: str, name: str) -> str:
+    if not 0 < len(key) <= MAX_IDEMPOTENCY_KEY or not key.isprintable():
+        raise invalid_value(name, f"must have 1 to {MAX_IDEMPOTENCY_KEY} printable characters.")
+    return key
+
+
+def _properties(raw: bytes) -> str | None:
+    if raw == b"null":
+        return None
+    if raw[:1] != b"{":
+        raise invalid_field("properties", "must be an object.")
+    if len(raw) > MAX_PROPERTIES_BYTES:
+        raise invalid_value("properties", f"may have {MAX_PROPERTIES_BYTES} bytes; it has {len(raw)}.")
+    return _utf8("properties", raw)  # msgspec looks at the form of what it leaves raw, not at its texts
+
+
+def _decode(decoder: msgspec.json.Decoder[Body], body: bytes | msgspec.Raw) -> Body:
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise _not_as_expected(str(error)) from None
+    except msgspec.DecodeError as error:
+        raise _malformed(str(error), len(body)) from None
+    except UnicodeDecodeError:
+        raise Refusal(Code.MALFORMED_JSON, "A text is not valid UTF-8.") from None
+    except RecursionError:
+        raise Refusal(Code.MALFORMED_JSON, "The JSON is nested too deeply.") from None
+
+
+def _not_as_expected(text: str) -> Refusal:
+    """A refusal from what msgspec says of JSON that has another form than it should."""
+    at_path = _AT_PATH.fullmatch(text)
+    message, path = (at_path["message"], at_path["path"] or "") if at_path else (text, "")
+    named = _NAMED.fullmatch(message)
+    if named is None:
+        if path == "units":  # an int of more digits than are read
+            return _invalid_units("is beyond every bound.")
+        return invalid_field(path or "the body", f"is not as it should be: {message.lower()}.")
+    if named["what"] == "contains unknown":
+        return _unknown(named["name"], "field")
+    return invalid_field(named["name"], "is missing.")
+
+
+def _malformed(text: str, length: int) -> Refusal:
+    found = _POSITION.fullmatch(text)
+    if found is None:
+        return Refusal(Code.MALFORMED_JSON, f"The JSON ends too early, at byte {length}.")
+    return Refusal(Code.MALFORMED_JSON, f"{found['message'].capitalize()} at byte {found['byte']}.")
+
+
+def _unknown(name: str, kind: str) -> Refusal:
+    shown = name[:MAX_SHOWN_NAME]
+    detail = f"There is no {kind} '{shown}' here."
+    return Refusal(Code.UNKNOWN_FIELD, detail, errors=[FieldError(shown, f"is no {kind} of this route.")])
+
+
+def _invalid_units(message: str) -> Refusal:
+    return Refusal(Code.INVALID_UNITS, f"units {message}", errors=[FieldError("units", message)])

@@ -1,0 +1,104 @@
+"""One request and its answer."""
+
+import re
+from http import HTTPStatus
+from logging import getLogger
+from typing import Protocol
+
+from app.wire import problem
+from app.wire.codes import Code
+from edge.refusals import Refusal
+
+log = getLogger(__name__)
+
+REPLAYED = b"Idempotent-Replayed: true\r\n"
+
+_JSON = b"Content-Type: application/json\r\n"
+_PROBLEM = b"Content-Type: %b\r\n" % problem.CONTENT_TYPE.encode()
+_CLOSE = b"Connection: close\r\n"
+_KEEP_ALIVE = b"Connection: keep-alive\r\n"
+_STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
+_REQUEST_ID = re.compile(rb"[\x20-\x7e]{1,128}")
+
+
+class Line(Protocol):
+    """What an exchange has to know of the connection that it came by."""
+
+    def answered(self) -> None:
+        """An exchange has its answer: write what is due."""
+        ...
+
+    def new_request_id(self) -> bytes:
+        """An id for a request that came without."""
+        ...
+
+
+class Exchange:
+    """A request whose head has been read; its body follows, and then its answer."""
+
+    __slots__ = (
+        "_id",
+        "_line",
+        "answer",
+        "body",
+        "headers",
+        "is_http_1_0",
+        "keep_alive",
+        "method",
+        "path",
+        "query",
+    )
+
+    def __init__(self, line: Line, method: bytes, target: bytes, headers: dict[bytes, bytes]) -> None:
+        self._line = line
+        self.method = method
+        self.path, _, self.query = target.partition(b"?")
+        self.headers = headers
+        self.body = b""
+        self.keep_alive = True
+        self.is_http_1_0 = False
+        self.answer: bytes | None = None
+        self._id: bytes | None = None
+
+    @property
+    def request_id(self) -> bytes:
+        """The client's X-Request-Id where it can be echoed, else one of ours."""
+        if self._id is None:
+            sent = self.headers.get(b"x-request-id")
+            if sent is None or _REQUEST_ID.fullmatch(sent) is None:
+                sent = self._line.new_request_id()
+            self._id = sent
+        return self._id
+
+    def respond(self, status: int, body: bytes, headers: bytes = b"", content_type: bytes = _JSON) -> None:
+        """Answer; `headers` are whole lines. The answer leaves when those before it have left."""
+        if not self.keep_alive:
+            headers += _CLOSE
+        elif self.is_http_1_0:
+            headers += _KEEP_ALIVE
+        self.answer = b"%b%bContent-Length: %d\r\nX-Request-Id: %b\r\n%b\r\n%b" % (
+            _STATUS_LINES[status],
+            content_type,
+            len(body),
+            self.request_id,
+            headers,
+            b"" if self.method == b"HEAD" else body,
+        )
+        self._line.answered()
+
+    def refuse(self, refusal: Refusal, instance: str | None = None, headers: bytes = b"") -> None:
+        """Answer with a problem document."""
+        body = refusal.body(instance or self.request_id.decode())
+        self.respond(refusal.status, body, refusal.header_lines() + headers, _PROBLEM)
+
+    def fail(self, error: Exception) -> None:
+        """Answer an exception: a refusal as it says, anything else as our own fault, which is logged."""
+        self.refuse(as_refusal(error, self.request_id))
+
+
+def as_refusal(error: Exception, request_id: bytes) -> Refusal:
+    """The refusal that an exception is, or a 500 that tells nothing but the request id under which it was logged."""
+    if isinstance(error, Refusal):
+        return error
+    log.error("request %s failed", request_id.decode(), exc_info=error)
+    return Refusal(Code.INTERNAL_ERROR, f"The request could not be answered; it was logged as {request_id.decode()}.")

@@ -1,0 +1,81 @@
+"""Why a request is not answered as it was asked: one exception, which becomes a problem document."""
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+
+from app.wire.codes import MEANINGS, RETRY_AFTER_SECONDS, Code
+from app.wire.problem import FieldError, problem
+
+_encoder = msgspec.json.Encoder(decimal_format="number")
+_WWW_AUTHENTICATE = b'WWW-Authenticate: Bearer realm="quotastack"\r\n'
+_RETRY_AFTER = b"Retry-After: %d\r\n" % RETRY_AFTER_SECONDS
+
+
+class Refusal(Exception):
+    """A code with what it means for this request; `headers` are whole lines that the answer carries besides."""
+
+    def __init__(
+        self,
+        code: Code,
+        detail: str,
+        *,
+        errors: Sequence[FieldError] = (),
+        mismatch: Sequence[str] = (),
+        context: dict[str, Any] | None = None,
+        headers: bytes = b"",
+    ) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+        self.errors = list(errors)
+        self.mismatch = list(mismatch)
+        self.context = context
+        self.headers = headers
+
+    @property
+    def status(self) -> int:
+        """The HTTP status that belongs to the code."""
+        return MEANINGS[self.code].status
+
+    @property
+    def is_passing(self) -> bool:
+        """Whether the same request may be answered a moment later: a store or a process is not there."""
+        return self.status == HTTPStatus.SERVICE_UNAVAILABLE
+
+    def header_lines(self) -> bytes:
+        """What the answer says in its head besides what every answer says."""
+        if self.status == HTTPStatus.UNAUTHORIZED:
+            return self.headers + _WWW_AUTHENTICATE
+        if self.is_passing or self.status == HTTPStatus.TOO_MANY_REQUESTS:
+            return self.headers + _RETRY_AFTER
+        return self.headers
+
+    def body(self, instance: str) -> bytes:
+        """The problem document; `instance` is the request id, or the event id where the refusal is remembered."""
+        document = problem(
+            self.code,
+            self.detail,
+            instance,
+            errors=self.errors,
+            mismatch=self.mismatch,
+            context=self.context,
+        )
+        return _encoder.encode(document)
+
+
+def invalid_field(field: str, message: str) -> Refusal:
+    """A field that is missing or has the wrong type."""
+    return Refusal(Code.INVALID_BODY, f"{field} {message}", errors=[FieldError(field, message)])
+
+
+def invalid_value(field: str, message: str) -> Refusal:
+    """A field of the right type whose value cannot be used."""
+    return Refusal(Code.INVALID_VALUE, f"{field} {message}", errors=[FieldError(field, message)])
+
+
+def store_unavailable(detail: str) -> Refusal:
+    """Redis does not answer. Sending the same request again, with the same idempotency key, is safe."""
+    return Refusal(Code.STORE_UNAVAILABLE, detail)

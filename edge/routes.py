@@ -1,0 +1,116 @@
+"""Which handler answers which request, and who may ask."""
+
+from collections.abc import Callable
+
+import msgspec
+
+from app.wire.codes import Code
+from app.wire.scopes import Scope
+from edge.auth import Principal
+from edge.batch import record_batch
+from edge.checks import check
+from edge.exchange import Exchange
+from edge.redis import Reply, pack
+from edge.refusals import Refusal
+from edge.services import Services
+from edge.usage import record
+
+MAX_BATCH_BYTES = 4 * 1024 * 1024
+MAX_SHOWN_PATH = 200
+"""Of what a client sent, as much comes back to it."""
+
+Handler = Callable[[Services, Exchange, Principal], None]
+
+
+class Route(msgspec.Struct, frozen=True):
+    """One method on one path: its handler, and the scope that a key needs."""
+
+    handler: Handler
+    scope: Scope
+
+
+ROUTES = {
+    (b"GET", b"/v1/entitlements/check"): Route(check, Scope.ENTITLEMENTS_READ),
+    (b"POST", b"/v1/usage"): Route(record, Scope.USAGE_WRITE),
+    (b"POST", b"/v1/usage/batch"): Route(record_batch, Scope.USAGE_WRITE),
+}
+PROBES = (b"/livez", b"/readyz")
+BODY_LIMITS = {b"/v1/usage/batch": MAX_BATCH_BYTES}
+
+
+class Router:
+    """Has every request answered."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def dispatch(self, exchange: Exchange) -> None:
+        """Answer now, or see to it that the request will be; never raises."""
+        try:
+            route = ROUTES.get((exchange.method, exchange.path))
+            if route is None:
+                self._dispatch_rest(exchange)
+                return
+            principal = self._services.keys.known(exchange.headers)
+            if principal is None:
+                self._services.start(self._enter(route, exchange))
+            else:
+                principal.require(route.scope)
+                route.handler(self._services, exchange, principal)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the client gets its answer
+            exchange.fail(error)
+
+    async def _enter(self, route: Route, exchange: Exchange) -> None:
+        """Look the key up first."""
+        try:
+            principal = await self._services.keys.find(exchange.headers)
+            principal.require(route.scope)
+            route.handler(self._services, exchange, principal)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the client gets its answer
+            exchange.fail(error)
+
+    def _dispatch_rest(self, exchange: Exchange) -> None:
+        method, path = exchange.method, exchange.path
+        if not path.startswith(b"/"):
+            raise Refusal(Code.NOT_FOUND, "Send the path alone; this is no proxy.")
+        reading = b"GET" if method == b"HEAD" else method
+        if path in PROBES and reading == b"GET":
+            self._probe(exchange)
+        elif (reading, path) in ROUTES and method == b"HEAD":
+            self._services.start(self._enter(ROUTES[reading, path], exchange))
+        else:
+            raise _no_route(path)
+
+    def _probe(self, exchange: Exchange) -> None:
+        if exchange.path == b"/livez":
+            exchange.respond(200, b'{"status":"alive"}')
+        else:
+            self._services.redis.send(pack(b"PING"), _Ready(exchange))
+
+
+class _Ready:
+    """Says that the edge is ready where Redis answers."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    def received(self, reply: Reply) -> None:
+        """Redis answers."""
+        del reply
+        self._exchange.respond(200, b'{"status":"ready"}')
+
+    def failed(self, error: Exception) -> None:
+        """It does not."""
+        self._exchange.fail(error)
+
+
+def _no_route(path: bytes) -> Refusal:
+    allowed = [method for method, known in ROUTES if known == path] + [b"GET"] * (path in PROBES)
+    shown = path[:MAX_SHOWN_PATH].decode("latin-1")
+    if not allowed:
+        return Refusal(Code.NOT_FOUND, f"There is nothing at {shown}; see /docs for what there is.")
+    if b"GET" in allowed:
+        allowed.append(b"HEAD")
+    methods = b", ".join(allowed)
+    detail = f"{shown} takes {methods.decode()}."
+    return Refusal(Code.METHOD_NOT_ALLOWED, detail, headers=b"Allow: %b\r\n" % methods)

@@ -1,0 +1,31 @@
+"""What the handlers of one worker share."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+from edge.accounts import Accounts
+from edge.auth import Keys
+from edge.core_client import CoreClient
+from edge.plans import Plans
+from edge.redis import Redis
+from edge.settings import EdgeSettings
+
+
+class Services:
+    """Made once, inside the running loop."""
+
+    def __init__(self, settings: EdgeSettings) -> None:
+        self.settings = settings
+        self.redis = Redis(settings.redis_url, settings.agreement().fingerprint())
+        self.core = CoreClient(settings.core_internal_url, settings.internal_secret)
+        self.keys = Keys(self.redis, self.core, settings.key_pepper.encode())
+        self.plans = Plans(self.redis, self.core)
+        self.accounts = Accounts(settings.partitions)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run what the fast path cannot wait for; `work` answers its own errors."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

@@ -1,0 +1,60 @@
+"""Every environment variable of the edge, read once, at its start; docs/configuration.md explains each."""
+
+import os
+from collections.abc import Mapping
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from app.wire.agreement import Agreement
+
+Port = Annotated[int, Meta(ge=1, le=65_535)]
+Secret = Annotated[str, Meta(min_length=32)]
+
+
+class SettingsError(Exception):
+    """Variables that are missing or cannot be used, one line each."""
+
+
+class EdgeSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Of `python -m edge.main`."""
+
+    edge_host: str = "127.0.0.1"
+    edge_port: Port = 8001
+    edge_workers: Annotated[int, Meta(ge=1, le=256)] = 2
+    redis_url: Annotated[str, Meta(pattern="^(rediss?|unix)://")]
+    core_internal_url: Annotated[str, Meta(pattern="^https?://[^/]+$")] = "http://127.0.0.1:8002"
+    internal_secret: Secret
+    key_pepper: Secret
+    partitions: Annotated[int, Meta(ge=1, le=4096)] = 64
+    idempotency_window_seconds: Annotated[int, Meta(ge=60, le=2_592_000)] = 86_400
+    stream_max_entries: Annotated[int, Meta(ge=1)] = 1_000_000
+    log_level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$")] = "info"
+
+    def agreement(self) -> Agreement:
+        """What this process shares with every other, for comparing."""
+        return Agreement(self.partitions, self.idempotency_window_seconds)
+
+
+def read(environ: Mapping[str, str] = os.environ) -> EdgeSettings:
+    """The settings from the variables that bear their names in capitals; an empty one counts as missing.
+
+    Raises SettingsError that names everything that is wrong at once, and shows no value.
+    """
+    values: dict[str, object] = {}
+    wrong: list[str] = []
+    for field in msgspec.structs.fields(EdgeSettings):
+        name = field.name.upper()
+        text = environ.get(name)
+        if not text:
+            if field.required:
+                wrong.append(f"{name} is not set")
+            continue
+        try:
+            values[field.name] = msgspec.convert(text, field.type, strict=False)
+        except msgspec.ValidationError as error:
+            wrong.append(f"{name}: {error}")
+    if wrong:
+        raise SettingsError("\n".join(wrong))
+    return msgspec.convert(values, EdgeSettings)

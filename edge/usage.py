@@ -1,0 +1,80 @@
+"""`POST /v1/usage`: one event, one answer."""
+
+from decimal import Decimal
+from http import HTTPStatus
+
+import msgspec
+
+from app.rules.credits import from_micro
+from app.wire.codes import Code
+from edge.auth import Principal
+from edge.decoding import header_key, read_usage, require_json
+from edge.exchange import REPLAYED, Exchange
+from edge.recording import Outcome, Recording
+from edge.refusals import Refusal, invalid_value
+from edge.services import Services
+
+_encoder = msgspec.json.Encoder(decimal_format="number")
+
+
+class UsageAnswer(msgspec.Struct):
+    """The body of a 202."""
+
+    event_id: str
+    accepted: bool
+    cost: int | Decimal
+    balance: int | Decimal
+    overage: int | Decimal
+
+
+def record(services: Services, exchange: Exchange, principal: Principal) -> None:
+    """Take one event in. Raises Refusal."""
+    require_json(exchange)
+    key_of_head = header_key(exchange)
+    event = read_usage(exchange.body, key_of_head)
+    if key_of_head is not None and event.idempotency_key != key_of_head:
+        raise invalid_value("idempotency_key", "and the header Idempotency-Key differ; send one of them.")
+    account = services.accounts.get(principal, event.end_user_id)
+    Recording(services, account, event, SingleEvent(exchange)).send()
+
+
+def insufficient_credits(outcome: Outcome) -> Refusal:
+    """A remembered refusal: everything in it follows from what is remembered, so that a replay says the same."""
+    cost, balance = from_micro(outcome.cost_micro), from_micro(outcome.balance_micro)
+    detail = (
+        f"This costs {cost} credits, and {balance} can be spent. After a top-up, send it with a new idempotency key."
+    )
+    return Refusal(Code.INSUFFICIENT_CREDITS, detail, context={"balance": balance, "cost": cost})
+
+
+class SingleEvent:
+    """Answers one request when its one event is decided."""
+
+    __slots__ = ("_exchange",)
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    @property
+    def request_id(self) -> bytes:
+        """For the log."""
+        return self._exchange.request_id
+
+    def decided(self, outcome: Outcome) -> None:
+        """202 or 402, byte for byte the same whenever it is given."""
+        headers = REPLAYED if outcome.is_replayed else b""
+        if not outcome.is_accepted:
+            self._exchange.refuse(insufficient_credits(outcome), outcome.event_id, headers)
+            return
+        answer = UsageAnswer(
+            outcome.event_id,
+            accepted=True,
+            cost=from_micro(outcome.cost_micro),
+            balance=from_micro(outcome.balance_micro),
+            overage=from_micro(outcome.overage_micro),
+        )
+        self._exchange.respond(HTTPStatus.ACCEPTED, _encoder.encode(answer), headers)
+
+    def refused(self, refusal: Refusal) -> None:
+        """Nothing was recorded."""
+        self._exchange.refuse(refusal)

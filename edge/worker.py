@@ -1,0 +1,76 @@
+"""One worker process: its event loop, its end."""
+
+import asyncio
+import ctypes
+import gc
+import os
+import signal
+import sys
+from logging import getLogger
+
+import uvloop
+
+from edge.listener import Listener
+from edge.redis import AgreementMismatch
+from edge.routes import BODY_LIMITS, Router
+from edge.services import Services
+from edge.settings import EdgeSettings
+
+log = getLogger(__name__)
+
+EX_CONFIG = 78
+"""The exit code of a worker that must not be started again: it is not set as the data is."""
+
+_PR_SET_PDEATHSIG = 1  # from linux/prctl.h
+
+
+def run(settings: EdgeSettings, parent: int) -> int:
+    """Serve until SIGTERM; the exit code."""
+    end_with(parent)
+    # Requests leave no cycles behind, and what is imported stays: look for garbage seldom.
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(serve(settings))
+
+
+def end_with(parent: int) -> None:
+    """Have the kernel end this process at its parent's death, however that dies, so that the port is free for another.
+
+    Only Linux can do this. Elsewhere the workers of a parent that was killed have to be ended by hand.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(1)  # it died before the request was made; nobody is left to tell
+
+
+async def serve(settings: EdgeSettings) -> int:
+    """Answer requests until told to stop; the exit code."""
+    services = Services(settings)
+    listener = Listener(Router(services).dispatch, BODY_LIMITS)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    connected = asyncio.create_task(services.redis.keep_connected())
+    stopped = asyncio.create_task(stop.wait())
+    await listener.start(settings.edge_host, settings.edge_port)
+    log.info("listening on %s:%d", settings.edge_host, settings.edge_port)
+    await asyncio.wait((connected, stopped), return_when=asyncio.FIRST_COMPLETED)
+    if not stop.is_set():
+        return report_end(connected)
+    await listener.drain()
+    connected.cancel()
+    await services.core.close()
+    log.info("stopped")
+    return os.EX_OK
+
+
+def report_end(connected: asyncio.Task[None]) -> int:
+    """Say why the connection to Redis was given up for good; the exit code."""
+    error = connected.exception()
+    if isinstance(error, AgreementMismatch):
+        log.error("%s", error)
+        return EX_CONFIG
+    log.error("the connection to Redis cannot be kept", exc_info=error)
+    return 1

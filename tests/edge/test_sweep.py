@@ -1,0 +1,74 @@
+"""Clients that take too long, with the clock in the test's hand."""
+
+import pytest
+
+from edge.server import IDLE_SECONDS, LINGER_SECONDS, REQUEST_SECONDS, Connection
+from tests.edge.hand_made import Host, Transport, connect
+
+
+@pytest.fixture
+def host() -> Host:
+    """The worker."""
+    return Host()
+
+
+@pytest.fixture
+def transport() -> Transport:
+    """The client's end."""
+    return Transport()
+
+
+@pytest.fixture
+def connection(host: Host, transport: Transport) -> Connection:
+    """A client that has just come."""
+    return connect(host, transport)
+
+
+def after(host: Host, connection: Connection, seconds: float) -> None:
+    """So much later the worker looks at its clients."""
+    host.now += seconds
+    connection.sweep()
+
+
+def test_an_idle_client_is_let_go(host: Host, connection: Connection, transport: Transport) -> None:
+    """After the idle time, not before, and not while it waits for an answer."""
+    after(host, connection, IDLE_SECONDS - 1)
+    connection.data_received(b"GET /livez HTTP/1.1\r\nHost: edge\r\n\r\n")
+    after(host, connection, IDLE_SECONDS + 1)
+    assert transport.did == []
+    host.exchanges[0].respond(200, b"{}")
+    after(host, connection, IDLE_SECONDS)
+    assert transport.did == []
+    after(host, connection, 1)
+    assert transport.did == ["close"]
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"G", b"GET /livez HTTP/1.1\r\nHost: ", b"POST /v1/usage HTTP/1.1\r\nHost: edge\r\nContent-Length: 5\r\n\r\nabc"],
+)
+def test_a_request_that_does_not_end(host: Host, connection: Connection, transport: Transport, sent: bytes) -> None:
+    """Byte by byte or not at all: after the time for one request it is refused, and the connection ended."""
+    for byte in sent:
+        connection.data_received(bytes((byte,)))
+        after(host, connection, 0.01)
+    after(host, connection, REQUEST_SECONDS - 1)
+    assert transport.did == []
+    after(host, connection, 2)
+    assert transport.written.startswith(b"HTTP/1.1 400 ")
+    assert transport.did == ["write_eof"]
+    transport.unsent = 100
+    after(host, connection, LINGER_SECONDS + 1)
+    assert transport.did == ["write_eof"]
+    transport.unsent = 0
+    after(host, connection, 0)
+    assert transport.did == ["write_eof", "abort"]
+
+
+def test_a_client_that_does_not_take_its_answers(host: Host, connection: Connection, transport: Transport) -> None:
+    """After a while it is let go, answers and all."""
+    connection.pause_writing()
+    after(host, connection, REQUEST_SECONDS - 1)
+    assert transport.did == ["pause_reading"]
+    after(host, connection, 2)
+    assert transport.did == ["pause_reading", "abort"]
