@@ -1,0 +1,59 @@
+"""Routes of customers."""
+
+from uuid import UUID
+
+from litestar import get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody
+
+from app.customers import service, store
+from app.customers.schemas import CustomerBody, NewCustomer, show_customer
+from app.io.postgres import Transaction
+from app.trail.idempotency import Mutation
+from app.web.bodies import ExactResponse
+from app.web.paging import Cursor, Limit, Page, decode_cursor, page
+from app.web.principal import SECURITY, needs
+from app.web.reader import Reader
+from app.wire.scopes import Scope
+
+READ = needs(Scope.ENTITLEMENTS_READ, Scope.SUBSCRIPTIONS_WRITE, Scope.CREDITS_WRITE)
+WRITE = needs(Scope.SUBSCRIPTIONS_WRITE)
+
+
+@post("/v1/customers", guards=[WRITE], security=SECURITY, tags=["Customers"])
+async def create_customer(
+    data: JSONBody[NewCustomer], mutation: NamedDependency[Mutation]
+) -> ExactResponse[CustomerBody]:
+    """Make a customer. Not needed before `POST /v1/subscriptions`, which makes them as they come."""
+
+    async def work(tx: Transaction) -> CustomerBody:
+        return show_customer(await service.create_customer(tx, data.end_user_id, mutation.now))
+
+    return await mutation.run(data, work)
+
+
+@get("/v1/customers", guards=[READ], security=SECURITY, tags=["Customers"])
+async def list_customers(
+    reader: NamedDependency[Reader], limit: Limit = 100, cursor: Cursor = None
+) -> Page[CustomerBody]:
+    """Customers in the order in which they were made."""
+    after = decode_cursor(cursor, UUID)
+
+    async def work(tx: Transaction) -> Page[CustomerBody]:
+        rows = await store.list_customers(tx, after, limit + 1)
+        return page(rows, limit, show_customer, lambda customer: customer.id)
+
+    return await reader.run(work)
+
+
+@get("/v1/customers/{end_user_id:str}", guards=[READ], security=SECURITY, tags=["Customers"])
+async def get_customer(end_user_id: FromPath[str], reader: NamedDependency[Reader]) -> CustomerBody:
+    """One customer."""
+
+    async def work(tx: Transaction) -> CustomerBody:
+        return show_customer(await service.find_customer(tx, end_user_id))
+
+    return await reader.run(work)
+
+
+ROUTES = [create_customer, list_customers, get_customer]

@@ -1,0 +1,173 @@
+"""`python -m app.main`: core. The only place that knows everyone.
+
+One process and one event loop with two listeners: the public one, and one for the edges alone. Where either ends, the
+process ends.
+"""
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import msgspec
+import structlog
+from granian.constants import Interfaces
+from granian.server.embed import Server
+from litestar.di import Provide
+from litestar.types import ASGIApp
+
+from app.customers.routes import ROUTES as CUSTOMERS
+from app.entitlements.publishing import Publisher
+from app.entitlements.routes import INTERNAL_ROUTES as ENTITLEMENTS_INTERNAL
+from app.io.clock import Clock
+from app.io.outbound import Session, open_session
+from app.io.postgres import Database
+from app.io.process import run_until_stopped
+from app.io.redis import RedisStore
+from app.ledger.routes import ROUTES as LEDGER
+from app.metering.routes import ROUTES as METERING
+from app.plans.routes import ROUTES as PLANS
+from app.settings import CoreSettings, SettingsError
+from app.subscriptions.routes import ROUTES as SUBSCRIPTIONS
+from app.tenants.routes import INTERNAL_ROUTES as TENANTS_INTERNAL
+from app.tenants.routes import ROUTES as TENANTS
+from app.tenants.service import Keys
+from app.trail.idempotency import provide_mutation
+from app.web import docs, forward, health
+from app.web.application import make_application
+from app.web.openapi import Document, make_config
+from app.web.outer import OuterMiddleware
+from app.web.principal import provide_principal
+from app.web.reader import provide_reader
+
+MAX_DATABASE_CONNECTIONS = 16
+BACKLOG = 1024
+STOP_SECONDS = 5
+"""How long requests under way may take once the process is told to stop."""
+
+_log = structlog.get_logger(__name__)
+_DOMAINS = (*TENANTS, *METERING, *PLANS, *CUSTOMERS, *SUBSCRIPTIONS, *LEDGER)
+
+
+class Parts(msgspec.Struct, frozen=True):
+    """What core is made of while it runs."""
+
+    settings: CoreSettings
+    clock: Clock
+    database: Database
+    redis: RedisStore
+    session: Session
+
+    @property
+    def api_keys(self) -> Keys:
+        """The API keys of this installation."""
+        return Keys(self.database, self.clock, self.settings.key_pepper)
+
+
+@asynccontextmanager
+async def open_parts(settings: CoreSettings, clock: Clock) -> AsyncGenerator[Parts]:
+    """Connect to everything, and leave nothing open."""
+    redis = await RedisStore.connect(settings.redis_url, settings.agreement())
+    try:
+        publisher = Publisher(redis, clock)
+        database = await Database.open(
+            settings.core_database_url, "quotastack core", MAX_DATABASE_CONNECTIONS, publisher.hooks()
+        )
+        publisher.attach(database)
+        try:
+            async with open_session(
+                total_seconds=forward.TIMEOUT_SECONDS, connections=forward.CONNECTIONS, decompress=False
+            ) as session:
+                yield Parts(settings, clock, database, redis, session)
+        finally:
+            await database.close()
+    finally:
+        await redis.close()
+
+
+def public_application(parts: Parts) -> ASGIApp:
+    """What everyone may reach."""
+    state = {"authenticate": parts.api_keys.authenticate, "admin_token": parts.settings.admin_token}
+    dependencies = _dependencies(parts)
+    document = Document(lambda: make_application(_DOMAINS, {}, dependencies=dependencies, openapi=make_config()))
+    edge = forward.Edge(parts.session, parts.settings.edge_url)
+    handlers = (*_DOMAINS, *forward.ROUTES, *docs.ROUTES, *health.ROUTES)
+    application = make_application(
+        handlers, state, dependencies={**dependencies, "document": _constant(document), "edge": _constant(edge)}
+    )
+    return OuterMiddleware(cast("ASGIApp", application))
+
+
+def internal_application(parts: Parts) -> ASGIApp:
+    """What the edges ask of core."""
+    state = {"internal_secret": parts.settings.internal_secret}
+    handlers = (*TENANTS_INTERNAL, *ENTITLEMENTS_INTERNAL)
+    return OuterMiddleware(cast("ASGIApp", make_application(handlers, state, dependencies=_dependencies(parts))))
+
+
+def _dependencies(parts: Parts) -> dict[str, Provide]:
+    return {
+        "api_keys": _constant(parts.api_keys),
+        "billing_zone": _constant(parts.settings.billing_zone()),
+        "clock": _constant(parts.clock),
+        "database": _constant(parts.database),
+        "redis": _constant(parts.redis),
+        "principal": Provide(provide_principal, sync_to_thread=False),
+        "reader": Provide(provide_reader, sync_to_thread=False),
+        "mutation": Provide(provide_mutation, sync_to_thread=False),
+    }
+
+
+def _constant(value: object) -> Provide:
+    return Provide(lambda: value, sync_to_thread=False)
+
+
+async def main(stop: asyncio.Event, settings: CoreSettings) -> None:
+    """Serve until stopped. Raises SettingsError where a port is taken."""
+    require_free(settings.core_host, settings.core_port)
+    require_free(settings.core_internal_host, settings.core_internal_port)
+    async with open_parts(settings, Clock()) as parts:
+        await serve(
+            stop,
+            [
+                _server(public_application(parts), settings.core_host, settings.core_port),
+                _server(internal_application(parts), settings.core_internal_host, settings.core_internal_port),
+            ],
+        )
+
+
+def require_free(host: str, port: int) -> None:
+    """Raise SettingsError where somebody listens already: Granian would share the port without a word."""
+    try:
+        socket.create_server((host, port), reuse_port=False).close()
+    except OSError as error:
+        message = f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}"
+        raise SettingsError(message) from error
+
+
+def _server(application: ASGIApp, host: str, port: int) -> Server:
+    return Server(
+        application, host, port, interface=Interfaces.ASGINL, websockets=False, log_enabled=False, backlog=BACKLOG
+    )
+
+
+async def serve(stop: asyncio.Event, servers: Sequence[Any]) -> None:
+    """Run the servers until `stop` is set or one of them ends, then end all of them."""
+    running = [asyncio.create_task(server.serve()) for server in servers]
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait([*running, stopping], return_when=asyncio.FIRST_COMPLETED)
+    _log.info("stopping", asked=stop.is_set())
+    for server in servers:
+        server.stop()
+    _, late = await asyncio.wait(running, timeout=STOP_SECONDS)
+    for task in (*late, stopping):
+        task.cancel()
+    for task in running:
+        if task.done():
+            task.result()
+
+
+if __name__ == "__main__":
+    run_until_stopped(CoreSettings, main)

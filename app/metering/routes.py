@@ -1,0 +1,92 @@
+"""Routes of features and their default prices."""
+
+from litestar import get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody
+
+from app.io.postgres import Transaction
+from app.metering import service, store
+from app.metering.schemas import (
+    FeatureBody,
+    NewFeature,
+    PriceBody,
+    PriceVersionBody,
+    parse_price,
+    show_feature,
+    show_price_version,
+)
+from app.trail.idempotency import Mutation
+from app.web.bodies import ExactResponse
+from app.web.paging import Cursor, Limit, Page, decode_cursor, page
+from app.web.principal import SECURITY, needs
+from app.web.reader import Reader
+from app.wire.scopes import Scope
+
+READ = needs(Scope.ENTITLEMENTS_READ, Scope.CATALOG_WRITE)
+WRITE = needs(Scope.CATALOG_WRITE)
+
+
+@post("/v1/features", guards=[WRITE], security=SECURITY, tags=["Features"])
+async def create_feature(data: JSONBody[NewFeature], mutation: NamedDependency[Mutation]) -> ExactResponse[FeatureBody]:
+    """Make a feature. With a price it can be used by every customer, without one only where a plan sets a price."""
+
+    async def work(tx: Transaction) -> FeatureBody:
+        return show_feature(*await service.create_feature(tx, data, mutation.now))
+
+    return await mutation.run(data, work)
+
+
+@get("/v1/features", guards=[READ], security=SECURITY, tags=["Features"])
+async def list_features(
+    reader: NamedDependency[Reader], limit: Limit = 100, cursor: Cursor = None
+) -> Page[FeatureBody]:
+    """Features by key."""
+    after = decode_cursor(cursor, str)
+
+    async def work(tx: Transaction) -> Page[FeatureBody]:
+        rows = await store.list_features(tx, after, limit + 1)
+        prices = await store.read_default_prices(tx, [feature.id for feature in rows])
+        return page(rows, limit, lambda row: show_feature(row, prices.get(row.id)), lambda row: row.key)
+
+    return await reader.run(work)
+
+
+@get("/v1/features/{key:str}", guards=[READ], security=SECURITY, tags=["Features"])
+async def get_feature(key: FromPath[str], reader: NamedDependency[Reader]) -> FeatureBody:
+    """One feature."""
+
+    async def work(tx: Transaction) -> FeatureBody:
+        return show_feature(*await service.find_feature(tx, key))
+
+    return await reader.run(work)
+
+
+@post("/v1/features/{key:str}/prices", guards=[WRITE], security=SECURITY, tags=["Features"])
+async def change_price(
+    key: FromPath[str], data: JSONBody[PriceBody], mutation: NamedDependency[Mutation]
+) -> ExactResponse[PriceVersionBody]:
+    """Set a new default price. What was used before stays as it was priced then."""
+    price = parse_price(data, "price")
+
+    async def work(tx: Transaction) -> PriceVersionBody:
+        return show_price_version(*await service.change_default_price(tx, key, price, mutation.now))
+
+    return await mutation.run(data, work)
+
+
+@get("/v1/features/{key:str}/prices", guards=[READ], security=SECURITY, tags=["Features"])
+async def list_prices(
+    key: FromPath[str], reader: NamedDependency[Reader], limit: Limit = 100, cursor: Cursor = None
+) -> Page[PriceVersionBody]:
+    """Default prices of a feature, newest first."""
+    before = decode_cursor(cursor, int)
+
+    async def work(tx: Transaction) -> Page[PriceVersionBody]:
+        feature, _ = await service.find_feature(tx, key)
+        rows = await store.list_default_prices(tx, feature.id, before, limit + 1)
+        return page(rows, limit, lambda row: show_price_version(feature, row), lambda row: row.version)
+
+    return await reader.run(work)
+
+
+ROUTES = [create_feature, list_features, get_feature, change_price, list_prices]

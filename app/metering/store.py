@@ -1,0 +1,70 @@
+"""Rows of features and prices."""
+# Piccolo does not say what its foreign keys point at.
+# pyright: reportUnknownMemberType=false
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from app.io.postgres import Transaction
+from app.metering.tables import Feature, PriceVersion
+
+
+async def insert_feature(feature: Feature) -> bool:
+    """Add the feature; False where there is one with this key."""
+    unique = (Feature.environment_id, Feature.key)
+    return bool(await Feature.insert(feature).on_conflict(target=unique, action="DO NOTHING").returning(Feature.id))
+
+
+async def insert_price(price: PriceVersion) -> None:
+    """Add a version of a price."""
+    await PriceVersion.insert(price)
+
+
+async def read_feature(tx: Transaction, key: str) -> Feature | None:
+    """The feature with this key."""
+    return await Feature.objects().where(Feature.environment_id == tx.environment, Feature.key == key).first()
+
+
+async def lock_feature(tx: Transaction, key: str) -> Feature | None:
+    """The feature with this key, so that its prices get their versions one after the other."""
+    query = Feature.objects().where(Feature.environment_id == tx.environment, Feature.key == key)
+    return await query.lock_rows("UPDATE").first()
+
+
+async def read_features(tx: Transaction, keys: Sequence[str]) -> dict[str, Feature]:
+    """The features with these keys, by key."""
+    if not keys:
+        return {}
+    query = Feature.objects().where(Feature.environment_id == tx.environment, Feature.key.is_in(list(keys)))
+    return {feature.key: feature for feature in await query}
+
+
+async def list_features(tx: Transaction, after: str | None, limit: int) -> list[Feature]:
+    """Features by key, after the key `after`."""
+    query = Feature.objects().where(Feature.environment_id == tx.environment)
+    if after is not None:
+        query = query.where(Feature.key > after)
+    return await query.order_by(Feature.key).limit(limit)
+
+
+async def read_default_prices(tx: Transaction, feature_ids: Sequence[UUID]) -> dict[UUID, PriceVersion]:
+    """The newest default price of each feature that has one, by feature."""
+    statement = """
+        SELECT DISTINCT ON (feature_id) * FROM prices
+        WHERE environment_id = $1 AND feature_id = ANY($2::uuid[]) AND variant_version_id IS NULL
+        ORDER BY feature_id, version DESC
+    """
+    rows = await tx.connection.fetch(statement, tx.environment, feature_ids)
+    return {row["feature_id"]: PriceVersion(**dict(row)) for row in rows}
+
+
+async def list_default_prices(tx: Transaction, feature_id: UUID, before: int | None, limit: int) -> list[PriceVersion]:
+    """Default prices of a feature, newest first, below the version `before`."""
+    query = PriceVersion.objects().where(
+        PriceVersion.environment_id == tx.environment,
+        PriceVersion.feature_id == feature_id,
+        PriceVersion.variant_version_id.is_null(),
+    )
+    if before is not None:
+        query = query.where(PriceVersion.version < before)
+    return await query.order_by(PriceVersion.version, ascending=False).limit(limit)

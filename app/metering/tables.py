@@ -1,0 +1,30 @@
+"""Tables of the domain, as Piccolo queries them. The truth is migrations/sql; a test compares the two."""
+
+from piccolo.columns import JSONB, UUID, Integer, Text, Timestamptz
+from piccolo.table import Table
+
+from app.io.postgres import ENGINE
+
+
+class Feature(Table, tablename="features", db=ENGINE):
+    """What customers use and usage is counted in."""
+
+    environment_id = UUID(default=None)
+    id = UUID(primary_key=True, default=None)
+    key = Text()
+    name = Text()
+    kind = Text()
+    created_at = Timestamptz(default=None)
+
+
+class PriceVersion(Table, tablename="prices", db=ENGINE):
+    """A version of what a feature costs: by default, or in one version of a plan variant."""
+
+    environment_id = UUID(default=None)
+    id = UUID(primary_key=True, default=None)
+    feature_id = UUID(default=None)
+    variant_version_id = UUID(null=True, default=None)
+    version = Integer()
+    price = JSONB()
+    effective_at = Timestamptz(default=None)
+    created_at = Timestamptz(default=None)

@@ -1,0 +1,80 @@
+"""Routes of plans and their variants."""
+
+from litestar import get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody
+
+from app.io.postgres import Transaction
+from app.plans import service, store
+from app.plans.schemas import NewPlan, PlanBody, VariantBody, VariantTerms, show_plan
+from app.trail.idempotency import Mutation
+from app.web.bodies import ExactResponse
+from app.web.paging import Cursor, Limit, Page, decode_cursor, page
+from app.web.principal import SECURITY, needs
+from app.web.reader import Reader
+from app.wire.scopes import Scope
+
+READ = needs(Scope.ENTITLEMENTS_READ, Scope.CATALOG_WRITE)
+WRITE = needs(Scope.CATALOG_WRITE)
+
+
+@post("/v1/plans", guards=[WRITE], security=SECURITY, tags=["Plans"])
+async def create_plan(data: JSONBody[NewPlan], mutation: NamedDependency[Mutation]) -> ExactResponse[PlanBody]:
+    """Make a plan. What it costs and gives is said by its variants."""
+
+    async def work(tx: Transaction) -> PlanBody:
+        return show_plan(await service.create_plan(tx, data, mutation.now))
+
+    return await mutation.run(data, work)
+
+
+@get("/v1/plans", guards=[READ], security=SECURITY, tags=["Plans"])
+async def list_plans(reader: NamedDependency[Reader], limit: Limit = 100, cursor: Cursor = None) -> Page[PlanBody]:
+    """Plans by key."""
+    after = decode_cursor(cursor, str)
+
+    async def work(tx: Transaction) -> Page[PlanBody]:
+        return page(await store.list_plans(tx, after, limit + 1), limit, show_plan, lambda plan: plan.key)
+
+    return await reader.run(work)
+
+
+@get("/v1/plans/{key:str}", guards=[READ], security=SECURITY, tags=["Plans"])
+async def get_plan(key: FromPath[str], reader: NamedDependency[Reader]) -> PlanBody:
+    """One plan."""
+
+    async def work(tx: Transaction) -> PlanBody:
+        return show_plan(await service.find_plan(tx, key))
+
+    return await reader.run(work)
+
+
+@post("/v1/plans/{key:str}/variants", guards=[WRITE], security=SECURITY, tags=["Plans"])
+async def create_variant(
+    key: FromPath[str], data: JSONBody[VariantTerms], mutation: NamedDependency[Mutation]
+) -> ExactResponse[VariantBody]:
+    """Make a variant of a plan: how often it renews, what it grants, which features it includes."""
+
+    async def work(tx: Transaction) -> VariantBody:
+        return await service.create_variant(tx, key, data, mutation.now)
+
+    return await mutation.run(data, work)
+
+
+@get("/v1/plans/{key:str}/variants", guards=[READ], security=SECURITY, tags=["Plans"])
+async def list_variants(
+    key: FromPath[str], reader: NamedDependency[Reader], limit: Limit = 100, cursor: Cursor = None
+) -> Page[VariantBody]:
+    """Variants of a plan by key, at their present versions."""
+    after = decode_cursor(cursor, str)
+
+    async def work(tx: Transaction) -> Page[VariantBody]:
+        plan = await service.find_plan(tx, key)
+        variants = await store.list_variants(tx, plan.id, after, limit + 1)
+        bodies = await service.describe(tx, variants)
+        return page(bodies, limit, lambda body: body, lambda body: body.key)
+
+    return await reader.run(work)
+
+
+ROUTES = [create_plan, list_plans, get_plan, create_variant, list_variants]

@@ -1,0 +1,111 @@
+"""Bodies of the plan and variant routes."""
+
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from app.metering.schemas import PriceBody, show_price
+from app.plans.store import IncludedFeature, Variant
+from app.plans.tables import Plan, PlanGrant
+from app.rules.entitlement import OveragePolicy
+from app.rules.periods import IntervalUnit
+from app.rules.pricing import Price
+from app.web.amounts import Credits
+from app.web.fields import IntervalCount, Key, Name, Priority
+from app.wire.ids import show
+
+DEFAULT_PRIORITY = 100
+MAX_FEATURES = 1000
+
+
+class NewPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A plan to be made."""
+
+    key: Key
+    name: Name
+
+
+class PlanBody(msgspec.Struct, frozen=True):
+    """A plan."""
+
+    plan_id: str
+    key: str
+    name: str
+    created_at: datetime
+
+
+class GrantTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Credit that a variant gives its subscribers every interval."""
+
+    amount: Credits
+    interval: IntervalUnit
+    interval_count: IntervalCount = 1
+    priority: Priority = DEFAULT_PRIORITY
+
+
+class FeatureInclusion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A feature that a variant includes, at its default price or at one of the variant's own."""
+
+    feature_key: Key
+    price: PriceBody | None = None
+    overage_policy: OveragePolicy | None = None
+
+
+class VariantTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A variant to be made, with its first version."""
+
+    key: Key
+    interval: IntervalUnit
+    interval_count: IntervalCount = 1
+    overage_policy: OveragePolicy = OveragePolicy.BLOCK
+    grants: list[GrantTerms] = []
+    features: Annotated[list[FeatureInclusion], Meta(max_length=MAX_FEATURES)] = []
+
+
+class VariantBody(msgspec.Struct, frozen=True):
+    """A variant with its present version. `plan_variant_id` is what subscriptions name."""
+
+    plan_variant_id: str
+    plan_key: str
+    key: str
+    version: int
+    interval: IntervalUnit
+    interval_count: int
+    overage_policy: OveragePolicy
+    grants: list[GrantTerms]
+    features: list[FeatureInclusion]
+    created_at: datetime
+
+
+def show_plan(plan: Plan) -> PlanBody:
+    """The plan as the API shows it."""
+    return PlanBody(show("plan", plan.id), plan.key, plan.name, plan.created_at)
+
+
+def show_variant(variant: Variant, grants: list[PlanGrant], included: list[IncludedFeature]) -> VariantBody:
+    """The variant as the API shows it."""
+    return VariantBody(
+        plan_variant_id=show("var", variant.id),
+        plan_key=variant.plan_key,
+        key=variant.key,
+        version=variant.version,
+        interval=IntervalUnit(variant.interval_unit),
+        interval_count=variant.interval_count,
+        overage_policy=OveragePolicy(variant.overage_policy),
+        grants=[_show_grant(grant) for grant in grants],
+        features=[_show_included(feature) for feature in included],
+        created_at=variant.created_at,
+    )
+
+
+def _show_grant(grant: PlanGrant) -> GrantTerms:
+    interval = IntervalUnit(grant.interval_unit)
+    return GrantTerms(Credits(grant.amount_micro), interval, grant.interval_count, grant.priority)
+
+
+def _show_included(feature: IncludedFeature) -> FeatureInclusion:
+    price = None if feature.price is None else show_price(msgspec.json.decode(feature.price, type=Price))
+    policy = None if feature.overage_policy is None else OveragePolicy(feature.overage_policy)
+    return FeatureInclusion(feature.feature_key, price, policy)

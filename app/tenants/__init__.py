@@ -1,0 +1,9 @@
+"""Who may ask: tenants, their two environments, their API keys.
+
+Owns        tenants, environments (sandbox and live), API keys as digests.
+Invariants  20, 53 to 55 (nothing crosses an environment), 58 (no key is stored or logged in clear: it is shown once).
+Tables      tenants, environments, api_keys. Core reaches them through two functions only: `authenticate_key` and
+            `create_tenant`.
+Neighbours  Above: everyone, through `web.Principal`. The edge asks for keys that Redis does not have.
+Not mine    What a principal may do: `needs(...)` at each route says it.
+"""

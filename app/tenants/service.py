@@ -1,0 +1,77 @@
+"""Making tenants, and finding out who asks."""
+
+from datetime import datetime
+
+from app.io.clock import Clock
+from app.io.ids import new_api_key, new_id
+from app.io.postgres import Database, Transaction
+from app.io.redis import RedisStore
+from app.rules.moments import to_at
+from app.tenants import store
+from app.tenants.schemas import TenantCreated
+from app.tenants.store import FoundKey, NewEnvironment, NewTenantRow
+from app.web.principal import Principal
+from app.wire import key_digest
+from app.wire.ids import show
+from app.wire.scopes import ALL_SCOPES
+from app.wire.snapshot import ApiKeyRecord, encode_api_key
+
+DISPLAY_PREFIX_LENGTH = 12
+"""How much of a key is kept so that its owner can tell it from others; 4 characters of the secret."""
+
+
+class Keys:
+    """The API keys of this installation; at rest there are only their digests under `pepper`."""
+
+    def __init__(self, database: Database, clock: Clock, pepper: str) -> None:
+        self._database = database
+        self._clock = clock
+        self._pepper = pepper.encode()
+
+    def digest(self, key: str) -> bytes:
+        """What is kept of a key."""
+        return key_digest.digest(self._pepper, key)
+
+    async def authenticate(self, key: str) -> Principal | None:
+        """Who the key belongs to; None where it is malformed, unknown, revoked or expired."""
+        if not key_digest.is_well_formed(key):
+            return None
+        found = await self._find(self.digest(key))
+        if found is None or (found.expires_at is not None and found.expires_at <= self._clock.now()):
+            return None
+        return Principal(found.environment_id, found.environment_kind, found.key_id, found.scopes)
+
+    async def load(self, redis: RedisStore, digest: bytes) -> bool:
+        """Tell the edges of a key, or for a while that there is none; whether there is one."""
+        found = await self._find(digest)
+        await redis.put_api_key(digest, None if found is None else encode_api_key(_record(found)))
+        return found is not None
+
+    async def _find(self, digest: bytes) -> FoundKey | None:
+        return await self._database.run(None, lambda tx: store.find_key(tx, digest))
+
+
+async def create_tenant(tx: Transaction, keys: Keys, name: str, now: datetime) -> TenantCreated:
+    """A tenant with a sandbox and a live environment, each with a key that may do everything."""
+    sandbox_key, live_key = new_api_key("sandbox"), new_api_key("live")
+    tenant = NewTenantRow(
+        new_id(now), name, _environment(keys, sandbox_key, now), _environment(keys, live_key, now), ALL_SCOPES, now
+    )
+    await store.insert_tenant(tx, tenant)
+    return TenantCreated(
+        show("ten", tenant.id),
+        name,
+        show("env", tenant.sandbox.id),
+        show("env", tenant.live.id),
+        sandbox_key,
+        live_key,
+    )
+
+
+def _environment(keys: Keys, key: str, now: datetime) -> NewEnvironment:
+    return NewEnvironment(new_id(now), new_id(now), keys.digest(key), key[:DISPLAY_PREFIX_LENGTH])
+
+
+def _record(found: FoundKey) -> ApiKeyRecord:
+    expires_at = None if found.expires_at is None else to_at(found.expires_at)
+    return ApiKeyRecord(found.environment_id, found.environment_kind, found.scopes, expires_at)

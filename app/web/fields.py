@@ -1,0 +1,23 @@
+"""Types of fields that many bodies share."""
+
+from datetime import datetime
+from typing import Annotated
+
+from msgspec import Meta
+
+# Python's `$` lets a line end through; `(?!\n)` does not, and means the same in every dialect.
+_KEY = r"^[a-z0-9_.-]{1,64}$(?!\n)"
+_PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f]+$(?!\n)"
+PATTERN_MEANINGS = {
+    repr(_KEY): "must have 1 to 64 characters of a-z, 0-9, '_', '.', '-'",
+    repr(_PRINTABLE): "must not hold control characters",
+}
+
+EndUserId = Annotated[
+    str, Meta(min_length=1, max_length=256, pattern=_PRINTABLE, description="Your own id of the user.")
+]
+Key = Annotated[str, Meta(pattern=_KEY, description="A name of your choice: 1 to 64 of a-z, 0-9, `_`, `.`, `-`.")]
+Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=_PRINTABLE)]
+Moment = Annotated[datetime, Meta(tz=True, description="RFC 3339, with its offset from UTC.")]
+IntervalCount = Annotated[int, Meta(ge=1, le=366)]
+Priority = Annotated[int, Meta(ge=0, le=1000, description="Blocks of a lower priority are spent first.")]

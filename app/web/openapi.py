@@ -1,0 +1,132 @@
+"""The OpenAPI 3.1 document: what Litestar knows of core's routes, the hot routes, and what an error looks like."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from litestar import Litestar
+from litestar.openapi.config import OpenAPIConfig
+from litestar.openapi.spec import Components, SecurityScheme, Tag
+
+from app.web.amounts import Amount
+from app.web.bodies import JSON, encode
+from app.web.hot_schemas import BODIES
+from app.web.principal import SECURITY
+from app.wire.problem import CONTENT_TYPE, Problem
+
+VERSION = "0.1.0"
+_REFERENCE = "#/components/schemas/{name}"
+_PAGE_NAME = re.compile(rb"Page_app\.[a-z.]+\.(\w+)Body_")
+"""Litestar names a page after the module of what is on it."""
+_LOOKAHEAD = rb"$(?!\\n)"
+"""Python needs it, other dialects do not, and some cannot read it (see `web.fields`)."""
+_METHODS = ("get", "post", "put", "patch", "delete")
+_DESCRIPTION = """\
+Credits, entitlements and usage metering. Send an API key as `Authorization: Bearer qs_test_…` (sandbox) or `qs_live_…`.
+
+Every `POST` takes an `Idempotency-Key`: the same request under the same key has one effect, and the same answer."""
+
+
+def make_config() -> OpenAPIConfig:
+    """What stands at the head of the document."""
+    return OpenAPIConfig(
+        title="QuotaStack",
+        version=VERSION,
+        description=_DESCRIPTION,
+        use_handler_docstrings=True,
+        tags=[Tag(name) for name in ("Hot", "Features", "Plans", "Subscriptions", "Customers", "Credits", "Usage")],
+        components=Components(
+            security_schemes={
+                "bearer": SecurityScheme(type="http", scheme="bearer", description="An API key."),
+                "api_key": SecurityScheme(type="apiKey", name="X-API-Key", security_scheme_in="header"),
+                "admin": SecurityScheme(type="http", scheme="bearer", description="ADMIN_TOKEN, for operators."),
+            }
+        ),
+    )
+
+
+def make_document(application: Litestar) -> bytes:
+    """The document of an application that was made with `make_config()`."""
+    document = application.openapi_schema.to_schema()
+    _, components = msgspec.json.schema_components([*BODIES, Problem], schema_hook=_schema, ref_template=_REFERENCE)
+    document["components"]["schemas"].update(components)
+    for path, operations in _hot_paths().items():
+        document["paths"].setdefault(path, {}).update(operations)
+    for path in document["paths"].values():
+        for method in _METHODS:
+            if method in path:
+                _finish(method, path[method])
+    return _PAGE_NAME.sub(rb"\1Page", encode(document)).replace(_LOOKAHEAD, b"$")
+
+
+def _finish(method: str, operation: dict[str, Any]) -> None:
+    """Every operation answers problems; every POST with an API key takes an idempotency key."""
+    operation["responses"].pop("400", None)
+    schema = {"$ref": _REFERENCE.format(name="Problem")}
+    operation["responses"]["default"] = {
+        "description": "A problem document (RFC 9457); its `code` is explained at /docs/errors.",
+        "content": {CONTENT_TYPE: {"schema": schema}},
+    }
+    if method == "post" and operation.get("security") == SECURITY:
+        key = {
+            "name": "Idempotency-Key",
+            "in": "header",
+            "required": False,
+            "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+        }
+        operation["parameters"] = [*operation.get("parameters", []), key]
+
+
+def _hot_paths() -> dict[str, Any]:
+    text = {"type": "string"}
+    query = [
+        {"name": "end_user_id", "in": "query", "required": True, "schema": text},
+        {"name": "feature_key", "in": "query", "required": True, "schema": text},
+        {"name": "units", "in": "query", "required": False, "schema": {"type": "number", "default": 1}},
+    ]
+    check = _operation("May this customer use this feature now?", "CheckEntitlement", "200", "CheckAnswer")
+    record = _operation("Record usage", "RecordUsage", "202", "UsageAccepted", "UsageEvent")
+    batch = _operation("Record up to 1000 events", "RecordUsageBatch", "202", "BatchAccepted", "UsageBatch")
+    return {
+        "/v1/entitlements/check": {"get": {**check, "parameters": query}},
+        "/v1/usage": {"post": record},
+        "/v1/usage/batch": {"post": batch},
+    }
+
+
+def _operation(summary: str, operation_id: str, status: str, answer: str, body: str | None = None) -> dict[str, Any]:
+    operation: dict[str, Any] = {
+        "summary": summary,
+        "operationId": operation_id,
+        "tags": ["Hot"],
+        "security": SECURITY,
+        "responses": {status: {"description": summary, "content": _content(answer)}},
+    }
+    if body is not None:
+        operation["requestBody"] = {"required": True, "content": _content(body)}
+    return operation
+
+
+def _content(name: str) -> dict[str, Any]:
+    return {JSON: {"schema": {"$ref": _REFERENCE.format(name=name)}}}
+
+
+def _schema(kind: type) -> dict[str, Any]:
+    if not issubclass(kind, Amount):
+        raise NotImplementedError
+    return {"type": "number"}
+
+
+class Document:
+    """The document, made when it is first asked for."""
+
+    def __init__(self, make: Callable[[], Litestar]) -> None:
+        self._make = make
+        self._content: bytes | None = None
+
+    def content(self) -> bytes:
+        """The document as JSON."""
+        if self._content is None:
+            self._content = make_document(self._make())
+        return self._content

@@ -1,0 +1,68 @@
+"""What stands around the whole application, so that requests which no route takes have it too.
+
+Every request has a name, the client's X-Request-Id or one that is made: echoed, logged, and in every problem. Paths are
+matched as they were sent, so that `/v1/customers/a%2Fb` is the customer `a/b`.
+"""
+
+import re
+import time
+from typing import TYPE_CHECKING, cast
+
+import structlog
+
+from app.io.ids import new_request_id
+
+if TYPE_CHECKING:
+    from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
+
+_log = structlog.get_logger("request")
+_HEADER = b"x-request-id"
+_ACCEPTED = re.compile(r"[!-~]{1,128}")
+_STATE = "request_id"
+
+
+def request_id_of(scope: "Scope") -> str:
+    """The name of the request under way."""
+    return cast("str", cast("dict[str, object]", scope["state"]).get(_STATE, ""))
+
+
+class OuterMiddleware:
+    """Names and logs each request, and leaves the decoding of its path to the route."""
+
+    def __init__(self, app: "ASGIApp") -> None:
+        self._app = app
+
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        """Name, pass on, log."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        scope = cast("HTTPScope", scope)
+        request_id = _given(scope["headers"]) or new_request_id()
+        scope["path"] = scope["raw_path"].decode("latin-1")
+        cast("dict[str, object]", scope).setdefault("state", {})
+        scope["state"][_STATE] = request_id
+        status = 0
+
+        async def send_named(message: "Message") -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (_HEADER, request_id.encode())]
+            await send(message)
+
+        began = time.perf_counter()
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                await self._app(scope, receive, send_named)
+            finally:
+                elapsed_ms = round(1000 * (time.perf_counter() - began), 2)
+                _log.info("request", method=scope["method"], path=scope["path"], status=status, elapsed_ms=elapsed_ms)
+
+
+def _given(headers: "list[tuple[bytes, bytes]] | object") -> str | None:
+    for name, value in cast("list[tuple[bytes, bytes]]", headers):
+        if name.lower() == _HEADER:
+            text = value.decode("latin-1")
+            return text if _ACCEPTED.fullmatch(text) else None
+    return None

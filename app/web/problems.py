@@ -1,0 +1,126 @@
+"""Whatever goes wrong, the answer is a problem document (RFC 9457) with a code of `wire.codes`."""
+
+import re
+from typing import Any, cast
+
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, ValidationException
+
+from app.errors import ServiceError
+from app.io.redis import RedisUnavailable
+from app.web.bodies import MAX_BODY_BYTES, OTHER_TYPE, encode
+from app.web.outer import request_id_of
+from app.wire.codes import MEANINGS, RETRY_AFTER_SECONDS, Code
+from app.wire.problem import CONTENT_TYPE, FieldError, problem
+
+_log = structlog.get_logger(__name__)
+_SERVER_ERROR = 500
+_MISSING_PARAMETER = re.compile(r"Missing required \w+ parameter '(\w+)'")
+
+_CODES_OF_STATUS = {
+    401: Code.UNAUTHENTICATED,
+    403: Code.MISSING_SCOPE,
+    404: Code.NOT_FOUND,
+    405: Code.METHOD_NOT_ALLOWED,
+    413: Code.BODY_TOO_LARGE,
+    415: Code.UNSUPPORTED_MEDIA_TYPE,
+    429: Code.TOO_MANY_REQUESTS,
+}
+
+
+def status_of(code: Code) -> int:
+    """The HTTP status that belongs to a code."""
+    return MEANINGS[code].status
+
+
+def problem_body(error: ServiceError, request_id: str) -> bytes:
+    """The document as JSON."""
+    return encode(
+        problem(
+            error.code, error.detail, request_id, errors=error.errors, mismatch=error.mismatch, context=error.context
+        )
+    )
+
+
+def headers_of(code: Code) -> dict[str, str]:
+    """What the client's library has to know beside the document."""
+    status = status_of(code)
+    if status == status_of(Code.UNAUTHENTICATED):
+        return {"WWW-Authenticate": 'Bearer realm="quotastack"'}
+    if status == status_of(Code.STORE_UNAVAILABLE) or code is Code.IDEMPOTENCY_KEY_IN_FLIGHT:
+        return {"Retry-After": str(RETRY_AFTER_SECONDS)}
+    return {}
+
+
+def answer_service_error(request: Request[Any, Any, Any], error: ServiceError) -> Response[bytes]:
+    """The answer to a request that a service refused."""
+    status = status_of(error.code)
+    if status >= _SERVER_ERROR:
+        _log.warning("unavailable", code=error.code, cause=repr(error.__cause__))
+    return Response(
+        problem_body(error, request_id_of(request.scope)),
+        status_code=status,
+        media_type=CONTENT_TYPE,
+        headers=headers_of(error.code),
+    )
+
+
+def _answer_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+    if error.status_code >= _SERVER_ERROR:
+        return _answer_unexpected(request, error)
+    response = answer_service_error(request, _translate(request, error))
+    for name, value in (error.headers or {}).items():
+        response.set_header(name, value)
+    return response
+
+
+def _translate(request: Request[Any, Any, Any], error: HTTPException) -> ServiceError:
+    code = _CODES_OF_STATUS.get(error.status_code, Code.MALFORMED_REQUEST)
+    if isinstance(error, ValidationException):
+        return _of_validation(error)
+    if code is Code.NOT_FOUND:
+        return ServiceError(code, f"There is no route {request.url.path}.")
+    if code is Code.METHOD_NOT_ALLOWED:
+        return ServiceError(code, f"{request.url.path} does not take {request.method}.")
+    if code is Code.BODY_TOO_LARGE:
+        return ServiceError(code, f"The body may have at most {MAX_BODY_BYTES} bytes.")
+    return ServiceError(code, error.detail)
+
+
+def _of_validation(error: ValidationException) -> ServiceError:
+    """What Litestar itself checks: whether there is a body, and the parameters of path and query."""
+    found = cast("list[dict[str, str]]", error.extra) if isinstance(error.extra, list) else []
+    if any(entry.get("key", "").startswith("data") for entry in found):
+        return ServiceError(Code.INVALID_BODY, "This route takes a JSON body, and none was sent.")
+    if missing := _MISSING_PARAMETER.match(error.detail):
+        errors = [FieldError(missing[1], "is required")]
+        return ServiceError(Code.INVALID_BODY, f"{missing[1]} is required.", errors=errors)
+    errors = [FieldError(entry.get("key", ""), entry.get("message", "")) for entry in found]
+    is_form = any(OTHER_TYPE.match(entry.message) for entry in errors)
+    detail = "; ".join(f"{entry.field}: {entry.message}" for entry in errors) or error.detail
+    return ServiceError(Code.INVALID_BODY if is_form else Code.INVALID_VALUE, detail, errors=errors)
+
+
+def _answer_redis(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    unavailable = ServiceError(Code.STORE_UNAVAILABLE, "Redis does not answer at this moment. Try again.")
+    unavailable.__cause__ = error
+    return answer_service_error(request, unavailable)
+
+
+def _answer_unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    _log.error("unexpected_error", path=request.url.path, exc_info=error)
+    detail = "Something went wrong on our side. It has been logged under this request's id."
+    return Response(
+        problem_body(ServiceError(Code.INTERNAL_ERROR, detail), request_id_of(request.scope)),
+        status_code=status_of(Code.INTERNAL_ERROR),
+        media_type=CONTENT_TYPE,
+    )
+
+
+EXCEPTION_HANDLERS: dict[int | type[Exception], Any] = {
+    ServiceError: answer_service_error,
+    HTTPException: _answer_http_exception,
+    RedisUnavailable: _answer_redis,
+    Exception: _answer_unexpected,
+}

@@ -1,0 +1,69 @@
+"""What the product says of itself: the OpenAPI document, the page to read it with, the pages of the errors."""
+
+import gzip
+import re
+
+from app.wire.codes import Code
+from tests.app.core import Core, Tenant
+
+HOT = {("get", "/v1/entitlements/check"), ("post", "/v1/usage"), ("post", "/v1/usage/batch")}
+
+
+async def test_the_document_is_openapi_3_1(core: Core) -> None:
+    """With the hot routes, problem documents and idempotency keys, and every reference leading somewhere."""
+    answer = await core.operator.http.get("/schema")
+    assert answer.headers["content-type"] == "application/vnd.oai.openapi+json"
+    document = answer.json()
+    assert document["openapi"].startswith("3.1")
+    schemas = document["components"]["schemas"]
+    assert set(re.findall(r'"#/components/schemas/([^"]+)"', answer.text)) <= set(schemas)
+    operations = {(method, path): op for path, item in document["paths"].items() for method, op in item.items()}
+    assert operations.keys() >= HOT | {("get", "/v1/usage"), ("post", "/v1/subscriptions")}
+    for (method, path), operation in operations.items():
+        problem = operation["responses"]["default"]["content"]["application/problem+json"]["schema"]
+        assert problem == {"$ref": "#/components/schemas/Problem"}, path
+        assert "400" not in operation["responses"], path
+        names = {parameter["name"] for parameter in operation.get("parameters", [])}
+        assert ("Idempotency-Key" in names) == (method == "post" and path != "/v1/tenants"), path
+        assert operation["security"], path
+        assert not names & {"reader", "mutation", "database", "clock", "redis", "asked", "principal"}, path
+    assert "(?!" not in answer.text
+
+
+async def test_amounts_are_numbers_in_the_document(core: Core) -> None:
+    """A generated client sends and expects JSON numbers."""
+    schemas = (await core.operator.http.get("/schema")).json()["components"]["schemas"]
+    assert schemas["NewGrant"]["properties"]["amount"]["type"] == "number"
+    assert schemas["UsageEvent"]["properties"]["units"]["type"] == "number"
+    assert schemas["FlatPriceBody"]["properties"]["kind"] == {"type": "string", "const": "flat"}
+
+
+async def test_the_page_asks_nobody_else(core: Core) -> None:
+    """Its script is served by us, and the browser is told to load nothing from elsewhere."""
+    answer = await core.operator.http.get("/docs/api")
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "default-src 'self'" in answer.headers["content-security-policy"]
+    assert "//" not in answer.text
+    assert re.findall(r'src="([^"]+)"', answer.text) == ["/docs/api/scalar.js"]
+
+
+async def test_the_script(core: Core) -> None:
+    """Compressed for those who take it so, whole for the others, and the same."""
+    packed = await core.operator.http.get("/docs/api/scalar.js", headers={"accept-encoding": "gzip"})
+    plain = await core.operator.http.get("/docs/api/scalar.js", headers={"accept-encoding": "identity"})
+    assert packed.headers["content-encoding"] == "gzip"
+    assert "content-encoding" not in plain.headers
+    assert packed.content == plain.content
+    assert len(gzip.compress(plain.content)) > 500_000
+    assert b"@scalar/api-reference" in plain.content[:1000]
+
+
+async def test_every_problem_leads_to_its_section(core: Core, tenant: Tenant) -> None:
+    """The `type` of a problem, followed, is a page that explains the code."""
+    problem = (await tenant.sandbox.get("/v1/customers/nobody")).json()
+    page, _, anchor = problem["type"].partition("#")
+    answer = await core.operator.http.get(page)
+    assert answer.headers["content-type"].startswith("text/markdown")
+    headings = re.findall(r"^### `(\w+)`$", answer.text, re.MULTILINE)
+    assert anchor in headings
+    assert sorted(headings) == sorted(Code)
