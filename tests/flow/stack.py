@@ -1,0 +1,251 @@
+"""The whole product as real processes on real servers, for tests that go all the way and kill what they like."""
+
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import aiohttp
+import msgspec
+
+from app.embedded.environment import read_environment
+from app.embedded.postgres import start_postgres
+from app.embedded.role import RoleProcess
+from app.embedded.roles import ROLE_COMMANDS, Stores, child_environments
+from app.embedded.server import EmbeddedServer
+from app.embedded.valkey import start_valkey
+from app.io.migrate import migrate
+from app.io.redis import RedisStore
+from app.ledger.verify import VerifyReport, verify
+from app.wire.agreement import Agreement
+from tests.waiting import wait_until_async
+
+READY_SECONDS = 30
+SECRETS = {name: name.lower().ljust(40, "x") for name in ("ADMIN_TOKEN", "KEY_PEPPER", "INTERNAL_SECRET")}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An HTTP answer, read whole."""
+
+    status: int
+    body: Any
+    raw: bytes
+    headers: Any
+
+
+class Client:
+    """One of the two base URLs with one key."""
+
+    def __init__(self, session: aiohttp.ClientSession, base_url: str, key: str) -> None:
+        self._session = session
+        self.base_url = base_url
+        self._key = key
+
+    def on(self, session: aiohttp.ClientSession) -> "Client":
+        """The same over connections of another session."""
+        return Client(session, self.base_url, self._key)
+
+    def with_key(self, key: str) -> "Client":
+        """The same base URL with another key."""
+        return Client(self._session, self.base_url, key)
+
+    async def send(self, method: str, path: str, **options: Any) -> Answer:
+        """One request, no retries."""
+        headers = {"Authorization": f"Bearer {self._key}"} | options.pop("headers", {})
+        async with self._session.request(method, self.base_url + path, headers=headers, **options) as response:
+            raw = await response.read()
+            body = msgspec.json.decode(raw) if raw else None
+            return Answer(response.status, body, raw, response.headers)
+
+    async def get(self, path: str, **params: Any) -> Answer:
+        """GET with a query."""
+        return await self.send("GET", path, params=params)
+
+    async def post(self, path: str, body: Any, **headers: str) -> Answer:
+        """POST a JSON body; keyword arguments are headers with underscores for hyphens."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return await self.send("POST", path, json=body, headers=named)
+
+    async def created(self, path: str, body: Any) -> Any:
+        """The body of a POST that has to succeed with 201."""
+        answer = await self.post(path, body)
+        assert answer.status == HTTPStatus.CREATED, answer.body
+        return answer.body
+
+
+@dataclass(frozen=True)
+class Tenant:
+    """A tenant of its own for each test: keys, environment, and clients of the sandbox on both base URLs."""
+
+    sandbox_key: str
+    live_key: str
+    environment_id: UUID
+    core: Client
+    edge: Client
+
+
+class Stack:
+    """Servers and roles under one directory. Roles can be killed, stopped and started again at will."""
+
+    def __init__(self, directory: Path, postgres: EmbeddedServer, valkey: EmbeddedServer, **variables: str) -> None:
+        ports = dict(zip(("CORE_PORT", "CORE_INTERNAL_PORT", "EDGE_PORT"), map(str, free_ports(3)), strict=True))
+        paths = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+        environment = read_environment(paths | SECRETS | ports | {"VAR_DIR": str(directory)} | variables)
+        self.postgres, self.valkey = postgres, valkey
+        self.stores = Stores(postgres.url_owner, valkey.url)  # type: ignore[attr-defined]
+        self.core_url, self.edge_url = environment.core.url, environment.edge.url
+        environments = child_environments(environment, environment.secrets, self.stores)
+        self.environments = environments
+        self.roles = {
+            name: RoleProcess(command, environments[name], directory / f"{name}.log")
+            for name, command in ROLE_COMMANDS.items()
+        }
+        self.agreement = Agreement(int(variables.get("PARTITIONS", "64")))
+
+    async def migrate(self) -> None:
+        """Make the schema and the login roles."""
+        names = ("CORE_DATABASE_URL", "FLUSHER_DATABASE_URL", "JOBS_DATABASE_URL")
+        urls = [self.environments[name.partition("_")[0].lower()][name] for name in names]
+        roles = ("quotastack_core", "quotastack_flusher", "quotastack_jobs")
+        await migrate(self.stores.database_url, dict(zip(roles, urls, strict=True)))
+
+    def start(self, *names: str) -> None:
+        """Start roles (all where none is named)."""
+        for name in names or self.roles:
+            self.roles[name].start()
+
+    async def kill(self, name: str) -> None:
+        """Kill -9 of a role, and its end."""
+        role = self.roles[name]
+        assert role.pid is not None
+        os.kill(role.pid, signal.SIGKILL)
+
+        async def is_gone() -> bool:
+            return role.has_ended()
+
+        await wait_until_async(is_gone, 10, f"the end of {name}")
+
+    async def stop(self, name: str) -> None:
+        """SIGTERM, and an end in good order."""
+        role = self.roles[name]
+        role.ask_to_stop()
+
+        async def is_gone() -> bool:
+            return role.has_ended()
+
+        await wait_until_async(is_gone, 20, f"the orderly end of {name}")
+        assert role.status == 0, role.log_path.read_text()[-2000:]
+
+    def end(self) -> None:
+        """Nothing of the roles is left."""
+        for role in self.roles.values():
+            if role.pid is not None:
+                role.finish_stop(0)
+
+    async def ready(self, session: aiohttp.ClientSession, *urls: str) -> None:
+        """Wait until core and edge answer."""
+        for url in urls or (f"{self.core_url}/readyz", f"{self.edge_url}/readyz"):
+
+            async def answers(url: str = url) -> bool:
+                try:
+                    async with session.get(url) as response:
+                        return response.status == HTTPStatus.OK
+                except aiohttp.ClientError:
+                    return False
+
+            try:
+                await wait_until_async(answers, READY_SECONDS, f"{url} to answer")
+            except AssertionError as error:
+                logs = "\n".join(role.log_path.read_text()[-1500:] for role in self.roles.values() if role.pid)
+                raise AssertionError(f"{error}\n{logs}") from error
+
+    async def tenant(self, session: aiohttp.ClientSession, name: str = "test") -> Tenant:
+        """A new tenant."""
+        operator = Client(session, self.core_url, SECRETS["ADMIN_TOKEN"])
+        made = await operator.created("/v1/tenants", {"name": name})
+        key = made["sandbox_key"]
+        return Tenant(
+            key,
+            made["live_key"],
+            UUID(made["sandbox_environment_id"].removeprefix("env_")),
+            Client(session, self.core_url, key),
+            Client(session, self.edge_url, key),
+        )
+
+    async def redis(self) -> RedisStore:
+        """A connection of the test's own."""
+        return await RedisStore.connect(self.stores.redis_url, self.agreement)
+
+    async def verify(self) -> VerifyReport:
+        """What `quotastack ledger verify` finds."""
+        redis = await self.redis()
+        try:
+            return await verify(self.stores.database_url, redis, None, None)
+        finally:
+            await redis.close()
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on, as of now."""
+    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [listener.getsockname()[1] for listener in held]
+    for listener in held:
+        listener.close()
+    return ports
+
+
+@asynccontextmanager
+async def open_session() -> AsyncIterator[aiohttp.ClientSession]:
+    """A client session without a limit on connections."""
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=30)) as session:
+        yield session
+
+
+@asynccontextmanager
+async def running_stack(directory: Path, **variables: str) -> AsyncIterator[Stack]:
+    """Servers and all roles, ready; ended with everything that was started."""
+    with start_postgres(directory / "data") as postgres, start_valkey(directory / "data") as valkey:
+        stack = Stack(directory, postgres, valkey, **variables)
+        await stack.migrate()
+        stack.start()
+        try:
+            async with open_session() as session:
+                await stack.ready(session)
+            yield stack
+        finally:
+            stack.end()
+
+
+async def make_catalogue(client: Client, amount: int = 50_000) -> str:
+    """The feature `api_calls` at one credit, and a plan with `amount` credits a month; the id of its variant."""
+    price = {"kind": "per_unit", "amount": 1, "per": 1}
+    await client.created("/v1/features", {"key": "api_calls", "name": "Calls", "kind": "metered", "price": price})
+    await client.created("/v1/plans", {"key": "pro", "name": "Pro"})
+    variant = await client.created(
+        "/v1/plans/pro/variants",
+        {
+            "key": "monthly",
+            "interval": "month",
+            "grants": [{"amount": amount, "interval": "month"}],
+            "features": [{"feature_key": "api_calls"}],
+        },
+    )
+    return variant["plan_variant_id"]
+
+
+async def drained(client: Client, end_user_id: str) -> Any:
+    """The customer's credits once nothing is pending any more."""
+
+    async def nothing_pending() -> Any:
+        answer = await client.get(f"/v1/customers/{end_user_id}/credits")
+        return answer.body if answer.status == HTTPStatus.OK and not answer.body["pending"] else None
+
+    return await wait_until_async(nothing_pending, 30, f"the usage of {end_user_id} to be posted")
