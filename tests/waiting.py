@@ -10,7 +10,7 @@ Value = TypeVar("Value")
 INTERVAL_SECONDS = 0.02
 
 
-def wait_until(condition: Callable[[], Value], seconds: float, what: str) -> Value:
+def wait_until(condition: Callable[[], Value | None], seconds: float, what: str) -> Value:
     """The first true answer of `condition`; AssertionError naming `what` when there is none within `seconds`."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
@@ -19,7 +19,7 @@ def wait_until(condition: Callable[[], Value], seconds: float, what: str) -> Val
     return value
 
 
-async def wait_until_async(condition: Callable[[], Awaitable[Value]], seconds: float, what: str) -> Value:
+async def wait_until_async(condition: Callable[[], Awaitable[Value | None]], seconds: float, what: str) -> Value:
     """The same for a condition that is awaited; the event loop runs on between two looks."""
     deadline = time.monotonic() + seconds
     while not (value := await condition()):
