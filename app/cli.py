@@ -34,6 +34,14 @@ class OperatorSettings(RunSettings, frozen=True, kw_only=True):
     idempotency_window_seconds: int = 86_400
 
 
+def _environment_id(text: str) -> UUID:
+    """An environment's id as it is shown elsewhere, or the UUID in it."""
+    try:
+        return UUID(text.removeprefix("env_"))
+    except ValueError:
+        raise click.BadParameter("must be 'env_' and 32 hexadecimal digits, or a UUID.") from None
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Credits, entitlements, usage metering and subscriptions, exact to the last credit."""
@@ -48,6 +56,18 @@ def run() -> None:
     try:
         run_stack()
     except (EmbeddedError, OSError) as error:
+        _fail(str(error))
+
+
+@main.command("clean-data")
+def clean_data() -> None:
+    """Forget what the embedded Postgres and Valkey hold. Refused while they run."""
+    from app.embedded.errors import EmbeddedError
+    from app.embedded.forgetting import forget_data
+
+    try:
+        forget_data(Path(read(RunSettings).var_dir))
+    except (SettingsError, EmbeddedError, OSError) as error:
         _fail(str(error))
 
 
@@ -93,18 +113,40 @@ def create_tenant(name: str, core_url: str | None) -> None:
         click.echo(f"{member:<12} {answer[member]}")
 
 
+@main.command("replay")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--base-url", metavar="URL", required=True, help="Base address of core, or of the proxy before it.")
+@click.option("--key", required=True, help="An API key of the environment to meter in.")
+@click.option("--batch-size", type=click.IntRange(1, 1000), default=500, show_default=True, help="Events a request.")
+@click.option("--limit", type=click.IntRange(min=1), help="Only so many rows, from the first on.")
+def replay_trace(file: Path, base_url: str, key: str, batch_size: int, limit: int | None) -> None:
+    """Meter FILE, a CSV of model requests, as input and output tokens. Run again, it adds nothing.
+
+    FILE has the columns ContextTokens and GeneratedTokens. Features, plan and customers that are missing are made.
+    """
+    from app.replay.errors import ReplayError
+    from app.replay.replaying import Order, replay
+
+    try:
+        summary = asyncio.run(replay(Order(file, base_url, key, batch_size, limit), Console(stderr=True)))
+    except ReplayError as error:
+        _fail(str(error))
+    Console(highlight=False).print(*summary.tables(), sep="\n")
+
+
 @main.group()
 def ledger() -> None:
     """Work on the ledger."""
 
 
 @ledger.command("verify")
-@click.option("--environment", metavar="ID", type=click.UUID, help="Only this environment.")
+@click.option("--environment", metavar="ID", type=_environment_id, help="Only this environment: env_… or a UUID.")
 @click.option("--customer", metavar="END_USER_ID", help="Only this customer.")
 def verify_ledger(environment: UUID | None, customer: str | None) -> None:
     """Derive every total, block and hash chain of the ledger again and report what differs.
 
-    Reads DATABASE_URL and REDIS_URL, else the stack on this machine. The exit status is 1 when anything differs.
+    Reads DATABASE_URL and REDIS_URL, else the stack on this machine. The exit status is 1 when anything differs, and
+    when there is no account of the environment or customer that was named.
     """
     from app.errors import ServiceError
     from app.io.redis import AgreementMismatch, RedisUnavailable
@@ -121,6 +163,8 @@ def verify_ledger(environment: UUID | None, customer: str | None) -> None:
         report = asyncio.run(_verify(database_url, redis_url, agreement, environment, customer))
     except (OSError, ServiceError, RedisUnavailable, AgreementMismatch) as error:
         _fail(f"the ledger cannot be read: {error}")
+    if (environment or customer) and not report.counts["accounts"]:
+        _fail("no account matches: nothing was verified.")
     _print_report(report)
     sys.exit(1 if report.findings else 0)
 

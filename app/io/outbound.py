@@ -20,6 +20,8 @@ class Answer(msgspec.Struct, frozen=True):
 
     status: int
     body: bytes
+    headers: Mapping[str, str]
+    """Names in any case."""
 
     def json(self) -> Any:  # noqa: ANN401 - whatever the other side sent
         """Decode the body; raises msgspec.DecodeError."""
@@ -52,4 +54,4 @@ async def send(
     async with session.request(
         method, url, headers={**typed, **(headers or {})}, data=content, allow_redirects=False
     ) as response:
-        return Answer(response.status, await response.read())
+        return Answer(response.status, await response.read(), response.headers)
