@@ -1,0 +1,21 @@
+# One image for every role: docker-compose.yml says which process a container runs.
+FROM python:3.11-slim
+
+ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+RUN useradd --system --user-group --no-create-home quotastack
+WORKDIR /srv/quotastack
+
+# What is locked changes seldom, so it is a layer of its own.
+COPY requirements.lock ./
+RUN pip install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements.lock
+
+COPY pyproject.toml README.md LICENSE ./
+COPY docs/errors.md docs/errors.md
+COPY migrations migrations
+COPY app app
+COPY edge edge
+RUN pip install --no-cache-dir --disable-pip-version-check --no-deps --no-build-isolation -e . \
+    && python -m compileall -q app edge migrations
+
+# The files stay root's: a process reads its code and cannot change it.
+USER quotastack

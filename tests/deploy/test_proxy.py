@@ -1,0 +1,197 @@
+"""deploy/nginx.conf: the hot routes of the edge and no others go to the edge, and nothing is answered with HTML."""
+
+import json
+import re
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from app.embedded.role import RoleProcess
+from app.wire.codes import MEANINGS, RETRY_AFTER_SECONDS, Code
+from edge.routes import BODY_LIMITS, ROUTES
+from loadtests.programs import MissingPrograms, find
+from tests.deploy.files import NGINX, SERVICES
+from tests.waiting import wait_until
+
+HOT = {(method.decode(), path.decode()) for method, path in ROUTES}
+START_SECONDS, STOP_SECONDS, REQUEST_SECONDS = 10, 5, 10
+# In place of the two processes: says which of them it is, and what came to it.
+STUB = """
+    server {
+        listen 127.0.0.1:%d;
+        client_max_body_size 8m;
+        return 200 "%s $request_method $request_uri $http_host $http_idempotency_key";
+    }
+"""
+
+
+def read_map() -> dict[str, str]:
+    """The map of the configuration: `METHOD path` to the name of an upstream."""
+    block = re.search(r'map "\$request_method \$uri" \$backend \{(.*?)\}', NGINX, re.DOTALL)
+    assert block
+    return {key.strip('"'): name for key, name in re.findall(r'(default|"[^"]+")\s+(\w+);', block[1])}
+
+
+def test_hot_routes_are_those_of_the_edge() -> None:
+    """By method and path; a HEAD goes where its GET goes; everything else is core's."""
+    heads = {("HEAD", path) for method, path in HOT if method == "GET"}
+    assert read_map() == {f"{method} {path}": "edge" for method, path in HOT | heads} | {"default": "core"}
+
+
+def test_addresses_are_those_of_the_services() -> None:
+    """Upstreams name services at their ports; the published port is the one that the proxy listens on."""
+    assert re.findall(r"server (\S+) resolve;", NGINX) == ["core:8000", "edge:8001"]
+    listens = re.findall(r"listen (\S+);", NGINX)
+    assert [published.rpartition(":")[2] for published in SERVICES["proxy"]["ports"]] == listens
+    assert f"127.0.0.1:{listens[0]}/livez" in SERVICES["proxy"]["healthcheck"]["test"][-1]
+
+
+def test_no_body_is_refused_that_a_process_would_take() -> None:
+    """The proxy's bound lies above the edge's largest."""
+    bound = re.search(r"client_max_body_size (\d+)m;", NGINX)
+    assert bound
+    assert int(bound[1]) << 20 > max(BODY_LIMITS.values())
+
+
+class Answer(NamedTuple):
+    """An HTTP answer, read whole."""
+
+    status: int
+    text: str
+    headers: dict[str, str]
+
+
+def send(port: int, method: str, target: str, body: bytes = b"", **headers: str) -> Answer:
+    """One request; keyword arguments are headers with underscores for hyphens."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=REQUEST_SECONDS)
+    try:
+        connection.request(method, target, body, {name.replace("_", "-"): value for name, value in headers.items()})
+        response = connection.getresponse()
+        return Answer(response.status, response.read().decode(), dict(response.headers))
+    finally:
+        connection.close()
+
+
+def free_port() -> int:
+    """A port that nobody listens on, as of now."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+def localized(port: int, *, is_alive: bool) -> str:
+    """The configuration with addresses of this machine, and with somebody at them or nobody."""
+    text = NGINX.replace("listen 8080;", f"listen 127.0.0.1:{port};")
+    text = text.replace("pid /tmp/nginx.pid;", "pid nginx.pid;").replace("/dev/stderr", "error.log")
+    for name, address in (("core", "core:8000"), ("edge", "edge:8001")):
+        own = free_port()
+        text = text.replace(f"server {address} resolve;", f"server 127.0.0.1:{own};")
+        if is_alive:
+            text = text.rstrip().removesuffix("}") + STUB % (own, name) + "}\n"
+    return text
+
+
+@contextmanager
+def running_proxy(directory: Path, *, is_alive: bool) -> Iterator[int]:
+    """An nginx with this configuration; its port."""
+    try:
+        nginx = find("nginx")
+    except MissingPrograms as error:
+        pytest.skip(str(error))
+    port = free_port()
+    (directory / "nginx.conf").write_text(localized(port, is_alive=is_alive))
+    log = directory / "nginx.log"
+    command = [nginx, "-p", str(directory), "-c", "nginx.conf", "-e", "error.log", "-g", "daemon off;"]
+    process = RoleProcess(command, {}, log)
+    process.start()
+
+    def answers() -> bool:
+        assert not process.has_ended(), log.read_text()
+        try:
+            return bool(send(port, "GET", "/livez").status)
+        except OSError:
+            return False
+
+    try:
+        wait_until(answers, START_SECONDS, "nginx to answer")
+        yield port
+    finally:
+        process.ask_to_stop()
+        process.finish_stop(time.monotonic() + STOP_SECONDS)
+
+
+@pytest.fixture(scope="module")
+def alive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """A proxy with both processes behind it."""
+    with running_proxy(tmp_path_factory.mktemp("alive"), is_alive=True) as port:
+        yield port
+
+
+@pytest.fixture(scope="module")
+def lonely(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """A proxy with nobody behind it."""
+    with running_proxy(tmp_path_factory.mktemp("lonely"), is_alive=False) as port:
+        yield port
+
+
+@pytest.mark.parametrize(("method", "path"), sorted(HOT))
+def test_a_hot_request_reaches_the_edge_as_it_was_sent(alive: int, method: str, path: str) -> None:
+    """With its query, its host and its headers."""
+    answer = send(alive, method, f"{path}?a=%20b", b"{}", Host="api.example", Idempotency_Key="k-1")
+    assert (answer.status, answer.text) == (200, f"edge {method} {path}?a=%20b api.example k-1")
+
+
+@pytest.mark.parametrize(
+    ("method", "target"),
+    [
+        ("GET", "/v1/usage?bucket=total"),
+        ("POST", "/v1/entitlements/check"),
+        ("POST", "/v1/usage/"),
+        ("POST", "/v1/usage/events"),
+        ("POST", "/v1/subscriptions"),
+        ("DELETE", "/v1/usage"),
+        ("GET", "/livez"),
+        ("GET", "/docs/api"),
+    ],
+)
+def test_everything_else_reaches_core(alive: int, method: str, target: str) -> None:
+    """The same path with another method too."""
+    assert send(alive, method, target).text.startswith(f"core {method} {target} ")
+
+
+def test_a_body_of_four_mebibytes_passes(alive: int) -> None:
+    """The largest batch that the edge takes."""
+    assert send(alive, "POST", "/v1/usage/batch", b"x" * max(BODY_LIMITS.values())).status == 200
+
+
+def test_what_the_proxy_refuses_is_a_problem_document(alive: int, lonely: int) -> None:
+    """With the code's own status and title: too large, too long, no HTTP at all, and nobody there."""
+    too_large = send(alive, "POST", "/v1/usage", b"x" * (9 << 20))
+    too_long = send(alive, "GET", "/v1/usage?a=" + "x" * 40_000)
+    no_host = send(alive, "GET", "/v1/usage", Host="two words")
+    no_edge = send(lonely, "POST", "/v1/usage", b"{}")
+    expected = {
+        Code.BODY_TOO_LARGE: too_large,
+        Code.HEADERS_TOO_LARGE: too_long,
+        Code.MALFORMED_REQUEST: no_host,
+        Code.EDGE_UNAVAILABLE: no_edge,
+    }
+    for code, answer in expected.items():
+        document = json.loads(answer.text)
+        assert (document["code"], document["type"]) == (code, f"/docs/errors#{code}")
+        assert (answer.status, document["status"], document["title"]) == (MEANINGS[code][0], *MEANINGS[code])
+        assert answer.headers["Content-Type"] == "application/problem+json"
+        assert document["instance"]
+    assert no_edge.headers["Retry-After"] == str(RETRY_AFTER_SECONDS)
+
+
+def test_core_may_be_away_for_a_moment(lonely: int) -> None:
+    """The answer says to come again, as the edge's absence does."""
+    answer = send(lonely, "POST", "/v1/subscriptions", b"{}")
+    assert (answer.status, answer.headers["Retry-After"]) == (503, str(RETRY_AFTER_SECONDS))
+    assert json.loads(answer.text)["title"] == "Core cannot be reached"
