@@ -1,0 +1,126 @@
+"""The results as a table for the terminal, as Markdown and as JSON."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+from rich.table import Table
+
+from loadtests.machine import Machine
+from loadtests.measuring import Goal, Result, median_run
+
+HEADINGS = ("comparison", "subject/s", "baseline/s", "ratio", "range", "p50", "baseline p50", "p50 ratio", "goal")
+NUMERIC_COLUMNS = range(1, 8)
+CAVEAT = (
+    "Load generator, servers and whatever else the machine did shared its cores: the ratios of what ran side by side "
+    "are the result, the absolute numbers are this machine's on that day."
+)
+
+
+class Report(msgspec.Struct, frozen=True):
+    """Everything that is told of one run."""
+
+    machine: Machine
+    rounds: int
+    seconds: int
+    results: list[Result]
+
+
+class Row(msgspec.Struct, frozen=True):
+    """The figures of a comparison, worked out, as the JSON has them beside the runs."""
+
+    rate_ratio: float
+    rate_ratios: list[float]
+    p50_ratio: float | None
+    meets_goal: bool | None
+    result: Result
+
+
+def table(report: Report) -> Table:
+    """For the terminal."""
+    shown = Table(title="medians of the rounds; a ratio is subject to baseline", title_justify="left")
+    for number, heading in enumerate(HEADINGS):
+        shown.add_column(heading, justify="right" if number in NUMERIC_COLUMNS else "left")
+    for result in report.results:
+        shown.add_row(*cells(result), style="red" if result.meets_goal is False else None)
+    return shown
+
+
+def cells(result: Result) -> list[str]:
+    """One row of the table."""
+    subject, baseline = median_run(result.subject_runs), median_run(result.baseline_runs)
+    return [
+        f"{result.name} ({result.unit})",
+        f"{subject.rate_per_second:,.0f}",
+        f"{baseline.rate_per_second:,.0f}",
+        f"{result.rate_ratio:.3f}",
+        f"{min(result.rate_ratios):.3f} to {max(result.rate_ratios):.3f}",
+        _milliseconds(subject.p50_microseconds),
+        _milliseconds(baseline.p50_microseconds),
+        "" if result.p50_ratio is None else f"{result.p50_ratio:.2f}",
+        _goal(result.goal, result.meets_goal),
+    ]
+
+
+def markdown(report: Report) -> str:
+    """For readers."""
+    machine = report.machine
+    versions = ", ".join(f"{name} {version}" for name, version in machine.versions.items())
+    lines = [
+        f"# Benchmarks of {machine.date}",
+        "",
+        f"- commit: {machine.commit}{' with changes that are not committed' if machine.dirty else ''}",
+        f"- machine: {machine.cpu}, {machine.cores} cores, {machine.system}",
+        f"- versions: {versions}",
+        f"- rounds: {report.rounds} of each side in turn, after a warm-up; {report.seconds} seconds each",
+        "",
+        CAVEAT,
+        "",
+        *_markdown_table(HEADINGS, (cells(result) for result in report.results)),
+        "",
+        "## What each row is",
+        "",
+        *(f"- **{result.name}**: {result.subject} ÷ {result.baseline}; {result.what}." for result in report.results),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _markdown_table(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
+    rule = ["---:" if number in NUMERIC_COLUMNS else "---" for number, _ in enumerate(headings)]
+    return ["| " + " | ".join(row) + " |" for row in (headings, rule, *rows)]
+
+
+def json(report: Report) -> bytes:
+    """For programs: every run of both sides, and what was worked out from them."""
+    rows = [Row(r.rate_ratio, r.rate_ratios, r.p50_ratio, r.meets_goal, r) for r in report.results]
+    document = {
+        "machine": report.machine,
+        "rounds": report.rounds,
+        "seconds": report.seconds,
+        "comparisons": {row.result.name: row for row in rows},
+    }
+    return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
+
+
+def write(report: Report, directory: Path) -> list[Path]:
+    """Write both files, named after date and commit; their paths."""
+    directory.mkdir(exist_ok=True)
+    stem = f"{report.machine.date}-{report.machine.commit}"
+    contents = {".md": markdown(report).encode(), ".json": json(report)}
+    paths = [directory / (stem + suffix) for suffix in contents]
+    for path, content in zip(paths, contents.values(), strict=True):
+        path.write_bytes(content)
+    return paths
+
+
+def _milliseconds(microseconds: float | None) -> str:
+    return "" if microseconds is None else f"{microseconds / 1000:.3f} ms"
+
+
+def _goal(goal: Goal, is_met: bool | None) -> str:  # noqa: FBT001 - None where there is none
+    parts: list[str] = []
+    if goal.least_rate_ratio is not None:
+        parts.append(f"ratio ≥ {goal.least_rate_ratio:g}")
+    if goal.most_p50_ratio is not None:
+        parts.append(f"p50 ratio ≤ {goal.most_p50_ratio:g}")
+    return ", ".join(parts) + ("" if is_met is None else ": met" if is_met else ": missed")

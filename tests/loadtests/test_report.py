@@ -1,0 +1,71 @@
+"""The results as they are shown and kept."""
+
+from pathlib import Path
+
+import msgspec
+
+from loadtests.machine import Machine
+from loadtests.measuring import Goal, Result, Run
+from loadtests.report import Report, cells, markdown, table, write
+
+MACHINE = Machine(
+    date="2026-01-31",
+    commit="0123456789",
+    dirty=True,
+    cpu="Some CPU",
+    cores=2,
+    system="Linux 6.1",
+    versions={"Python": "3.11.7", "wrk": "4.1.0"},
+)
+RESULT = Result(
+    "check, c=1",
+    "requests",
+    "ours",
+    "theirs",
+    "what both do",
+    Goal(least_rate_ratio=0.25, most_p50_ratio=2.5),
+    [Run(1000, 90), Run(3000, 80)],
+    [Run(4000, 30), Run(6000, 20)],
+)
+REPORT = Report(MACHINE, 2, 4, [RESULT, Result("flush", "events", "a", "b", "", Goal(), [Run(5)], [Run(10)])])
+
+
+def test_row_has_medians_ratio_and_goal() -> None:
+    """Latencies are told in milliseconds, and where there are none the cells are empty."""
+    assert cells(RESULT) == [
+        "check, c=1 (requests)",
+        *("2,000", "5,000", "0.375", "0.250 to 0.500"),
+        *("0.085 ms", "0.025 ms", "3.50"),
+        "ratio ≥ 0.25, p50 ratio ≤ 2.5: missed",
+    ]
+    assert cells(REPORT.results[1])[-4:] == [""] * 4
+
+
+def test_markdown_says_what_it_was_measured_on() -> None:
+    """Commit and whether the tree had changed, machine, versions, and what each row is."""
+    text = markdown(REPORT)
+    for part in (
+        "0123456789 with changes",
+        "Some CPU, 2 cores",
+        "Python 3.11.7, wrk 4.1.0",
+        "ours ÷ theirs; what both do",
+    ):
+        assert part in text
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert len(rows) == 2 + len(REPORT.results)
+    assert len({row.count("|") for row in rows}) == 1
+
+
+def test_table_has_a_row_for_each_comparison() -> None:
+    """The terminal shows what the files hold."""
+    assert table(REPORT).row_count == len(REPORT.results)
+
+
+def test_files_are_named_after_date_and_commit(tmp_path: Path) -> None:
+    """The JSON has every run, and what was worked out from them."""
+    paths = write(REPORT, tmp_path / "results")
+    assert [path.name for path in paths] == ["2026-01-31-0123456789.md", "2026-01-31-0123456789.json"]
+    kept = msgspec.json.decode(paths[1].read_bytes())
+    assert kept["machine"]["dirty"] is True
+    assert kept["comparisons"]["check, c=1"]["rate_ratio"] == 0.375
+    assert len(kept["comparisons"]["check, c=1"]["result"]["subject_runs"]) == 2
