@@ -1,6 +1,6 @@
 """`python -m app.main`: core. The only place that knows everyone.
 
-One process and one event loop with two listeners: the public one, and one for the edges alone. Where either ends, the
+One process and one event loop with two listeners: the public one, and one for the edges alone. Where one ends, the
 process ends.
 """
 
@@ -9,10 +9,9 @@ import os
 import socket
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import cast
 
 import msgspec
-import structlog
 from granian.constants import Interfaces
 from granian.server.embed import Server
 from litestar.di import Provide
@@ -47,8 +46,11 @@ BACKLOG = 1024
 STOP_SECONDS = 5
 """How long requests under way may take once the process is told to stop."""
 
-_log = structlog.get_logger(__name__)
 _DOMAINS = (*TENANTS, *METERING, *PLANS, *CUSTOMERS, *SUBSCRIPTIONS, *LEDGER)
+
+
+class ListenerEnded(RuntimeError):
+    """A listener ended without being told to; its arguments are the reasons, as far as there are any."""
 
 
 class Parts(msgspec.Struct, frozen=True):
@@ -153,20 +155,19 @@ def _server(application: ASGIApp, host: str, port: int) -> Server:
     )
 
 
-async def serve(stop: asyncio.Event, servers: Sequence[Any]) -> None:
-    """Run the servers until `stop` is set or one of them ends, then end all of them."""
+async def serve(stop: asyncio.Event, servers: Sequence[Server]) -> None:
+    """Run the servers until `stop` is set, then end them. Raises ListenerEnded where one ends by itself."""
     running = [asyncio.create_task(server.serve()) for server in servers]
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait([*running, stopping], return_when=asyncio.FIRST_COMPLETED)
-    _log.info("stopping", asked=stop.is_set())
+    stopping.cancel()
     for server in servers:
         server.stop()
     _, late = await asyncio.wait(running, timeout=STOP_SECONDS)
-    for task in (*late, stopping):
+    for task in late:
         task.cancel()
-    for task in running:
-        if task.done():
-            task.result()
+    if not stop.is_set():
+        raise ListenerEnded(*(task.exception() for task in running if task not in late))
 
 
 if __name__ == "__main__":

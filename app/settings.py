@@ -63,6 +63,7 @@ class FlusherSettings(ProcessSettings, frozen=True, kw_only=True):
 
     flusher_database_url: PostgresUrl
     trim_lag_seconds: Annotated[int, Meta(ge=0, le=86_400)] = 600
+    stream_max_entries: Annotated[int, Meta(ge=1_000)] = 1_000_000
 
 
 class JobsSettings(ProcessSettings, frozen=True, kw_only=True):

@@ -98,7 +98,7 @@ def require_json(exchange: Exchange) -> None:
     if exchange.headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise Refusal(Code.UNSUPPORTED_MEDIA_TYPE, "Send the body as it is, without a Content-Encoding.")
     if exchange.query:
-        name = _unquote("the query", exchange.query.partition(b"=")[0])
+        name = _unquote("the query", exchange.query.partition(b"&")[0].partition(b"=")[0])
         raise _unknown(name, "query parameter")
 
 

@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 import time
+from typing import NoReturn
 
 from edge import worker
 from edge.listener import DRAIN_SECONDS
@@ -79,14 +80,17 @@ class Supervisor:
         return self._code
 
     def _start(self) -> None:
-        """Fork a worker; no signal comes between, so that it is either ours to stop or knows how to stop itself."""
+        """Fork a worker, unless told to stop. Signals wait meanwhile: none meets a worker that is not noted yet."""
         parent = os.getpid()
         signal.pthread_sigmask(signal.SIG_BLOCK, self._handlers)
-        pid = os.fork()
-        if pid:
+        if not self._is_stopping:
+            pid = os.fork()
+            if not pid:
+                self._become_worker(parent)
             self._started[pid] = time.monotonic()
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, self._handlers)
-            return
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, self._handlers)
+
+    def _become_worker(self, parent: int) -> NoReturn:
         code = 1
         try:
             for number in self._handlers:
@@ -111,8 +115,7 @@ class Supervisor:
         log.warning("worker %d ended with %d; starting another", pid, code)
         if age_seconds < YOUNG_SECONDS:
             time.sleep(YOUNG_SECONDS)
-        if not self._is_stopping:
-            self._start()
+        self._start()
 
     def _on_stop(self, _number: int, _frame: object) -> None:
         self._stop()

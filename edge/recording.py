@@ -75,7 +75,7 @@ class Recording(Attempt):
         self._event_id = _event_id(account, event)
         properties = None if event.properties is None else event.properties.encode()
         self._fingerprint = usage_fingerprint(event.units_micro, event.occurred_at, properties, enforce=event.enforce)
-        self._seen_key = keys.seen(account.partition, self._event_id)
+        self._seen_key = keys.seen(account.partition, account.environment_ref, self._event_id)
         self._recipient = recipient
 
     @property

@@ -27,6 +27,7 @@ from redis.asyncio.connection import (
 from app.wire import keys, scripts
 from app.wire.scripts import Script
 from edge.refusals import Refusal, store_unavailable
+from edge.settings import SettingsError
 
 log = getLogger(__name__)
 
@@ -35,13 +36,13 @@ Reply = Any
 
 REPLY_SECONDS = 1.0
 """A reply that takes longer is given up, and the connection with it."""
+CHECK_SECONDS = 0.1
 CONNECT_SECONDS = 2.0
 MAX_PENDING = 50_000
 """Commands without a reply; beyond it requests are refused at once."""
 RECONNECT_SECONDS = (0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
 """Waits before the next attempt to connect; the last is repeated."""
 
-_CHECK_SECONDS = 0.1
 # The stub of hiredis does not say what this returns, and takes a tuple for one element.
 _pack = cast("Callable[[tuple[bytes | str | int, ...]], bytes]", hiredis.pack_command)  # pyright: ignore[reportUnknownMemberType]
 _NOT_ENOUGH = object()
@@ -59,7 +60,7 @@ class AgreementMismatch(Exception):
 
 
 class Waiter(Protocol):
-    """Who gets a reply. Exactly one of the two is called, once per command."""
+    """Who gets a reply: `received` or `failed` is called, once per command."""
 
     def received(self, reply: Reply) -> None:
         """The reply; what this raises is handed to `failed`."""
@@ -95,14 +96,13 @@ class _Link(asyncio.Protocol):
         self._transport: Any = None
         self._queued: list[bytes] = []
         self._pending: deque[tuple[Waiter, bytes | None]] = deque()
-        self._turns: deque[tuple[float, int]] = deque()  # when a turn was written, and how many commands were by then
-        self._sent = self._answered = 0
-        self._late: tuple[float, int] | None = None
+        self._answered = self._awaited = self._looks = 0  # replies so far, replies to wait for, looks since then
+        self._last_refusal = ""
         self.is_loading_scripts = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
-        self._loop.call_later(_CHECK_SECONDS, self._check)
+        self._loop.call_later(CHECK_SECONDS, self._check)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
@@ -126,8 +126,6 @@ class _Link(asyncio.Protocol):
     def _write(self) -> None:
         if self._transport is not None:
             self._transport.write(b"".join(self._queued))
-        self._sent += len(self._queued)
-        self._turns.append((self._loop.time(), self._sent))
         self._queued = []
 
     def data_received(self, data: bytes) -> None:
@@ -148,8 +146,6 @@ class _Link(asyncio.Protocol):
             log.error("Redis sent what is no reply: %s", error)  # noqa: TRY400 - the traceback is of this line
             self.abort()
         self._answered += count
-        while self._turns and self._turns[0][1] <= self._answered:
-            self._turns.popleft()
 
     def _take_error(self, reply: ReplyError, waiter: Waiter, command: bytes | None) -> None:
         text = str(reply)
@@ -157,7 +153,9 @@ class _Link(asyncio.Protocol):
             self._load_scripts()
             self.send(command, waiter, may_resend=False)
         elif text.startswith(_PASSING_ERRORS):
-            log.warning("Redis refuses: %s", text)
+            if text != self._last_refusal:  # once, not for every request
+                log.warning("Redis refuses: %s", text)
+                self._last_refusal = text
             waiter.failed(store_unavailable("Redis refuses at the moment; try again."))
         else:
             waiter.failed(reply)
@@ -170,16 +168,20 @@ class _Link(asyncio.Protocol):
                 self.send(pack(b"SCRIPT", b"LOAD", script.text), _ScriptsLoaded(self), may_resend=False)
 
     def _check(self) -> None:
-        """Give up where the oldest turn is late, and was at the last look too: it may have been us who were slow."""
+        """Give up where what was sent before the first of many looks is not answered at the last.
+
+        Looks are counted, not seconds: where it is us who are slow, the replies are read before the next look.
+        """
         if self._transport is None:
             return
-        late = self._turns[0] if self._turns and self._loop.time() - self._turns[0][0] > REPLY_SECONDS else None
-        if late is not None and late is self._late:
+        self._looks += 1
+        if self._answered >= self._awaited:
+            self._awaited, self._looks = self._answered + len(self._pending), 0
+        if self._looks * CHECK_SECONDS > REPLY_SECONDS:
             log.warning("Redis did not answer within %s s", REPLY_SECONDS)
             self.abort()
         else:
-            self._late = late
-            self._loop.call_later(_CHECK_SECONDS, self._check)
+            self._loop.call_later(CHECK_SECONDS, self._check)
 
     def abort(self) -> None:
         """Close at once; everything pending fails."""
@@ -203,11 +205,14 @@ class _ScriptsLoaded:
 
 
 class Redis:
-    """Keeps one connection open, or tries to."""
+    """Keeps one connection open, or tries to. Raises SettingsError for an address that cannot be read."""
 
     def __init__(self, url: str, agreement: bytes) -> None:
-        arguments: dict[str, Any] = dict(parse_url(url))
-        self._address: AbstractConnection = arguments.pop("connection_class", Connection)(**arguments)
+        try:
+            arguments: dict[str, Any] = dict(parse_url(url))
+            self._address: AbstractConnection = arguments.pop("connection_class", Connection)(**arguments)
+        except (ValueError, TypeError) as error:
+            raise SettingsError(f"REDIS_URL: {error}") from error
         self._agreement = agreement
         self._link: _Link | None = None
 

@@ -14,7 +14,7 @@ from edge.listener import Listener
 from edge.redis import AgreementMismatch
 from edge.routes import BODY_LIMITS, Router
 from edge.services import Services
-from edge.settings import EdgeSettings
+from edge.settings import EdgeSettings, SettingsError
 
 log = getLogger(__name__)
 
@@ -30,8 +30,12 @@ def run(settings: EdgeSettings, parent: int) -> int:
     # Requests leave no cycles behind, and what is imported stays: look for garbage seldom.
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(serve(settings))
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(serve(settings))
+    except (SettingsError, AgreementMismatch) as error:
+        log.error("cannot run: %s", error)  # noqa: TRY400 - a wrong setting has no traceback
+        return EX_CONFIG
 
 
 def end_with(parent: int) -> None:
@@ -46,7 +50,7 @@ def end_with(parent: int) -> None:
 
 
 async def serve(settings: EdgeSettings) -> int:
-    """Answer requests until told to stop; the exit code."""
+    """Answer requests until told to stop; the exit code. Raises SettingsError and AgreementMismatch."""
     services = Services(settings)
     listener = Listener(Router(services).dispatch, BODY_LIMITS)
     stop = asyncio.Event()
@@ -57,20 +61,10 @@ async def serve(settings: EdgeSettings) -> int:
     await listener.start(settings.edge_host, settings.edge_port)
     log.info("listening on %s:%d", settings.edge_host, settings.edge_port)
     await asyncio.wait((connected, stopped), return_when=asyncio.FIRST_COMPLETED)
-    if not stop.is_set():
-        return report_end(connected)
+    if connected.done():
+        connected.result()  # raises: there is no other end
     await listener.drain()
     connected.cancel()
     await services.core.close()
     log.info("stopped")
     return os.EX_OK
-
-
-def report_end(connected: asyncio.Task[None]) -> int:
-    """Say why the connection to Redis was given up for good; the exit code."""
-    error = connected.exception()
-    if isinstance(error, AgreementMismatch):
-        log.error("%s", error)
-        return EX_CONFIG
-    log.error("the connection to Redis cannot be kept", exc_info=error)
-    return 1

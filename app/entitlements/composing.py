@@ -6,6 +6,7 @@ from uuid import UUID
 from app.entitlements import store
 from app.io.postgres import Transaction
 from app.ledger import service as ledger
+from app.trail import dirty
 from app.wire.snapshot import PlanSnapshot, encode_plan
 
 
@@ -14,9 +15,11 @@ async def compose_marked(tx: Transaction, now: datetime) -> None:
 
     Raises the accounts' revisions and leaves their dirty marks; `tx.marked` ends as the accounts to be published.
     """
-    await store.lock_catalogue(tx, changing=tx.whole_environment)
     if tx.whole_environment:
+        await dirty.change_catalogue(tx)
         tx.marked |= await store.list_accounts(tx)
+    else:
+        await dirty.hold_catalogue(tx)
     for customer_id, end_user_id in await store.list_customers_without_account(tx, tx.marked):
         await ledger.ensure_account(tx, customer_id, end_user_id, now)
     accounts = await store.lock_accounts(tx, tx.marked)

@@ -12,10 +12,8 @@ from uuid import UUID
 from app.entitlements import store
 from app.entitlements.publishing import new_token
 from app.entitlements.store import LoadableAccount
-from app.io.clock import Clock
 from app.io.postgres import Database, Transaction
 from app.io.redis import LoadBegun, RedisStore
-from app.rules.moments import to_at
 from app.wire import keys
 
 WAIT_SECONDS = 2.0
@@ -26,9 +24,7 @@ LONGEST_PAUSE_SECONDS = 0.05
 Outcome = Literal["loaded", "unknown", "busy"]
 
 
-async def load_account(
-    database: Database, redis: RedisStore, clock: Clock, environment_id: UUID, end_user_id: str
-) -> Outcome:
+async def load_account(database: Database, redis: RedisStore, environment_id: UUID, end_user_id: str) -> Outcome:
     """Bring a customer's account into Redis. 'unknown' is answered before any wait; 'busy' = ask again later."""
     ref = keys.account_ref(keys.environment_ref(environment_id), end_user_id)
     partition = redis.partition(ref)
@@ -46,8 +42,7 @@ async def load_account(
             row = await database.run(environment_id, read)
             if row is None or not _has_drained(row, begun):
                 continue  # the same load goes on: a new one would have a later stream end to wait for
-            last_at = max(row.posted_at, to_at(clock.now()))
-            if await redis.finish_load(begun, row.account.state, last_at) != "refused":
+            if await redis.finish_load(begun, row.account.state) != "refused":
                 return "loaded"
         begun = await redis.begin_load(ref, new_token())
     return "busy"

@@ -3,7 +3,7 @@
 Where Redis cannot be reached, what was added stands and its mark stays; the flusher's publisher delivers it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from secrets import token_bytes
 from uuid import UUID
 
@@ -11,15 +11,18 @@ import structlog
 
 from app.entitlements import composing, store
 from app.entitlements.store import PublishedAccount
+from app.errors import ServiceError
 from app.io.clock import Clock
 from app.io.postgres import Database, Transaction, TransactionHooks
 from app.io.redis import RedisStore, RedisUnavailable
-from app.wire.snapshot import AccountState
 
 log = structlog.get_logger()
 PUBLISH_CHUNK = 5_000
 """Accounts that are read and published together."""
 TOKEN_BYTES = 12
+Cursors = Mapping[int, tuple[UUID, str]]
+"""By partition: (incarnation, stream id)."""
+NO_CURSORS: Cursors = {}
 
 
 def new_token() -> bytes:
@@ -54,14 +57,21 @@ class Publisher:
             await publish_accounts(
                 self._database, self._redis, environment_id, [(environment_id, account) for account in sorted(marked)]
             )
-        except RedisUnavailable as error:
+        except (RedisUnavailable, ServiceError) as error:  # it is committed: the answer must not say otherwise
             log.warning("publish_postponed", accounts=len(marked), error=str(error))
 
 
 async def publish_accounts(
-    database: Database, redis: RedisStore, environment_id: UUID | None, accounts: Sequence[tuple[UUID, UUID]]
+    database: Database,
+    redis: RedisStore,
+    environment_id: UUID | None,
+    accounts: Sequence[tuple[UUID, UUID]],
+    cursors: Cursors = NO_CURSORS,
 ) -> None:
-    """Publish (environment, account) as they stand now and clear their marks. `environment_id` None = any (flusher)."""
+    """Publish (environment, account) as they stand now and clear their marks. `environment_id` None = any (flusher).
+
+    `cursors` are of partitions: what the ledger is known to have read when this is called.
+    """
     for start in range(0, len(accounts), PUBLISH_CHUNK):
         chunk = accounts[start : start + PUBLISH_CHUNK]
 
@@ -69,7 +79,9 @@ async def publish_accounts(
             return await store.read_accounts(tx, chunk)
 
         published = await database.run(environment_id, read)
-        await _publish(redis, published)
+        new = await _publish(redis, published, cursors)
+        for account in new:
+            await _load_new(database, redis, account)
 
         async def clear(tx: Transaction, published: list[PublishedAccount] = published) -> None:
             await store.clear_dirty(tx, published)
@@ -77,19 +89,30 @@ async def publish_accounts(
         await database.run(environment_id, clear)
 
 
-async def _publish(redis: RedisStore, accounts: Sequence[PublishedAccount]) -> None:
-    states = [account.state for account in accounts]
-    answers = await redis.publish(states, {}, new_token())
-    for state, answer in zip(states, answers, strict=True):
-        if answer == "absent" and state.revision == 1:
-            await _load_new(redis, state)
+async def _publish(redis: RedisStore, accounts: Sequence[PublishedAccount], cursors: Cursors) -> list[PublishedAccount]:
+    """Publish; answers those that were just made and are not loaded."""
+    answers = await redis.publish([account.state for account in accounts], cursors, new_token())
+    return [
+        account
+        for account, answer in zip(accounts, answers, strict=True)
+        if answer == "absent" and account.state.revision == 1
+    ]
 
 
-async def _load_new(redis: RedisStore, state: AccountState) -> None:
-    """Load an account that this very transaction made: nothing is under way for it, so nothing is waited for."""
-    begun = await redis.begin_load(state.ref, new_token())
-    if not isinstance(begun, str):
-        await redis.finish_load(begun, state, last_at=0)
+async def _load_new(database: Database, redis: RedisStore, account: PublishedAccount) -> None:
+    """Load an account that was just made: nothing is under way for it, so no flush is waited for.
+
+    Its figures are read again once the load has begun: a grant that committed in between found nothing to publish to.
+    """
+    begun = await redis.begin_load(account.state.ref, new_token())
+    if isinstance(begun, str):
+        return
+
+    async def read(tx: Transaction) -> list[PublishedAccount]:
+        return await store.read_accounts(tx, [(account.environment_id, account.account_id)])
+
+    for current in await database.run(account.environment_id, read):
+        await redis.finish_load(begun, current.state)
 
 
 async def publish_left_over(database: Database, redis: RedisStore) -> int:

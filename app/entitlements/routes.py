@@ -8,7 +8,6 @@ from litestar.di import NamedDependency
 from litestar.params import JSONBody
 
 from app.entitlements.loading import load_account, load_plan
-from app.io.clock import Clock
 from app.io.postgres import Database
 from app.io.redis import RedisStore
 from app.tenants.schemas import LoadOutcome
@@ -35,10 +34,9 @@ async def load_account_route(
     data: JSONBody[AccountLoad],
     database: NamedDependency[Database],
     redis: NamedDependency[RedisStore],
-    clock: NamedDependency[Clock],
 ) -> LoadOutcome:
     """Bring an account into Redis."""
-    return LoadOutcome(await load_account(database, redis, clock, data.environment_id, data.end_user_id))
+    return LoadOutcome(await load_account(database, redis, data.environment_id, data.end_user_id))
 
 
 @post("/internal/plans/load", guards=[needs_internal_secret], status_code=200)

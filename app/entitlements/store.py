@@ -39,17 +39,8 @@ class LoadableAccount(msgspec.Struct, frozen=True):
     """An account with the cursor of its partition, read at one moment."""
 
     account: PublishedAccount
-    posted_at: int
     incarnation: UUID | None
     cursor: tuple[int, int]
-
-
-async def lock_catalogue(tx: Transaction, *, changing: bool) -> None:
-    """Keep the environment's catalogue still (or, when changing it, keep compositions away) until the transaction ends.
-
-    Without it a customer made beside a new feature could be composed without that feature, and stay so.
-    """
-    await tx.connection.execute(_SQL["lock_catalogue" if changing else "lock_catalogue_shared"], str(tx.environment))
 
 
 async def list_accounts(tx: Transaction) -> set[UUID]:
@@ -121,7 +112,7 @@ async def read_account_at_cursor(
     if row is None:
         return None
     cursor = (0, 0) if row["last_id"] is None else parse_stream_id(row["last_id"].encode())
-    return LoadableAccount(_published(row), to_at(row["posted_at"]), row["incarnation"], cursor)
+    return LoadableAccount(_published(row), row["incarnation"], cursor)
 
 
 def _published(row: Record) -> PublishedAccount:
@@ -132,6 +123,7 @@ def _published(row: Record) -> PublishedAccount:
         row["total_micro"],
         row["applied_micro"],
         NEVER_AT if row["valid_until"] is None else to_at(row["valid_until"]),
+        to_at(row["posted_at"]),
         row["snapshot_id"],
         row["subscription_status"],
     )

@@ -1,7 +1,8 @@
 """What a batch of stream entries does to the accounts that it touches: pure, in stream order.
 
-For each entry: what is due by its time, then known credit pays open debt, then the entry. So the ledger does not depend
-on how far the flusher lags or how entries are cut into batches, but for how events are grouped into transactions.
+For each entry: what is due by its time, then known credit pays open debt, then the entry. Credit that is about to
+expire pays first, so that a quiet account owes what a busy one owes. So the ledger does not depend on how far the
+flusher lags or how entries are cut into batches, but for how events are grouped into transactions.
 """
 
 from uuid import UUID
@@ -78,6 +79,7 @@ def _post_entry(posting: Posting, group: "_UsageGroup", entry: StreamEntry, post
     if expired := burndown.expired_by(account.blocks, at):
         group.close(posting)
         for block in expired:
+            _pay_debt(posting, group, block.expires_at - 1, entry.revision)
             _expire(posting, account, block)
     account.applied_micro += entry.cost_micro
     if entry.payload is not None:
@@ -85,29 +87,31 @@ def _post_entry(posting: Posting, group: "_UsageGroup", entry: StreamEntry, post
         if event in posted_ids:
             return
         posted_ids.add(event)
-    if account.debt_micro and (draws := _known_credit(account, entry)):
-        group.close(posting)
-        _pay_debt(posting, account, draws, at)
+    _pay_debt(posting, group, at, entry.revision)
     if entry.payload is not None:
         group.add(posting, entry, entry.payload)
 
 
 def _expire(posting: Posting, account: Account, block: Block) -> None:
+    if not block.remaining_micro:
+        return  # it has just paid a debt
     amount, block.remaining_micro = block.remaining_micro, 0
     lines: Lines = [(block_account(block.id), -amount), (EXPIRED, amount)]
     posting.transactions.append(account.post("expiry", lines, block.expires_at, FLUSHER))
     posting.changed_blocks[block.id] = (account.environment_id, block)
 
 
-def _known_credit(account: Account, entry: StreamEntry) -> list[Draw]:
-    return burndown.plan_draws(account.blocks, account.debt_micro, entry.accepted_at, entry.revision)[0]
-
-
-def _pay_debt(posting: Posting, account: Account, draws: list[Draw], at: int) -> None:
-    lines: Lines = _take(posting, account, draws)
-    paid = sum(draw.amount_micro for draw in draws)
-    account.debt_micro -= paid
-    posting.transactions.append(account.post("debt_payment", [*lines, (DEBT, paid)], at, FLUSHER))
+def _pay_debt(posting: Posting, group: "_UsageGroup", at: int, revision: int) -> None:
+    """Pay open debt from credit that is there `at` and that the entry's edge knew of."""
+    account = group.account
+    draws, unpaid = burndown.plan_draws(account.blocks, account.debt_micro, at, revision)
+    if not draws:
+        return
+    group.close(posting)
+    paid = account.debt_micro - unpaid
+    account.debt_micro = unpaid
+    lines = [*_take(posting, account, draws), (DEBT, paid)]
+    posting.transactions.append(account.post("debt_payment", lines, at, FLUSHER))
 
 
 def _take(posting: Posting, account: Account, draws: list[Draw]) -> Lines:
@@ -180,3 +184,9 @@ def _reject(entry: StreamEntry | UnreadableEntry, code: str, detail: str) -> Rej
     payload = entry.payload if isinstance(entry, StreamEntry) else None
     event_id = None if payload is None else payload.event_id
     return RejectedEntry(entry.ref, entry.stream_id, event_id, code, detail, msgspec.msgpack.encode(entry))
+
+
+def unstorable(entry: StreamEntry | UnreadableEntry, detail: str) -> UnreadableEntry:
+    """An entry that the ledger's tables refuse, as one that is to be rejected."""
+    fields = {b"entry": msgspec.msgpack.encode(entry)}
+    return UnreadableEntry(entry.stream_id, entry.ref, entry.cost_micro, detail, fields)

@@ -5,12 +5,15 @@ Whatever fails, nothing is lost: the cursor commits with its effects, and a turn
 
 import asyncio
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from uuid import UUID, uuid4
 
+import msgspec
 import structlog
 
-from app.entitlements.publishing import new_token, publish_accounts, publish_left_over
+from app.entitlements.publishing import Cursors, new_token, publish_accounts, publish_left_over
 from app.errors import ServiceError
 from app.flusher import store
 from app.flusher.batch import Entries, Posting
@@ -18,7 +21,7 @@ from app.flusher.memory import Cursor, Verdict, verdict
 from app.flusher.store import Fenced
 from app.flusher.writer import Batch, Writer, customers_of
 from app.io.clock import Clock
-from app.io.postgres import Database, Transaction
+from app.io.postgres import UNSTORABLE, Database, Transaction
 from app.io.redis import RedisUnavailable
 from app.io.stream import PartitionMemory, ServerIdentity, StreamConnection
 from app.rules.burndown import next_expiry
@@ -37,14 +40,21 @@ PAUSE_SECONDS = 0.2
 """Rest after a turn that failed."""
 
 
+class Keeping(msgspec.Struct, frozen=True):
+    """How long flushed entries stay in a stream, for a Postgres that falls back to a standby; and how many at most."""
+
+    trim_lag_seconds: int
+    stream_max_entries: int
+
+
 class Flusher:
     """One process that owns partitions by lease. `run` ends when `stop` is set, after the turn under way."""
 
-    def __init__(self, database: Database, stream: StreamConnection, clock: Clock, trim_lag_seconds: int) -> None:
+    def __init__(self, database: Database, stream: StreamConnection, clock: Clock, keeping: Keeping) -> None:
         self._database = database
         self._stream = stream
         self._clock = clock
-        self._trim_lag_milliseconds = trim_lag_seconds * 1_000
+        self._keeping = keeping
         self._owner = uuid4()
         self._writer = Writer(database, clock, self._owner)
         self._cursors: dict[int, Cursor] = {}
@@ -64,8 +74,14 @@ class Flusher:
                 log.warning("turn_failed", error=str(error), kind=type(error).__name__)
                 self._forget()
                 await asyncio.sleep(PAUSE_SECONDS)
+                await self._reopen()
             await asyncio.sleep(max(0.0, started_at + FLUSH_INTERVAL_SECONDS - self._now()))
         await self._database.run(None, self._release_leases)
+
+    async def _reopen(self) -> None:
+        """A new connection to the streams, where that can be had; else the next turn fails and comes here again."""
+        with suppress(RedisUnavailable):
+            await self._stream.reopen()
 
     @staticmethod
     def _now() -> float:
@@ -106,10 +122,22 @@ class Flusher:
         for part in _in_batches(entries):
             if self._renewal_is_due():
                 return  # what is left is read again
-            batch = Batch({partition: self._cursors[partition] for partition in part}, part)
+            await self._post(part)
+
+    async def _post(self, entries: dict[int, Entries]) -> None:
+        """Post and publish; an entry that the ledger's tables do not take is searched for, and rejected."""
+        batch = Batch({partition: self._cursors[partition] for partition in entries}, entries)
+        try:
             posting = await self._writer.post(batch)
-            self._cursors |= batch.ends()
-            await self._publish(posting, batch.ends())
+        except UNSTORABLE as error:
+            log.error("batch_unstorable", entries=batch.size(), error=str(error))  # noqa: TRY400 - one line is enough
+            if batch.size() > 1:
+                for partition, part in batch.split():
+                    await self._post({partition: part})
+                return
+            posting = await self._writer.post(batch.rejecting(str(error)))
+        self._cursors |= batch.ends()
+        await self._publish(posting, batch.ends())
 
     # ---- partitions
 
@@ -146,7 +174,13 @@ class Flusher:
             return {}
         cursors = await self._writer.begin({partition: uuid4() for partition in partitions})
         await self._stream.close_incarnations(partitions)
-        dropped = await self._stream.drop_accounts(partitions, new_token())
+        dropped = 0
+        async for count in self._stream.drop_accounts(partitions, new_token()):
+            dropped += count
+            if self._renewal_is_due():  # a large memory takes longer to look through than a lease lasts
+                self._renewed_at = self._now()
+                await self._database.run(None, self._renew_leases)
+        await self._database.run(None, partial(store.fence, partitions=partitions, owner=self._owner))
         incarnations: dict[int, UUID] = {partition: cursor.incarnation for partition, cursor in cursors.items()}
         await self._stream.begin_incarnations(incarnations, server.replication_id)
         log.info("incarnations_begun", partitions=len(partitions), accounts_dropped=dropped)
@@ -160,17 +194,18 @@ class Flusher:
             if not raw:
                 break
             entries = [parse_entry(stream_id, fields) for stream_id, fields in raw]
-            await self._publish_refs({entry.ref for entry in entries})
+            await self._publish_refs({entry.ref for entry in entries}, {partition: _shown(cursor)})
             after = entries[-1].stream_id
-        await self._stream.note_published({partition: cursor.last_id}, self._trim_lag_milliseconds)
+        await self._note_published({partition: cursor})
 
-    async def _publish_refs(self, refs: Iterable[bytes]) -> None:
+    async def _publish_refs(self, refs: Iterable[bytes], cursors: Cursors) -> None:
         customers = list(customers_of(refs))
 
         async def read(tx: Transaction) -> list[tuple[UUID, UUID]]:
             return await store.list_account_ids(tx, customers)
 
-        await publish_accounts(self._database, self._stream, None, await self._database.run(None, read))
+        accounts = await self._database.run(None, read)
+        await publish_accounts(self._database, self._stream, None, accounts, cursors)
 
     # ---- publishing
 
@@ -182,15 +217,23 @@ class Flusher:
                 account.total_micro,
                 account.applied_micro,
                 next_expiry(account.blocks),
+                account.posted_at,
                 account.snapshot_id,
                 account.subscription_status,
             )
             for ref, account in posting.accounts.items()
         ]
-        cursors = {partition: (end.incarnation, show_stream_id(end.last_id)) for partition, end in ends.items()}
-        await self._stream.publish(states, cursors, new_token())
-        positions = {partition: end.last_id for partition, end in ends.items()}
-        await self._stream.note_published(positions, self._trim_lag_milliseconds)
+        await self._stream.publish(states, {p: _shown(end) for p, end in ends.items()}, new_token())
+        await self._note_published(ends)
+
+    async def _note_published(self, ends: dict[int, Cursor]) -> None:
+        cursors = {partition: (end.incarnation, end.last_id) for partition, end in ends.items()}
+        lag_milliseconds = self._keeping.trim_lag_seconds * 1_000
+        await self._stream.note_published(cursors, lag_milliseconds, self._keeping.stream_max_entries // 2)
+
+
+def _shown(cursor: Cursor) -> tuple[UUID, str]:
+    return cursor.incarnation, show_stream_id(cursor.last_id)
 
 
 def _in_batches(entries: dict[int, Entries]) -> Iterable[dict[int, Entries]]:

@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from app.flusher import store
-from app.flusher.batch import Entries, Posting, post_batch
+from app.flusher.batch import Entries, Posting, post_batch, unstorable
 from app.flusher.memory import Cursor
 from app.flusher.store import Fenced, RejectedFrom
 from app.io.clock import Clock
@@ -25,6 +25,25 @@ class Batch(msgspec.Struct, frozen=True):
     cursors: dict[int, Cursor]
     """Where each partition was read from."""
     entries: dict[int, Entries]
+
+    def split(self) -> "list[tuple[int, Entries]]":
+        """The batch in smaller parts, by partition: each partition by itself, or the two halves of the only one."""
+        if len(self.entries) > 1:
+            return list(self.entries.items())
+        [(partition, entries)] = self.entries.items()
+        middle = len(entries) // 2
+        return [(partition, entries[:middle]), (partition, entries[middle:])]
+
+    def rejecting(self, reason: str) -> "Batch":
+        """The same entries, all of them to be rejected."""
+        rejected: dict[int, Entries] = {
+            partition: [unstorable(entry, reason) for entry in entries] for partition, entries in self.entries.items()
+        }
+        return Batch(self.cursors, rejected)
+
+    def size(self) -> int:
+        """How many entries there are."""
+        return sum(map(len, self.entries.values()))
 
     def ends(self) -> dict[int, Cursor]:
         """Where each partition's cursor stands after this batch."""

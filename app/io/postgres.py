@@ -55,6 +55,10 @@ _UNAVAILABLE = (
 )
 
 
+UNSTORABLE = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, ValueError, OverflowError)
+"""What a value raises that no column takes, or that a constraint refuses: trying again changes nothing."""
+
+
 @dataclass(slots=True)
 class Transaction:
     """One transaction under way. `marked` and `whole_environment` are set through `app.trail.dirty`."""
@@ -65,6 +69,8 @@ class Transaction:
     marked: set[UUID] = field(default_factory=set[UUID])
     """Accounts that have to be published anew."""
     whole_environment: bool = False
+    unpublished: set[UUID] = field(default_factory=set[UUID])
+    """Accounts that an earlier transaction changed and that may still have to be published."""
 
     @property
     def environment(self) -> UUID:
@@ -126,8 +132,19 @@ class Database:
         self._hooks = hooks
 
     @classmethod
-    async def open(cls, url: str, application_name: str, max_size: int, hooks: TransactionHooks | None = None) -> Self:
-        """Connect once and keep at most `max_size` connections; raises OSError or PostgresError where that fails."""
+    async def open(
+        cls,
+        url: str,
+        application_name: str,
+        max_size: int,
+        hooks: TransactionHooks | None = None,
+        *,
+        idle_timeout_milliseconds: int = IDLE_TIMEOUT_MILLISECONDS,
+    ) -> Self:
+        """Connect once and keep at most `max_size` connections; raises OSError or PostgresError where that fails.
+
+        A transaction that is left alone for `idle_timeout_milliseconds` is ended by the server.
+        """
         pool = await asyncpg.create_pool(
             url,
             min_size=1,
@@ -139,7 +156,7 @@ class Database:
                 "timezone": "UTC",
                 "lock_timeout": str(LOCK_TIMEOUT_MILLISECONDS),
                 "statement_timeout": str(STATEMENT_TIMEOUT_MILLISECONDS),
-                "idle_in_transaction_session_timeout": str(IDLE_TIMEOUT_MILLISECONDS),
+                "idle_in_transaction_session_timeout": str(idle_timeout_milliseconds),
             },
         )
         return cls(pool, hooks or TransactionHooks())
@@ -203,7 +220,7 @@ class Database:
                     await self._hooks.before_commit(tx)
             finally:
                 ENGINE.current_transaction.reset(token)
-        return result, frozenset(tx.marked)
+        return result, frozenset(tx.marked | tx.unpublished)
 
 
 async def _keep_session(_connection: object) -> None:

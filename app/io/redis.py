@@ -3,7 +3,7 @@
 The client never sends a command again by itself: a script that timed out may have run.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 from uuid import UUID
 
@@ -130,7 +130,7 @@ class RedisStore:
         return keys.partition_of(ref, self.agreement.partitions)
 
     async def publish(
-        self, states: Sequence[AccountState], cursors: dict[int, tuple[UUID, str]], new_token: bytes
+        self, states: Sequence[AccountState], cursors: Mapping[int, tuple[UUID, str]], new_token: bytes
     ) -> list[str]:
         """Publish account figures; `cursors` by partition = (incarnation, stream id) that they include, where known.
 
@@ -142,10 +142,10 @@ class RedisStore:
         return answers
 
     async def _publish(
-        self, states: Sequence[AccountState], cursors: dict[int, tuple[UUID, str]], new_token: bytes
+        self, states: Sequence[AccountState], cursors: Mapping[int, tuple[UUID, str]], new_token: bytes
     ) -> list[str]:
         pipe = self.client.pipeline(transaction=False)
-        pipe.script_load(scripts.PUBLISH.text)
+        pipe.script_load(scripts.PUBLISH.text)  # so that no call halfway through finds it missing
         for state in states:
             partition = self.partition(state.ref)
             cursor = cursors.get(partition)
@@ -186,13 +186,13 @@ class RedisStore:
         milliseconds, _, sequence = answer[3].partition(b"-")
         return LoadBegun(answer[1], UUID(hex=answer[2].decode()), (int(milliseconds), int(sequence)))
 
-    async def finish_load(self, begun: LoadBegun, state: AccountState, last_at: int) -> str:
+    async def finish_load(self, begun: LoadBegun, state: AccountState) -> str:
         """Install a loaded account: 'loaded' | 'present' | 'refused'."""
         partition = self.partition(state.ref)
         answer = await self.run(
             scripts.LOAD,
             [keys.account(partition, state.ref), keys.load_token(partition, state.ref), keys.meta(partition)],
-            [begun.token, begun.incarnation.hex, *_figures(state), last_at],
+            [begun.token, begun.incarnation.hex, *_figures(state)],
         )
         return answer.decode()
 
@@ -217,10 +217,16 @@ class RedisStore:
             return None
         return LoadedAccount(view, parse_stream_id(last_id) <= parse_stream_id(published or b"0-0"))
 
-    async def read_seen(self, environment_id: UUID, end_user_id: str, event_id: UUID) -> bytes | None:
-        """What is remembered under an event's key: length byte, fingerprint, outcome."""
-        ref = keys.account_ref(keys.environment_ref(environment_id), end_user_id)
-        return await self.client.get(keys.seen(self.partition(ref), event_id))
+    async def read_seen(self, environment_id: UUID, event_id: UUID) -> bytes | None:
+        """What is remembered of an event of the environment: length byte, fingerprint, outcome; None = nothing.
+
+        An id does not tell its customer, so every partition is asked, in one write.
+        """
+        environment = keys.environment_ref(environment_id)
+        pipe = self.client.pipeline(transaction=False)
+        for partition in range(self.agreement.partitions):
+            pipe.get(keys.seen(partition, environment, event_id))
+        return next((stored for stored in await pipe.execute() if stored), None)
 
     async def put_api_key(self, digest: bytes, record: bytes | None) -> None:
         """Tell the edges of an API key; None = unknown, remembered for a while."""
@@ -251,4 +257,5 @@ def _figures(state: AccountState) -> tuple[int | str, ...]:
         state.snapshot_id,
         state.subscription_status,
         state.floor_micro,
+        state.posted_at,
     )

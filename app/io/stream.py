@@ -4,17 +4,19 @@ Every command that fails leaves the connection closed, and the next one opens an
 after any RedisUnavailable the caller inspects again before it goes on.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Self
 from uuid import UUID
 
 import msgspec
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError  # noqa: A004 - what the client calls it
 
 from app.io.redis import COMMAND_TIMEOUT_SECONDS, Answer, RedisStore
-from app.wire import keys
+from app.wire import keys, scripts
 from app.wire.agreement import Agreement
 from app.wire.events import parse_stream_id, show_stream_id
 
@@ -42,25 +44,44 @@ class ServerIdentity(msgspec.Struct, frozen=True):
 
 
 class StreamConnection(RedisStore):
-    """One connection to the streams."""
+    """One connection to the streams, which never opens itself again: see `reopen`."""
+
+    _is_sealed = False
 
     @classmethod
     async def connect(cls, url: str, agreement: Agreement, *, socket_timeout: float = COMMAND_TIMEOUT_SECONDS) -> Self:
         """A single connection whose agreement was compared."""
-        client = Redis.from_url(  # pyright: ignore[reportUnknownMemberType] - untyped in redis-py
+
+        async def open_when_asked(opened: AbstractConnection) -> None:
+            if connection._is_sealed:
+                raise ConnectionError("the connection was lost")
+            await opened.on_connect()
+
+        pool = BlockingConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType] - untyped in redis-py
             url,
-            single_connection_client=True,
+            max_connections=1,
+            timeout=COMMAND_TIMEOUT_SECONDS,
             protocol=2,
             socket_timeout=socket_timeout,
             socket_connect_timeout=COMMAND_TIMEOUT_SECONDS,
+            redis_connect_func=open_when_asked,
             retry=Retry(NoBackoff(), 0),
             retry_on_error=[],
         )
+        client = Redis.from_pool(pool)
         for command in ("XREAD", "XRANGE"):
             client.set_response_callback(command, _as_it_came)
         connection = cls(client, agreement)
         await connection.check_agreement()
+        connection._is_sealed = True
         return connection
+
+    async def reopen(self) -> None:
+        """Connect anew, perhaps to another server. The client would do so by itself, and nobody would look again."""
+        self._is_sealed = False
+        await self.client.connection_pool.disconnect()
+        await self.check_agreement()
+        self._is_sealed = True
 
     async def identify(self) -> ServerIdentity:
         """Which server answers on this connection."""
@@ -101,13 +122,27 @@ class StreamConnection(RedisStore):
         )
         return [_entry(raw) for raw in answer]
 
-    async def note_published(self, cursors: Mapping[int, StreamId], trim_lag_milliseconds: int) -> None:
-        """Everything up to these cursors is published. Flushed entries older than the lag go."""
+    async def note_published(
+        self, cursors: Mapping[int, tuple[UUID, StreamId]], trim_lag_milliseconds: int, kept_entries: int
+    ) -> None:
+        """Everything up to these (incarnation, id) is published.
+
+        Flushed entries older than the lag go; where more than `kept_entries` are left, all that are flushed go.
+        """
         pipe = self.client.pipeline(transaction=False)
-        for partition, (milliseconds, sequence) in cursors.items():
-            pipe.hset(keys.meta(partition), "published", show_stream_id((milliseconds, sequence)))
+        pipe.script_load(scripts.NOTE_PUBLISHED.text)
+        for partition, (incarnation, (milliseconds, sequence)) in cursors.items():
             oldest_kept = (max(0, milliseconds - trim_lag_milliseconds), sequence)
-            pipe.xtrim(keys.stream(partition), minid=show_stream_id(oldest_kept), approximate=True)
+            pipe.evalsha(
+                scripts.NOTE_PUBLISHED.digest.decode(),
+                2,
+                keys.meta(partition),
+                keys.stream(partition),
+                incarnation.hex,
+                show_stream_id((milliseconds, sequence)),
+                show_stream_id(oldest_kept),
+                kept_entries,
+            )
         await pipe.execute()
 
     async def adopt(self, partitions: Iterable[int], replication_id: str) -> None:
@@ -124,10 +159,10 @@ class StreamConnection(RedisStore):
             pipe.hdel(keys.meta(partition), "incarnation")
         await pipe.execute()
 
-    async def drop_accounts(self, partitions: Iterable[int], new_token: bytes) -> int:
-        """Forget the accounts of these partitions; the number of them. They are loaded again on demand."""
+    async def drop_accounts(self, partitions: Iterable[int], new_token: bytes) -> AsyncIterator[int]:
+        """Forget the accounts of these partitions, a page at a time: how many went. They are loaded again on demand."""
         tags = {keys.tag(partition) for partition in partitions}
-        position, dropped = 0, 0
+        position = 0
         while True:
             position, found = await self.client.scan(position, match=keys.ANY_ACCOUNT, count=SCAN_COUNT)
             accounts = [key for key in found if keys.split_tag(key)[0] in tags]
@@ -136,9 +171,9 @@ class StreamConnection(RedisStore):
                 pipe.delete(key)
                 pipe.set(keys.load_token_of(key), new_token, xx=True, ex=TOKEN_SECONDS)
             await pipe.execute()
-            dropped += len(accounts)
+            yield len(accounts)
             if not position:
-                return dropped
+                return
 
     async def begin_incarnations(self, incarnations: Mapping[int, UUID], replication_id: str) -> None:
         """The partitions' memory counts as new from here on."""

@@ -60,6 +60,6 @@ class Ticker:
         ref = keys.account_ref(keys.environment_ref(environment_id), end_user_id)
         if await self._redis.tick(ref, to_at(now)) != "miss":
             return
-        outcome = await load_account(self._database, self._redis, self._clock, environment_id, end_user_id)
+        outcome = await load_account(self._database, self._redis, environment_id, end_user_id)
         if outcome == "loaded":
             await self._redis.tick(ref, to_at(now))

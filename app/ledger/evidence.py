@@ -8,7 +8,7 @@ from app.io.postgres import Record
 from app.io.postgres import Transaction as DatabaseTransaction
 from app.io.statements import statements
 from app.ledger.book import PostedEvent, Transaction
-from app.ledger.proof import BlockRow
+from app.ledger.proof import BlockRow, Finding
 from app.rules.moments import to_at
 
 _SQL = statements("app.ledger")
@@ -85,3 +85,11 @@ def _event(environment_id: UUID, row: Record) -> PostedEvent:
         to_at(row["occurred_at"]),
         to_at(row["accepted_at"]),
     )
+
+
+async def list_orphans(tx: DatabaseTransaction, environment_id: UUID | None, limit: int) -> list[tuple[UUID, Finding]]:
+    """(environment, finding) of lines and events whose transaction does not exist; `environment_id` None = of all."""
+    return [
+        (row["environment_id"], Finding(2, f"{row['name']} of {row['account_id']}", f"no transaction {row['seq']}"))
+        for row in await tx.connection.fetch(_SQL["list_orphans"], environment_id, limit)
+    ]

@@ -12,7 +12,6 @@ from app.io.postgres import Transaction
 from app.io.redis import RedisStore
 from app.io.statements import statements
 from app.rules import totals
-from app.wire import keys
 from app.wire.codes import Code
 
 _SQL = statements("app.ledger")
@@ -115,14 +114,23 @@ async def list_live_blocks(tx: Transaction, account_id: UUID) -> list[LiveBlock]
     return [LiveBlock(*row) for row in rows]
 
 
-async def read_pending_micro(redis: RedisStore, tx: Transaction, figures: Figures) -> int:
-    """Cost of what the edge has accepted and the ledger had not applied when `figures` were read.
+async def read_accepted(redis: RedisStore, environment_id: UUID, end_user_id: str) -> int | None:
+    """What the edge has accepted of the account by now, wrapped; None where Redis does not hold it.
 
-    Read Redis after the ledger: what is accepted in between then counts as pending. An account that Redis does not hold
-    has nothing under way. Raises RedisUnavailable.
+    Never asked inside a transaction: Redis may take its time. Raises RedisUnavailable.
     """
-    view = await redis.read_account(tx.environment, figures.end_user_id)
-    return 0 if view is None else totals.distance(view.accepted_micro, totals.wrap(figures.applied_micro))
+    view = await redis.read_account(environment_id, end_user_id)
+    return None if view is None else view.accepted_micro
+
+
+def pending_micro(accepted_micro: int | None, figures: Figures) -> int:
+    """Cost of what was accepted and not applied; an account that Redis does not hold has nothing under way.
+
+    Where `accepted_micro` was read before the figures, total - pending is the balance of that earlier moment.
+    """
+    if accepted_micro is None:
+        return 0
+    return totals.distance(accepted_micro, totals.wrap(figures.applied_micro))
 
 
 async def list_transactions(tx: Transaction, account_id: UUID, before: int, limit: int) -> list[TransactionRow]:
@@ -181,13 +189,7 @@ async def read_rejection(tx: Transaction, event_id: UUID) -> tuple[str, str] | N
     return None if row is None else (row["code"], row["detail"])
 
 
-async def is_pending(redis: RedisStore, event_id: UUID) -> bool:
-    """Whether the edge remembers having accepted the event.
-
-    An id does not tell its customer, so every partition is asked, in one write. Raises RedisUnavailable.
-    """
-    pipe = redis.client.pipeline(transaction=False)
-    for partition in range(redis.agreement.partitions):
-        pipe.get(keys.seen(partition, event_id))
-    remembered: list[bytes] = [stored for stored in await pipe.execute() if stored]
-    return any(stored[1 + stored[0] :].startswith(_ACCEPTED) for stored in remembered)
+async def is_pending(redis: RedisStore, environment_id: UUID, event_id: UUID) -> bool:
+    """Whether the edge remembers having accepted the event. Raises RedisUnavailable."""
+    stored = await redis.read_seen(environment_id, event_id)
+    return stored is not None and stored[1 + stored[0] :].startswith(_ACCEPTED)

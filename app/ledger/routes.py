@@ -14,8 +14,8 @@ from app.errors import ServiceError, invalid_value
 from app.io.clock import Clock
 from app.io.postgres import Transaction
 from app.io.redis import RedisStore, RedisUnavailable
-from app.ledger import reading, service
-from app.ledger.reading import NEWEST, UsageQuery
+from app.ledger import granting, reading
+from app.ledger.reading import NEWEST, Figures, LiveBlock, UsageQuery
 from app.ledger.schemas import (
     Bucket,
     CreditsBody,
@@ -62,6 +62,8 @@ async def create_grant(
     if data.expires_at is not None and to_at(data.expires_at) >= NEVER_AT:
         raise invalid_value("expires_at", "is too far away; leave it out for credit that never expires")
 
+    accepted_micro, is_known = await _accepted_so_far(redis, mutation.environment_id, data.end_user_id)
+
     async def work(tx: Transaction) -> GrantBody:
         figures = await reading.read_figures(tx, data.end_user_id)
         request = GrantRequest(
@@ -74,12 +76,12 @@ async def create_grant(
             actor=mutation.actor,
             idempotency_key=mutation.key,
         )
-        granted = await service.grant(tx, figures.account_id, request, mutation.now)
+        granted = await granting.grant(tx, figures.account_id, data.end_user_id, request, mutation.now)
         return GrantBody(
             credit_block_id=show("blk", granted.block_id),
             end_user_id=data.end_user_id,
             amount=data.amount,
-            balance=await _balance(tx, redis, data.end_user_id),
+            balance=await _balance(tx, accepted_micro, data.end_user_id) if is_known else None,
             source=data.source,
             priority=data.priority,
             expires_at=data.expires_at,
@@ -89,14 +91,19 @@ async def create_grant(
     return await mutation.run(data, work)
 
 
-async def _balance(tx: Transaction, redis: RedisStore, end_user_id: str) -> Credits | None:
-    """What can be spent now; None where Redis does not answer, since a grant stands without it."""
-    figures = await reading.read_figures(tx, end_user_id)
+async def _accepted_so_far(redis: RedisStore, environment_id: UUID, end_user_id: str) -> tuple[int | None, bool]:
+    """(accepted, whether Redis answered): a grant stands without it, only its balance is then unknown."""
     try:
-        return Credits(figures.total_micro - await reading.read_pending_micro(redis, tx, figures))
+        return await reading.read_accepted(redis, environment_id, end_user_id), True
     except RedisUnavailable as error:
         _log.warning("balance_unknown", error=str(error))
-        return None
+        return None, False
+
+
+async def _balance(tx: Transaction, accepted_micro: int | None, end_user_id: str) -> Credits:
+    """What can be spent once this transaction has committed."""
+    figures = await reading.read_figures(tx, end_user_id)
+    return Credits(figures.total_micro - reading.pending_micro(accepted_micro, figures))
 
 
 @get("/v1/customers/{end_user_id:str}/credits", guards=[READ], security=SECURITY, tags=["Credits"])
@@ -108,12 +115,13 @@ async def get_credits(
 ) -> CreditsBody:
     """What a customer has, and in which blocks."""
 
-    async def work(tx: Transaction) -> CreditsBody:
+    async def work(tx: Transaction) -> tuple[Figures, list[LiveBlock]]:
         figures = await reading.read_figures(tx, end_user_id)
-        blocks = await reading.list_live_blocks(tx, figures.account_id)
-        return show_credits(figures, await reading.read_pending_micro(redis, tx, figures), blocks, clock.now())
+        return figures, await reading.list_live_blocks(tx, figures.account_id)
 
-    return await reader.run(work, isolation="repeatable_read")
+    figures, blocks = await reader.run(work, isolation="repeatable_read")
+    accepted_micro = await reading.read_accepted(redis, reader.environment_id, end_user_id)
+    return show_credits(figures, reading.pending_micro(accepted_micro, figures), blocks, clock.now())
 
 
 @get("/v1/customers/{end_user_id:str}/ledger", guards=[READ], security=SECURITY, tags=["Credits"])
@@ -206,7 +214,7 @@ async def get_event(
         return None
 
     # Asked before the ledger: an event that is posted in between is then found there.
-    pending = await reading.is_pending(redis, wanted)
+    pending = await reading.is_pending(redis, reader.environment_id, wanted)
     if status := await reader.run(work):
         return status
     if not pending:

@@ -2,13 +2,12 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
 from app.ledger.reading import EventRow, Figures, LiveBlock, TransactionRow, UsageSum
 from app.web.amounts import Credits, Units
-from app.web.bodies import decode
 from app.web.fields import EndUserId, Moment, Priority
 from app.wire.ids import show
 
@@ -117,7 +116,8 @@ class UsageEventBody(msgspec.Struct, frozen=True):
     cost: Credits
     overage: Credits
     idempotency_key: str | None
-    properties: dict[str, Any] | None
+    properties: msgspec.Raw | None
+    """The JSON object as it was sent."""
     occurred_at: datetime
     accepted_at: datetime
     recorded_at: datetime
@@ -202,7 +202,7 @@ def show_event(row: EventRow) -> UsageEventBody:
         cost=Credits(row.cost_micro),
         overage=Credits(row.debt_micro),
         idempotency_key=row.idempotency_key,
-        properties=None if row.properties is None else decode(row.properties.encode(), dict[str, Any]),
+        properties=None if row.properties is None else msgspec.Raw(row.properties.encode()),
         occurred_at=row.occurred_at,
         accepted_at=row.accepted_at,
         recorded_at=row.recorded_at,

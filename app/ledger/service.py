@@ -21,6 +21,9 @@ from app.rules.moments import NEVER_AT, to_at
 from app.trail import dirty
 from app.wire.codes import Code
 
+MAX_LIVE_BLOCKS = 1_000
+"""Blocks with credit left that an account may hold: every posting looks at all of them."""
+
 
 class GrantRequest(msgspec.Struct, frozen=True):
     """Credit to be added. `expires_at` None = never; `paid` blocks are spent after free ones of the same rank."""
@@ -54,14 +57,18 @@ async def grant(tx: Transaction, account_id: UUID, request: GrantRequest, now: d
     """Post a grant and its block.
 
     Raises ServiceError(INVALID_VALUE) for an expiry that is not in the future, (BALANCE_OUT_OF_RANGE) where the balance
-    could no longer be kept exactly, (UNKNOWN_CUSTOMER) without an account.
+    could no longer be kept exactly, (TOO_MANY_BLOCKS), (UNKNOWN_CUSTOMER) without an account.
     """
     if request.expires_at is not None and request.expires_at <= now:
         detail = f"expires_at must be in the future, not {request.expires_at.isoformat()}"
         raise ServiceError(Code.INVALID_VALUE, detail)
+    await dirty.hold_catalogue(tx)
     account = await store.lock_account(tx, tx.environment, account_id)
     if account is None:
         raise ServiceError(Code.UNKNOWN_CUSTOMER, "the customer has no account")
+    if len(account.blocks) >= MAX_LIVE_BLOCKS:
+        detail = f"The customer has {MAX_LIVE_BLOCKS} blocks with credit left. Grant less often, or larger amounts."
+        raise ServiceError(Code.TOO_MANY_BLOCKS, detail)
     if account.total_micro + request.amount_micro > MAX_BALANCE_MICRO:
         raise ServiceError(Code.BALANCE_OUT_OF_RANGE, "the grant would lift the balance above 9007199254 credits")
     block = _block(request, account.revision + 1, now)

@@ -3,7 +3,7 @@
 Where the key is made of several columns the last one stands as Piccolo's primary key, for it wants exactly one.
 """
 
-from piccolo.columns import UUID, BigInt, Boolean, Bytea, SmallInt, Text, Timestamptz
+from piccolo.columns import UUID, BigInt, Boolean, Bytea, Integer, SmallInt, Text, Timestamptz
 from piccolo.table import Table
 
 from app.io.postgres import ENGINE
@@ -72,7 +72,7 @@ class LedgerLine(Table, tablename="ledger_lines", db=ENGINE):
     environment_id = UUID(default=None)
     account_id = UUID(default=None)
     seq = BigInt()
-    line = SmallInt(primary_key=True)
+    line = Integer(primary_key=True)
     account_name = Text()
     amount_micro = BigInt()
 

@@ -13,6 +13,7 @@ from app.ledger.book import Account
 from app.ledger.proof import Evidence, Finding, issued_and_used, prove
 from app.rules import totals
 
+MAX_ORPHANS = 100
 PAGE = 500
 """Accounts that are proved together."""
 
@@ -50,9 +51,18 @@ async def verify(
                 findings += [FoundAt(account.environment_id, account.end_user_id, finding) for finding in found]
                 _count(counts, proof)
             after = (page[-1].account.environment_id, page[-1].account.id)
+        findings += await _orphans(database, environment_id)
     finally:
         await database.close()
     return VerifyReport(dict(counts), findings)
+
+
+async def _orphans(database: Database, environment_id: UUID | None) -> list[FoundAt]:
+    async def read(tx: DatabaseTransaction) -> list[tuple[UUID, Finding]]:
+        await tx.connection.execute("SET LOCAL statement_timeout = 0")
+        return await evidence.list_orphans(tx, environment_id, MAX_ORPHANS)
+
+    return [FoundAt(environment, "", finding) for environment, finding in await database.run(None, read)]
 
 
 def _count(counts: Counter[str], proof: Evidence) -> None:

@@ -98,10 +98,12 @@ _VARIANTS = """
 async def read_grants(tx: Transaction, version_ids: Sequence[UUID]) -> dict[UUID, list[PlanGrant]]:
     """What versions grant, by version."""
     grants: dict[UUID, list[PlanGrant]] = {version_id: [] for version_id in version_ids}
+    if not grants:
+        return grants
     query = PlanGrant.objects().where(
         PlanGrant.environment_id == tx.environment, PlanGrant.variant_version_id.is_in(list(version_ids))
     )
-    for grant in await query.order_by(PlanGrant.id) if version_ids else []:
+    for grant in await query.order_by(PlanGrant.id):
         grants[grant.variant_version_id].append(grant)
     return grants
 

@@ -34,22 +34,19 @@ def to_micro(number: int | Decimal, maximum_micro: int) -> int:
 
 
 def _decimal_to_micro(number: Decimal) -> int:
-    sign, digits, exponent = number.as_tuple()
-    if not isinstance(exponent, int):
-        message = "must be a finite number"
-        raise NotAnAmount(message)
-    if digits == (0,):
+    if not number.is_finite():
+        raise NotAnAmount("must be a finite number")
+    if not number:
         return 0
     # Bounded before any power is taken: 1e999999999 is a valid JSON number.
-    if len(digits) + exponent > _MAX_WHOLE_DIGITS:
-        message = "is too large"
-        raise NotAnAmount(message)
-    while len(digits) > 1 and digits[-1] == 0:
-        digits, exponent = digits[:-1], exponent + 1
-    if exponent < -DECIMALS:
-        message = f"must have at most {DECIMALS} decimals"
-        raise NotAnAmount(message)
-    micro = int("".join(map(str, digits))) * 10 ** (DECIMALS + exponent)
+    if number.adjusted() >= _MAX_WHOLE_DIGITS:
+        raise NotAnAmount("is too large")
+    sign, digits, _ = number.as_tuple()
+    text = "".join(map(str, digits)).rstrip("0")
+    decimals = len(text) - 1 - number.adjusted()
+    if decimals > DECIMALS:
+        raise NotAnAmount(f"must have at most {DECIMALS} decimals")
+    micro = int(text) * 10 ** (DECIMALS - decimals)
     return -micro if sign else micro
 
 

@@ -47,7 +47,10 @@ def refusal_of_access(access: Access | None) -> Reason | None:
 
 
 def refusal_of_credit(available_micro: int, cost_micro: int, floor_micro: int, policy: OveragePolicy) -> Reason | None:
-    """Why this cost cannot be spent now; None = it can. `floor_micro` is how far below zero the account may go."""
-    if policy is not OveragePolicy.BLOCK or available_micro - cost_micro >= floor_micro:
+    """Why this cost cannot be spent now; None = it can. `floor_micro` is how far below zero the account may go.
+
+    What costs nothing is not refused for want of credit.
+    """
+    if not cost_micro or policy is not OveragePolicy.BLOCK or available_micro - cost_micro >= floor_micro:
         return None
     return Reason.INSUFFICIENT_CREDITS

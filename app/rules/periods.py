@@ -21,18 +21,20 @@ class IntervalUnit(StrEnum):
 
 def boundary(anchor_at: datetime, unit: IntervalUnit, count: int, n: int, zone: ZoneInfo) -> datetime:
     """Start of the n-th period (= end of the one before): the anchor plus n times `count` units, in UTC."""
-    local = anchor_at.astimezone(zone)
+    zoned = anchor_at.astimezone(zone)
+    local = zoned.replace(tzinfo=None)
     steps = count * n
     match unit:
         case IntervalUnit.DAY:
-            moved = local.replace(tzinfo=None) + timedelta(days=steps)
+            moved = local + timedelta(days=steps)
         case IntervalUnit.WEEK:
-            moved = local.replace(tzinfo=None) + timedelta(weeks=steps)
+            moved = local + timedelta(weeks=steps)
         case IntervalUnit.MONTH:
-            moved = _add_months(local.replace(tzinfo=None), steps)
+            moved = _add_months(local, steps)
         case IntervalUnit.YEAR:
-            moved = _add_months(local.replace(tzinfo=None), 12 * steps)
-    return moved.replace(tzinfo=zone).astimezone(UTC)
+            moved = _add_months(local, 12 * steps)
+    # Of a time of day that comes twice, the anchor says which one is meant.
+    return moved.replace(tzinfo=zone, fold=zoned.fold).astimezone(UTC)
 
 
 def _add_months(local: datetime, months: int) -> datetime:

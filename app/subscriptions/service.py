@@ -8,9 +8,11 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from app.customers import service as customers
+from app.customers.tables import Customer
 from app.errors import ServiceError
 from app.io.ids import new_id
 from app.io.postgres import Transaction
+from app.ledger import granting
 from app.ledger import service as ledger
 from app.ledger.service import GrantRequest
 from app.plans import service as plans
@@ -61,7 +63,7 @@ async def create_subscription(tx: Transaction, new: NewSubscription, occasion: O
     if not await store.insert_subscription(tx, subscription):
         raise await _exists(tx, customer.id, new.end_user_id)
     grants = (await plan_store.read_grants(tx, [variant.version_id]))[variant.version_id]
-    await _grant_period(tx, account_id, grants, subscription, occasion)
+    await _grant_period(tx, customer, grants, subscription, occasion)
     dirty.mark(tx, account_id)
     body = show_subscription(await find_subscription(tx, subscription.id))
     await outbox.leave(tx, EventType.SUBSCRIPTION_CREATED, new.end_user_id, body, occasion.now)
@@ -77,7 +79,7 @@ async def find_subscription(tx: Transaction, subscription_id: UUID) -> Subscript
 
 
 async def _grant_period(
-    tx: Transaction, account_id: UUID, grants: Sequence[PlanGrant], subscription: Subscription, occasion: Occasion
+    tx: Transaction, customer: Customer, grants: Sequence[PlanGrant], subscription: Subscription, occasion: Occasion
 ) -> None:
     """Grant what the plan gives for a period; what is left of it expires with the period."""
     for grant in grants:
@@ -92,7 +94,7 @@ async def _grant_period(
             reason=show("sub", subscription.id),
             idempotency_key=occasion.idempotency_key,
         )
-        await ledger.grant(tx, account_id, request, occasion.now)
+        await granting.grant(tx, customer.id, customer.end_user_id, request, occasion.now)
 
 
 async def _exists(tx: Transaction, customer_id: UUID, end_user_id: str) -> ServiceError:

@@ -18,7 +18,7 @@ from litestar.di import NamedDependency
 from app.errors import ServiceError, invalid_value
 from app.io.clock import Clock
 from app.io.postgres import Database, LockTimeoutError, Transaction
-from app.trail import store
+from app.trail import dirty, store
 from app.web.bodies import JSON, ExactResponse, encode
 from app.web.outer import request_id_of
 from app.web.principal import Principal
@@ -53,7 +53,7 @@ class Mutation:
         self.key = _key_of(request)
         self.actor = request.user.actor
         self._database = database
-        self._environment_id = request.user.environment_id
+        self.environment_id = request.user.environment_id
         self._route = f"{request.method} {request.scope['path_template']}"
         self._path_params: dict[str, Any] = request.path_params
         self._request_id = request_id_of(request.scope)
@@ -71,7 +71,7 @@ class Mutation:
                 return Answer(status, encode(await work(tx)))
             return await self._once(tx, self.key, asked, lambda: self._answer(tx, work, status))
 
-        return _respond(await self._database.run(self._environment_id, attempt))
+        return _respond(await self._database.run(self.environment_id, attempt))
 
     async def _once(
         self, tx: Transaction, key: str, asked: msgspec.Struct, answer: Callable[[], Awaitable[Answer]]
@@ -95,6 +95,7 @@ class Mutation:
         if mismatch := _mismatch(earlier.request, request):
             detail = f"The {HEADER} {key!r} was used for a request with another {', '.join(mismatch)}."
             raise ServiceError(Code.IDEMPOTENCY_KEY_REUSED, detail, mismatch=mismatch)
+        await dirty.publish_left_over(tx)
         return Answer(earlier.status, earlier.body, replayed=True)
 
     async def _answer(self, tx: Transaction, work: Callable[[Transaction], Awaitable[Body]], status: int) -> Answer:

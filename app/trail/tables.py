@@ -34,7 +34,7 @@ class IdempotencyKey(Table, tablename="idempotency_keys", db=ENGINE):
     environment_id = UUID(default=None)
     route = Text()
     key = Text(primary_key=True)
-    request = JSONB()
+    request = Text()
     status = SmallInt(null=True, default=None)
     body = Bytea(null=True, default=None)
     created_at = Timestamptz(default=None)

@@ -15,14 +15,14 @@ class Reader:
     """The database as one principal sees it."""
 
     def __init__(self, principal: Principal, database: Database) -> None:
-        self._environment_id = principal.environment_id
+        self.environment_id = principal.environment_id
         self._database = database
 
     async def run(
         self, work: Callable[[Transaction], Awaitable[Result]], *, isolation: Isolation = "read_committed"
     ) -> Result:
         """Do `work` in a transaction; with repeatable_read all of its statements see one moment."""
-        return await self._database.run(self._environment_id, work, isolation=isolation)
+        return await self._database.run(self.environment_id, work, isolation=isolation)
 
 
 def provide_reader(principal: NamedDependency[Principal], database: NamedDependency[Database]) -> Reader:

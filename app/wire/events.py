@@ -90,14 +90,20 @@ def parse_entry(stream_id: bytes, fields: dict[bytes, bytes]) -> StreamEntry | U
     try:
         return _parse(stream_id, fields)
     except (KeyError, ValueError, msgspec.MsgspecError) as error:
-        cost = fields.get(b"c", b"")
         return UnreadableEntry(
             parse_stream_id(stream_id),
             fields.get(b"a", b""),
-            int(cost) if cost.isdigit() else 0,
+            _readable_cost(fields.get(b"c", b"")),
             f"{type(error).__name__}: {error}",
             fields,
         )
+
+
+def _readable_cost(text: bytes) -> int:
+    """What a rejected entry still counts as applied: a cost that no script can have written counts nothing."""
+    if not text.isdigit() or len(text) > len(str(MAX_COST_MICRO)):
+        return 0
+    return min(int(text), MAX_COST_MICRO)
 
 
 def _parse(stream_id: bytes, fields: dict[bytes, bytes]) -> StreamEntry:
@@ -105,8 +111,8 @@ def _parse(stream_id: bytes, fields: dict[bytes, bytes]) -> StreamEntry:
     payload = None
     if kind is EntryKind.USAGE:
         payload = _decoder.decode(fields[b"p"])
-        _check(payload, cost_micro)
-    return StreamEntry(
+        _check_payload(payload)
+    entry = StreamEntry(
         parse_stream_id(stream_id),
         fields[b"a"],
         kind,
@@ -115,12 +121,15 @@ def _parse(stream_id: bytes, fields: dict[bytes, bytes]) -> StreamEntry:
         cost_micro,
         payload,
     )
+    if not (0 <= cost_micro <= MAX_COST_MICRO and 0 <= entry.accepted_at <= NEVER_AT):
+        raise ValueError("cost or accepted time are out of bounds")
+    return entry
 
 
-def _check(payload: UsagePayload, cost_micro: int) -> None:
+def _check_payload(payload: UsagePayload) -> None:
     """What the ledger's tables would refuse must not reach them: one poisoned entry would hold up its partition."""
-    if not 0 < payload.units_micro <= MAX_UNITS_MICRO or not 0 <= cost_micro <= MAX_COST_MICRO:
-        message = "units or cost are out of bounds"
+    if not 0 < payload.units_micro <= MAX_UNITS_MICRO:
+        message = "units are out of bounds"
     elif "\0" in payload.feature_key + (payload.idempotency_key or "") + (payload.properties or ""):
         message = "a text holds a zero byte"
     elif payload.occurred_at is not None and not 0 <= payload.occurred_at <= NEVER_AT:

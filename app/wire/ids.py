@@ -3,13 +3,14 @@
 Outside, an id is a readable prefix, an underscore and 32 hexadecimal digits: `sub_0190…`.
 """
 
+import re
 from hashlib import blake2b
 from uuid import UUID
 
 _VERSION_MASK = ~(0xF << 76)
 _VARIANT_MASK = ~(0x3 << 62)
 _VARIANT = 0x2 << 62
-_HEX_DIGITS = 32
+_SHOWN = re.compile(r"([a-z]+)_([0-9a-f]{32})")
 
 
 class MalformedId(ValueError):
@@ -35,11 +36,7 @@ def show(prefix: str, value: UUID) -> str:
 
 def parse(prefix: str, text: str) -> UUID:
     """The id behind what a client sent; raises MalformedId."""
-    head, separator, digits = text.partition("_")
-    if head == prefix and separator and len(digits) == _HEX_DIGITS:
-        try:
-            return UUID(hex=digits)
-        except ValueError:
-            pass
-    message = f"must be '{prefix}_' and 32 hexadecimal digits"
-    raise MalformedId(message)
+    found = _SHOWN.fullmatch(text)
+    if found is None or found[1] != prefix:
+        raise MalformedId(f"must be '{prefix}_' and 32 hexadecimal digits")
+    return UUID(hex=found[2])

@@ -9,6 +9,8 @@ from uuid import UUID
 from zlib import crc32
 
 ENVIRONMENT_REF_LENGTH = 22
+SEEN_ENVIRONMENT_LENGTH = 6
+"""36 bits: enough to tell environments apart, short enough to stand in every remembered key."""
 AGREEMENT = b"agreement"
 
 
@@ -58,9 +60,12 @@ def load_token(partition: int, ref: bytes) -> bytes:
     return b"{%d}:load:%b" % (partition, ref)
 
 
-def seen(partition: int, event_id: UUID) -> bytes:
-    """String with TTL: what was asked and answered under an idempotency key."""
-    return b"{%d}:seen:%b" % (partition, event_id.bytes)
+def seen(partition: int, environment: bytes, event_id: UUID) -> bytes:
+    """String with TTL: what was asked and answered under an idempotency key.
+
+    The id alone is unique; the end of the `environment_ref` keeps one environment from finding what another did.
+    """
+    return b"{%d}:seen:%b%b" % (partition, environment[-SEEN_ENVIRONMENT_LENGTH:], event_id.bytes)
 
 
 def plan(snapshot_id: str) -> bytes:

@@ -33,6 +33,8 @@ class AccountState(msgspec.Struct, frozen=True):
     base_micro: int
     applied_micro: int
     valid_until: int
+    posted_at: int
+    """No decision may be dated before this: what the ledger did by then counts for it."""
     snapshot_id: str
     subscription_status: str
     floor_micro: int = 0

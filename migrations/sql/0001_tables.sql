@@ -231,7 +231,7 @@ CREATE TABLE ledger_lines (
     environment_id  uuid NOT NULL,
     account_id      uuid NOT NULL,
     seq             bigint NOT NULL,
-    line            smallint NOT NULL,
+    line            integer NOT NULL,
     account_name    text NOT NULL,
     amount_micro    bigint NOT NULL CHECK (amount_micro <> 0),
     PRIMARY KEY (environment_id, account_id, seq, line)
@@ -308,7 +308,8 @@ CREATE TABLE idempotency_keys (
     environment_id  uuid NOT NULL REFERENCES environments (id),
     route           text NOT NULL,
     key             text NOT NULL CHECK (char_length(key) BETWEEN 1 AND 255),
-    request         jsonb NOT NULL,
+    -- What was asked, as JSON text: it is only ever compared.
+    request         text NOT NULL,
     status          smallint,
     body            bytea,
     created_at      timestamptz NOT NULL,

@@ -5,6 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
 
+import asyncpg
 import pytest
 
 from app.embedded.valkey import EmbeddedValkey
@@ -12,6 +13,7 @@ from app.flusher import store
 from app.flusher.store import Fenced
 from app.flusher.writer import Batch, Writer
 from app.io.postgres import Database, Transaction
+from app.io.redis import RedisUnavailable
 from app.io.stream import StreamConnection
 from app.wire import keys
 from app.wire.events import parse_entry
@@ -128,3 +130,37 @@ async def test_debt_is_paid_by_the_next_entry_that_knows_of_credit(world: World)
         assert kinds == ["grant", "usage", "grant", "debt_payment", "usage"]
         assert (await world.at_rest("owing")).available_micro == 94 * CREDIT
         assert (await world.verify()).findings == []
+
+
+async def test_an_entry_that_no_table_takes_is_found_and_rejected(world: World) -> None:
+    """Whatever a constraint refuses: the entry is listed under its own id, and everything around it is posted."""
+    superuser = await asyncpg.connect(world.urls["owner"])
+    await superuser.execute("ALTER TABLE usage_events ADD CHECK (units_micro <> 13000000)")
+    await superuser.close()
+    await world.customer("unlucky", 100)
+    async with world.flusher():
+        for units in (1, 2, 13, 4):
+            await world.use("unlucky", f"use {units}", units)
+        await world.posted(3)
+
+        async def is_listed() -> bool:
+            rows = await world.ledger("SELECT end_user_id, code FROM rejected_events")
+            return [tuple(row) for row in rows] == [("unlucky", "unreadable_entry")]
+
+        await wait_until_async(is_listed, 10, "the entry to be listed as rejected")
+        at_rest = await world.at_rest("unlucky")
+        assert (at_rest.base_micro, at_rest.applied_micro) == (93 * CREDIT, 20 * CREDIT)
+        assert (await world.verify()).findings == []
+
+
+async def test_a_broken_connection_is_never_replaced_in_passing(world: World) -> None:
+    """Whoever reads the stream learns that the connection was lost: behind the next one may be another server."""
+    stream = await StreamConnection.connect(world.redis_url, AGREEMENT)
+    before = await stream.inspect([0])
+    await world.redis.client.client_kill_filter(_type="normal", skipme=True)
+    for _ in range(2):
+        with pytest.raises(RedisUnavailable):
+            await stream.inspect([0])
+    await stream.reopen()
+    assert await stream.inspect([0]) == before
+    await stream.close()

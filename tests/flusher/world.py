@@ -14,7 +14,7 @@ from app.embedded.postgres import EmbeddedPostgres
 from app.embedded.valkey import EmbeddedValkey
 from app.entitlements.loading import load_account
 from app.entitlements.publishing import Publisher
-from app.flusher.loop import Flusher
+from app.flusher.loop import Flusher, Keeping
 from app.io.clock import Clock
 from app.io.ids import new_id
 from app.io.migrate import ROLES, migrate
@@ -94,7 +94,7 @@ class World:
 
     async def view(self, end_user_id: str) -> AccountView:
         """The account in Redis, loaded where it is not there."""
-        outcome = await load_account(self.core, self.redis, self.clock, self.environment_id, end_user_id)
+        outcome = await load_account(self.core, self.redis, self.environment_id, end_user_id)
         assert outcome == "loaded"
         found = await self.redis.read_account(self.environment_id, end_user_id)
         assert found is not None
@@ -111,7 +111,7 @@ class World:
         head = (to_at(self.clock.now()), snapshot_id, units_micro, "0", "")
         return await self.redis.run(
             scripts.ACCEPT,
-            [keys.account(partition, ref), keys.stream(partition), keys.seen(partition, event_id)],
+            [keys.account(partition, ref), keys.stream(partition), keys.seen(partition, ref[:22], event_id)],
             [*head, fingerprint, ref, encode_usage(payload), 10**8, 10**6],
         )
 
@@ -145,7 +145,7 @@ class World:
         """A flusher that runs until the block ends."""
         database = await Database.open(self.urls["quotastack_flusher"], "flusher", 2)
         stream = await StreamConnection.connect(self.redis_url, AGREEMENT)
-        stop, flusher = asyncio.Event(), Flusher(database, stream, self.clock, trim_lag_seconds=600)
+        stop, flusher = asyncio.Event(), Flusher(database, stream, self.clock, Keeping(600, 1_000_000))
         task = asyncio.create_task(flusher.run(stop))
         try:
             yield flusher

@@ -35,7 +35,7 @@ local function remember(outcome)
     return {'ok', outcome}
 end
 
-if ARGV[4] == '1' and ARGV[5] ~= '-' then
+if ARGV[4] == '1' and ARGV[5] ~= '-' and cost > 0 then
     local floor = ARGV[5] == '' and tonumber(account[9]) or tonumber(ARGV[5])
     if available - cost < floor then
         return remember('-' .. integer(cost) .. ':' .. integer(available))

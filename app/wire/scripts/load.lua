@@ -2,7 +2,7 @@
 --
 -- KEYS  1 account  2 load token  3 meta
 -- ARGV  1 token  2 incarnation  3 revision  4 base  5 applied (modulo 2^52)  6 valid_until  7 snapshot id
---       8 subscription status  9 floor  10 last_at: no decision is dated before this
+--       8 subscription status  9 floor  10 posted_at: no decision is dated before this
 -- Returns 'loaded' | 'present' (there by now) | 'refused' (something happened meanwhile: begin again)
 
 if redis.call('GET', KEYS[2]) ~= ARGV[1] or redis.call('HGET', KEYS[3], 'incarnation') ~= ARGV[2] then

@@ -1,0 +1,69 @@
+"""Accounts and entries for the tests of `post_batch`, made from few words."""
+
+from uuid import UUID
+
+from app.flusher.batch import Entries, Posting, post_batch
+from app.ledger.book import Account
+from app.rules import burndown, chain
+from app.rules.burndown import Block
+from app.rules.moments import NEVER_AT
+from app.wire import keys
+from app.wire.events import EntryKind, StreamEntry, UnreadableEntry, UsagePayload
+
+ENVIRONMENT = UUID(int=14)
+PRICE = UUID(int=1)
+
+
+def ref_of(name: str) -> bytes:
+    """The ref of an end user."""
+    return keys.account_ref(keys.environment_ref(ENVIRONMENT), name)
+
+
+def make_account(name: str, blocks: list[Block], applied_micro: int = 0) -> Account:
+    """An account with these blocks and no history."""
+    total = sum(block.remaining_micro for block in blocks)
+    account_id = UUID(int=sum(name.encode()))
+    ordered = burndown.sort_blocks(blocks)
+    return Account(ENVIRONMENT, account_id, name, 1, 0, total, 0, applied_micro, 0, chain.GENESIS, "s", "none", ordered)
+
+
+def make_block(number: int, amount_micro: int, expires_at: int = NEVER_AT, known_revision: int = 1) -> Block:
+    """A free block, effective from the start; lower numbers are spent first where nothing else decides."""
+    return Block(UUID(int=number), amount_micro, 100, False, known_revision, 0, expires_at, 0)  # noqa: FBT003 - `paid`
+
+
+def usage(name: str, event: int, cost_micro: int, at: int, revision: int = 1) -> StreamEntry:
+    """A usage entry."""
+    payload = UsagePayload(UUID(int=event), "f", 1, PRICE, None, f"key {event}", '{"a": 1}')
+    return StreamEntry((at, event), ref_of(name), EntryKind.USAGE, at, revision, cost_micro, payload)
+
+
+def tick(name: str, at: int, revision: int = 1) -> StreamEntry:
+    """A tick."""
+    return StreamEntry((at, 0), ref_of(name), EntryKind.TICK, at, revision, 0, None)
+
+
+def unreadable(name: str, cost_micro: int) -> UnreadableEntry:
+    """An entry that nobody can post."""
+    return UnreadableEntry((1, 1), ref_of(name), cost_micro, "KeyError: b'k'", {b"a": ref_of(name)})
+
+
+class Ledger:
+    """Accounts that batches are posted to, and everything that came out."""
+
+    def __init__(self, accounts: list[Account]) -> None:
+        self.accounts = {ref_of(account.end_user_id): account for account in accounts}
+        self.postings: list[Posting] = []
+        self._posted: set[tuple[UUID, UUID]] = set()
+
+    def post(self, entries: Entries, size: int = 1_000) -> "Ledger":
+        """Post in batches of at most `size` entries, each as the flusher does: only what it names, with live blocks."""
+        for start in range(0, len(entries), size):
+            batch = entries[start : start + size]
+            named = {entry.ref: self.accounts[entry.ref] for entry in batch if entry.ref in self.accounts}
+            for account in named.values():
+                account.blocks = [block for block in account.blocks if block.remaining_micro]
+            posting = post_batch(named, batch, set(self._posted))
+            self._posted |= {(ENVIRONMENT, event.id) for event in posting.events}
+            self.postings.append(posting)
+        return self

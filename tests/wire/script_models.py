@@ -1,0 +1,221 @@
+"""What each script of `app/wire/scripts` does, written in Python from its header and from the protocol's rules.
+
+The scripts must agree with these functions in every answer and every key (test_script_agreement.py), and the protocol's
+model stands on them (tests/protocol). Integers have no bounds here; the scripts' are doubles.
+"""
+
+from dataclasses import dataclass, field, replace
+from uuid import UUID
+
+from app.rules import totals
+from app.rules.moments import NEVER_AT
+from app.wire.events import show_stream_id
+from app.wire.snapshot import AccountState
+
+StreamId = tuple[int, int]
+Fields = dict[bytes, bytes]
+NOTHING_YET: StreamId = (0, 0)
+
+
+@dataclass
+class EdgeAccount:
+    """The account hash. Totals are modulo 2^52."""
+
+    revision: int
+    base: int
+    applied: int
+    accepted: int
+    last_id: StreamId
+    last_at: int
+    valid_until: int
+    ticked: int
+    """The revision at which the last tick was left; 0 = none was."""
+    snapshot: str
+    status: str
+    floor: int
+
+    @property
+    def available(self) -> int:
+        """What can be spent now."""
+        return totals.available(self.base, self.accepted, self.applied)
+
+
+@dataclass
+class Memory:
+    """All keys of one partition."""
+
+    accounts: dict[bytes, EdgeAccount] = field(default_factory=dict)
+    stream: list[tuple[StreamId, Fields]] = field(default_factory=list)
+    seen: dict[UUID, bytes] = field(default_factory=dict)
+    tokens: dict[bytes, bytes] = field(default_factory=dict)
+    meta: dict[str, str] = field(default_factory=dict)
+    newest_id: StreamId = NOTHING_YET
+    """Of the entry appended last; trimming does not change it."""
+
+    def copy(self) -> "Memory":
+        """An independent copy."""
+        accounts = {ref: replace(account) for ref, account in self.accounts.items()}
+        return Memory(accounts, [*self.stream], {**self.seen}, {**self.tokens}, {**self.meta}, self.newest_id)
+
+
+@dataclass(frozen=True)
+class Accept:
+    """Arguments of accept.lua. `lowest`: '' = the account's floor, '-' = none; `key` is the event's id."""
+
+    ref: bytes
+    key: UUID
+    now_at: int
+    snapshot: str
+    cost: int
+    payload: bytes = b""
+    enforce: bool = False
+    lowest: str = ""
+    fingerprint: bytes = b"f"
+    most_entries: int = 1_000_000
+
+
+@dataclass(frozen=True)
+class Publish:
+    """Arguments of publish.lua. `incarnation` '' = the figures come with no cursor."""
+
+    state: AccountState
+    incarnation: str
+    cursor: StreamId
+    new_token: bytes
+
+
+@dataclass(frozen=True)
+class Load:
+    """Arguments of load.lua."""
+
+    state: AccountState
+    token: bytes
+    incarnation: str
+
+
+@dataclass(frozen=True)
+class NotePublished:
+    """Arguments of note_published.lua."""
+
+    incarnation: str
+    cursor: StreamId
+    oldest_kept: StreamId
+    most_kept: int
+
+
+def accept(memory: Memory, call: Accept) -> list[bytes]:  # noqa: PLR0911 - one for each answer, in their order
+    """Take one usage event in."""
+    if call.key in memory.seen:
+        return [b"seen", memory.seen[call.key]]
+    account = memory.accounts.get(call.ref)
+    if account is None:
+        return [b"miss"]
+    at = max(call.now_at, account.last_at)
+    if _waits_at_boundary(memory, call.ref, account, at):
+        return [b"wait"]
+    if account.snapshot != call.snapshot:
+        return [b"snapshot", account.snapshot.encode()]
+    before, cost = account.available, call.cost
+    lowest = int(call.lowest) if call.lowest not in {"", "-"} else account.floor
+    if call.enforce and cost and call.lowest != "-" and before - cost < lowest:
+        return _remember(memory, call, f"-{cost}:{before}")
+    accepted = totals.wrap(account.accepted + cost)
+    if totals.distance(accepted, account.applied) >= totals.MAX_DISTANCE:
+        return [b"backlog"]
+    if before - cost <= -NEVER_AT:
+        return [b"range"]
+    if len(memory.stream) >= call.most_entries:
+        return [b"full"]
+    overage = min(cost, max(0, cost - max(0, before)))
+    _append(memory, call.ref, account, at, {b"k": b"u", b"c": b"%d" % cost, b"p": call.payload})
+    account.accepted = accepted
+    return _remember(memory, call, f"+{cost}:{before - cost}:{overage}")
+
+
+def tick(memory: Memory, ref: bytes, now_at: int) -> bytes:
+    """Leave a tick where the account's boundary has been reached."""
+    account = memory.accounts.get(ref)
+    if account is None:
+        return b"miss"
+    return b"wait" if _waits_at_boundary(memory, ref, account, max(now_at, account.last_at)) else b"early"
+
+
+def publish(memory: Memory, call: Publish) -> bytes:
+    """Bring the ledger's figures to a loaded account."""
+    state = call.state
+    account = memory.accounts.get(state.ref)
+    if account is None:
+        if state.ref in memory.tokens:
+            memory.tokens[state.ref] = call.new_token
+        return b"absent"
+    if state.revision <= account.revision:
+        return b"stale"
+    _show(account, state)
+    if memory.meta.get("incarnation") == call.incarnation and call.cursor >= account.last_id:
+        account.accepted = account.applied
+    return b"published"
+
+
+def load_begin(memory: Memory, ref: bytes, new_token: bytes) -> list[bytes]:
+    """Begin to load an account."""
+    if ref in memory.accounts:
+        return [b"loaded"]
+    if "incarnation" not in memory.meta:
+        return [b"unready"]
+    token = memory.tokens.setdefault(ref, new_token)
+    end = memory.stream[-1][0] if memory.stream else NOTHING_YET
+    return [b"begun", token, memory.meta["incarnation"].encode(), show_stream_id(end).encode()]
+
+
+def load(memory: Memory, call: Load) -> bytes:
+    """Install an account whose figures were read after the stream was drained."""
+    state = call.state
+    if memory.tokens.get(state.ref) != call.token or memory.meta.get("incarnation") != call.incarnation:
+        return b"refused"
+    if state.ref in memory.accounts:
+        return b"present"
+    account = EdgeAccount(0, 0, 0, 0, NOTHING_YET, 0, 0, 0, "", "", 0)
+    _show(account, state)
+    account.accepted = account.applied
+    memory.accounts[state.ref] = account
+    del memory.tokens[state.ref]
+    return b"loaded"
+
+
+def note_published(memory: Memory, call: NotePublished) -> int:
+    """Note how far the partition was published, and trim. A server keeps some of what is too old a little longer."""
+    if memory.meta.get("incarnation") != call.incarnation:
+        return 0
+    memory.meta["published"] = show_stream_id(call.cursor)
+    memory.stream = [entry for entry in memory.stream if entry[0] >= call.oldest_kept]
+    if len(memory.stream) > call.most_kept:
+        memory.stream = [entry for entry in memory.stream if entry[0] >= call.cursor]
+    return 1
+
+
+def _show(account: EdgeAccount, state: AccountState) -> None:
+    account.revision, account.base = state.revision, state.base_micro
+    account.applied, account.valid_until = totals.wrap(state.applied_micro), state.valid_until
+    account.last_at = max(account.last_at, state.posted_at)
+    account.snapshot, account.status, account.floor = state.snapshot_id, state.subscription_status, state.floor_micro
+
+
+def _waits_at_boundary(memory: Memory, ref: bytes, account: EdgeAccount, at: int) -> bool:
+    """At a boundary nothing is decided; one tick a revision asks the flusher to post what is due."""
+    if at < account.valid_until:
+        return False
+    if account.ticked != account.revision:
+        _append(memory, ref, account, at, {b"k": b"t", b"c": b"0"})
+        account.ticked = account.revision
+    return True
+
+
+def _append(memory: Memory, ref: bytes, account: EdgeAccount, at: int, fields: Fields) -> None:
+    memory.newest_id = (memory.newest_id[0], memory.newest_id[1] + 1)
+    memory.stream.append((memory.newest_id, {b"a": ref, b"t": b"%d" % at, b"r": b"%d" % account.revision, **fields}))
+    account.last_id, account.last_at = memory.newest_id, at
+
+
+def _remember(memory: Memory, call: Accept, outcome: str) -> list[bytes]:
+    memory.seen[call.key] = bytes((len(call.fingerprint),)) + call.fingerprint + outcome.encode()
+    return [b"ok", outcome.encode()]

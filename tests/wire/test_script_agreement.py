@@ -1,0 +1,231 @@
+"""The scripts and their models agree: the same calls, the same answers, the same keys, whatever the order."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from random import Random
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from app.rules.moments import NEVER_AT
+from app.rules.totals import MAX_DISTANCE, MODULUS
+from app.wire import keys
+from app.wire.snapshot import AccountState
+from tests.wire import script_models as models
+from tests.wire.real_partition import ENVIRONMENT, PARTITION, RealPartition
+from tests.wire.script_models import NOTHING_YET, Accept, Load, Memory, NotePublished, Publish, StreamId
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+PROGRAMS = 300
+CALLS = 40
+REFS = (b"a", b"b")
+EVENTS = tuple(UUID(int=n) for n in range(1, 16))
+TOKENS = (b"token-1", b"token-2")
+INCARNATIONS = ("1f", "2e")
+DOUBLES = NEVER_AT
+"""Where a double stops counting."""
+NEAR_WRAPS = (0, MODULUS - 200, 3 * MODULUS - 100, MODULUS // 2, MODULUS - MAX_DISTANCE, MAX_DISTANCE)
+BALANCES = (500, 500, 500, 0, -80, DOUBLES - 50, 50 - DOUBLES)
+EVERY_ANSWER = {
+    *("seen", "miss", "wait", "snapshot", "accepted", "refused for credit", "backlog", "range", "full"),
+    *("early", "published", "stale", "absent", "begun", "unready", "loaded", "present", "refused", "changed"),
+    *("noted", "not noted"),
+}
+
+
+@dataclass(frozen=True)
+class Begin:
+    """load_begin.lua."""
+
+    ref: bytes
+    new_token: bytes
+
+
+@dataclass(frozen=True)
+class Tick:
+    """tick.lua."""
+
+    ref: bytes
+    now_at: int
+
+
+@dataclass(frozen=True)
+class Change:
+    """What others do to the keys between two scripts."""
+
+    name: str
+    ref: bytes
+    event: UUID
+
+
+Step = Accept | Publish | Load | Begin | Tick | NotePublished | Change
+
+
+class Programmer:
+    """Makes up the next call. A cursor stands for how many entries back from the end of the stream it is."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = Random(seed)
+        self._wrap = self._random.choice(NEAR_WRAPS)
+
+    def state(self, ref: bytes | None = None) -> AccountState:
+        """Figures of an account; its total lies near the same wrap in the whole program."""
+        pick, number = self._random.choice, self._random.randint
+        return AccountState(
+            ref or pick(REFS),
+            number(1, 12),
+            pick(BALANCES) + number(-30, 30),
+            self._wrap + number(0, 250),
+            pick([NEVER_AT, NEVER_AT, NEVER_AT, number(3, 20)]),
+            number(0, 12),
+            pick(["s1", "s1", "s1", "s2"]),
+            pick(["none", "active"]),
+            number(-60, 0),
+        )
+
+    def step(self) -> Step:  # noqa: PLR0911 - one for each script
+        """The next call."""
+        pick, number, ref = self._random.choice, self._random.randint, self._random.choice(REFS)
+        match self._random.choices(
+            ["accept", "publish", "begin", "load", "tick", "note", "change"], [54, 16, 10, 9, 3, 3, 8]
+        )[0]:
+            case "accept":
+                return self._accept(ref)
+            case "publish":
+                return Publish(self.state(), pick(["", *INCARNATIONS]), (0, number(0, 4)), pick(TOKENS))
+            case "begin":
+                return Begin(ref, pick(TOKENS))
+            case "load":
+                return Load(self.state(), pick(TOKENS), pick(INCARNATIONS))
+            case "tick":
+                return Tick(ref, number(0, 25))
+            case "note":
+                return NotePublished(pick(INCARNATIONS), (0, number(0, 4)), NOTHING_YET, pick([2, 1_000_000]))
+        return Change(
+            pick(["evict", "evict", "forget", "incarnation", "incarnation", "closed", "closed", "plant", "trim"]),
+            ref,
+            pick(EVENTS),
+        )
+
+    def _accept(self, ref: bytes) -> Accept:
+        pick, number = self._random.choice, self._random.randint
+        return Accept(
+            ref,
+            pick(EVENTS),
+            number(0, 14),
+            pick(["s1", "s1", "s1", "s2"]),
+            pick([number(0, 300), number(0, 9), 0, 10**15]),
+            pick([b"", b"\x00\xff payload"]),
+            enforce=pick([True, False]),
+            lowest=pick(["", "", "-", "0", "-120"]),
+            fingerprint=pick([b"f", b"\x01" + bytes(24)]),
+            most_entries=pick([1_000_000, 1_000_000, 1_000_000, 3]),
+        )
+
+
+def _call(  # noqa: PLR0911 - one for each script
+    step: Step, real: RealPartition, memory: Memory
+) -> tuple[object, object]:
+    """(the server's answer, the model's answer)."""
+    match step:
+        case Accept():
+            return real.accept(step), models.accept(memory, step)
+        case Tick():
+            return real.tick(step.ref, step.now_at), models.tick(memory, step.ref, step.now_at)
+        case Publish():
+            call = replace(step, cursor=_back(memory, step.cursor[1]))
+            return real.publish(call), models.publish(memory, call)
+        case Load():
+            return real.load(step), models.load(memory, step)
+        case Begin():
+            said = models.load_begin(memory, step.ref, step.new_token)
+            if said[0] == b"begun":
+                said[3] = real.real_id(_back(memory, 0))
+            return real.load_begin(step.ref, step.new_token), said
+        case NotePublished():
+            note = replace(step, cursor=_back(memory, step.cursor[1]))
+            return real.note_published(note), models.note_published(memory, note)
+        case Change():
+            _change(step, real, memory)
+            return b"changed", b"changed"
+
+
+def _back(memory: Memory, count: int) -> StreamId:
+    """Id of the entry that many before the last; before all of them where there are fewer."""
+    return memory.stream[-1 - count][0] if count < len(memory.stream) else NOTHING_YET
+
+
+def _change(change: Change, real: RealPartition, memory: Memory) -> None:
+    client, meta = real.client, keys.meta(PARTITION)
+    match change.name:
+        case "evict":
+            client.delete(keys.account(PARTITION, change.ref), keys.load_token(PARTITION, change.ref))
+            memory.accounts.pop(change.ref, None)
+            memory.tokens.pop(change.ref, None)
+        case "forget":
+            client.delete(keys.seen(PARTITION, ENVIRONMENT, change.event))
+            memory.seen.pop(change.event, None)
+        case "incarnation":
+            client.hset(meta, "incarnation", INCARNATIONS[0])
+            memory.meta["incarnation"] = INCARNATIONS[0]
+        case "closed":
+            client.hdel(meta, "incarnation")
+            memory.meta.pop("incarnation", None)
+        case "plant":
+            client.set(keys.load_token(PARTITION, change.ref), TOKENS[0])
+            memory.tokens[change.ref] = TOKENS[0]
+        case "trim" if memory.stream:
+            client.xtrim(keys.stream(PARTITION), minid=real.real_id(_back(memory, 0)), approximate=False)
+            del memory.stream[:-1]
+
+
+def _is_countable(step: Step, memory: Memory) -> bool:
+    """Whether a healthy system comes to this: what can be spent is bounded, because balances and backlogs are."""
+    account = memory.accounts.get(step.ref) if isinstance(step, Accept) else None
+    return account is None or abs(account.available) <= DOUBLES
+
+
+def _begin(client: "Redis", programmer: Programmer) -> tuple[RealPartition, Memory]:
+    """Both sides with two loaded accounts."""
+    real, memory = RealPartition(client), Memory(meta={"incarnation": INCARNATIONS[0]})
+    real.client.hset(keys.meta(PARTITION), mapping=memory.meta)
+    for ref in REFS:
+        _call(Begin(ref, TOKENS[0]), real, memory)
+        load = Load(programmer.state(ref), TOKENS[0], INCARNATIONS[0])
+        assert _call(load, real, memory) == (b"loaded", b"loaded")
+    return real, memory
+
+
+def _run(client: "Redis", seed: int) -> Iterator[str]:
+    """Run one program; yields the kind of every answer."""
+    programmer = Programmer(seed)
+    real, memory = _begin(client, programmer)
+    for number in range(CALLS):
+        step = programmer.step()
+        if not _is_countable(step, memory):
+            continue
+        answer, said = _call(step, real, memory)
+        assert answer == said, (seed, number, step)
+        found, expected = real.observe(memory, REFS, EVENTS)
+        assert found == expected, (seed, number, step)
+        yield _kind(answer)
+
+
+def _kind(answer: object) -> str:
+    match answer:
+        case [b"ok", outcome]:
+            return "accepted" if outcome.startswith(b"+") else "refused for credit"
+        case int():
+            return "noted" if answer else "not noted"
+        case [bytes() as kind, *_] | (bytes() as kind):
+            return kind.decode()
+    raise AssertionError(answer)
+
+
+def test_scripts_agree_with_their_models(bare_valkey: "Redis") -> None:
+    """Every answer and, after every call, every key; and each answer that there is comes often."""
+    met = Counter(kind for seed in range(PROGRAMS) for kind in _run(bare_valkey, seed))
+    assert met.keys() == EVERY_ANSWER
+    assert min(met.values()) >= 10, met

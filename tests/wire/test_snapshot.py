@@ -1,0 +1,83 @@
+"""Snapshots and key records: read back as written, and named by what they say."""
+
+from random import Random
+from uuid import UUID
+
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import structs
+
+from app.rules.entitlement import OveragePolicy
+from app.rules.pricing import FlatPrice, PerUnitPrice
+from app.wire.scopes import ALL_SCOPES, Scope, allows
+from app.wire.snapshot import (
+    ApiKeyRecord,
+    FeatureTerms,
+    PlanSnapshot,
+    decode_api_key,
+    decode_plan,
+    encode_api_key,
+    encode_plan,
+)
+from tests.rules.laws import LAW
+
+amounts = st.integers(0, 10**15)
+prices = st.none() | st.builds(FlatPrice, amounts) | st.builds(PerUnitPrice, amounts, st.integers(1, 10**9))
+terms = st.builds(FeatureTerms, prices, st.none() | st.uuids(), st.booleans(), st.sampled_from(OveragePolicy))
+snapshots = st.builds(
+    PlanSnapshot, st.uuids(), st.booleans(), st.dictionaries(st.text("abc._-", min_size=1), terms, max_size=5)
+)
+records = st.builds(
+    ApiKeyRecord,
+    st.uuids(),
+    st.sampled_from(["sandbox", "live"]),
+    st.frozensets(st.sampled_from(ALL_SCOPES).map(str)),
+    st.none() | st.integers(0, 2**53),
+)
+
+
+@LAW
+@given(snapshots, snapshots, st.randoms(use_true_random=False))
+def test_a_snapshot_is_named_by_its_content(snapshot: PlanSnapshot, other: PlanSnapshot, random: Random) -> None:
+    """Equal compositions have one id, whatever order their features came in; others have other ids."""
+    snapshot_id, content = encode_plan(snapshot)
+    assert decode_plan(content) == snapshot
+    features = list(snapshot.features.items())
+    random.shuffle(features)
+    assert encode_plan(structs.replace(snapshot, features=dict(features))) == (snapshot_id, content)
+    assert (encode_plan(other)[0] == snapshot_id) == (other == snapshot)
+
+
+@LAW
+@given(snapshots, st.text("abc", min_size=1))
+def test_access(snapshot: PlanSnapshot, feature_key: str) -> None:
+    """A feature is unknown exactly where the environment does not have it."""
+    access = snapshot.access(feature_key)
+    assert (access is None) == (feature_key not in snapshot.features)
+    if access is not None:
+        found = snapshot.features[feature_key]
+        assert access.has_price == (found.price is not None)
+        assert (access.included, access.subscribed) == (found.included, snapshot.subscribed)
+
+
+@LAW
+@given(records)
+def test_key_records_are_read_back(record: ApiKeyRecord) -> None:
+    """What Redis holds of a key is what was put there."""
+    assert decode_api_key(encode_api_key(record)) == record
+
+
+@LAW
+@given(st.frozensets(st.sampled_from(ALL_SCOPES)), st.sampled_from(ALL_SCOPES))
+def test_scopes(scopes: frozenset[Scope], needed: Scope) -> None:
+    """A key may do what it names, everything as admin, and nothing without a scope."""
+    assert allows(scopes, needed) == (needed in scopes or Scope.ADMIN in scopes)
+    assert not allows(frozenset(), needed)
+
+
+def test_snapshot_ids_stay() -> None:
+    """Accounts name their snapshots: the same composition has the same id in every release."""
+    snapshot = PlanSnapshot(
+        UUID(int=1), subscribed=True, features={"a": FeatureTerms(FlatPrice(5), None, included=True)}
+    )
+    assert encode_plan(snapshot)[0] == "029e4f4826282006d67b90"
