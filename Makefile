@@ -2,7 +2,6 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-VAR_DIR ?= var
 ARGS ?=
 
 BIN := $(VENV)/bin
@@ -46,8 +45,8 @@ lock: $(DEV) ## write both lock files anew from pyproject.toml; ARGS=--upgrade t
 	$(COMPILE) --group build --output-file requirements.lock
 	$(COMPILE) --group dev --constraint requirements.lock --output-file requirements-dev.lock
 
-clean-data: ## forget what the embedded servers hold; stop `make run` first
-	rm -rf $(VAR_DIR)/data
+clean-data: $(RUN) ## forget what the embedded servers hold; refused while `make run` is up
+	@exec $(BIN)/quotastack clean-data
 
 clean: ## remove what was built or cached, but no data
 	rm -rf $(VENV) build dist quotastack.egg-info .pytest_cache .ruff_cache .import_linter_cache .hypothesis

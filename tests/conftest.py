@@ -84,7 +84,7 @@ def make_database(server: EmbeddedPostgres, template: str) -> DatabaseUrls:
     async def create() -> None:
         connection = await asyncpg.connect(server.url(SUPERUSER, "postgres"))
         try:
-            await connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} OWNER quotastack STRATEGY file_copy")
+            await connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} OWNER quotastack")
         finally:
             await connection.close()
 

@@ -27,10 +27,12 @@ async def own_edge(world: World, valkey: EmbeddedValkey, log: Path | None = None
     edge = EdgeProcess(valkey.url, world.core.url, workers=2)
     edge.start(log)
     connector = aiohttp.TCPConnector(limit=0, force_close=True)
-    async with aiohttp.ClientSession(connector=connector) as session:
-        await edge.ready()
-        yield World(world.redis, world.core, edge, session)
-    edge.stop()
+    try:
+        async with aiohttp.ClientSession(connector=connector) as session:
+            await edge.ready()
+            yield World(world.redis, world.core, edge, session)
+    finally:
+        edge.stop()
 
 
 async def test_a_killed_worker_is_replaced(world: World, valkey: EmbeddedValkey) -> None:
@@ -162,8 +164,21 @@ async def test_settings_are_checked_at_the_start(tmp_path: Path) -> None:
     assert edge.process is not None
     assert await asyncio.to_thread(edge.process.wait, RECOVERY_SECONDS) == EX_CONFIG
     text = log.read_text()
+    assert text.startswith("edge: cannot start\n")
     for name in ("REDIS_URL", "CORE_INTERNAL_URL", "KEY_PEPPER", "EDGE_WORKERS"):
         assert f"\n{name}: " in text
     assert "too short" not in text
     assert "Traceback" not in text
     assert is_gone(edge.pid)
+
+
+@pytest.mark.parametrize("url", ["redis://localhost:port", "redis://localhost?no_such=1", "unix:///x?db=y"])
+async def test_a_redis_address_that_cannot_be_read(tmp_path: Path, url: str) -> None:
+    """Named in one line, and not tried again."""
+    log = tmp_path / "edge.log"
+    edge = EdgeProcess(url, "http://127.0.0.1:1")
+    edge.start(log)
+    assert edge.process is not None
+    assert await asyncio.to_thread(edge.process.wait, RECOVERY_SECONDS) == EX_CONFIG
+    assert "cannot run: REDIS_URL: " in log.read_text()
+    assert "Traceback" not in log.read_text()

@@ -41,11 +41,13 @@ async def edge_on(url: str, log: Path | None = None) -> AsyncIterator[World]:
     redis = Redis.from_url(url, protocol=2)
     edge = EdgeProcess(url, core.url)
     edge.start(log)
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
-        yield World(redis, core, edge, session)
-    await redis.aclose()
-    await core.stop()
-    edge.stop()
+    try:
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+            yield World(redis, core, edge, session)
+    finally:
+        await redis.aclose()
+        await core.stop()
+        edge.stop()
 
 
 @pytest_asyncio.fixture(loop_scope="session")

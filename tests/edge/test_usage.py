@@ -211,7 +211,11 @@ async def test_what_is_remembered_is_forgotten_after_the_window(tenant: Tenant) 
     """The mark of a key lives as long as the idempotency window."""
     await tenant.seed("user_1", 10)
     answer = await tenant.use("user_1", idempotency_key="k")
-    mark = keys.seen(tenant.partition("user_1"), ids.parse("evt", answer.body["event_id"]))
+    mark = keys.seen(
+        tenant.partition("user_1"),
+        keys.environment_ref(tenant.environment_id),
+        ids.parse("evt", answer.body["event_id"]),
+    )
     left_seconds = await tenant.world.redis.ttl(mark)
     assert WINDOW_SECONDS - 60 < left_seconds <= WINDOW_SECONDS
 

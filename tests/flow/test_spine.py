@@ -88,6 +88,38 @@ async def test_a_catalogue_change_reaches_the_next_check(tenant: Tenant) -> None
     assert (granted.body["allowed"], granted.body["balance"]) == (True, 2.5)
 
 
+async def test_a_customer_who_is_made_twice_at_once_has_what_was_granted(tenant: Tenant) -> None:
+    """Made by two requests at the same moment, one of which grants: the next check shows the grant."""
+    variant = await make_catalogue(tenant.core)
+    customers = [f"twice_{number}" for number in range(30)]
+
+    async def make(end_user_id: str) -> None:
+        made, subscribed = await asyncio.gather(
+            tenant.core.post("/v1/customers", {"end_user_id": end_user_id}),
+            tenant.core.post("/v1/subscriptions", {"end_user_id": end_user_id, "plan_variant_id": variant}),
+        )
+        assert made.status in {HTTPStatus.CREATED, HTTPStatus.CONFLICT}, made.body
+        assert subscribed.status == HTTPStatus.CREATED, subscribed.body
+        check = await tenant.edge.get("/v1/entitlements/check", end_user_id=end_user_id, feature_key="api_calls")
+        assert check.body["balance"] == 50_000
+
+    await asyncio.gather(*[make(end_user_id) for end_user_id in customers])
+
+
+async def test_a_grant_beside_catalogue_changes(tenant: Tenant) -> None:
+    """Grants and new features at once: both take the catalogue before any account, so none is in the other's way."""
+    await tenant.core.created("/v1/customers", {"end_user_id": "busy"})
+
+    async def grant(number: int) -> None:
+        await tenant.core.created("/v1/credits/grants", {"end_user_id": "busy", "amount": number})
+
+    async def add_feature(number: int) -> None:
+        await tenant.core.created("/v1/features", {"key": f"f{number}", "name": "F", "kind": "metered"})
+
+    await asyncio.gather(*[step(number) for number in range(1, 21) for step in (grant, add_feature)])
+    assert (await drained(tenant.core, "busy"))["balance"] == sum(range(1, 21))
+
+
 async def test_the_ledger_is_proved(stack: Stack) -> None:
     """After everything above, verify finds nothing."""
     report = await stack.verify()

@@ -12,12 +12,14 @@ from click.testing import CliRunner, Result
 import app.ledger.verify
 from app.cli import main
 from app.embedded.environment import DATABASE_ROLES, role_database_url
+from app.embedded.locking import FileLock
 from app.embedded.postgres import EmbeddedPostgres, start_postgres
 from app.ledger.proof import Finding
 from app.ledger.verify import FoundAt, VerifyReport
 from tests.app.embedded.running_stack import ELSEWHERE, ROOT, StartStack
 
 HEAVY = ("aiohttp", "asyncpg", "litestar", "piccolo", "redis", "uvloop")
+USAGE_ERROR = 2
 
 
 def quotastack(*arguments: str, **environment: str) -> Result:
@@ -72,6 +74,54 @@ def test_findings_are_a_table_and_a_status(monkeypatch: pytest.MonkeyPatch) -> N
     assert result.exit_code == 1
     assert "has a total of [5], its entries say [7]" in result.output
     assert "user_123" in result.output
+
+
+@pytest.mark.parametrize("chosen", [("--customer", "nobody"), ("--environment", f"env_{UUID(int=7).hex}")])
+def test_verifying_nothing_is_no_success(postgres: EmbeddedPostgres, chosen: tuple[str, str]) -> None:
+    """Whoever misspelt a name is told, instead of hearing that nothing differs."""
+    variables = addresses(postgres.url_owner)
+    assert quotastack("migrate", **variables).exit_code == 0
+    result = quotastack("ledger", "verify", *chosen, **variables)
+    assert result.exit_code == 1
+    assert result.output == "quotastack: no account matches: nothing was verified.\n"
+
+
+@pytest.mark.parametrize("text", [str(UUID(int=7)), f"env_{UUID(int=7).hex}"])
+def test_an_environment_is_named_by_what_is_shown_or_by_its_uuid(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """Both reach the ledger as the same UUID."""
+    asked: list[object] = []
+
+    async def verify(_url: str, _redis: None, environment_id: UUID, _end_user_id: None) -> VerifyReport:
+        asked.append(environment_id)
+        return VerifyReport({"accounts": 1}, [])
+
+    monkeypatch.setattr(app.ledger.verify, "verify", verify)
+    result = quotastack("ledger", "verify", "--environment", text, DATABASE_URL="postgresql://nowhere")
+    assert result.exit_code == 0
+    assert asked == [UUID(int=7)]
+
+
+def test_what_is_no_environment_is_refused() -> None:
+    """Before anything is read."""
+    result = quotastack("ledger", "verify", "--environment", "env_7")
+    assert result.exit_code == USAGE_ERROR
+    assert "hexadecimal" in result.output
+
+
+def test_data_are_forgotten_only_while_nothing_uses_them(tmp_path: Path) -> None:
+    """A run holds the lock; without one the data go, and with no data there is nothing to do."""
+    data_dir = tmp_path / "data"
+    (data_dir / "pg18").mkdir(parents=True)
+    lock = FileLock.try_acquire(tmp_path / "run.lock")
+    assert lock is not None
+    refused = quotastack("clean-data", VAR_DIR=str(tmp_path))
+    assert refused.exit_code == 1
+    assert refused.output.endswith("stop `make run` first.\n")
+    assert (data_dir / "pg18").is_dir()
+    lock.release()
+    for _ in range(2):
+        assert quotastack("clean-data", VAR_DIR=str(tmp_path)).exit_code == 0
+        assert not data_dir.exists()
 
 
 @pytest.mark.parametrize(
