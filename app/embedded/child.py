@@ -17,7 +17,8 @@ from app.embedded.identity import Identity
 
 # From linux/prctl.h and linux/capability.h.
 _PR_SET_PDEATHSIG: Final = 1
-_PR_SET_KEEPCAPS: Final = 8
+_PR_SET_SECUREBITS: Final = 28
+_SECBIT_NO_SETUID_FIXUP: Final = 1 << 2
 _PR_CAP_AMBIENT: Final = 47
 _PR_CAP_AMBIENT_RAISE: Final = 2
 _CAPABILITY_VERSION: Final = 0x20080522
@@ -51,9 +52,10 @@ def _become(identity: Identity) -> None:
     """Turn root into `identity`, keeping of root's power only the way past closed directories.
 
     `var/` is private to root, and so may be the home in which the environment lies: without CAP_DAC_OVERRIDE the server
-    could reach neither its data nor its own executable, and opening those directories is not ours to do.
+    could reach neither its data nor its own executable, and opening those directories is not ours to do. The secure bit
+    makes access(2), by which Postgres looks for its own programs, count that capability for a user who is not root.
     """
-    _check(_libc.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0))
+    _check(_libc.prctl(_PR_SET_SECUREBITS, _SECBIT_NO_SETUID_FIXUP, 0, 0, 0))
     os.setgroups([])
     os.setresgid(identity.group_id, identity.group_id, identity.group_id)
     os.setresuid(identity.user_id, identity.user_id, identity.user_id)

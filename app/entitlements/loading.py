@@ -40,7 +40,7 @@ async def load_account(database: Database, redis: RedisStore, environment_id: UU
             return "loaded"
         if isinstance(begun, LoadBegun):
             row = await database.run(environment_id, read)
-            if row is None or not _has_drained(row, begun):
+            if row is None or not row.has_drained(begun):
                 continue  # the same load goes on: a new one would have a later stream end to wait for
             if await redis.finish_load(begun, row.account.state) != "refused":
                 return "loaded"
@@ -57,10 +57,6 @@ async def _pauses() -> AsyncIterator[None]:
         await asyncio.sleep(pause_seconds)
         yield
         pause_seconds = min(2 * pause_seconds, LONGEST_PAUSE_SECONDS)
-
-
-def _has_drained(row: LoadableAccount, begun: LoadBegun) -> bool:
-    return row.incarnation == begun.incarnation and row.cursor >= begun.stream_end
 
 
 async def load_plan(database: Database, redis: RedisStore, environment_id: UUID, snapshot_id: str) -> Outcome:

@@ -10,11 +10,12 @@ from uuid import UUID
 import structlog
 
 from app.entitlements import composing, store
-from app.entitlements.store import PublishedAccount
+from app.entitlements.store import LoadableAccount, PublishedAccount
 from app.errors import ServiceError
 from app.io.clock import Clock
 from app.io.postgres import Database, Transaction, TransactionHooks
 from app.io.redis import RedisStore, RedisUnavailable
+from app.wire import keys
 
 log = structlog.get_logger()
 PUBLISH_CHUNK = 5_000
@@ -100,19 +101,24 @@ async def _publish(redis: RedisStore, accounts: Sequence[PublishedAccount], curs
 
 
 async def _load_new(database: Database, redis: RedisStore, account: PublishedAccount) -> None:
-    """Load an account that was just made: nothing is under way for it, so no flush is waited for.
+    """Load an account that was just made: as a rule nothing is under way for it, so no flush is waited for.
 
     Its figures are read again once the load has begun: a grant that committed in between found nothing to publish to.
+    Where the stream has not been read to its end, the account is left to be loaded on demand.
     """
     begun = await redis.begin_load(account.state.ref, new_token())
     if isinstance(begun, str):
         return
 
-    async def read(tx: Transaction) -> list[PublishedAccount]:
-        return await store.read_accounts(tx, [(account.environment_id, account.account_id)])
+    environment_id, end_user_id = keys.parse_account_ref(account.state.ref)
+    partition = redis.partition(account.state.ref)
 
-    for current in await database.run(account.environment_id, read):
-        await redis.finish_load(begun, current.state)
+    async def read(tx: Transaction) -> LoadableAccount | None:
+        return await store.read_account_at_cursor(tx, environment_id, end_user_id, partition)
+
+    current = await database.run(environment_id, read)
+    if current is not None and current.has_drained(begun):
+        await redis.finish_load(begun, current.account.state)
 
 
 async def publish_left_over(database: Database, redis: RedisStore) -> int:

@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 
 from app.io.postgres import Record, Transaction
+from app.io.redis import LoadBegun
 from app.io.statements import statements
 from app.rules.entitlement import OveragePolicy
 from app.rules.moments import NEVER_AT, to_at
@@ -41,6 +42,10 @@ class LoadableAccount(msgspec.Struct, frozen=True):
     account: PublishedAccount
     incarnation: UUID | None
     cursor: tuple[int, int]
+
+    def has_drained(self, begun: LoadBegun) -> bool:
+        """Whether the figures include everything that was in the stream when the load began."""
+        return self.incarnation == begun.incarnation and self.cursor >= begun.stream_end
 
 
 async def list_accounts(tx: Transaction) -> set[UUID]:

@@ -1,0 +1,140 @@
+"""The ledger's side of the model: what Postgres holds, posted to by the real `post_batch`. A call is a transaction."""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from msgspec import structs
+
+from app.flusher.batch import PostedEvent, RejectedEntry, post_batch
+from app.ledger.book import Account, Origin, block_account
+from app.rules import burndown, chain
+from app.rules.burndown import Block
+from app.rules.moments import NEVER_AT
+from app.wire.events import EntryKind, StreamEntry, UnreadableEntry
+from app.wire.snapshot import AccountState
+
+if TYPE_CHECKING:
+    from app.flusher.memory import Cursor
+
+ENVIRONMENT = UUID(int=14)
+CORE = Origin("core")
+Entry = StreamEntry | UnreadableEntry
+
+
+class Ledger:
+    """All rows. `without` names the rules that are switched off."""
+
+    def __init__(self, without: frozenset[str] = frozenset()) -> None:
+        self.without = without
+        self.accounts: dict[bytes, Account] = {}
+        self.events: dict[UUID, PostedEvent] = {}
+        self.times_posted: Counter[UUID] = Counter()
+        self.rejected: list[RejectedEntry] = []
+        self.marks: dict[bytes, int] = {}
+        """Dirty accounts and the revision that has still to be published."""
+        self.cursor: Cursor | None = None
+        self.owner = 0
+        """The flusher that holds the lease."""
+
+    def copy(self, without: frozenset[str]) -> "Ledger":
+        """An independent copy."""
+        twin = Ledger(without)
+        twin.accounts = {ref: _copy(account) for ref, account in self.accounts.items()}
+        twin.events, twin.times_posted = {**self.events}, self.times_posted.copy()
+        twin.rejected, twin.marks = [*self.rejected], {**self.marks}
+        twin.cursor, twin.owner = self.cursor, self.owner
+        return twin
+
+    def open(self, ref: bytes, account_id: UUID, total_applied: int = 0) -> None:
+        """A new account, at revision 1."""
+        account = Account(
+            ENVIRONMENT, account_id, ref.decode(), 1, 0, 0, 0, total_applied, 0, chain.GENESIS, "s1", "none", []
+        )
+        self.accounts[ref] = account
+        self.marks[ref] = account.revision
+
+    def grant(self, ref: bytes, block: Block) -> None:
+        """Core adds a block: the edge knows it from the account's next revision on."""
+        account = self.accounts[ref]
+        account.blocks = burndown.sort_blocks([*account.blocks, structs.replace(block)])
+        lines = [(block_account(block.id), block.remaining_micro), ("issued:topup", -block.remaining_micro)]
+        account.post("grant", lines, block.granted_at, CORE)
+
+    def change(self, ref: bytes, snapshot_id: str | None = None) -> None:
+        """What every transaction of core ends with: the account is composed anew and marked."""
+        account = self.accounts[ref]
+        account.revision += 1
+        account.snapshot_id = snapshot_id or account.snapshot_id
+        self.marks[ref] = account.revision
+
+    def post(self, entries: list[Entry]) -> list[AccountState]:
+        """What the flusher writes of a batch; the figures that it publishes afterwards."""
+        usage = [entry for entry in entries if isinstance(entry, StreamEntry) and entry.kind is EntryKind.USAGE]
+        known = {(ENVIRONMENT, _event(entry)) for entry in usage if _event(entry) in self.events}
+        duplicates = [entry for entry in usage if (ENVIRONMENT, _event(entry)) in known]
+        if "known" in self.without:
+            entries = [structs.replace(e, revision=NEVER_AT) if isinstance(e, StreamEntry) else e for e in entries]
+        touched = {entry.ref: self.accounts[entry.ref] for entry in entries if entry.ref in self.accounts}
+        posting = post_batch(touched, entries, set() if "dedupe" in self.without else known)
+        if "duplicates" in self.without:
+            for entry in duplicates:
+                touched[entry.ref].applied_micro -= entry.cost_micro
+        self.events |= {event.id: event for event in posting.events}
+        self.times_posted.update(event.id for event in posting.events)
+        self.rejected += posting.rejected
+        for account in touched.values():
+            account.blocks = [block for block in account.blocks if block.remaining_micro]
+        return self.states(touched)
+
+    def states(self, refs: Iterable[bytes]) -> list[AccountState]:
+        """What is published of these accounts now."""
+        return [self._state(ref, self.accounts[ref]) for ref in refs]
+
+    def _state(self, ref: bytes, account: Account) -> AccountState:
+        until = NEVER_AT if "tick" in self.without else burndown.next_expiry(account.blocks)
+        return AccountState(
+            ref,
+            account.revision,
+            account.total_micro,
+            account.applied_micro,
+            until,
+            account.posted_at,
+            account.snapshot_id,
+            account.subscription_status,
+        )
+
+    def clear_marks(self, states: Iterable[AccountState]) -> None:
+        """These figures have been published."""
+        for state in states:
+            if self.marks.get(state.ref, NEVER_AT) <= state.revision:
+                del self.marks[state.ref]
+
+    def spendable(self, ref: bytes, at: int) -> int:
+        """What can really be spent at a moment."""
+        account = self.accounts[ref]
+        return account.total_micro - sum(b.remaining_micro for b in account.blocks if b.expires_at <= at)
+
+    def adds_up(self, ref: bytes) -> bool:
+        """Whether the total is what the blocks hold less the debt."""
+        account = self.accounts[ref]
+        return account.total_micro == sum(block.remaining_micro for block in account.blocks) - account.debt_micro
+
+    def summary(self, ref: bytes, at: int) -> tuple[object, ...]:
+        """What must not depend on how far the flusher lags, less what has expired by `at`."""
+        account = self.accounts[ref]
+        blocks = [(block.id, block.remaining_micro) for block in account.blocks if block.expires_at > at]
+        events = {
+            e.id: (e.draws, e.debt_micro, e.cost_micro) for e in self.events.values() if e.account_id == account.id
+        }
+        return self.spendable(ref, at), account.debt_micro, blocks, events
+
+
+def _event(entry: StreamEntry) -> UUID:
+    assert entry.payload is not None
+    return entry.payload.event_id
+
+
+def _copy(account: Account) -> Account:
+    return structs.replace(account, blocks=[structs.replace(block) for block in account.blocks])
