@@ -5,10 +5,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, cast
 from uuid import UUID
 
+import asyncpg
 import httpx
 import msgspec
 
 from app.io.clock import Clock
+from app.io.redis import RedisStore
 from app.main import Parts, internal_application, open_parts, public_application
 from app.settings import CoreSettings
 from app.wire import keys
@@ -100,6 +102,22 @@ async def make_catalogue(client: Client, credits_per_month: float = 50_000) -> s
     return (await client.made("/v1/plans/pro/variants", variant))["plan_variant_id"]
 
 
+async def begin_incarnation(urls: DatabaseUrls, redis: RedisStore) -> None:
+    """What a flusher does first: name the memory on both sides, before the first entry of each stream."""
+    connection = await asyncpg.connect(urls.owner)
+    try:
+        await connection.execute(
+            "INSERT INTO stream_cursors (partition, incarnation, last_id, updated_at) "
+            "SELECT partition, $1, '0-0', now() FROM generate_series(0, $2 - 1) AS partition "
+            "ON CONFLICT (partition) DO UPDATE SET incarnation = excluded.incarnation, last_id = excluded.last_id",
+            *(INCARNATION, PARTITIONS),
+        )
+    finally:
+        await connection.close()
+    for partition in range(PARTITIONS):
+        await redis.client.hset(keys.meta(partition), "incarnation", INCARNATION.hex)
+
+
 @asynccontextmanager
 async def open_core(
     urls: DatabaseUrls, redis_url: str, clock: Clock | None = None, **changed: Any
@@ -113,8 +131,7 @@ async def open_core(
     settings = msgspec.convert(fixed | SECRETS | changed, CoreSettings)
     async with AsyncExitStack() as stack:
         parts = await stack.enter_async_context(open_parts(settings, clock or Clock()))
-        for partition in range(PARTITIONS):
-            await parts.redis.client.hset(keys.meta(partition), "incarnation", INCARNATION.hex)
+        await begin_incarnation(urls, parts.redis)
         clients = [
             await stack.enter_async_context(
                 httpx.AsyncClient(

@@ -78,14 +78,21 @@ def home_of_nobody() -> Iterator[Path]:
 def interpreter_of_nobody(environment: dict[str, str]) -> str:
     """A Python that nobody may run and that finds the product; the test is skipped where there is none."""
     for executable in (sys.executable, "/usr/bin/python3"):
-        command = [executable, "-c", "import app.embedded.postgres"]
+        command = [executable, "-c", FINDS_SERVERS]
         try:
             tried = subprocess.run(command, cwd=ROOT, env=environment, user="nobody", capture_output=True, check=False)
         except PermissionError:
             continue
         if tried.returncode == 0:
             return executable
-    pytest.skip("no Python that the user nobody can run finds the product")
+    pytest.skip("no Python that the user nobody can run finds the product and the servers")
+
+
+FINDS_SERVERS = """
+from app.embedded import postgres, valkey
+from app.embedded.binaries import POSTGRES, VALKEY, find_binary
+open(find_binary(POSTGRES).path).close(), open(find_binary(VALKEY).path).close()
+"""
 
 
 @AS_ROOT
