@@ -1,8 +1,7 @@
 """What every Litestar application of ours is made with."""
 
 import re
-from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 from urllib.parse import unquote
@@ -32,14 +31,12 @@ def make_application(
     *,
     dependencies: dict[str, Provide] | None = None,
     openapi: OpenAPIConfig | None = None,
-    lifespan: Sequence[Callable[[Litestar], AbstractAsyncContextManager[None]]] = (),
 ) -> Litestar:
     """A Litestar application that is strict in what it takes and answers problems with problem documents."""
     return Litestar(
         handlers,
         state=State(state),
         dependencies=dependencies,
-        lifespan=list(lifespan),
         openapi_config=openapi,
         plugins=[AmountSchemas()],
         request_class=StrictRequest,
