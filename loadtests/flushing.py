@@ -13,7 +13,7 @@ from uuid import uuid4
 import asyncpg
 
 from app.embedded.postgres import EmbeddedPostgres
-from app.flusher.loop import BATCH_ENTRIES
+from app.flusher.reading import BATCH_ENTRIES
 from app.rules.credits import MICRO
 from loadtests.accepting import KEY_PREFIX
 from loadtests.catalogue import COST_MICRO, FEATURE, Catalogue

@@ -1,6 +1,7 @@
 """`python -m app.flusher`."""
 
 import asyncio
+import gc
 
 from app.flusher.loop import Flusher, Keeping
 from app.io.clock import Clock
@@ -9,15 +10,17 @@ from app.io.process import run_until_stopped
 from app.io.stream import StreamConnection
 from app.settings import FlusherSettings
 
-IDLE_MILLISECONDS = 3_000
-"""Below the lease: a process that was stopped inside a transaction lets its rows go before another takes over."""
+SESSION = {
+    # Below the lease: a process that was stopped inside a transaction lets its rows go before another takes over.
+    "idle_in_transaction_session_timeout": "3000",
+    # Every statement names its rows by key. Planned for the rows at hand, some would read whole tables instead.
+    "plan_cache_mode": "force_generic_plan",
+}
 
 
 async def main(stop: asyncio.Event, settings: FlusherSettings) -> None:
     """Run until stopped."""
-    database = await Database.open(
-        settings.flusher_database_url, "quotastack flusher", 2, idle_timeout_milliseconds=IDLE_MILLISECONDS
-    )
+    database = await Database.open(settings.flusher_database_url, "quotastack flusher", 2, settings=SESSION)
     stream = await StreamConnection.connect(settings.redis_url, settings.agreement())
     keeping = Keeping(settings.trim_lag_seconds, settings.stream_max_entries)
     try:
@@ -28,4 +31,7 @@ async def main(stop: asyncio.Event, settings: FlusherSettings) -> None:
 
 
 if __name__ == "__main__":
+    # A batch makes a hundred thousand objects and leaves no cycles: looking for garbage would cost as much as posting.
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 50)
     run_until_stopped(FlusherSettings, main)

@@ -43,6 +43,8 @@ class Posting(msgspec.Struct):
     transactions: list[Transaction] = []
     events: list[PostedEvent] = []
     rejected: list[RejectedEntry] = []
+    duplicates: int = 0
+    """Events that the ledger had, or that came twice."""
     changed_blocks: dict[UUID, tuple[UUID, Block]] = {}
     """By block id: (environment, block)."""
 
@@ -76,20 +78,31 @@ def post_batch(accounts: dict[AccountKey, Account], entries: Entries, posted_ids
 
 def _post_entry(posting: Posting, group: "_UsageGroup", entry: StreamEntry, posted_ids: set[tuple[UUID, UUID]]) -> None:
     account, at = group.account, entry.accepted_at
-    if expired := burndown.expired_by(account.blocks, at):
-        group.close(posting)
-        for block in expired:
-            _pay_debt(posting, group, block.expires_at - 1, entry.revision)
-            _expire(posting, account, block)
+    if at >= group.next_expiry_at:
+        _post_due(posting, group, at, entry.revision)
     account.applied_micro += entry.cost_micro
     if entry.payload is not None:
         event = (account.environment_id, entry.payload.event_id)
         if event in posted_ids:
+            posting.duplicates += 1
             return
         posted_ids.add(event)
-    _pay_debt(posting, group, at, entry.revision)
+    if account.debt_micro:
+        _pay_debt(posting, group, at, entry.revision)
     if entry.payload is not None:
-        group.add(posting, entry, entry.payload)
+        group.add(entry, entry.payload)
+
+
+def _post_due(posting: Posting, group: "_UsageGroup", at: int, revision: int) -> None:
+    """Expire what has run out by `at`, in its order."""
+    account = group.account
+    expired = burndown.expired_by(account.blocks, at)
+    if expired:
+        group.close(posting)
+    for block in expired:
+        _pay_debt(posting, group, block.expires_at - 1, revision)
+        _expire(posting, account, block)
+    group.next_expiry_at = burndown.next_expiry(account.blocks)
 
 
 def _expire(posting: Posting, account: Account, block: Block) -> None:
@@ -126,58 +139,75 @@ class _UsageGroup:
 
     def __init__(self, account: Account) -> None:
         self.account = account
+        self.next_expiry_at = burndown.next_expiry(account.blocks)
+        """Before it nothing falls due. What is drawn meanwhile can only move it on."""
         self._events: list[PostedEvent] = []
-        self._lines: dict[str, int] = {}
-        self._last_at = 0
+        self._drawn: dict[UUID, Draw] = {}
+        """By block: all that the group took from it."""
+        self._consumed: dict[str, int] = {}
+        self._debt_micro = 0
+        self._shown: dict[UUID, str] = {}
+        """Block ids as texts, which take longer to make than everything else that is done with them."""
 
-    def add(self, posting: Posting, entry: StreamEntry, payload: UsagePayload) -> None:
-        account, at = self.account, entry.accepted_at
-        draws, debt = burndown.plan_draws(account.blocks, entry.cost_micro, at, entry.revision)
-        for name, amount in _take(posting, account, draws):
-            self._lines[name] = self._lines.get(name, 0) + amount
+    def add(self, entry: StreamEntry, payload: UsagePayload) -> None:
+        """One event: it draws what it may, and the rest becomes debt."""
+        account, at, cost = self.account, entry.accepted_at, entry.cost_micro
+        draws, debt = burndown.plan_draws(account.blocks, cost, at, entry.revision)
+        for draw in draws:
+            self._draw(draw)
         if debt:
             account.debt_micro += debt
-            self._lines[DEBT] = self._lines.get(DEBT, 0) - debt
-        consumed = f"consumed:{payload.feature_key}"
-        self._lines[consumed] = self._lines.get(consumed, 0) + entry.cost_micro
-        self._remember(entry, payload, _show_draws(draws), debt)
-
-    def _remember(self, entry: StreamEntry, payload: UsagePayload, draws: str, debt_micro: int) -> None:
-        at = entry.accepted_at
-        occurred_at = at if payload.occurred_at is None else payload.occurred_at
-        self._last_at = at
+            self._debt_micro += debt
+        feature_key = payload.feature_key
+        self._consumed[feature_key] = self._consumed.get(feature_key, 0) + cost
         self._events.append(
             PostedEvent(
-                self.account.environment_id,
-                self.account.id,
-                self.account.seq + 1,
+                account.environment_id,
+                account.id,
+                account.seq + 1,
                 payload.event_id,
-                payload.feature_key,
+                feature_key,
                 payload.units_micro,
-                entry.cost_micro,
-                debt_micro,
-                draws,
+                cost,
+                debt,
+                self._show(draws),
                 payload.price_id,
                 payload.idempotency_key,
                 payload.properties,
-                occurred_at,
+                at if payload.occurred_at is None else payload.occurred_at,
                 at,
             )
         )
 
+    def _draw(self, draw: Draw) -> None:
+        block = draw.block
+        block.remaining_micro -= draw.amount_micro
+        before = self._drawn.get(block.id)
+        if before is None:
+            self._drawn[block.id] = draw
+            self._shown[block.id] = str(block.id)
+        else:
+            self._drawn[block.id] = Draw(block, before.amount_micro + draw.amount_micro)
+
+    def _show(self, draws: list[Draw]) -> str:
+        return "[" + ",".join([f'["{self._shown[draw.block.id]}",{draw.amount_micro}]' for draw in draws]) + "]"
+
     def close(self, posting: Posting) -> None:
         """Post what has gathered, as one transaction dated with its last event."""
-        if not self._events:
+        events = self._events
+        if not events:
             return
-        lines = [(name, amount) for name, amount in self._lines.items() if amount]
-        digest = chain.events_digest(event.chained() for event in self._events)
-        posting.transactions.append(self.account.post("usage", lines, self._last_at, FLUSHER, events_digest=digest))
-        posting.events += self._events
-        self._events, self._lines = [], {}
-
-
-def _show_draws(draws: list[Draw]) -> str:
-    return "[" + ",".join(f'["{draw.block.id}",{draw.amount_micro}]' for draw in draws) + "]"
+        lines: Lines = [(block_account(draw.block.id), -draw.amount_micro) for draw in self._drawn.values()]
+        if self._debt_micro:
+            lines.append((DEBT, -self._debt_micro))
+        lines += [(f"consumed:{key}", amount) for key, amount in self._consumed.items() if amount]
+        digest = chain.events_digest([event.chained() for event in events])
+        last_at = events[-1].accepted_at
+        posting.transactions.append(self.account.post("usage", lines, last_at, FLUSHER, events_digest=digest))
+        posting.events += events
+        for block_id, draw in self._drawn.items():
+            posting.changed_blocks[block_id] = (self.account.environment_id, draw.block)
+        self._events, self._drawn, self._consumed, self._debt_micro = [], {}, {}, 0
 
 
 def _reject(entry: StreamEntry | UnreadableEntry, code: str, detail: str) -> RejectedEntry:

@@ -18,7 +18,9 @@ from app.errors import ServiceError
 from app.flusher import store
 from app.flusher.batch import Entries, Posting
 from app.flusher.memory import Cursor, Verdict, verdict
+from app.flusher.reading import BATCH_ENTRIES, Reader
 from app.flusher.store import Fenced
+from app.flusher.under_way import UnderWay
 from app.flusher.writer import Batch, Writer, customers_of
 from app.io.clock import Clock
 from app.io.postgres import UNSTORABLE, Database, Transaction
@@ -32,8 +34,8 @@ log = structlog.get_logger()
 LEASE = timedelta(seconds=5)
 RENEW_SECONDS = 1.0
 BLOCK_MILLISECONDS = 500
-BATCH_ENTRIES = 5_000
-"""Entries that one transaction posts; a read asks each partition for its share of as many."""
+BATCHES_AT_ONCE = 2
+"""While Postgres works on one, the other is decided here; more would wait for the same two."""
 FLUSH_INTERVAL_SECONDS = 0.02
 """Flushes begin at least this far apart: a quiet system writes small batches, a busy one large ones."""
 PAUSE_SECONDS = 0.2
@@ -56,12 +58,11 @@ class Flusher:
         self._clock = clock
         self._keeping = keeping
         self._owner = uuid4()
+        self._reader = Reader(stream)
         self._writer = Writer(database, clock, self._owner)
         self._cursors: dict[int, Cursor] = {}
         """Partitions that are ours and whose memory was looked at."""
         self._renewed_at = float("-inf")
-        self._busy_partitions = stream.agreement.partitions
-        """How many partitions had something at the last read: they share the next one."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Flush until told to stop, then let the leases go."""
@@ -69,7 +70,7 @@ class Flusher:
         while not stop.is_set():
             started_at = self._now()
             try:
-                await self._turn()
+                await self._turn(stop)
             except (RedisUnavailable, Fenced, ServiceError) as error:
                 log.warning("turn_failed", error=str(error), kind=type(error).__name__)
                 self._forget()
@@ -104,25 +105,38 @@ class Flusher:
     async def _renew_leases(self, tx: Transaction) -> set[int]:
         return await store.renew_leases(tx, self._stream.agreement.partitions, self._owner, LEASE)
 
-    async def _turn(self) -> None:
-        if self._renewal_is_due():
-            self._renewed_at = self._now()
-            await self._keep_partitions()
-            await publish_left_over(self._database, self._stream)
-        if not self._cursors:
+    async def _turn(self, stop: asyncio.Event) -> None:
+        """Keep the partitions, then flush until that is due again."""
+        self._renewed_at = self._now()
+        await self._keep_partitions()
+        await publish_left_over(self._database, self._stream)
+        if self._cursors:
+            await self._flush(stop)
+        else:
             await asyncio.sleep(RENEW_SECONDS / 2)
-            return
-        positions = {partition: cursor.last_id for partition, cursor in self._cursors.items()}
-        count = BATCH_ENTRIES // self._busy_partitions
-        found = await self._stream.read(positions, count, BLOCK_MILLISECONDS)
-        self._busy_partitions = max(1, len(found))
-        entries = {
-            partition: [parse_entry(stream_id, fields) for stream_id, fields in raw] for partition, raw in found.items()
-        }
-        for part in _in_batches(entries):
-            if self._renewal_is_due():
-                return  # what is left is read again
-            await self._post(part)
+
+    # ---- posting
+
+    async def _flush(self, stop: asyncio.Event) -> None:
+        """Read, post and publish until the leases need renewal. While Postgres works on one batch, the next is read."""
+        under_way = UnderWay()
+        try:
+            while not stop.is_set() and not self._renewal_is_due():
+                started_at = self._now()
+                entries = await self._read(under_way)
+                await under_way.wait_until_at_most(BATCHES_AT_ONCE - 1 if entries else max(0, len(under_way) - 1))
+                if entries:
+                    under_way.start(self._post(entries), entries)
+                await asyncio.sleep(max(0.0, started_at + FLUSH_INTERVAL_SECONDS - self._now()))
+                under_way.take_out_done()
+        finally:
+            await under_way.finish()
+
+    async def _read(self, under_way: UnderWay) -> dict[int, Entries]:
+        """What comes next in the partitions that no batch under way has entries of."""
+        free = self._cursors.keys() - under_way.partitions
+        positions = {partition: self._cursors[partition].last_id for partition in sorted(free)}
+        return await self._reader.read(positions, None if under_way else BLOCK_MILLISECONDS) if positions else {}
 
     async def _post(self, entries: dict[int, Entries]) -> None:
         """Post and publish; an entry that the ledger's tables do not take is searched for, and rejected."""
@@ -234,19 +248,3 @@ class Flusher:
 
 def _shown(cursor: Cursor) -> tuple[UUID, str]:
     return cursor.incarnation, show_stream_id(cursor.last_id)
-
-
-def _in_batches(entries: dict[int, Entries]) -> Iterable[dict[int, Entries]]:
-    """The partitions' entries in parts of at most BATCH_ENTRIES, in order."""
-    part: dict[int, Entries] = {}
-    size = 0
-    for partition, waiting in entries.items():
-        for start in range(0, len(waiting), BATCH_ENTRIES):
-            piece = waiting[start : start + BATCH_ENTRIES]
-            if part and (partition in part or size + len(piece) > BATCH_ENTRIES):
-                yield part
-                part, size = {}, 0
-            part[partition] = piece
-            size += len(piece)
-    if part:
-        yield part

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from uuid import UUID
 
 import msgspec
@@ -12,7 +13,7 @@ from app.flusher.batch import Entries, Posting, post_batch, unstorable
 from app.flusher.memory import Cursor
 from app.flusher.store import Fenced, RejectedFrom
 from app.io.clock import Clock
-from app.io.postgres import Database, Transaction
+from app.io.postgres import Database, Transaction, UniqueViolationError
 from app.ledger import store as ledger_store
 from app.ledger.book import Account
 from app.wire import keys
@@ -60,22 +61,30 @@ class Writer:
         self._database = database
         self._clock = clock
         self._owner = owner
+        self._expects_duplicates = False
+        """The last batch had some, as after a loss of memory: the ledger is asked beforehand which events it has."""
 
     async def post(self, batch: Batch) -> Posting:
         """Post a batch and move its cursors, in one transaction.
 
         Raises Fenced where a lease or a cursor is no longer ours; then nothing was committed.
         """
+        posting: Posting | None = None
+        if not self._expects_duplicates:
+            with suppress(UniqueViolationError):  # the ledger has one of the events, and nothing was committed
+                posting = await self._database.run(None, partial(self._post, batch=batch, asks=False))
+        if posting is None:
+            posting = await self._database.run(None, partial(self._post, batch=batch, asks=True))
+        self._expects_duplicates = posting.duplicates > 0
+        return posting
 
-        async def work(tx: Transaction) -> Posting:
-            now = self._clock.now()
-            await self._fence(tx, batch.cursors)
-            posting = await self._decide(tx, batch)
-            await _write(tx, posting, _with_incarnation(batch, posting), now)
-            await store.write_cursors(tx, batch.ends(), now)
-            return posting
-
-        return await self._database.run(None, work)
+    async def _post(self, tx: Transaction, *, batch: Batch, asks: bool) -> Posting:
+        now = self._clock.now()
+        await self._fence(tx, batch.cursors)
+        posting = await self._decide(tx, batch, asks=asks)
+        await _write(tx, posting, _with_incarnation(batch, posting), now)
+        await store.write_cursors(tx, batch.ends(), now)
+        return posting
 
     async def begin(self, incarnations: Mapping[int, UUID]) -> dict[int, Cursor]:
         """Put the cursors of partitions before the first entry of a new incarnation."""
@@ -95,13 +104,14 @@ class Writer:
             message = f"cursors moved: {moved}"
             raise Fenced(message)
 
-    async def _decide(self, tx: Transaction, batch: Batch) -> Posting:
+    @staticmethod
+    async def _decide(tx: Transaction, batch: Batch, *, asks: bool) -> Posting:
         entries = [entry for partition in batch.entries.values() for entry in partition]
         customers = customers_of({entry.ref for entry in entries})
         locked = await ledger_store.lock_accounts(tx, list(customers))
         accounts = {customers[account.environment_id, account.end_user_id]: account for account in locked}
-        posted = await ledger_store.find_posted_events(tx, _events(entries, accounts))
-        return post_batch(accounts, entries, posted)
+        asked = _events(entries, accounts) if asks else []
+        return post_batch(accounts, entries, await ledger_store.find_posted_events(tx, asked))
 
 
 def customers_of(refs: Iterable[bytes]) -> dict[tuple[UUID, str], bytes]:

@@ -5,9 +5,10 @@ The only importer of asyncpg.
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, TypeVar, cast
 from uuid import UUID
 
@@ -25,6 +26,7 @@ else:  # the stubs know it as generic, asyncpg does not
 Record = asyncpg.Record
 Isolation = Literal["read_committed", "repeatable_read", "serializable"]
 LockTimeoutError = asyncpg.LockNotAvailableError
+UniqueViolationError = asyncpg.UniqueViolationError
 Result = TypeVar("Result")
 
 APP_NAME = "quotastack"
@@ -139,11 +141,11 @@ class Database:
         max_size: int,
         hooks: TransactionHooks | None = None,
         *,
-        idle_timeout_milliseconds: int = IDLE_TIMEOUT_MILLISECONDS,
+        settings: Mapping[str, str] = MappingProxyType({}),
     ) -> Self:
         """Connect once and keep at most `max_size` connections; raises OSError or PostgresError where that fails.
 
-        A transaction that is left alone for `idle_timeout_milliseconds` is ended by the server.
+        `settings` are of Postgres, for these connections, beside or in place of ours.
         """
         pool = await asyncpg.create_pool(
             url,
@@ -156,7 +158,8 @@ class Database:
                 "timezone": "UTC",
                 "lock_timeout": str(LOCK_TIMEOUT_MILLISECONDS),
                 "statement_timeout": str(STATEMENT_TIMEOUT_MILLISECONDS),
-                "idle_in_transaction_session_timeout": str(idle_timeout_milliseconds),
+                "idle_in_transaction_session_timeout": str(IDLE_TIMEOUT_MILLISECONDS),
+                **settings,
             },
         )
         return cls(pool, hooks or TransactionHooks())

@@ -3,6 +3,7 @@
 The client never sends a command again by itself: a script that timed out may have run.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 from uuid import UUID
@@ -23,8 +24,8 @@ from app.wire.snapshot import ACCOUNT_FIELDS, AccountState
 UNKNOWN_KEY_SECONDS = 60
 COMMAND_TIMEOUT_SECONDS = 5.0
 MAX_CONNECTIONS = 16
-PUBLISH_PIPELINE = 1_000
-"""Accounts that travel in one write."""
+PUBLISH_ACCOUNTS = 200
+"""Accounts of one partition that one call brings: it lets the others wait for a millisecond or two."""
 Answer = Any
 """What a command answers: the client types nothing, each method says what it is."""
 RedisUnavailable = RedisError
@@ -136,31 +137,24 @@ class RedisStore:
 
         Answers per state 'published' | 'stale' | 'absent'.
         """
-        answers: list[str] = []
-        for start in range(0, len(states), PUBLISH_PIPELINE):
-            answers += await self._publish(states[start : start + PUBLISH_PIPELINE], cursors, new_token)
-        return answers
-
-    async def _publish(
-        self, states: Sequence[AccountState], cursors: Mapping[int, tuple[UUID, str]], new_token: bytes
-    ) -> list[str]:
+        by_partition: dict[int, list[int]] = defaultdict(list)
+        for number, state in enumerate(states):
+            by_partition[self.partition(state.ref)].append(number)
+        calls = [
+            (partition, numbers[start : start + PUBLISH_ACCOUNTS])
+            for partition, numbers in by_partition.items()
+            for start in range(0, len(numbers), PUBLISH_ACCOUNTS)
+        ]
         pipe = self.client.pipeline(transaction=False)
         pipe.script_load(scripts.PUBLISH.text)  # so that no call halfway through finds it missing
-        for state in states:
-            partition = self.partition(state.ref)
-            cursor = cursors.get(partition)
-            pipe.evalsha(
-                scripts.PUBLISH.digest.decode(),
-                3,
-                keys.account(partition, state.ref),
-                keys.load_token(partition, state.ref),
-                keys.meta(partition),
-                *_figures(state),
-                "" if cursor is None else cursor[0].hex,
-                "" if cursor is None else cursor[1],
-                new_token,
-            )
-        return [answer.decode() for answer in (await pipe.execute())[1:]]
+        for partition, numbers in calls:
+            chosen = [states[number] for number in numbers]
+            _publish(pipe, partition, chosen, cursors.get(partition), new_token)
+        answers = [""] * len(states)
+        for (_, numbers), found in zip(calls, (await pipe.execute())[1:], strict=True):
+            for number, answer in zip(numbers, found, strict=True):
+                answers[number] = answer.decode()
+        return answers
 
     async def tick(self, ref: bytes, now_at: int) -> str:
         """Leave a tick where the account's boundary is reached: 'miss' | 'wait' | 'early'."""
@@ -246,6 +240,25 @@ def _view(values: list[bytes | None]) -> AccountView | None:
     texts = [value.decode() for value in values if value is not None]
     named = dict(zip(AccountView.__struct_fields__, texts, strict=True))
     return msgspec.convert(named, AccountView, strict=False)
+
+
+def _publish(
+    pipe: Any,  # noqa: ANN401 - redis-py types little
+    partition: int,
+    states: Sequence[AccountState],
+    cursor: tuple[UUID, str] | None,
+    new_token: bytes,
+) -> None:
+    """Queue the call for accounts of one partition."""
+    names = [name(partition, state.ref) for state in states for name in (keys.account, keys.load_token)]
+    incarnation, last_id = ("", "") if cursor is None else (cursor[0].hex, cursor[1])
+    figures = [figure for state in states for figure in _figures(state)]
+    pipe.evalsha(
+        scripts.PUBLISH.digest.decode(),
+        len(names) + 1,
+        *(keys.meta(partition), *names),
+        *(incarnation, last_id, new_token, *figures),
+    )
 
 
 def _figures(state: AccountState) -> tuple[int | str, ...]:

@@ -98,16 +98,17 @@ class StreamConnection(RedisStore):
         return {partition: _memory(answer) for partition, answer in zip(asked, answers, strict=True)}
 
     async def read(
-        self, cursors: Mapping[int, StreamId], count: int, block_milliseconds: int
+        self, cursors: Mapping[int, StreamId], count: int, block_milliseconds: int | None
     ) -> dict[int, list[RawEntry]]:
-        """Entries after each partition's cursor, at most `count` of each; waits for the first where there are none."""
+        """Entries after each partition's cursor, at most `count` of each; partitions without any are left out.
+
+        Waits so long for the first entry where there are none; None = not at all.
+        """
         partitions = list(cursors)
         answer = await self.client.execute_command(
             "XREAD",
-            "COUNT",
-            count,
-            "BLOCK",
-            block_milliseconds,
+            *("COUNT", count),
+            *(() if block_milliseconds is None else ("BLOCK", block_milliseconds)),
             "STREAMS",
             *[keys.stream(partition) for partition in partitions],
             *[show_stream_id(cursors[partition]) for partition in partitions],

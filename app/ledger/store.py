@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from uuid import UUID
 
+from msgspec.structs import astuple
+
 from app.io.postgres import Record
 from app.io.postgres import Transaction as DatabaseTransaction
 from app.io.statements import statements
@@ -166,33 +168,23 @@ async def insert_transactions(tx: DatabaseTransaction, transactions: Sequence[Tr
 
 async def find_posted_events(tx: DatabaseTransaction, events: Sequence[tuple[UUID, UUID]]) -> set[tuple[UUID, UUID]]:
     """Those of (environment, event id) that the ledger has already."""
+    if not events:
+        return set()
     environments, ids = [event[0] for event in events], [event[1] for event in events]
     rows = await tx.connection.fetch(_SQL["find_posted_events"], environments, ids)
     return {(row["environment_id"], row["id"]) for row in rows}
 
 
 async def insert_events(tx: DatabaseTransaction, events: Sequence[PostedEvent], now: datetime) -> None:
-    """Usage events as they were posted."""
+    """Usage events as they were posted. Raises UniqueViolationError where the ledger has one of them.
+
+    They travel by COPY, which costs a third of what arrays cost; row-level security keeps COPY to a temporary table.
+    """
     if not events:
         return
-    await tx.connection.execute(
-        _SQL["insert_events"],
-        [e.environment_id for e in events],
-        [e.id for e in events],
-        [e.account_id for e in events],
-        [e.seq for e in events],
-        [e.feature_key for e in events],
-        [e.units_micro for e in events],
-        [e.cost_micro for e in events],
-        [e.debt_micro for e in events],
-        [e.draws for e in events],
-        [e.price_id for e in events],
-        [e.idempotency_key for e in events],
-        [e.properties for e in events],
-        [to_datetime(e.occurred_at) for e in events],
-        [to_datetime(e.accepted_at) for e in events],
-        now,
-    )
+    await tx.connection.execute(_SQL["create_incoming_events"])
+    await tx.connection.copy_records_to_table("incoming_events", records=[astuple(event) for event in events])
+    await tx.connection.execute(_SQL["insert_events"], now)
 
 
 async def list_accounts_to_verify(

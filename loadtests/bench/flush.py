@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from app.embedded.postgres import EmbeddedPostgres
-from app.flusher.loop import BATCH_ENTRIES
+from app.flusher.reading import BATCH_ENTRIES
 from app.wire.agreement import Agreement
 from loadtests.backlog import Backlog
 from loadtests.catalogue import Catalogue

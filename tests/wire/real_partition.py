@@ -57,8 +57,9 @@ class RealPartition:
 
     def publish(self, call: Publish) -> bytes:
         """Run publish.lua."""
-        arguments = [*_figures(call.state), call.incarnation, self.real_id(call.cursor), call.new_token]
-        return self._run(scripts.PUBLISH, _account_keys(call.state.ref), arguments)
+        account, token, meta = _account_keys(call.state.ref)
+        arguments = [call.incarnation, self.real_id(call.cursor), call.new_token, *_figures(call.state)]
+        return self._run(scripts.PUBLISH, [meta, account, token], arguments)[0]
 
     def load_begin(self, ref: bytes, new_token: bytes) -> list[bytes]:
         """Run load_begin.lua."""
