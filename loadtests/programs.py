@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SYSTEM_FOLDERS = ("/usr/sbin", "/usr/local/sbin")
 """Where Debian keeps nginx; not on everybody's PATH."""
 
-_DEBIAN_PACKAGES = {"nginx": "nginx", "wrk": "wrk", "redis-benchmark": "redis-tools"}
+_DEBIAN_PACKAGES = {"nginx": "nginx", "wrk": "wrk", "redis-benchmark": "redis-tools", "ps": "procps"}
 _HOMEBREW_PACKAGES = {"nginx": "nginx", "wrk": "wrk", "redis-benchmark": "redis"}
 
 
