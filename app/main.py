@@ -9,6 +9,7 @@ import os
 import socket
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import cast
 
 import msgspec
@@ -17,7 +18,10 @@ from granian.server.embed import Server
 from litestar.di import Provide
 from litestar.types import ASGIApp
 
+from app.corrections.routes import ROUTES as CORRECTIONS
+from app.corrections.service import Orders
 from app.customers.routes import ROUTES as CUSTOMERS
+from app.entitlements.loading import load_account
 from app.entitlements.publishing import Publisher
 from app.entitlements.routes import INTERNAL_ROUTES as ENTITLEMENTS_INTERNAL
 from app.io.clock import Clock
@@ -46,7 +50,7 @@ BACKLOG = 1024
 STOP_SECONDS = 5
 """How long requests under way may take once the process is told to stop."""
 
-_DOMAINS = (*TENANTS, *METERING, *PLANS, *CUSTOMERS, *SUBSCRIPTIONS, *LEDGER)
+_DOMAINS = (*TENANTS, *METERING, *PLANS, *CUSTOMERS, *SUBSCRIPTIONS, *LEDGER, *CORRECTIONS)
 
 
 class ListenerEnded(RuntimeError):
@@ -115,6 +119,9 @@ def _dependencies(parts: Parts) -> dict[str, Provide]:
         "billing_zone": _constant(parts.settings.billing_zone()),
         "clock": _constant(parts.clock),
         "database": _constant(parts.database),
+        "orders": _constant(
+            Orders(parts.database, parts.redis, parts.clock, partial(load_account, parts.database, parts.redis))
+        ),
         "redis": _constant(parts.redis),
         "principal": Provide(provide_principal, sync_to_thread=False),
         "reader": Provide(provide_reader, sync_to_thread=False),
