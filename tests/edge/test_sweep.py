@@ -72,3 +72,34 @@ def test_a_client_that_does_not_take_its_answers(host: Host, connection: Connect
     assert transport.did == ["pause_reading"]
     after(host, connection, 2)
     assert transport.did == ["pause_reading", "abort"]
+
+
+@pytest.mark.parametrize("is_idle", [True, False], ids=["idle", "half-closed"])
+def test_an_end_that_cannot_be_told(host: Host, connection: Connection, transport: Transport, *, is_idle: bool) -> None:
+    """A client that leaves its last answer unread, too short to hold anything up, is let go like others."""
+    connection.data_received(b"GET /livez HTTP/1.1\r\nHost: edge\r\n\r\n")
+    host.exchanges[0].respond(200, b"{}")
+    transport.unsent = 100
+    if is_idle:
+        after(host, connection, IDLE_SECONDS + 1)
+        assert transport.did == ["close"]
+    else:
+        assert not connection.eof_received(), "the transport closes by itself once everything is taken"
+    transport.did.clear()
+    after(host, connection, REQUEST_SECONDS)
+    assert transport.did == []
+    after(host, connection, 1)
+    assert transport.did == ["abort"]
+
+
+def test_a_client_that_is_half_closed_and_answered_late(
+    host: Host, connection: Connection, transport: Transport
+) -> None:
+    """The answer is written, then the connection closed; where it is not taken, the client is let go."""
+    connection.data_received(b"GET /livez HTTP/1.1\r\nHost: edge\r\n\r\n")
+    assert connection.eof_received(), "the transport stays open for the answer"
+    host.exchanges[0].respond(200, b"{}")
+    assert transport.did == ["close"]
+    transport.unsent = 100
+    after(host, connection, REQUEST_SECONDS + 1)
+    assert transport.did == ["close", "abort"]
