@@ -95,8 +95,9 @@ class RequestReader:
         raise refusal
 
     def close(self) -> None:
-        """Let go of the parser, which refers back to this reader."""
-        del self._parser
+        """Let go of the parser and the owner, which refer back to this reader: nothing waits for the collector."""
+        del self._parser, self._owner
+        self._refusal = self.head = None
 
     def _pass_over_upgrade(self, rest: bytes) -> bytes:
         """A client may offer another protocol (Java's does, HTTP/2): go on in this one, as RFC 9110 allows."""

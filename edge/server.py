@@ -132,6 +132,7 @@ class Connection(asyncio.Protocol):
         except Refusal as refusal:
             if not self._is_ending:
                 self._refuse(refusal)
+            refusal.__traceback__ = refusal.__context__ = None  # they refer to this connection, and to the refusal
         if len(self._exchanges) >= MAX_IN_FLIGHT:
             self._hold()
 

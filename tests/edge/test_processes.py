@@ -4,8 +4,6 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
@@ -13,26 +11,12 @@ import pytest
 
 from app.embedded.valkey import EmbeddedValkey
 from edge.worker import EX_CONFIG
-from tests.edge.world import EdgeProcess, StandInCore, Wire, World, is_gone, wait_gone
+from tests.edge.world import EdgeProcess, StandInCore, Wire, World, is_gone, own_edge, wait_gone
 from tests.waiting import wait_until_async
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 RECOVERY_SECONDS = 15
-
-
-@asynccontextmanager
-async def own_edge(world: World, valkey: EmbeddedValkey, log: Path | None = None) -> AsyncIterator[World]:
-    """An edge with two workers that a test may kill, on the shared Valkey."""
-    edge = EdgeProcess(valkey.url, world.core.url, workers=2)
-    edge.start(log)
-    connector = aiohttp.TCPConnector(limit=0, force_close=True)
-    try:
-        async with aiohttp.ClientSession(connector=connector) as session:
-            await edge.ready()
-            yield World(world.redis, world.core, edge, session)
-    finally:
-        edge.stop()
 
 
 async def test_a_killed_worker_is_replaced(world: World, valkey: EmbeddedValkey) -> None:

@@ -1,9 +1,15 @@
 """Clients that take too long, with the clock in the test's hand."""
 
+import gc
+import weakref
+
 import pytest
 
 from edge.server import IDLE_SECONDS, LINGER_SECONDS, REQUEST_SECONDS, Connection
 from tests.edge.hand_made import Host, Transport, connect
+
+LARGE = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5000\r\n\r\n"
+HALF = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n{"
 
 
 @pytest.fixture
@@ -72,6 +78,22 @@ def test_a_client_that_does_not_take_its_answers(host: Host, connection: Connect
     assert transport.did == ["pause_reading"]
     after(host, connection, 2)
     assert transport.did == ["pause_reading", "abort"]
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET", b"GET /livez HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\nA", LARGE, HALF])
+def test_a_client_that_is_gone_leaves_nothing(sent: bytes) -> None:
+    """Whatever it sent, its memory is free at once: the collector of garbage is run seldom."""
+    transport = Transport()
+    connection = connect(Host(), transport)
+    connection.data_received(sent)
+    connection.connection_lost(None)
+    reference = weakref.ref(connection)
+    gc.disable()
+    try:
+        del connection
+        assert reference() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("is_idle", [True, False], ids=["idle", "half-closed"])

@@ -8,8 +8,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID, uuid4
@@ -30,6 +30,8 @@ from tests.waiting import wait_until, wait_until_async
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
+
+    from app.embedded.valkey import EmbeddedValkey
 
 PEPPER = "pepper".ljust(40, "p")
 SECRET = "secret".ljust(40, "s")
@@ -298,6 +300,20 @@ class Tenant:
         text = io.BytesIO(msgspec.json.encode({"events": events}))
         head = {"Content-Type": "application/json", **named}
         return await self.send("POST", "/v1/usage/batch", data=text, headers=head)
+
+
+@asynccontextmanager
+async def own_edge(world: World, valkey: "EmbeddedValkey", log: Path | None = None) -> AsyncIterator[World]:
+    """An edge with two workers that a test may kill, on the shared Valkey."""
+    edge = EdgeProcess(valkey.url, world.core.url, workers=2)
+    edge.start(log)
+    connector = aiohttp.TCPConnector(limit=0, force_close=True)
+    try:
+        async with aiohttp.ClientSession(connector=connector) as session:
+            await edge.ready()
+            yield World(world.redis, world.core, edge, session)
+    finally:
+        edge.stop()
 
 
 class Wire:
