@@ -60,3 +60,11 @@ def _look_at(answer: StrictAnswer, *, is_last: bool) -> None:
         code = Code(answer.body["code"])
         if (answer.status, answer.body["status"], answer.body["title"]) != (MEANINGS[code].status, *MEANINGS[code]):
             raise NotHttp(f"not what the code means: {answer}")
+
+
+def event_ids(answer: StrictAnswer) -> list[str]:
+    """The events that an answer acknowledges."""
+    if answer.status != 202:
+        return []
+    results = answer.body.get("results", [answer.body])
+    return [result["event_id"] for result in results if result.get("status", "accepted") == "accepted"]

@@ -6,15 +6,13 @@ import socket
 import struct
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from app.embedded.valkey import EmbeddedValkey
-from app.wire import ids
-from app.wire.events import UsagePayload
 from edge.core_client import MAX_CONNECTIONS
 from tests.edge.malformed import END_USER_ID, Delivery, Stream, make_stream
-from tests.edge.strict_answers import StrictAnswer, read_answers
+from tests.edge.raw_client import RawClient
+from tests.edge.strict_answers import StrictAnswer, event_ids, read_answers
 from tests.edge.world import Tenant, World, own_edge
 from tests.waiting import wait_until
 
@@ -31,34 +29,6 @@ RSS_TOLERANCE_BYTES = 8 << 20
 """What a worker may have grown by after the warm-up: caches of names and queries go on filling up."""
 
 LISTENING = "0A"  # in /proc/net/tcp
-
-_payloads = msgspec.msgpack.Decoder(UsagePayload)
-
-
-class Client(asyncio.Protocol):
-    """One connection: keeps what came until the edge's end."""
-
-    def __init__(self) -> None:
-        self.received = b""
-        self.error: Exception | None = None
-        self.ended = asyncio.Event()
-        self.lost = asyncio.Event()
-
-    def data_received(self, data: bytes) -> None:
-        """Keep it."""
-        self.received += data
-
-    def eof_received(self) -> bool:
-        """The edge has said everything."""
-        self.ended.set()
-        return True
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """A reset, where the edge had not said that it is done."""
-        if not self.ended.is_set():
-            self.error = exc
-        self.ended.set()
-        self.lost.set()
 
 
 class Run:
@@ -85,9 +55,9 @@ class Run:
                 assert client.error is None, f"stream {number} was reset: {client.error!r}"
                 self._note(stream, read_answers(client.received, may_be_heads=b"HEAD " in stream.sent), number)
 
-    async def _play(self, stream: Stream) -> Client:
+    async def _play(self, stream: Stream) -> RawClient:
         loop = asyncio.get_running_loop()
-        transport, client = await loop.create_connection(Client, "127.0.0.1", self._port)
+        transport, client = await loop.create_connection(RawClient, "127.0.0.1", self._port)
         for piece in stream.pieces:
             if client.ended.is_set():
                 break
@@ -118,20 +88,6 @@ class Run:
         self.acknowledged += acknowledged
         for answer in answers:
             self.statuses[answer.status] = self.statuses.get(answer.status, 0) + 1
-
-
-def event_ids(answer: StrictAnswer) -> list[str]:
-    """The events that an answer acknowledges."""
-    if answer.status != 202:
-        return []
-    results = answer.body.get("results", [answer.body])
-    return [result["event_id"] for result in results if result.get("status", "accepted") == "accepted"]
-
-
-async def recorded_ids(tenant: Tenant) -> list[str]:
-    """The events of the customer in the stream."""
-    entries = await tenant.entries(END_USER_ID)
-    return [ids.show("evt", _payloads.decode(entry[b"p"]).event_id) for entry in entries]
 
 
 def descriptors(pid: int) -> int:
@@ -173,7 +129,7 @@ async def test_streams(world: World, valkey: EmbeddedValkey, tmp_path: Path) -> 
         assert run.statuses[202] > STREAMS / 10, f"too few good requests: {run.statuses}"
         assert run.statuses[400] > STREAMS / 10, f"too few bad requests: {run.statuses}"
 
-        recorded, of_resets = await recorded_ids(tenant), await recorded_ids(reset)
+        recorded, of_resets = await tenant.recorded_ids(END_USER_ID), await reset.recorded_ids(END_USER_ID)
         assert len(set(recorded)) == len(recorded)
         assert set(recorded) == set(run.acknowledged)
         assert len(set(of_resets)) == len(of_resets) > 0

@@ -23,7 +23,8 @@ from app.rules.credits import MICRO
 from app.rules.entitlement import OveragePolicy
 from app.rules.moments import NEVER_AT
 from app.rules.pricing import FlatPrice, PerUnitPrice
-from app.wire import key_digest, keys
+from app.wire import ids, key_digest, keys
+from app.wire.events import UsagePayload
 from app.wire.scopes import Scope
 from app.wire.snapshot import ApiKeyRecord, FeatureTerms, PlanSnapshot, encode_api_key, encode_plan
 from tests.waiting import wait_until, wait_until_async
@@ -40,6 +41,8 @@ WINDOW_SECONDS = 3600
 PRICE_ID = UUID(int=7)
 READY_SECONDS = 20
 EVERYTHING = (Scope.ENTITLEMENTS_READ, Scope.USAGE_WRITE)
+
+_payloads = msgspec.msgpack.Decoder(UsagePayload)
 
 
 def free_port() -> int:
@@ -262,6 +265,10 @@ class Tenant:
         stream = await self.world.redis.xrange(keys.stream(self.partition(end_user_id)))
         ref = keys.account_ref(self.ref, end_user_id)
         return [fields for _, fields in stream if fields[b"a"] == ref]
+
+    async def recorded_ids(self, end_user_id: str) -> list[str]:
+        """The events of this customer in the streams, as clients see their ids."""
+        return [ids.show("evt", _payloads.decode(fields[b"p"]).event_id) for fields in await self.entries(end_user_id)]
 
     # ---- asking
 
