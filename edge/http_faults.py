@@ -6,6 +6,7 @@ The parser says what it expected ("Invalid header token"); a client's author has
 from httptools import HttpParserCallbackError, HttpParserError
 
 from app.wire.codes import Code
+from app.wire.headers import said_twice
 from edge.exchange import as_refusal
 from edge.refusals import Refusal
 
@@ -16,14 +17,6 @@ MAX_HEADERS = 100
 MAX_BLANK_BYTES = 64
 """Empty lines before a request."""
 MAX_LENGTH_DIGITS = 19
-
-ONCE = frozenset(
-    (
-        *(b"host", b"content-length", b"transfer-encoding", b"content-type"),
-        *(b"authorization", b"x-api-key", b"idempotency-key"),
-    )
-)
-"""Headers that stand for one value: of two, a proxy might believe the one and the edge the other."""
 
 _LINE_ENDS = "A line does not end in CR LF; end every line of the head and every chunk so, and send no other CR or LF."
 _BOTH = (
@@ -103,7 +96,7 @@ def refusal_of(error: HttpParserError) -> Refusal:
 
 def repeated(name: bytes) -> Refusal:
     """A header of ONCE that came again."""
-    return malformed(f"The header {name.decode()} came more than once; send it once.")
+    return malformed(said_twice(name))
 
 
 def bad_host() -> Refusal:

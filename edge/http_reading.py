@@ -8,9 +8,10 @@ from typing import NoReturn, Protocol
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
+from app.wire.headers import ONCE
 from edge import http_faults
 from edge.exchange import Exchange, Line
-from edge.http_faults import MAX_BLANK_BYTES, MAX_HEAD_BYTES, MAX_HEADERS, MAX_LENGTH_DIGITS, ONCE
+from edge.http_faults import MAX_BLANK_BYTES, MAX_HEAD_BYTES, MAX_HEADERS, MAX_LENGTH_DIGITS
 from edge.refusals import Refusal
 
 SLICE_BYTES = 16 * 1024
