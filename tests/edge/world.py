@@ -133,11 +133,12 @@ class EdgeProcess:
         }
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self, log: Path | None = None) -> None:
-        """Start; `ready` tells when it answers."""
+    def start(self, log: Path | None = None, open_files: int | None = None) -> None:
+        """Start, perhaps with a limit on open files; `ready` tells when it answers."""
+        limit = [] if open_files is None else ["sh", "-c", 'ulimit -n "$0" && exec "$@"', str(open_files)]
         with (log or Path(os.devnull)).open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "edge.main"],
+                [*limit, sys.executable, "-m", "edge.main"],
                 cwd=Path(__file__).parents[2],
                 env=self.environment,
                 stdout=output,
