@@ -13,12 +13,14 @@ from tests.edge.framing_cases import REFUSED
 from tests.edge.h11_reader import read_by_h11
 
 ANSWER_SECONDS = 10
+QUIET_SECONDS = 0.3
+"""After which the proxy is taken to wait for more."""
 ENDS_AT_THE_PROXY = re.compile(
     r"CL\.TE|TE\.CL"
     r"|CL (twice|with a|in hex|as a list|before|empty|blank|beyond|of 63)"
     r"|TE (?!behind a bare LF|before a bare CR|in a trailer)"
 )
-LAST_ANSWER = re.compile(rb".*\r\nConnection: close\r\n\r\n\{.*\}", re.DOTALL)
+WHOLE_ANSWER = re.compile(rb"HTTP/1\.1 (?:200 .*\r\n\r\n|4.*\r\n\r\n\{.*\})", re.DOTALL)
 PIECE_BYTES = 65_536
 
 
@@ -29,7 +31,7 @@ class RecordingCore:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._seen: list[bytes] = []
-        self._threads = [threading.Thread(target=self._serve)]
+        self._threads = [threading.Thread(target=self._serve, daemon=True)]
         self._threads[0].start()
 
     def _serve(self) -> None:
@@ -38,7 +40,7 @@ class RecordingCore:
                 connection, _ = self._listener.accept()
             except OSError:  # closed
                 return
-            self._threads.append(threading.Thread(target=self._answer, args=(connection,)))
+            self._threads.append(threading.Thread(target=self._answer, args=(connection,), daemon=True))
             self._threads[-1].start()
 
     def _answer(self, connection: socket.socket) -> None:
@@ -63,17 +65,27 @@ class RecordingCore:
 
 
 def exchange(port: int, sent: bytes) -> bytes:
-    """Send, say that this was all, and read to the end, or to an answer that says it is the last."""
-    with socket.create_connection(("127.0.0.1", port), ANSWER_SECONDS) as client:
+    """Send, and read one whole answer; where none comes, say that this was all, and read to the end."""
+    with socket.create_connection(("127.0.0.1", port), QUIET_SECONDS) as client:
         client.sendall(sent)
-        client.shutdown(socket.SHUT_WR)
         received = b""
-        try:
-            while not LAST_ANSWER.match(received) and (piece := client.recv(PIECE_BYTES)):
-                received += piece
-        except ConnectionResetError:  # it does not read on after an answer that is its last
-            return received
+        while not WHOLE_ANSWER.match(received) and (piece := next_piece(client)):
+            received += piece
         return received
+
+
+def next_piece(client: socket.socket) -> bytes:
+    """What comes next; nothing at the end."""
+    try:
+        return client.recv(PIECE_BYTES)
+    except ConnectionResetError:  # the proxy does not read on after an answer that is its last
+        return b""
+    except TimeoutError:
+        if client.gettimeout() != QUIET_SECONDS:  # it was told that this is all
+            raise
+        client.shutdown(socket.SHUT_WR)
+        client.settimeout(ANSWER_SECONDS)
+        return next_piece(client)
 
 
 def test_what_reaches_core(tmp_path: Path) -> None:
@@ -95,3 +107,12 @@ def test_what_reaches_core(tmp_path: Path) -> None:
             document = msgspec.json.decode(received[case.name].partition(b"\r\n\r\n")[2])
             assert document["code"] in {Code.MALFORMED_REQUEST, Code.BODY_TOO_LARGE}
     assert len(reached) > 0, "some can be written anew"
+
+
+def test_http_1_0_without_a_host(tmp_path: Path) -> None:
+    """It is passed on as HTTP/1.1, which needs one."""
+    core = RecordingCore()
+    with running_proxy(tmp_path, Upstreams(core.port, free_port())) as port:
+        answer = exchange(port, b"GET /core HTTP/1.0\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert core.close() == [b"GET /core HTTP/1.1\r\nHost: quotastack\r\n\r\n"]

@@ -231,6 +231,7 @@ REFUSED = (
 ANSWERED = (
     ("an empty line before", b"\r\n" + LIVE, 200),
     ("a space more around the target", line(b" /livez "), 200),
+    ("RTSP, which the parser does not tell", head(b"GET /livez RTSP/1.0", b"Connection: keep-alive"), 200),
     ("TRACE, which echoes nothing", line(b"/livez", b"TRACE "), 405),
     ("OPTIONS of everything", line(b"*", b"OPTIONS "), 404),
     ("a target with its host", line(b"http://edge/livez"), 404),
