@@ -15,6 +15,7 @@ from typing import cast
 import msgspec
 from granian.constants import Interfaces
 from granian.server.embed import Server
+from litestar import Litestar
 from litestar.di import Provide
 from litestar.types import ASGIApp
 
@@ -40,6 +41,7 @@ from app.tenants.service import Keys
 from app.trail.idempotency import provide_mutation
 from app.web import docs, forward, health
 from app.web.application import make_application
+from app.web.framing import FramingMiddleware
 from app.web.openapi import Document, make_config
 from app.web.outer import OuterMiddleware
 from app.web.principal import provide_principal
@@ -103,14 +105,18 @@ def public_application(parts: Parts) -> ASGIApp:
     application = make_application(
         handlers, state, dependencies={**dependencies, "document": _constant(document), "edge": _constant(edge)}
     )
-    return OuterMiddleware(cast("ASGIApp", application))
+    return _within_our_own(application)
 
 
 def internal_application(parts: Parts) -> ASGIApp:
     """What the edges ask of core."""
     state = {"internal_secret": parts.settings.internal_secret}
     handlers = (*TENANTS_INTERNAL, *ENTITLEMENTS_INTERNAL)
-    return OuterMiddleware(cast("ASGIApp", make_application(handlers, state, dependencies=_dependencies(parts))))
+    return _within_our_own(make_application(handlers, state, dependencies=_dependencies(parts)))
+
+
+def _within_our_own(application: Litestar) -> ASGIApp:
+    return OuterMiddleware(FramingMiddleware(cast("ASGIApp", application)))
 
 
 def _dependencies(parts: Parts) -> dict[str, Provide]:
