@@ -37,7 +37,7 @@ async def insert_customers(owner_url: str, catalogue: Catalogue, end_user_ids: S
         await _insert_environment(tx, catalogue, accounts, now)
         for account in accounts:
             await store.insert_account(tx, account.id, account.end_user_id, GENESIS, now)
-            await store.insert_block(tx, account, account.blocks[0], SOURCE)
+            await store.insert_block(tx, account, account.blocks[0])
         await store.insert_transactions(tx, [grant for _, grant in opened], now)
         await store.update_accounts(tx, accounts)
         await tx.connection.execute(
@@ -53,7 +53,7 @@ async def insert_customers(owner_url: str, catalogue: Catalogue, end_user_ids: S
 
 
 def _open_account(catalogue: Catalogue, end_user_id: str, at: int) -> tuple[Account, Posting]:
-    block = Block(uuid4(), GRANT_MICRO, 0, False, FIRST_REVISION, at, NEVER_AT, at)  # noqa: FBT003 - not paid
+    block = Block(uuid4(), GRANT_MICRO, 0, False, FIRST_REVISION, at, NEVER_AT, at, SOURCE)  # noqa: FBT003 - not paid
     account = Account(
         catalogue.environment_id,
         uuid4(),

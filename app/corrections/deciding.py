@@ -48,6 +48,8 @@ class Carried(msgspec.Struct, frozen=True):
     kind: str
     lines: Lines
     changed: list[Block]
+    withdrawn: list[Block] = []
+    """Scheduled blocks that will never be granted."""
     refund: Block | None = None
     """A block that was made for what cannot go back to where it came from."""
 
@@ -137,6 +139,10 @@ def _void_grant(account: Account, order: VoidGrant, targets: Targets, at: int) -
     if order.block_id in targets.voided:
         return Refused(Code.ALREADY_VOIDED)
     block = granted.block
+    if block.is_scheduled:
+        block.is_scheduled, block.remaining_micro = False, 0
+        targets.voided.add(block.id)
+        return Carried("void", [], [block], withdrawn=[block])
     if block.expires_at <= at:
         return Refused(Code.GRANT_EXPIRED)
     spent_micro = granted.granted_micro - block.remaining_micro
@@ -178,7 +184,7 @@ def _void_usage(account: Account, order: VoidUsage, targets: Targets, at: int, r
         account.blocks.append(refund)
     _bring_back(account, changed)
     targets.voided.add(event.id)
-    return Carried("void", _merged(lines), changed, refund)
+    return Carried("void", _merged(lines), changed, refund=refund)
 
 
 def _refund(order: VoidUsage, amount_micro: int, at: int, revision: int) -> Block | None:
@@ -186,7 +192,7 @@ def _refund(order: VoidUsage, amount_micro: int, at: int, revision: int) -> Bloc
     if not amount_micro:
         return None
     block_id = derived_id(REFUND.encode(), order.order_id.hex.encode())
-    return Block(block_id, amount_micro, REFUND_PRIORITY, False, revision, at, NEVER_AT, at)  # noqa: FBT003 - not paid
+    return Block(block_id, amount_micro, REFUND_PRIORITY, False, revision, at, NEVER_AT, at, REFUND)  # noqa: FBT003
 
 
 def _bring_back(account: Account, blocks: Iterable[Block]) -> None:

@@ -9,13 +9,17 @@ from uuid import UUID
 
 import msgspec
 
-from app.corrections.deciding import REFUND, Carried, Outcome, Refused, Targets, carry_out, origin_of, target_of
+from app.corrections.deciding import Carried, Outcome, Refused, Targets, carry_out, origin_of, target_of
 from app.ledger.book import DEBT, EXPIRED, Account, Lines, Origin, PostedEvent, Transaction, block_account
 from app.rules import burndown, chain
-from app.rules.burndown import Block, Draw
+from app.rules.boundaries import next_boundary, next_due
+from app.rules.burndown import Block, Draw, Rollover, Terms, granted_under_cap, rolled_over
+from app.rules.credits import MAX_BALANCE_MICRO, from_micro
 from app.wire.events import StreamEntry, UnreadableEntry, UsagePayload
+from app.wire.ids import derived_id
 
 FLUSHER = Origin("flusher")
+ROLLOVER = "rollover"
 AccountKey = bytes
 """The account ref of `wire.keys`."""
 Entries = list[StreamEntry | UnreadableEntry]
@@ -43,7 +47,6 @@ class MadeBlock(msgspec.Struct, frozen=True):
     account: Account
     block: Block
     granted_micro: int
-    source: str
 
 
 class Posting(msgspec.Struct):
@@ -58,6 +61,8 @@ class Posting(msgspec.Struct):
     changed_blocks: dict[UUID, tuple[UUID, Block]] = {}
     """By block id: (environment, block)."""
     made_blocks: list[MadeBlock] = []
+    settled_blocks: dict[UUID, tuple[UUID, int]] = {}
+    """Blocks that were scheduled, by id: (environment, what was granted of them)."""
     outcomes: list[Outcome] = []
 
 
@@ -98,7 +103,7 @@ def post_batch(
 
 def _post_entry(posting: Posting, group: "_UsageGroup", entry: StreamEntry, posted_ids: set[tuple[UUID, UUID]]) -> None:
     account, at = group.account, entry.accepted_at
-    if at >= group.next_expiry_at:
+    if at >= group.next_boundary_at:
         _post_due(posting, group, at, entry.revision)
     account.applied_micro += entry.cost_micro
     if entry.payload is not None:
@@ -116,7 +121,7 @@ def _post_entry(posting: Posting, group: "_UsageGroup", entry: StreamEntry, post
 def _post_order(posting: Posting, group: "_UsageGroup", entry: StreamEntry, targets: Targets) -> None:
     """Carry an order out, or note why not; once."""
     account, order, at = group.account, entry.order, entry.accepted_at
-    if at >= group.next_expiry_at:
+    if at >= group.next_boundary_at:
         _post_due(posting, group, at, entry.revision)
     account.applied_micro += entry.cost_micro
     if order is None or order.order_id in targets.known:
@@ -131,32 +136,79 @@ def _post_order(posting: Posting, group: "_UsageGroup", entry: StreamEntry, targ
         posting.transactions.append(account.post(done.kind, done.lines, at, origin_of(order)))
         seq = account.seq
         posting.changed_blocks |= {block.id: (account.environment_id, block) for block in done.changed}
+        posting.settled_blocks |= {block.id: (account.environment_id, 0) for block in done.withdrawn}
         if done.refund is not None:
-            posting.made_blocks.append(MadeBlock(account, done.refund, done.refund.remaining_micro, REFUND))
-        group.next_expiry_at = burndown.next_expiry(account.blocks)
+            posting.made_blocks.append(MadeBlock(account, done.refund, done.refund.remaining_micro))
+        group.next_boundary_at = next_boundary(account.blocks)
     refused = done if isinstance(done, Refused) else None
     posting.outcomes.append(Outcome(account.environment_id, account.id, order, refused, seq))
 
 
 def _post_due(posting: Posting, group: "_UsageGroup", at: int, revision: int) -> None:
-    """Expire what has run out by `at`, in its order."""
+    """Post what has fallen due by `at`, in its order, each dated with the moment at which it did."""
     account = group.account
-    expired = burndown.expired_by(account.blocks, at)
-    if expired:
+    while (block := next_due(account.blocks, at, revision)) is not None:
         group.close(posting)
-    for block in expired:
-        _pay_debt(posting, group, block.expires_at - 1, revision)
-        _expire(posting, account, block)
-    group.next_expiry_at = burndown.next_expiry(account.blocks)
+        if block.is_scheduled:
+            _grant(posting, account, block)
+        else:
+            _pay_debt(posting, group, block.expires_at - 1, revision)
+            _expire(posting, account, block)
+    group.next_boundary_at = next_boundary(account.blocks)
+
+
+def _grant(posting: Posting, account: Account, block: Block) -> None:
+    """A scheduled block becomes effective: as much of it as fits under its cap is granted."""
+    terms = block.terms or Terms(FLUSHER.actor)
+    asked_micro = block.remaining_micro
+    held_micro = sum(b.remaining_micro for b in account.blocks if b.source == block.source and not b.is_scheduled)
+    room_micro = max(0, MAX_BALANCE_MICRO - account.total_micro)
+    granted_micro = min(room_micro, granted_under_cap(asked_micro, held_micro, terms.cap_micro))
+    block.is_scheduled, block.remaining_micro = False, granted_micro
+    lines: Lines = [(block_account(block.id), granted_micro), (f"issued:{block.source}", -granted_micro)]
+    reason = terms.reason
+    if granted_micro < asked_micro:
+        left_out = f"{from_micro(granted_micro)} of {from_micro(asked_micro)} fit under the cap"
+        reason = left_out if reason is None else f"{reason} ({left_out})"
+    origin = Origin(terms.actor, reason, terms.idempotency_key)
+    posting.transactions.append(account.post("grant", lines if granted_micro else [], block.effective_at, origin))
+    posting.settled_blocks[block.id] = (account.environment_id, granted_micro)
+    posting.changed_blocks[block.id] = (account.environment_id, block)
 
 
 def _expire(posting: Posting, account: Account, block: Block) -> None:
+    """What is left of a block goes on into another one, as far as its terms say so; the rest expires."""
+    if block.terms is not None and block.terms.rollover is not None:
+        _roll_over(posting, account, block, block.terms.rollover)
+    posting.changed_blocks[block.id] = (account.environment_id, block)
     if not block.remaining_micro:
-        return  # it has just paid a debt
+        return  # it has just paid a debt, or goes on whole
     amount, block.remaining_micro = block.remaining_micro, 0
     lines: Lines = [(block_account(block.id), -amount), (EXPIRED, amount)]
     posting.transactions.append(account.post("expiry", lines, block.expires_at, FLUSHER))
-    posting.changed_blocks[block.id] = (account.environment_id, block)
+
+
+def _roll_over(posting: Posting, account: Account, block: Block, rollover: Rollover) -> None:
+    moved_micro = rolled_over(block.remaining_micro, rollover.share_millionths, rollover.cap_micro)
+    if not moved_micro:
+        return
+    at = block.expires_at
+    into = Block(
+        derived_id(ROLLOVER.encode(), block.id.hex.encode()),
+        moved_micro,
+        block.priority,
+        block.paid,
+        block.known_revision,
+        effective_at=at,
+        expires_at=rollover.expires_at,
+        granted_at=at,
+        source=ROLLOVER,
+    )
+    block.remaining_micro -= moved_micro
+    account.blocks = burndown.sort_blocks([*account.blocks, into])
+    posting.made_blocks.append(MadeBlock(account, into, moved_micro))
+    lines: Lines = [(block_account(block.id), -moved_micro), (block_account(into.id), moved_micro)]
+    posting.transactions.append(account.post("rollover", lines, at, FLUSHER))
 
 
 def _pay_debt(posting: Posting, group: "_UsageGroup", at: int, revision: int) -> None:
@@ -184,7 +236,7 @@ class _UsageGroup:
 
     def __init__(self, account: Account) -> None:
         self.account = account
-        self.next_expiry_at = burndown.next_expiry(account.blocks)
+        self.next_boundary_at = next_boundary(account.blocks)
         """Before it nothing falls due. What is drawn meanwhile can only move it on."""
         self._events: list[PostedEvent] = []
         self._drawn: dict[UUID, Draw] = {}

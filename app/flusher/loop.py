@@ -26,7 +26,7 @@ from app.io.clock import Clock
 from app.io.postgres import UNSTORABLE, Database, Transaction
 from app.io.redis import RedisUnavailable
 from app.io.stream import PartitionMemory, ServerIdentity, StreamConnection
-from app.rules.burndown import next_expiry
+from app.rules.boundaries import next_boundary
 from app.wire.events import parse_entry, show_stream_id
 from app.wire.snapshot import AccountState
 
@@ -230,7 +230,7 @@ class Flusher:
                 account.revision,
                 account.total_micro,
                 account.applied_micro,
-                next_expiry(account.blocks),
+                next_boundary(account.blocks),
                 account.posted_at,
                 account.snapshot_id,
                 account.subscription_status,

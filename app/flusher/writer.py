@@ -161,7 +161,8 @@ async def _write(tx: Transaction, posting: Posting, rejected: list[RejectedFrom]
     await ledger_store.insert_events(tx, posting.events, now)
     for made in posting.made_blocks:
         granted = structs.replace(made.block, remaining_micro=made.granted_micro)
-        await ledger_store.insert_block(tx, made.account, granted, made.source)
+        await ledger_store.insert_block(tx, made.account, granted)
+    await ledger_store.settle_blocks(tx, posting.settled_blocks)
     await ledger_store.update_blocks(tx, posting.changed_blocks.values())
     await ledger_store.update_accounts(tx, list(posting.accounts.values()))
     await corrections_store.insert_outcomes(tx, posting.outcomes, now)

@@ -76,7 +76,7 @@ async def grant(tx: Transaction, account_id: UUID, request: GrantRequest, now: d
     origin = Origin(request.actor, request.reason, request.idempotency_key)
     posted = account.post("grant", lines, to_at(now), origin)
     account.blocks.append(block)
-    await store.insert_block(tx, account, block, request.source)
+    await store.insert_block(tx, account, block)
     await store.insert_transactions(tx, [posted], now)
     await store.update_accounts(tx, [account])
     dirty.mark(tx, account_id)
@@ -94,4 +94,5 @@ def _block(request: GrantRequest, known_revision: int, now: datetime) -> Block:
         to_at(request.effective_at),
         NEVER_AT if request.expires_at is None else to_at(request.expires_at),
         to_at(now),
+        request.source,
     )

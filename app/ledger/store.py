@@ -3,10 +3,11 @@
 Every writer locks account rows in the order (environment, id) before anything below them, so batches never deadlock.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
+import msgspec
 from msgspec.structs import astuple
 
 from app.io.postgres import Record
@@ -14,7 +15,8 @@ from app.io.postgres import Transaction as DatabaseTransaction
 from app.io.statements import statements
 from app.ledger.book import Account, PostedEvent, Transaction
 from app.rules import burndown
-from app.rules.burndown import Block
+from app.rules.boundaries import next_boundary
+from app.rules.burndown import Block, Terms
 from app.rules.moments import NEVER_AT, to_at, to_datetime
 
 _SQL = statements("app.ledger")
@@ -76,6 +78,9 @@ def read_block_row(row: Record) -> Block:
         to_at(row["effective_at"]),
         NEVER_AT if row["expires_at"] is None else to_at(row["expires_at"]),
         to_at(row["granted_at"]),
+        row["source"],
+        row["is_scheduled"],
+        None if row["terms"] is None else msgspec.json.decode(row["terms"], type=Terms),
     )
 
 
@@ -86,14 +91,14 @@ async def insert_account(
     await tx.connection.execute(_SQL["insert_account"], tx.environment_id, account_id, end_user_id, now, head_hash)
 
 
-async def insert_block(tx: DatabaseTransaction, account: Account, block: Block, source: str) -> None:
-    """A block just granted: what remains of it is what was granted."""
+async def insert_block(tx: DatabaseTransaction, account: Account, block: Block) -> None:
+    """A block just granted or scheduled: what remains of it is what was granted."""
     await tx.connection.execute(
         _SQL["insert_block"],
         account.environment_id,
         block.id,
         account.id,
-        source,
+        block.source,
         block.remaining_micro,
         block.priority,
         block.paid,
@@ -101,7 +106,20 @@ async def insert_block(tx: DatabaseTransaction, account: Account, block: Block, 
         to_datetime(block.effective_at),
         _moment(block.expires_at),
         to_datetime(block.granted_at),
+        block.is_scheduled,
+        None if block.terms is None else msgspec.json.encode(block.terms).decode(),
     )
+
+
+async def settle_blocks(tx: DatabaseTransaction, settled: Mapping[UUID, tuple[UUID, int]]) -> None:
+    """Scheduled blocks, by id, are scheduled no more: (environment, what was granted)."""
+    if settled:
+        await tx.connection.execute(
+            _SQL["settle_blocks"],
+            [environment_id for environment_id, _ in settled.values()],
+            list(settled),
+            [granted_micro for _, granted_micro in settled.values()],
+        )
 
 
 async def update_blocks(tx: DatabaseTransaction, blocks: Iterable[tuple[UUID, Block]]) -> None:
@@ -127,7 +145,7 @@ async def update_accounts(tx: DatabaseTransaction, accounts: Sequence[Account]) 
         [a.total_micro for a in accounts],
         [a.debt_micro for a in accounts],
         [a.applied_micro for a in accounts],
-        [_moment(burndown.next_expiry(a.blocks)) for a in accounts],
+        [_moment(next_boundary(a.blocks)) for a in accounts],
         [to_datetime(a.posted_at) for a in accounts],
         [a.head_hash for a in accounts],
     )

@@ -44,6 +44,8 @@ class CreditBlock(Table, tablename="credit_blocks", db=ENGINE):
     effective_at = Timestamptz(default=None)
     expires_at = Timestamptz(null=True, default=None)
     granted_at = Timestamptz(default=None)
+    is_scheduled = Boolean()
+    terms = Text(null=True, default=None)
 
 
 class LedgerTransaction(Table, tablename="ledger_transactions", db=ENGINE):

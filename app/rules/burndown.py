@@ -10,7 +10,27 @@ from uuid import UUID
 
 import msgspec
 
-from app.rules.moments import NEVER_AT
+from app.rules.credits import MICRO
+
+
+class Rollover(msgspec.Struct, frozen=True):
+    """What of a block goes on into another one when it expires: a share of what is left, at most the cap."""
+
+    share_millionths: int
+    cap_micro: int | None
+    expires_at: int
+    """Of the block that it becomes."""
+
+
+class Terms(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What happens to a block by itself, beside its expiry, and who said so."""
+
+    actor: str
+    reason: str | None = None
+    idempotency_key: str | None = None
+    cap_micro: int | None = None
+    """What all blocks of its source may hold together once it is granted; what does not fit is not granted."""
+    rollover: Rollover | None = None
 
 
 class Block(msgspec.Struct):
@@ -28,6 +48,10 @@ class Block(msgspec.Struct):
     effective_at: int
     expires_at: int
     granted_at: int
+    source: str = ""
+    is_scheduled: bool = False
+    """To be granted when it becomes effective; until then it is not in the total, and nothing is drawn from it."""
+    terms: Terms | None = None
 
 
 class Draw(msgspec.Struct, frozen=True):
@@ -50,7 +74,10 @@ def sort_blocks(blocks: Iterable[Block]) -> list[Block]:
 def is_eligible(block: Block, at: int, revision: int) -> bool:
     """Whether an entry accepted `at`, by an edge that knew `revision`, may draw from the block."""
     return (
-        block.remaining_micro > 0 and block.effective_at <= at < block.expires_at and block.known_revision <= revision
+        block.remaining_micro > 0
+        and block.effective_at <= at < block.expires_at
+        and block.known_revision <= revision
+        and not block.is_scheduled
     )
 
 
@@ -67,12 +94,21 @@ def plan_draws(blocks: list[Block], amount_micro: int, at: int, revision: int) -
     return draws, amount_micro
 
 
-def expired_by(blocks: list[Block], at: int) -> list[Block]:
-    """Blocks with credit left whose time is over at `at`, in the order in which it ran out."""
-    over = [block for block in blocks if block.remaining_micro and block.expires_at <= at]
-    return sorted(over, key=lambda block: (block.expires_at, block.id))
+def granted_under_cap(amount_micro: int, held_micro: int, cap_micro: int | None) -> int:
+    """What of a grant fits: as much as lifts `held_micro` to the cap, and nothing where that much is held already.
+
+    `held_micro` is what remains of all blocks that count to the cap; a cap of None = there is none.
+    """
+    if cap_micro is None:
+        return amount_micro
+    return max(0, min(amount_micro, cap_micro - held_micro))
 
 
-def next_expiry(blocks: Iterable[Block]) -> int:
-    """When credit next runs out by itself; `NEVER_AT` where it never does. May lie in the past: then it is due."""
-    return min((block.expires_at for block in blocks if block.remaining_micro), default=NEVER_AT)
+def rolled_over(unused_micro: int, share_millionths: int, cap_micro: int | None) -> int:
+    """What of unused credit goes on into the next period: a share of it, at most the cap; the rest of it expires.
+
+    Rounded down to a whole micro-credit: rounding never makes credit, so all periods together give no more than was
+    granted. `share_millionths` is at most a million (all of it); a cap of None = there is none.
+    """
+    share_micro = unused_micro * share_millionths // MICRO
+    return share_micro if cap_micro is None else min(share_micro, cap_micro)

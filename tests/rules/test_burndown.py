@@ -13,9 +13,7 @@ from app.rules.burndown import (
     Block,
     Draw,
     burn_order,
-    expired_by,
     is_eligible,
-    next_expiry,
     plan_draws,
     sort_blocks,
 )
@@ -131,24 +129,6 @@ def test_planning_changes_nothing(case: Case, amount_micro: int) -> None:
     before = [structs.replace(block) for block in case.blocks]
     assert case.plan(amount_micro) == case.plan(amount_micro)
     assert case.blocks == before
-
-
-@LAW
-@given(block_lists, moments)
-def test_expired(blocks: list[Block], at: int) -> None:
-    """What has run out by a moment: every such block, none without credit, in the order in which they did."""
-    expired = expired_by(blocks, at)
-    assert {block.id for block in expired} == {b.id for b in blocks if b.remaining_micro and b.expires_at <= at}
-    assert all(before.expires_at <= after.expires_at for before, after in pairwise(expired))
-
-
-@LAW
-@given(block_lists)
-def test_next_expiry_is_the_first_moment_at_which_something_expires(blocks: list[Block]) -> None:
-    """Nothing expires before it; at it, unless it is never, something does."""
-    boundary = next_expiry(blocks)
-    assert not expired_by(blocks, boundary - 1)
-    assert boundary == NEVER_AT or expired_by(blocks, boundary)
 
 
 ORDER = """

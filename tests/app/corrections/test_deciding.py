@@ -149,7 +149,12 @@ def test_debt_that_was_paid_since_comes_back_as_a_refund() -> None:
     assert book.corrections() == ["void f-6 refund+6"]
     assert show_left(book.account) == "l 2, refund 6"
     [made] = [made for posting in book.postings for made in posting.made_blocks]
-    assert (made.source, made.granted_micro, made.block.expires_at, made.block.paid) == ("refund", 6, NEVER_AT, False)
+    assert (made.block.source, made.granted_micro, made.block.expires_at, made.block.paid) == (
+        "refund",
+        6,
+        NEVER_AT,
+        False,
+    )
 
 
 def test_an_order_is_carried_out_once() -> None:
