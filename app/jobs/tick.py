@@ -1,10 +1,12 @@
 """Ticks for what falls due at accounts that nobody touches, so that the flusher posts it."""
 
 import asyncio
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import structlog
 
 from app.entitlements.loading import load_account
@@ -20,7 +22,30 @@ log: Any = structlog.get_logger()
 _SQL = statements("app.jobs")
 TICK_SECONDS = 1.0
 """How often due accounts are looked for."""
-TICKS_A_ROUND = 1_000
+PAGE = 1_000
+"""Accounts that are ticked in one write."""
+LOADS_AT_ONCE = 4
+"""Accounts that nobody has loaded are brought into Redis first; as many at a time as there are connections."""
+BEGINNING = (datetime(1970, 1, 1, tzinfo=UTC), UUID(int=0), UUID(int=0))
+
+
+class DueAccount(msgspec.Struct, frozen=True):
+    """An account at which something is due."""
+
+    valid_until: datetime
+    environment_id: UUID
+    account_id: UUID
+    end_user_id: str
+
+    @property
+    def ref(self) -> bytes:
+        """The customer's name in Redis."""
+        return keys.account_ref(keys.environment_ref(self.environment_id), self.end_user_id)
+
+    @property
+    def place(self) -> tuple[datetime, UUID, UUID]:
+        """Where it stands in the order of a round."""
+        return self.valid_until, self.environment_id, self.account_id
 
 
 class Ticker:
@@ -32,7 +57,7 @@ class Ticker:
         self._clock = clock
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Tick every TICK_SECONDS; a round that fails is tried again."""
+        """A round every TICK_SECONDS; one that fails is tried again."""
         while not stop.is_set():
             try:
                 await self.round()
@@ -44,22 +69,27 @@ class Ticker:
                 continue
 
     async def round(self) -> int:
-        """One tick for every account that is due now; the number of accounts."""
-        now = self._clock.now()
+        """One tick for every account that is due now, however many share a moment; the number of accounts."""
+        now, after, count = self._clock.now(), BEGINNING, 0
+        while page := await self._list_due(now, after):
+            await self._tick(page, now)
+            after, count = page[-1].place, count + len(page)
+        return count
 
-        async def read(tx: Transaction) -> list[tuple[UUID, str]]:
-            rows = await tx.connection.fetch(_SQL["list_due_accounts"], now, TICKS_A_ROUND)
-            return [(row["environment_id"], row["end_user_id"]) for row in rows]
+    async def _list_due(self, now: datetime, after: tuple[datetime, UUID, UUID]) -> list[DueAccount]:
+        async def read(tx: Transaction) -> list[DueAccount]:
+            rows = await tx.connection.fetch(_SQL["list_due_accounts"], now, *after, PAGE)
+            return [DueAccount(*row) for row in rows]
 
-        due = await self._database.run(None, read)
-        for environment_id, end_user_id in due:
-            await self._tick(environment_id, end_user_id, now)
-        return len(due)
+        return await self._database.run(None, read)
 
-    async def _tick(self, environment_id: UUID, end_user_id: str, now: datetime) -> None:
-        ref = keys.account_ref(keys.environment_ref(environment_id), end_user_id)
-        if await self._redis.tick(ref, to_at(now)) != "miss":
-            return
-        outcome = await load_account(self._database, self._redis, environment_id, end_user_id)
-        if outcome == "loaded":
-            await self._redis.tick(ref, to_at(now))
+    async def _tick(self, due: Sequence[DueAccount], now: datetime) -> None:
+        answers = await self._redis.tick([account.ref for account in due], to_at(now))
+        missing = [account for account, answer in zip(due, answers, strict=True) if answer == "miss"]
+        for start in range(0, len(missing), LOADS_AT_ONCE):
+            await asyncio.gather(*map(self._load, missing[start : start + LOADS_AT_ONCE]))
+        if missing:
+            await self._redis.tick([account.ref for account in missing], to_at(now))
+
+    async def _load(self, account: DueAccount) -> None:
+        await load_account(self._database, self._redis, account.environment_id, account.end_user_id)

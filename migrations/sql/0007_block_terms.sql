@@ -6,3 +6,7 @@ ALTER TABLE credit_blocks
     ADD COLUMN terms         text,
     DROP CONSTRAINT credit_blocks_granted_micro_check,
     ADD CONSTRAINT credit_blocks_granted_micro_check CHECK (granted_micro >= 0);
+
+-- Many accounts can be due at one moment; they are looked through page by page.
+DROP INDEX accounts_valid_until;
+CREATE INDEX accounts_due ON accounts (valid_until, environment_id, id) WHERE valid_until IS NOT NULL;

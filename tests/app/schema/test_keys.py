@@ -11,7 +11,7 @@ from tests.conftest import DatabaseUrls
 
 ELSEWISE = {
     "api_keys_digest_key",  # signing in: the environment is what is looked for
-    "accounts_valid_until",  # what falls due next, of all environments
+    "accounts_due",  # what falls due next, of all environments
 }
 INDEXES = """
     SELECT indexrelid::regclass::text AS index, indrelid::regclass::text AS of, attname AS first
