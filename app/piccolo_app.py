@@ -15,6 +15,7 @@ APP_CONFIG = AppConfig(
             "app.plans.tables",
             "app.ledger.tables",
             "app.subscriptions.tables",
+            "app.topups.tables",
             "app.entitlements.tables",
             "app.trail.tables",
         ],

@@ -15,6 +15,8 @@ from app.wire.ids import derived_id
 Lines = list[tuple[str, int]]
 """(account name, signed micro-credits)."""
 
+GRANTING = frozenset({"grant", "adjustment"})
+"""Kinds of transactions that make a block: what their lines give it is what it was granted."""
 DEBT = "debt"
 EXPIRED = "expired"
 
@@ -89,6 +91,20 @@ class Origin(msgspec.Struct, frozen=True):
     actor: str
     reason: str | None = None
     idempotency_key: str | None = None
+
+
+class BlockNotes(msgspec.Struct, frozen=True):
+    """What is kept with a block for those who look at it later; nothing is decided by it."""
+
+    metadata: str | None = None
+    """A JSON object, as it was sent."""
+    price_paid: int | None = None
+    """In the smallest unit of `currency` (ISO 4217); each is there with the other."""
+    currency: str | None = None
+    external_reference: str | None = None
+
+
+NO_NOTES = BlockNotes()
 
 
 class Account(msgspec.Struct):

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 
-from app.ledger.book import DEBT, Account, Origin, PostedEvent, Transaction, block_account
+from app.ledger.book import DEBT, GRANTING, Account, Origin, PostedEvent, Transaction, block_account
 from app.rules import chain
 
 
@@ -119,7 +119,7 @@ def _blocks(evidence: Evidence) -> Iterable[Finding]:
     for transaction in evidence.transactions:
         for name, amount in transaction.lines:
             balances[name] += amount
-            if transaction.kind == "grant":
+            if transaction.kind in GRANTING:
                 granted[name] += amount
     for block in evidence.blocks:
         name, row = block_account(block.id), f"credit_blocks {block.id}"

@@ -29,6 +29,7 @@ class Figures(msgspec.Struct, frozen=True):
     total_micro: int
     debt_micro: int
     applied_micro: int
+    posted_at: datetime
 
 
 class LiveBlock(msgspec.Struct, frozen=True):
@@ -43,6 +44,18 @@ class LiveBlock(msgspec.Struct, frozen=True):
     effective_at: datetime
     expires_at: datetime | None
     granted_at: datetime
+    metadata: str | None
+    price_paid: int | None
+    currency: str | None
+    external_reference: str | None
+
+
+class Moment(msgspec.Struct, frozen=True):
+    """An account's total at a moment, and the transaction that made it; seq 0 = before the first."""
+
+    seq: int
+    total_micro: int
+    posted_at: datetime | None
 
 
 class TransactionRow(msgspec.Struct, frozen=True):
@@ -112,6 +125,12 @@ async def list_live_blocks(tx: Transaction, account_id: UUID) -> list[LiveBlock]
     """Blocks with credit left, in the order in which they are spent."""
     rows = await tx.connection.fetch(_SQL["list_live_blocks"], tx.environment, account_id, MAX_BLOCKS)
     return [LiveBlock(*row) for row in rows]
+
+
+async def read_total_at(tx: Transaction, account_id: UUID, at: datetime | None) -> Moment:
+    """The account's total after everything that was posted at or before a moment; None = after everything."""
+    row = await tx.connection.fetchrow(_SQL["read_total_at"], tx.environment, account_id, at)
+    return Moment(0, 0, None) if row is None else Moment(*row)
 
 
 async def read_accepted(redis: RedisStore, environment_id: UUID, end_user_id: str) -> int | None:

@@ -9,11 +9,11 @@ from uuid import UUID
 
 import msgspec
 
-from app.errors import ServiceError
+from app.errors import ServiceError, invalid_value
 from app.io.ids import new_id
 from app.io.postgres import Transaction
 from app.ledger import store
-from app.ledger.book import Origin, block_account
+from app.ledger.book import NO_NOTES, BlockNotes, Origin, block_account
 from app.rules import chain
 from app.rules.burndown import Block
 from app.rules.credits import MAX_BALANCE_MICRO
@@ -26,7 +26,10 @@ MAX_LIVE_BLOCKS = 1_000
 
 
 class GrantRequest(msgspec.Struct, frozen=True):
-    """Credit to be added. `expires_at` None = never; `paid` blocks are spent after free ones of the same rank."""
+    """Credit to be added. `expires_at` None = never; `paid` blocks are spent after free ones of the same rank.
+
+    `kind` is the one of its transaction: grant or adjustment.
+    """
 
     amount_micro: int
     source: str
@@ -37,12 +40,15 @@ class GrantRequest(msgspec.Struct, frozen=True):
     actor: str
     reason: str | None = None
     idempotency_key: str | None = None
+    kind: str = "grant"
+    notes: BlockNotes = NO_NOTES
 
 
 class GrantedBlock(msgspec.Struct, frozen=True):
-    """The block that a grant made, and the ledger's total after it."""
+    """The block that a grant made, its transaction, and the ledger's total after it."""
 
     block_id: UUID
+    transaction_id: UUID
     total_micro: int
 
 
@@ -56,12 +62,10 @@ async def ensure_account(tx: Transaction, customer_id: UUID, end_user_id: str, n
 async def grant(tx: Transaction, account_id: UUID, request: GrantRequest, now: datetime) -> GrantedBlock:
     """Post a grant and its block.
 
-    Raises ServiceError(INVALID_VALUE) for an expiry that is not in the future, (BALANCE_OUT_OF_RANGE) where the balance
-    could no longer be kept exactly, (TOO_MANY_BLOCKS), (UNKNOWN_CUSTOMER) without an account.
+    Raises ServiceError(INVALID_VALUE) for moments that cannot be (see `check_moments`), (BALANCE_OUT_OF_RANGE) where
+    the balance could no longer be kept exactly, (TOO_MANY_BLOCKS), (UNKNOWN_CUSTOMER) without an account.
     """
-    if request.expires_at is not None and request.expires_at <= now:
-        detail = f"expires_at must be in the future, not {request.expires_at.isoformat()}"
-        raise ServiceError(Code.INVALID_VALUE, detail)
+    check_moments(request.effective_at, request.expires_at, now)
     await dirty.hold_catalogue(tx)
     account = await store.lock_account(tx, tx.environment, account_id)
     if account is None:
@@ -74,13 +78,33 @@ async def grant(tx: Transaction, account_id: UUID, request: GrantRequest, now: d
     block = _block(request, account.revision + 1, now)
     lines = [(block_account(block.id), request.amount_micro), (f"issued:{request.source}", -request.amount_micro)]
     origin = Origin(request.actor, request.reason, request.idempotency_key)
-    posted = account.post("grant", lines, to_at(now), origin)
+    posted = account.post(request.kind, lines, to_at(now), origin)
     account.blocks.append(block)
-    await store.insert_block(tx, account, block, request.source)
+    await store.insert_block(tx, account, block, request.source, request.notes)
     await store.insert_transactions(tx, [posted], now)
     await store.update_accounts(tx, [account])
     dirty.mark(tx, account_id)
-    return GrantedBlock(block.id, account.total_micro)
+    return GrantedBlock(block.id, posted.id, account.total_micro)
+
+
+def check_moments(effective_at: datetime, expires_at: datetime | None, now: datetime) -> None:
+    """Whether credit may be effective from the one moment until the other. Raises ServiceError(INVALID_VALUE).
+
+    A block counts in the total that is published from its posting on, and everything that is published can be spent. So
+    credit that becomes effective later must be posted then, in its place in the stream; until that is done, it is
+    refused.
+    """
+    if expires_at is not None and expires_at <= now:
+        raise invalid_value("expires_at", f"must be in the future, not {expires_at.isoformat()}")
+    if expires_at is not None and to_at(expires_at) >= NEVER_AT:
+        raise invalid_value("expires_at", "is too far away; leave it out for credit that never expires")
+    if expires_at is not None and expires_at <= effective_at:
+        raise invalid_value("expires_at", "must be after effective_at")
+    if to_at(effective_at) < 0:
+        raise invalid_value("effective_at", "is too long ago")
+    if effective_at > now:
+        message = "must not lie in the future: grant the credit when it is to become effective, or leave this out"
+        raise invalid_value("effective_at", message)
 
 
 def _block(request: GrantRequest, known_revision: int, now: datetime) -> Block:

@@ -12,7 +12,7 @@ from msgspec.structs import astuple
 from app.io.postgres import Record
 from app.io.postgres import Transaction as DatabaseTransaction
 from app.io.statements import statements
-from app.ledger.book import Account, PostedEvent, Transaction
+from app.ledger.book import NO_NOTES, Account, BlockNotes, PostedEvent, Transaction
 from app.rules import burndown
 from app.rules.burndown import Block
 from app.rules.moments import NEVER_AT, to_at, to_datetime
@@ -85,7 +85,9 @@ async def insert_account(
     await tx.connection.execute(_SQL["insert_account"], tx.environment_id, account_id, end_user_id, now, head_hash)
 
 
-async def insert_block(tx: DatabaseTransaction, account: Account, block: Block, source: str) -> None:
+async def insert_block(
+    tx: DatabaseTransaction, account: Account, block: Block, source: str, notes: BlockNotes = NO_NOTES
+) -> None:
     """A block just granted: what remains of it is what was granted."""
     await tx.connection.execute(
         _SQL["insert_block"],
@@ -100,6 +102,7 @@ async def insert_block(tx: DatabaseTransaction, account: Account, block: Block, 
         to_datetime(block.effective_at),
         _moment(block.expires_at),
         to_datetime(block.granted_at),
+        *astuple(notes),
     )
 
 
