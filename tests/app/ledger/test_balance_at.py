@@ -4,8 +4,6 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
-import pytest
-
 from app.embedded.valkey import EmbeddedValkey
 from app.io.clock import Clock
 from app.wire.codes import Code
@@ -90,14 +88,22 @@ async def test_the_future_is_the_present(tenant: Tenant) -> None:
     }
 
 
-@pytest.mark.parametrize(
-    "at",
-    ["", "yesterday", "2026-01-01", "2026-01-01T00:00:00", "2026-13-01T00:00:00Z", "0001-01-01T00:00:00+23:59", "1"],
-)
-async def test_moments_that_are_none(tenant: Tenant, at: str) -> None:
+NO_MOMENTS = [
+    "",
+    "yesterday",
+    "2026-01-01",
+    "2026-01-01T00:00:00",
+    "2026-13-01T00:00:00Z",
+    "0001-01-01T00:00:00+23:59",
+    "1",
+]
+
+
+async def test_moments_that_are_none(tenant: Tenant) -> None:
     """Refused by name."""
     await tenant.sandbox.made("/v1/customers", {"end_user_id": "u"})
-    assert_problem(await tenant.sandbox.get(BALANCE, at=at), Code.INVALID_VALUE, "at")
+    for at in NO_MOMENTS:
+        assert_problem(await tenant.sandbox.get(BALANCE, at=at), Code.INVALID_VALUE, "at")
 
 
 async def test_of_whom_nobody_knows(tenant: Tenant) -> None:

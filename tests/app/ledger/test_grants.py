@@ -81,58 +81,60 @@ def _in(delta: timedelta) -> str:
     return (datetime.now(UTC) + delta).isoformat()
 
 
-@pytest.mark.parametrize(
-    ("change", "code", "field"),
-    [
-        ({"amount": 0}, Code.INVALID_VALUE, "amount"),
-        ({"amount": -1}, Code.INVALID_VALUE, "amount"),
-        ({"amount": 0.0000001}, Code.INVALID_VALUE, "amount"),
-        ({"amount": 1.0000001}, Code.INVALID_VALUE, "amount"),
-        ({"amount": "1"}, Code.INVALID_VALUE, "amount"),
-        ({"amount": 9_007_199_255}, Code.INVALID_VALUE, "amount"),
-        ({"amount": 9_007_199_254}, Code.BALANCE_OUT_OF_RANGE, None),
-        ({"expires_at": "2020-01-01T00:00:00Z"}, Code.INVALID_VALUE, "expires_at"),
-        ({"expires_at": "0001-01-01T00:00:00+23:59"}, Code.INVALID_VALUE, "expires_at"),
-        ({"expires_at": "2255-12-31T00:00:00Z"}, Code.INVALID_VALUE, "expires_at"),
-        ({"expires_at": "9999-12-31T23:59:59-23:59"}, Code.INVALID_VALUE, "expires_at"),
-        ({"expires_at": "2099-01-01T00:00:00"}, Code.INVALID_VALUE, "expires_at"),
-        ({"expires_at": 1}, Code.INVALID_BODY, "expires_at"),
-        ({"expires_at": FAR, "effective_at": FAR}, Code.INVALID_VALUE, "expires_at"),
-        ({"expires_at": FAR, "effective_at": "2100-01-01T00:00:00Z"}, Code.INVALID_VALUE, "expires_at"),
-        ({"effective_at": _in(timedelta(minutes=5))}, Code.INVALID_VALUE, "effective_at"),
-        ({"effective_at": "9999-12-31T23:59:59-23:59"}, Code.INVALID_VALUE, "effective_at"),
-        ({"effective_at": "0001-01-01T00:00:00+23:59"}, Code.INVALID_VALUE, "effective_at"),
-        ({"effective_at": "2026-01-01T00:00:00"}, Code.INVALID_VALUE, "effective_at"),
-        ({"source": "plan"}, Code.INVALID_VALUE, "source"),
-        ({"priority": -1}, Code.INVALID_VALUE, "priority"),
-        ({"priority": 1001}, Code.INVALID_VALUE, "priority"),
-        ({"priority": 1.5}, Code.INVALID_BODY, "priority"),
-        ({"end_user_id": "v"}, Code.UNKNOWN_CUSTOMER, None),
-        ({"reason": ""}, Code.INVALID_VALUE, "reason"),
-        ({"reason": "x" * 501}, Code.INVALID_VALUE, "reason"),
-        ({"reason": "a\u0000b"}, Code.INVALID_VALUE, "reason"),
-        ({"metadata": []}, Code.INVALID_BODY, "metadata"),
-        ({"metadata": {"a": "x" * 4096}}, Code.INVALID_VALUE, "metadata"),
-        ({"price_paid": 1}, Code.INVALID_VALUE, "currency"),
-        ({"currency": "EUR"}, Code.INVALID_VALUE, "price_paid"),
-        ({"price_paid": -1, "currency": "EUR"}, Code.INVALID_VALUE, "price_paid"),
-        ({"price_paid": 10**15 + 1, "currency": "EUR"}, Code.INVALID_VALUE, "price_paid"),
-        ({"price_paid": 1.5, "currency": "EUR"}, Code.INVALID_BODY, "price_paid"),
-        ({"price_paid": 1, "currency": "eur"}, Code.INVALID_VALUE, "currency"),
-        ({"price_paid": 1, "currency": "EURO"}, Code.INVALID_VALUE, "currency"),
-        ({"price_paid": 1, "currency": "EUR\n"}, Code.INVALID_VALUE, "currency"),
-        ({"external_reference": ""}, Code.INVALID_VALUE, "external_reference"),
-        ({"external_reference": "x" * 256}, Code.INVALID_VALUE, "external_reference"),
-        ({"amuont": 1}, Code.UNKNOWN_FIELD, "amuont"),
-    ],
-)
-async def test_grants_that_cannot_be(tenant: Tenant, change: dict[str, Any], code: Code, field: str | None) -> None:
+REFUSED: list[tuple[dict[str, Any], Code, str | None]] = [
+    ({"amount": 0}, Code.INVALID_VALUE, "amount"),
+    ({"amount": -1}, Code.INVALID_VALUE, "amount"),
+    ({"amount": 0.0000001}, Code.INVALID_VALUE, "amount"),
+    ({"amount": 1.0000001}, Code.INVALID_VALUE, "amount"),
+    ({"amount": "1"}, Code.INVALID_VALUE, "amount"),
+    ({"amount": 9_007_199_255}, Code.INVALID_VALUE, "amount"),
+    ({"amount": 9_007_199_254}, Code.BALANCE_OUT_OF_RANGE, None),
+    ({"expires_at": "2020-01-01T00:00:00Z"}, Code.INVALID_VALUE, "expires_at"),
+    ({"expires_at": "0001-01-01T00:00:00+23:59"}, Code.INVALID_VALUE, "expires_at"),
+    ({"expires_at": "2255-12-31T00:00:00Z"}, Code.INVALID_VALUE, "expires_at"),
+    ({"expires_at": "9999-12-31T23:59:59-23:59"}, Code.INVALID_VALUE, "expires_at"),
+    ({"expires_at": "2099-01-01T00:00:00"}, Code.INVALID_VALUE, "expires_at"),
+    ({"expires_at": 1}, Code.INVALID_BODY, "expires_at"),
+    ({"expires_at": FAR, "effective_at": FAR}, Code.INVALID_VALUE, "expires_at"),
+    ({"expires_at": FAR, "effective_at": "2100-01-01T00:00:00Z"}, Code.INVALID_VALUE, "expires_at"),
+    ({"effective_at": _in(timedelta(minutes=5))}, Code.INVALID_VALUE, "effective_at"),
+    ({"effective_at": "9999-12-31T23:59:59-23:59"}, Code.INVALID_VALUE, "effective_at"),
+    ({"effective_at": "0001-01-01T00:00:00+23:59"}, Code.INVALID_VALUE, "effective_at"),
+    ({"effective_at": "2026-01-01T00:00:00"}, Code.INVALID_VALUE, "effective_at"),
+    ({"source": "plan"}, Code.INVALID_VALUE, "source"),
+    ({"priority": -1}, Code.INVALID_VALUE, "priority"),
+    ({"priority": 1001}, Code.INVALID_VALUE, "priority"),
+    ({"priority": 1.5}, Code.INVALID_BODY, "priority"),
+    ({"end_user_id": "v"}, Code.UNKNOWN_CUSTOMER, None),
+    ({"reason": ""}, Code.INVALID_VALUE, "reason"),
+    ({"reason": "x" * 501}, Code.INVALID_VALUE, "reason"),
+    ({"reason": "a\u0000b"}, Code.INVALID_VALUE, "reason"),
+    ({"metadata": []}, Code.INVALID_BODY, "metadata"),
+    ({"metadata": {"a": "x" * 4096}}, Code.INVALID_VALUE, "metadata"),
+    ({"price_paid": 1}, Code.INVALID_VALUE, "currency"),
+    ({"currency": "EUR"}, Code.INVALID_VALUE, "price_paid"),
+    ({"price_paid": -1, "currency": "EUR"}, Code.INVALID_VALUE, "price_paid"),
+    ({"price_paid": 10**15 + 1, "currency": "EUR"}, Code.INVALID_VALUE, "price_paid"),
+    ({"price_paid": 1.5, "currency": "EUR"}, Code.INVALID_BODY, "price_paid"),
+    ({"price_paid": 1, "currency": "eur"}, Code.INVALID_VALUE, "currency"),
+    ({"price_paid": 1, "currency": "EURO"}, Code.INVALID_VALUE, "currency"),
+    ({"price_paid": 1, "currency": "EUR\n"}, Code.INVALID_VALUE, "currency"),
+    ({"external_reference": ""}, Code.INVALID_VALUE, "external_reference"),
+    ({"external_reference": "x" * 256}, Code.INVALID_VALUE, "external_reference"),
+    ({"amuont": 1}, Code.UNKNOWN_FIELD, "amuont"),
+]
+
+
+async def test_grants_that_cannot_be(tenant: Tenant) -> None:
     """Each is refused by name, and ledger and balance stay; under a key too."""
     before = await state(tenant)
-    for key in (None, "k"):
-        answer = await tenant.sandbox.post(GRANTS, {"end_user_id": "u", "amount": 1} | change, key)
-        assert_problem(answer, code, field)
-    assert await state(tenant) == before
+    for change, code, field in REFUSED:
+        for key in (None, "k"):
+            answer = await tenant.sandbox.post(GRANTS, {"end_user_id": "u", "amount": 1} | change, key)
+            assert_problem(answer, code, field)
+            if code is Code.UNKNOWN_CUSTOMER:
+                break  # it would be stored under the key
+        assert await state(tenant) == before, change
 
 
 async def test_an_account_holds_so_many_blocks(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
