@@ -38,6 +38,7 @@ from app.subscriptions.routes import ROUTES as SUBSCRIPTIONS
 from app.tenants.routes import INTERNAL_ROUTES as TENANTS_INTERNAL
 from app.tenants.routes import ROUTES as TENANTS
 from app.tenants.service import Keys
+from app.topups.routes import ROUTES as TOPUPS
 from app.trail.idempotency import provide_mutation
 from app.web import docs, forward, health
 from app.web.application import make_application
@@ -52,7 +53,7 @@ BACKLOG = 1024
 STOP_SECONDS = 5
 """How long requests under way may take once the process is told to stop."""
 
-_DOMAINS = (*TENANTS, *METERING, *PLANS, *CUSTOMERS, *SUBSCRIPTIONS, *LEDGER, *CORRECTIONS)
+_DOMAINS = (*TENANTS, *METERING, *PLANS, *CUSTOMERS, *SUBSCRIPTIONS, *LEDGER, *TOPUPS, *CORRECTIONS)
 
 
 class ListenerEnded(RuntimeError):

@@ -16,6 +16,7 @@ APP_CONFIG = AppConfig(
             "app.ledger.tables",
             "app.corrections.tables",
             "app.subscriptions.tables",
+            "app.topups.tables",
             "app.entitlements.tables",
             "app.trail.tables",
         ],

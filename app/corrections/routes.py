@@ -1,4 +1,4 @@
-"""Routes of corrections: voiding usage events and grants."""
+"""Routes of corrections: adjustments, and voids of usage events and grants."""
 
 from uuid import UUID
 
@@ -6,20 +6,103 @@ from litestar import post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 
-from app.corrections.schemas import CorrectionBody, NewEventVoid, NewVoid, show_done, show_preview
+from app.corrections import adjusting
+from app.corrections.schemas import (
+    AdjustmentBody,
+    CorrectionBody,
+    NewAdjustment,
+    NewEventVoid,
+    NewVoid,
+    show_done,
+    show_preview,
+    show_taken,
+)
 from app.corrections.service import Orders, require_carried_out
 from app.errors import ServiceError, invalid_value
 from app.io.postgres import Transaction
+from app.io.redis import RedisStore
+from app.ledger import reading
+from app.ledger.service import GrantRequest
+from app.rules.credits import MAX_COST_MICRO, from_micro
 from app.trail.idempotency import Mutation
+from app.web.amounts import credits_or_none
 from app.web.bodies import ExactResponse
 from app.web.principal import SECURITY, needs
 from app.wire.codes import Code
-from app.wire.ids import MalformedId, parse
-from app.wire.orders import VoidGrant, VoidUsage
+from app.wire.ids import MalformedId, parse, show
+from app.wire.orders import Debit, VoidGrant, VoidUsage
 from app.wire.scopes import Scope
 
 WRITE = needs(Scope.CREDITS_WRITE)
 _OTHERS = ("txn_", "sub_", "cus_", "topup_")
+
+
+@post("/v1/credits/adjustments", guards=[WRITE], security=SECURITY, tags=["Credits"])
+async def create_adjustment(
+    data: JSONBody[NewAdjustment],
+    mutation: NamedDependency[Mutation],
+    orders: NamedDependency[Orders],
+    redis: NamedDependency[RedisStore],
+) -> ExactResponse[AdjustmentBody]:
+    """Correct what a customer has: add credit, or take some."""
+    if data.amount.micro > 0:
+        return await _add(data, mutation, redis)
+    if data.amount.micro < 0:
+        return await _take(data, mutation, orders)
+    raise invalid_value("amount", "must not be zero")
+
+
+async def _add(data: NewAdjustment, mutation: Mutation, redis: RedisStore) -> ExactResponse[AdjustmentBody]:
+    so_far = await reading.read_so_far(redis, mutation.environment_id, data.end_user_id)
+    request = GrantRequest(
+        amount_micro=data.amount.micro,
+        source=adjusting.SOURCE,
+        priority=data.priority,
+        effective_at=mutation.now,
+        expires_at=data.expires_at,
+        paid=False,
+        actor=mutation.actor,
+        reason=data.reason,
+        idempotency_key=mutation.key,
+        kind="adjustment",
+    )
+
+    async def work(tx: Transaction) -> AdjustmentBody:
+        figures = await reading.read_figures(tx, data.end_user_id)
+        granted = await adjusting.add(tx, figures.account_id, data.end_user_id, request, mutation.now)
+        return AdjustmentBody(
+            transaction_id=show("txn", granted.transaction_id or granted.block_id),
+            end_user_id=data.end_user_id,
+            amount=data.amount,
+            balance=credits_or_none(await reading.balance_after(tx, so_far, data.end_user_id)),
+            reason=data.reason,
+            credit_block_id=show("blk", granted.block_id),
+            expires_at=data.expires_at,
+            adjusted_at=mutation.now,
+        )
+
+    return await mutation.run(data, work)
+
+
+async def _take(data: NewAdjustment, mutation: Mutation, orders: Orders) -> ExactResponse[AdjustmentBody]:
+    if data.expires_at is not None:
+        raise invalid_value("expires_at", "belongs to credit that is added; leave it out where credit is taken")
+    if -data.amount.micro > MAX_COST_MICRO:
+        raise invalid_value("amount", f"may take {from_micro(MAX_COST_MICRO)} credits at once")
+    order = Debit(
+        order_id=orders.id_of(mutation.environment_id, mutation.route, mutation.key),
+        actor=mutation.actor,
+        reason=data.reason,
+        idempotency_key=mutation.key,
+        amount_micro=-data.amount.micro,
+        allow_debt=data.allow_debt,
+    )
+    done = await orders.give(mutation.environment_id, data.end_user_id, order)
+
+    async def answer(_tx: Transaction) -> AdjustmentBody:
+        return show_taken(data, require_carried_out(done))
+
+    return await mutation.run(data, answer)
 
 
 @post("/v1/credits/voids", guards=[WRITE], security=SECURITY, tags=["Credits"])
@@ -92,10 +175,9 @@ async def _void(
     done = await orders.give(mutation.environment_id, end_user_id, order)
 
     async def answer(_tx: Transaction) -> CorrectionBody:
-        require_carried_out(done)
-        return show_done(end_user_id, done)
+        return show_done(end_user_id, require_carried_out(done))
 
     return await mutation.run(data, answer)
 
 
-ROUTES = [create_void, void_event]
+ROUTES = [create_adjustment, create_void, void_event]

@@ -2,18 +2,15 @@
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Annotated
 
 import msgspec
-from msgspec import Meta
 
 from app.corrections.service import Preview
-from app.corrections.store import CarriedOut
-from app.ledger.schemas import LineBody
+from app.corrections.store import Posted
+from app.ledger.schemas import DEFAULT_PRIORITY, LineBody
 from app.web.amounts import Credits
+from app.web.fields import EndUserId, Moment, Priority, Reason
 from app.wire.ids import show
-
-Reason = Annotated[str, Meta(min_length=1, max_length=500, description="Why; it stands in the ledger.")]
 
 
 class NewVoid(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -35,6 +32,35 @@ class NewEventVoid(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dry_run: bool = False
 
 
+class NewAdjustment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A correction: so much credit more, or less where `amount` is below zero.
+
+    `priority` and `expires_at` are those of the block that an addition makes. What a customer does not have cannot be
+    taken, unless `allow_debt` says that the rest becomes debt.
+    """
+
+    end_user_id: EndUserId
+    amount: Credits
+    reason: Reason
+    expires_at: Moment | None = None
+    priority: Priority = DEFAULT_PRIORITY
+    allow_debt: bool = False
+
+
+class AdjustmentBody(msgspec.Struct, frozen=True):
+    """An adjustment. `balance` is what can be spent after it; null where Redis could not be asked."""
+
+    transaction_id: str
+    end_user_id: str
+    amount: Credits
+    balance: Credits | None
+    reason: str
+    credit_block_id: str | None
+    """The block that an addition made."""
+    expires_at: datetime | None
+    adjusted_at: datetime
+
+
 class CorrectionBody(msgspec.Struct, frozen=True):
     """What was corrected, or would be; the lines sum to zero. Without a transaction where it was a dry run."""
 
@@ -48,17 +74,31 @@ class CorrectionBody(msgspec.Struct, frozen=True):
     posted_at: datetime | None
 
 
-def show_done(end_user_id: str, done: CarriedOut) -> CorrectionBody:
+def show_done(end_user_id: str, done: Posted) -> CorrectionBody:
     """An order that was carried out."""
     return CorrectionBody(
         end_user_id,
-        done.kind or "",
+        done.kind,
         dry_run=False,
-        transaction_id=None if done.transaction_id is None else show("txn", done.transaction_id),
-        total_before=Credits(done.total_before_micro or 0),
-        total_after=Credits(done.total_after_micro or 0),
-        lines=_lines(zip(done.names, done.amounts, strict=True)),
+        transaction_id=show("txn", done.transaction_id),
+        total_before=Credits(done.total_before_micro),
+        total_after=Credits(done.total_after_micro),
+        lines=_lines(done.lines),
         posted_at=done.posted_at,
+    )
+
+
+def show_taken(data: NewAdjustment, done: Posted) -> AdjustmentBody:
+    """An adjustment that took credit. Nothing was under way when it was carried out: the total is the balance."""
+    return AdjustmentBody(
+        transaction_id=show("txn", done.transaction_id),
+        end_user_id=data.end_user_id,
+        amount=data.amount,
+        balance=Credits(done.total_after_micro),
+        reason=data.reason,
+        credit_block_id=None,
+        expires_at=None,
+        adjusted_at=done.posted_at,
     )
 
 

@@ -14,7 +14,7 @@ import msgspec
 
 from app.corrections import store
 from app.corrections.deciding import DETAILS, Carried, Refused, carry_out, kind_of, origin_of, target_of
-from app.corrections.store import CarriedOut
+from app.corrections.store import CarriedOut, Posted
 from app.errors import ServiceError
 from app.io.clock import Clock
 from app.io.ids import new_id
@@ -132,10 +132,11 @@ class Orders:
         return Preview(done, before_micro, after.total_after_micro)
 
 
-def require_carried_out(done: CarriedOut) -> None:
-    """Raise ServiceError where the order was refused."""
-    if done.code is not None:
+def require_carried_out(done: CarriedOut) -> Posted:
+    """What was posted. Raises ServiceError where the order was refused."""
+    if done.posted is None:
         raise refusal(Code(done.code), done.amount_micro)
+    return done.posted
 
 
 def refusal(code: Code, amount_micro: int) -> ServiceError:

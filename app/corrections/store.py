@@ -18,20 +18,25 @@ from app.wire.orders import Order
 _SQL = statements("app.corrections")
 
 
+class Posted(msgspec.Struct, frozen=True):
+    """The transaction by which an order was carried out. `lines` = (account name, signed micro-credits)."""
+
+    transaction_id: UUID
+    kind: str
+    posted_at: datetime
+    total_before_micro: int
+    total_after_micro: int
+    lines: list[tuple[str, int]]
+
+
 class CarriedOut(msgspec.Struct, frozen=True):
-    """What became of an order, read back. `code` None = carried out, by the transaction that follows."""
+    """What became of an order, read back: it was posted, or refused with a code."""
 
     order_kind: str
     target_id: UUID | None
     code: str | None
     amount_micro: int
-    transaction_id: UUID | None
-    kind: str | None
-    posted_at: datetime | None
-    total_before_micro: int | None
-    total_after_micro: int | None
-    names: list[str]
-    amounts: list[int]
+    posted: Posted | None
 
 
 async def read_targets(tx: DatabaseTransaction, orders: Sequence[tuple[Account, Order]]) -> Targets:
@@ -79,7 +84,14 @@ async def insert_outcomes(tx: DatabaseTransaction, outcomes: Sequence[Outcome], 
 async def read_order(tx: DatabaseTransaction, order_id: UUID) -> CarriedOut | None:
     """What became of an order; None while nothing has."""
     row = await tx.connection.fetchrow(_SQL["read_order"], tx.environment, order_id)
-    return None if row is None else CarriedOut(*row)
+    if row is None:
+        return None
+    posted = None
+    if row["code"] is None:
+        lines = list(zip(row["names"], row["amounts"], strict=True))
+        totals = row["total_before_micro"], row["total_after_micro"]
+        posted = Posted(row["transaction_id"], row["kind"], row["posted_at"], *totals, lines)
+    return CarriedOut(row["order_kind"], row["target_id"], row["code"], row["amount_micro"], posted)
 
 
 async def find_owner(tx: DatabaseTransaction, event_id: UUID | None, block_id: UUID | None) -> tuple[UUID, str] | None:

@@ -91,6 +91,20 @@ class Origin(msgspec.Struct, frozen=True):
     idempotency_key: str | None = None
 
 
+class BlockNotes(msgspec.Struct, frozen=True):
+    """What is kept with a block for those who look at it later; nothing is decided by it."""
+
+    metadata: str | None = None
+    """A JSON object, as it was sent."""
+    price_paid: int | None = None
+    """In the smallest unit of `currency` (ISO 4217); each is there with the other."""
+    currency: str | None = None
+    external_reference: str | None = None
+
+
+NO_NOTES = BlockNotes()
+
+
 class Account(msgspec.Struct):
     """The working copy of an account while its row is locked. Moments in microseconds."""
 

@@ -3,18 +3,21 @@
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 import msgspec
+import structlog
 
 from app.errors import ServiceError
 from app.io.postgres import Transaction
-from app.io.redis import RedisStore
+from app.io.redis import RedisStore, RedisUnavailable
 from app.io.statements import statements
 from app.rules import totals
 from app.wire.codes import Code
 
 _SQL = statements("app.ledger")
+_log: Any = structlog.get_logger(__name__)
 MAX_BLOCKS = 1000
 """Blocks of an account that are shown; the totals count all."""
 NEWEST = 2**63 - 1
@@ -29,6 +32,7 @@ class Figures(msgspec.Struct, frozen=True):
     total_micro: int
     debt_micro: int
     applied_micro: int
+    posted_at: datetime
 
 
 class LiveBlock(msgspec.Struct, frozen=True):
@@ -43,6 +47,19 @@ class LiveBlock(msgspec.Struct, frozen=True):
     effective_at: datetime
     expires_at: datetime | None
     granted_at: datetime
+    metadata: str | None
+    price_paid: int | None
+    currency: str | None
+    external_reference: str | None
+    is_scheduled: bool
+
+
+class Moment(msgspec.Struct, frozen=True):
+    """An account's total at a moment, and the transaction that made it; seq 0 = before the first."""
+
+    seq: int
+    total_micro: int
+    posted_at: datetime | None
 
 
 class TransactionRow(msgspec.Struct, frozen=True):
@@ -114,6 +131,12 @@ async def list_live_blocks(tx: Transaction, account_id: UUID) -> list[LiveBlock]
     return [LiveBlock(*row) for row in rows]
 
 
+async def read_total_at(tx: Transaction, account_id: UUID, at: datetime | None) -> Moment:
+    """The account's total after everything that was posted at or before a moment; None = after everything."""
+    row = await tx.connection.fetchrow(_SQL["read_total_at"], tx.environment, account_id, at)
+    return Moment(0, 0, None) if row is None else Moment(*row)
+
+
 async def read_accepted(redis: RedisStore, environment_id: UUID, end_user_id: str) -> int | None:
     """What the edge has accepted of the account by now, wrapped; None where Redis does not hold it.
 
@@ -121,6 +144,30 @@ async def read_accepted(redis: RedisStore, environment_id: UUID, end_user_id: st
     """
     view = await redis.read_account(environment_id, end_user_id)
     return None if view is None else view.accepted_micro
+
+
+class SoFar(msgspec.Struct, frozen=True):
+    """What the edge has accepted of an account at a moment; not known where Redis did not answer."""
+
+    accepted_micro: int | None
+    is_known: bool
+
+
+async def read_so_far(redis: RedisStore, environment_id: UUID, end_user_id: str) -> SoFar:
+    """As `read_accepted`, for who can do without: what is granted stands, only the balance after it is unknown."""
+    try:
+        return SoFar(await read_accepted(redis, environment_id, end_user_id), is_known=True)
+    except RedisUnavailable as error:
+        _log.warning("balance_unknown", error=str(error))
+        return SoFar(None, is_known=False)
+
+
+async def balance_after(tx: Transaction, so_far: SoFar, end_user_id: str) -> int | None:
+    """What can be spent once this transaction has committed, in micro-credits; None where that is not known."""
+    if not so_far.is_known:
+        return None
+    figures = await read_figures(tx, end_user_id)
+    return figures.total_micro - pending_micro(so_far.accepted_micro, figures)
 
 
 def pending_micro(accepted_micro: int | None, figures: Figures) -> int:

@@ -5,7 +5,6 @@ from typing import Annotated
 from uuid import UUID
 
 import msgspec
-import structlog
 from litestar import get, post
 from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
@@ -13,28 +12,34 @@ from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from app.errors import ServiceError, invalid_value
 from app.io.clock import Clock
 from app.io.postgres import Transaction
-from app.io.redis import RedisStore, RedisUnavailable
-from app.ledger import granting, reading
+from app.io.redis import RedisStore
+from app.ledger import explaining, granting, reading
 from app.ledger.reading import NEWEST, Figures, LiveBlock, UsageQuery
 from app.ledger.schemas import (
+    BalanceBody,
     Bucket,
     CreditsBody,
     EventStatus,
     EventStatusBody,
+    ExplanationBody,
     GrantBody,
+    GrantState,
     NewGrant,
     TransactionBody,
     UsageBody,
     UsageEventBody,
+    read_cap,
+    read_notes,
+    read_rollover,
     show_credits,
     show_event,
+    show_explanation,
     show_transaction,
     show_usage,
 )
 from app.ledger.service import GrantRequest
-from app.rules.moments import NEVER_AT, to_at
 from app.trail.idempotency import Mutation
-from app.web.amounts import Credits
+from app.web.amounts import Credits, credits_or_none, read_credits
 from app.web.bodies import ExactResponse
 from app.web.fields import Moment
 from app.web.paging import Cursor, Limit, Page, decode_cursor, page
@@ -44,7 +49,6 @@ from app.wire.codes import Code
 from app.wire.ids import MalformedId, parse, show
 from app.wire.scopes import Scope
 
-_log = structlog.get_logger(__name__)
 READ = needs(Scope.ENTITLEMENTS_READ, Scope.CREDITS_WRITE)
 WRITE = needs(Scope.CREDITS_WRITE)
 READ_USAGE = needs(Scope.ENTITLEMENTS_READ, Scope.USAGE_WRITE)
@@ -59,51 +63,45 @@ async def create_grant(
     """Add credit to a customer's account."""
     if data.amount.micro <= 0:
         raise invalid_value("amount", "must be greater than zero")
-    if data.expires_at is not None and to_at(data.expires_at) >= NEVER_AT:
-        raise invalid_value("expires_at", "is too far away; leave it out for credit that never expires")
-
-    accepted_micro, is_known = await _accepted_so_far(redis, mutation.environment_id, data.end_user_id)
+    request = GrantRequest(
+        amount_micro=data.amount.micro,
+        source=data.source,
+        priority=data.priority,
+        effective_at=data.effective_at or mutation.now,
+        expires_at=data.expires_at,
+        paid=data.source == "topup" or bool(data.price_paid),
+        actor=mutation.actor,
+        reason=data.reason,
+        idempotency_key=mutation.key,
+        notes=read_notes(data),
+        cap_micro=read_cap(data),
+        rollover=read_rollover(data),
+    )
+    so_far = await reading.read_so_far(redis, mutation.environment_id, data.end_user_id)
 
     async def work(tx: Transaction) -> GrantBody:
         figures = await reading.read_figures(tx, data.end_user_id)
-        request = GrantRequest(
-            amount_micro=data.amount.micro,
-            source=data.source,
-            priority=data.priority,
-            effective_at=mutation.now,
-            expires_at=data.expires_at,
-            paid=data.source == "topup",
-            actor=mutation.actor,
-            idempotency_key=mutation.key,
-        )
         granted = await granting.grant(tx, figures.account_id, data.end_user_id, request, mutation.now)
         return GrantBody(
             credit_block_id=show("blk", granted.block_id),
             end_user_id=data.end_user_id,
             amount=data.amount,
-            balance=await _balance(tx, accepted_micro, data.end_user_id) if is_known else None,
+            balance=credits_or_none(await reading.balance_after(tx, so_far, data.end_user_id)),
             source=data.source,
             priority=data.priority,
+            paid=request.paid,
+            effective_at=request.effective_at,
             expires_at=data.expires_at,
             granted_at=mutation.now,
+            reason=data.reason,
+            metadata=data.metadata,
+            price_paid=data.price_paid,
+            currency=data.currency,
+            external_reference=data.external_reference,
+            state=GrantState.SCHEDULED if granted.transaction_id is None else GrantState.GRANTED,
         )
 
     return await mutation.run(data, work)
-
-
-async def _accepted_so_far(redis: RedisStore, environment_id: UUID, end_user_id: str) -> tuple[int | None, bool]:
-    """(accepted, whether Redis answered): a grant stands without it, only its balance is then unknown."""
-    try:
-        return await reading.read_accepted(redis, environment_id, end_user_id), True
-    except RedisUnavailable as error:
-        _log.warning("balance_unknown", error=str(error))
-        return None, False
-
-
-async def _balance(tx: Transaction, accepted_micro: int | None, end_user_id: str) -> Credits:
-    """What can be spent once this transaction has committed."""
-    figures = await reading.read_figures(tx, end_user_id)
-    return Credits(figures.total_micro - reading.pending_micro(accepted_micro, figures))
 
 
 @get("/v1/customers/{end_user_id:str}/credits", guards=[READ], security=SECURITY, tags=["Credits"])
@@ -114,6 +112,33 @@ async def get_credits(
     clock: NamedDependency[Clock],
 ) -> CreditsBody:
     """What a customer has, and in which blocks."""
+    figures, blocks, pending_micro = await _read_credit(reader, redis, end_user_id)
+    return show_credits(figures, pending_micro, blocks, clock.now())
+
+
+@get("/v1/customers/{end_user_id:str}/credits/explain", guards=[READ], security=SECURITY, tags=["Credits"])
+async def explain_credits(
+    end_user_id: FromPath[str],
+    amount: Annotated[str, QueryParameter(description="Credits, at most six decimals; 0 shows the order alone.")],
+    reader: NamedDependency[Reader],
+    redis: NamedDependency[RedisStore],
+    clock: NamedDependency[Clock],
+) -> ExplanationBody:
+    """Which credit blocks an amount would be drawn from if it were spent now, and why in this order.
+
+    Nothing is spent. Usage that is pending, and open debt, are drawn before it.
+    """
+    amount_micro = read_credits("amount", amount).micro
+    if amount_micro < 0:
+        raise invalid_value("amount", "must not be less than zero")
+    figures, blocks, pending_micro = await _read_credit(reader, redis, end_user_id)
+    now = clock.now()
+    explained = explaining.explain(figures, blocks, pending_micro, amount_micro, now)
+    return show_explanation(figures, pending_micro, amount_micro, explained, now)
+
+
+async def _read_credit(reader: Reader, redis: RedisStore, end_user_id: str) -> tuple[Figures, list[LiveBlock], int]:
+    """The ledger's totals and blocks of one moment, and what was pending (micro-credits) right after it."""
 
     async def work(tx: Transaction) -> tuple[Figures, list[LiveBlock]]:
         figures = await reading.read_figures(tx, end_user_id)
@@ -121,7 +146,36 @@ async def get_credits(
 
     figures, blocks = await reader.run(work, isolation="repeatable_read")
     accepted_micro = await reading.read_accepted(redis, reader.environment_id, end_user_id)
-    return show_credits(figures, reading.pending_micro(accepted_micro, figures), blocks, clock.now())
+    return figures, blocks, reading.pending_micro(accepted_micro, figures)
+
+
+@get("/v1/customers/{end_user_id:str}/balance", guards=[READ], security=SECURITY, tags=["Credits"])
+async def get_balance(
+    end_user_id: FromPath[str],
+    reader: NamedDependency[Reader],
+    clock: NamedDependency[Clock],
+    at: Annotated[str | None, QueryParameter(description="Default: now. A moment in the future means now.")] = None,
+) -> BalanceBody:
+    """What the ledger's total was at a moment, from its entries.
+
+    Entries are dated when what they post happened. Of a moment that has just passed, some may still have to be posted.
+    """
+    now = clock.now()
+    asked_at = None if at is None else _moment("at", at)
+    is_past = asked_at is not None and asked_at < now
+
+    async def work(tx: Transaction) -> BalanceBody:
+        figures = await reading.read_figures(tx, end_user_id)
+        found = await reading.read_total_at(tx, figures.account_id, asked_at if is_past else None)
+        return BalanceBody(
+            end_user_id=end_user_id,
+            at=asked_at if is_past and asked_at is not None else now,
+            total=Credits(found.total_micro),
+            seq=found.seq,
+            posted_at=found.posted_at,
+        )
+
+    return await reader.run(work)
 
 
 @get("/v1/customers/{end_user_id:str}/ledger", guards=[READ], security=SECURITY, tags=["Credits"])
@@ -229,4 +283,13 @@ def _moment(name: str, text: str) -> datetime:
         raise invalid_value(name, "must be a moment such as 2026-01-31T00:00:00Z") from error
 
 
-ROUTES = [create_grant, get_credits, list_ledger, sum_usage, list_events, get_event]
+ROUTES = [
+    create_grant,
+    get_credits,
+    explain_credits,
+    get_balance,
+    list_ledger,
+    sum_usage,
+    list_events,
+    get_event,
+]

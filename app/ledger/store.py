@@ -13,7 +13,7 @@ from msgspec.structs import astuple
 from app.io.postgres import Record
 from app.io.postgres import Transaction as DatabaseTransaction
 from app.io.statements import statements
-from app.ledger.book import Account, PostedEvent, Transaction
+from app.ledger.book import NO_NOTES, Account, BlockNotes, PostedEvent, Transaction
 from app.rules import burndown
 from app.rules.boundaries import next_boundary
 from app.rules.burndown import Block, Terms
@@ -91,7 +91,7 @@ async def insert_account(
     await tx.connection.execute(_SQL["insert_account"], tx.environment_id, account_id, end_user_id, now, head_hash)
 
 
-async def insert_block(tx: DatabaseTransaction, account: Account, block: Block) -> None:
+async def insert_block(tx: DatabaseTransaction, account: Account, block: Block, notes: BlockNotes = NO_NOTES) -> None:
     """A block just granted or scheduled: what remains of it is what was granted."""
     await tx.connection.execute(
         _SQL["insert_block"],
@@ -108,6 +108,7 @@ async def insert_block(tx: DatabaseTransaction, account: Account, block: Block) 
         to_datetime(block.granted_at),
         block.is_scheduled,
         None if block.terms is None else msgspec.json.encode(block.terms).decode(),
+        *astuple(notes),
     )
 
 

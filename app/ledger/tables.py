@@ -44,6 +44,10 @@ class CreditBlock(Table, tablename="credit_blocks", db=ENGINE):
     effective_at = Timestamptz(default=None)
     expires_at = Timestamptz(null=True, default=None)
     granted_at = Timestamptz(default=None)
+    metadata = Text(null=True, default=None)
+    price_paid = BigInt(null=True, default=None)
+    currency = Text(null=True, default=None)
+    external_reference = Text(null=True, default=None)
     is_scheduled = Boolean()
     terms = Text(null=True, default=None)
 

@@ -1,4 +1,4 @@
-"""Which block is spent first.
+"""Which block is spent first, what of a grant fits under a cap, and what is left over for the next period.
 
 The order is total and published: priority ascending, expires_at ascending with never last, free before paid,
 granted_at, id. It does not depend on the moment, so a sorted list stays sorted; what a moment decides is who is
@@ -6,6 +6,8 @@ eligible.
 """
 
 from collections.abc import Iterable
+from enum import StrEnum
+from itertools import pairwise
 from uuid import UUID
 
 import msgspec
@@ -92,6 +94,107 @@ def plan_draws(blocks: list[Block], amount_micro: int, at: int, revision: int) -
             draws.append(Draw(block, taken))
             amount_micro -= taken
     return draws, amount_micro
+
+
+class Criterion(StrEnum):
+    """The criteria of the published order, in its order: the same as the elements of `burn_order`."""
+
+    PRIORITY = "priority"
+    EXPIRY = "expires_at"
+    FREE_BEFORE_PAID = "free_before_paid"
+    GRANTED_AT = "granted_at"
+    ID = "credit_block_id"
+
+
+class Outcome(StrEnum):
+    """What an amount takes from a block, or why nothing. Of several reasons the first in this list is given."""
+
+    EMPTY = "empty"
+    """Nothing is left of it."""
+    EXPIRED = "expired"
+    """Its time is over, at that moment."""
+    NOT_YET_EFFECTIVE = "not_yet_effective"
+    """Its time has not come, at that moment."""
+    NOT_YET_KNOWN = "not_yet_known"
+    """The edge that decided had not heard of it."""
+    SPOKEN_FOR = "spoken_for"
+    """What is owed before the amount takes all that is left of it."""
+    DRAWN_WHOLE = "drawn_whole"
+    """The amount takes all that is left of it."""
+    DRAWN_IN_PART = "drawn_in_part"
+    """The amount ends within it."""
+    NOT_NEEDED = "not_needed"
+    """The blocks before it cover the amount."""
+
+
+class Step(msgspec.Struct, frozen=True):
+    """One block of an explanation, in burn order."""
+
+    block: Block
+    owed_micro: int
+    """What is taken from it before the amount."""
+    drawn_micro: int
+    """What the amount takes from it."""
+    outcome: Outcome
+    behind_by: Criterion | None
+    """The criterion that puts it behind the block before it; None for the first."""
+
+
+class Explanation(msgspec.Struct, frozen=True):
+    """Where an amount would come from. `shortfall_micro` is the part of it that no block covers."""
+
+    steps: list[Step]
+    shortfall_micro: int
+
+
+def explain(blocks: list[Block], amount_micro: int, at: int, revision: int, *, owed_micro: int = 0) -> Explanation:
+    """Where an amount would come from if it were spent `at`, block by block; `blocks` in burn order. Changes nothing.
+
+    `owed_micro` is what has to be paid from the same blocks before: open debt, and usage that is not posted yet. Both
+    are drawn as `plan_draws` draws, so this says of every posting what that posting does.
+    """
+    owed = _taken(plan_draws(blocks, owed_micro, at, revision)[0])
+    both, uncovered_micro = plan_draws(blocks, owed_micro + amount_micro, at, revision)
+    taken = _taken(both)
+    places = [None, *(behind_by(before, block) for before, block in pairwise(blocks))]
+    steps: list[Step] = []
+    for block, place in zip(blocks, places, strict=False):  # no block at all has no place either
+        owed_here = owed.get(block.id, 0)
+        drawn_here = taken.get(block.id, 0) - owed_here
+        left_micro = block.remaining_micro - owed_here
+        outcome = _why_not(block, at, revision) or _outcome(left_micro, drawn_here)
+        steps.append(Step(block, owed_here, drawn_here, outcome, place))
+    return Explanation(steps, min(amount_micro, uncovered_micro))
+
+
+def behind_by(before: Block, block: Block) -> Criterion:
+    """The criterion that puts `block` behind `before`: the first in which they differ."""
+    pairs = zip(Criterion, burn_order(before), burn_order(block), strict=True)
+    return next((criterion for criterion, earlier, later in pairs if earlier != later), Criterion.ID)
+
+
+def _taken(draws: list[Draw]) -> dict[UUID, int]:
+    return {draw.block.id: draw.amount_micro for draw in draws}
+
+
+def _why_not(block: Block, at: int, revision: int) -> Outcome | None:
+    """Why nothing may be drawn from the block, in words for what `is_eligible` says; None where it may."""
+    if is_eligible(block, at, revision):
+        return None
+    if not block.remaining_micro:
+        return Outcome.EMPTY
+    if block.expires_at <= at:
+        return Outcome.EXPIRED
+    is_early = block.is_scheduled or at < block.effective_at
+    return Outcome.NOT_YET_EFFECTIVE if is_early else Outcome.NOT_YET_KNOWN
+
+
+def _outcome(left_micro: int, drawn_micro: int) -> Outcome:
+    if not left_micro:
+        return Outcome.SPOKEN_FOR
+    if not drawn_micro:
+        return Outcome.NOT_NEEDED
+    return Outcome.DRAWN_WHOLE if drawn_micro == left_micro else Outcome.DRAWN_IN_PART
 
 
 def granted_under_cap(amount_micro: int, held_micro: int, cap_micro: int | None) -> int:

@@ -45,6 +45,18 @@ class Answer(msgspec.Struct, frozen=True):
     replayed: bool = False
 
 
+class Repeated(msgspec.Struct, frozen=True):
+    """What work returns where all that was asked had been done before, under whatever key: `body` is the answer then.
+
+    It is answered as a replay is.
+    """
+
+    body: msgspec.Struct
+
+
+Work = Callable[[Transaction], Awaitable[Body | Repeated]]
+
+
 class Mutation:
     """A request that changes something in one environment."""
 
@@ -58,9 +70,7 @@ class Mutation:
         self._path_params: dict[str, Any] = request.path_params
         self._request_id = request_id_of(request.scope)
 
-    async def run(
-        self, asked: msgspec.Struct, work: Callable[[Transaction], Awaitable[Body]], *, status: int = _CREATED
-    ) -> ExactResponse[Body]:
+    async def run(self, asked: msgspec.Struct, work: Work[Body], *, status: int = _CREATED) -> ExactResponse[Body]:
         """Do `work` in one transaction, at most once per key, and answer what it returns with `status`.
 
         `asked` is the request's body, compared where the key was used before. Raises ServiceError.
@@ -68,7 +78,7 @@ class Mutation:
 
         async def attempt(tx: Transaction) -> Answer:
             if self.key is None:
-                return Answer(status, encode(await work(tx)))
+                return await _first(tx, work, status)
             return await self._once(tx, self.key, asked, lambda: self._answer(tx, work, status))
 
         return _respond(await self._database.run(self.environment_id, attempt))
@@ -98,11 +108,11 @@ class Mutation:
         await dirty.publish_left_over(tx)
         return Answer(earlier.status, earlier.body, replayed=True)
 
-    async def _answer(self, tx: Transaction, work: Callable[[Transaction], Awaitable[Body]], status: int) -> Answer:
+    async def _answer(self, tx: Transaction, work: Work[Body], status: int) -> Answer:
         """The answer to a request that was not asked before; of a refusal nothing remains but itself."""
         try:
             async with tx.connection.transaction():
-                return Answer(status, encode(await work(tx)))
+                return await _first(tx, work, status)
         except ServiceError as error:
             if status_of(error.code) not in STORED_REFUSALS:
                 raise
@@ -116,6 +126,15 @@ def provide_mutation(
 ) -> Mutation:
     """The request under way, as handlers take it."""
     return Mutation(request, database, clock.now())
+
+
+async def _first(tx: Transaction, work: Work[Body], status: int) -> Answer:
+    """What the work answers when it is done under this key for the first time, or under none."""
+    done = await work(tx)
+    if not isinstance(done, Repeated):
+        return Answer(status, encode(done))
+    await dirty.publish_left_over(tx)
+    return Answer(status, encode(done.body), replayed=True)
 
 
 def _key_of(request: Request[Principal, Any, State]) -> str | None:

@@ -15,6 +15,7 @@ class EventType(StrEnum):
 
     CUSTOMER_CREATED = "customer.created"
     CREDITS_GRANTED = "credits.granted"
+    CREDITS_ADJUSTED = "credits.adjusted"
     SUBSCRIPTION_CREATED = "subscription.created"
 
 

@@ -1,14 +1,19 @@
 """Credits and units as JSON numbers of at most six decimals, never read or written through a binary fraction."""
 
 import inspect
-from decimal import Decimal
+import re
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from litestar.openapi.spec import OpenAPIType, Schema
 from litestar.plugins import OpenAPISchemaPlugin
 from litestar.typing import FieldDefinition
 
+from app.errors import invalid_value
 from app.rules.credits import MAX_BALANCE_MICRO, MAX_COST_MICRO, NotAnAmount, from_micro, to_micro
+
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+_MAX_NUMBER_CHARACTERS = 40
 
 
 class Amount:
@@ -59,6 +64,26 @@ def decode_amount(kind: type[Any], number: object) -> Amount:
         message = f"must be a number, not {_json_name(number)}"
         raise NotAnAmount(message)
     return kind(to_micro(number, kind.maximum_micro))
+
+
+def read_credits(name: str, text: str) -> Credits:
+    """An amount of credits from the parameter `name` of a query, in the form of a JSON number.
+
+    Raises ServiceError(INVALID_VALUE).
+    """
+    if len(text) > _MAX_NUMBER_CHARACTERS or not _NUMBER.fullmatch(text):
+        raise invalid_value(name, f"must be a number such as 12.5, of at most {_MAX_NUMBER_CHARACTERS} characters")
+    try:
+        return Credits(to_micro(Decimal(text), Credits.maximum_micro))
+    except NotAnAmount as error:
+        raise invalid_value(name, str(error)) from error
+    except InvalidOperation as error:
+        raise invalid_value(name, "has an exponent beyond any number") from error
+
+
+def credits_or_none(micro: int | None) -> Credits | None:
+    """An amount that may not be known."""
+    return None if micro is None else Credits(micro)
 
 
 def encode_amount(value: object) -> int | Decimal:

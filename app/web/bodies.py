@@ -1,7 +1,7 @@
 """Bodies in and out: strict, exact, and refused by name where they do not fit."""
 
 import re
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn, TypeVar
 
 import msgspec
@@ -10,6 +10,7 @@ from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 
 from app.errors import ServiceError
+from app.rules.credits import NotAnAmount
 from app.web.amounts import decode_amount, encode_amount
 from app.web.fields import PATTERN_MEANINGS
 from app.wire.codes import Code
@@ -38,7 +39,7 @@ def decode(body: bytes, kind: type[Body]) -> Body:
     """The body as a `kind`; raises ServiceError that names what is wrong and where."""
     decoder = _decoders.get(kind)
     if decoder is None:
-        decoder = _decoders[kind] = msgspec.json.Decoder(kind, dec_hook=decode_amount, float_hook=Decimal)
+        decoder = _decoders[kind] = msgspec.json.Decoder(kind, dec_hook=decode_amount, float_hook=_read_decimal)
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
@@ -48,6 +49,13 @@ def decode(body: bytes, kind: type[Body]) -> Body:
         position = int(found[1]) if found else len(body)
         detail = f"The body is not valid JSON; reading stopped at byte {position}."
         raise ServiceError(Code.MALFORMED_JSON, detail, context={"position": position}) from error
+
+
+def _read_decimal(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation as error:
+        raise NotAnAmount("has an exponent beyond any number") from error
 
 
 def _refuse(error: msgspec.ValidationError) -> NoReturn:

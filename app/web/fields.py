@@ -7,10 +7,12 @@ from msgspec import Meta
 
 # Python's `$` lets a line end through; `(?!\n)` does not, and means the same in every dialect.
 _KEY = r"^[a-z0-9_.-]{1,64}$(?!\n)"
+_CURRENCY = r"^[A-Z]{3}$(?!\n)"
 _PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f]+$(?!\n)"
 PATTERN_MEANINGS = {
     repr(_KEY): "must have 1 to 64 characters of a-z, 0-9, '_', '.', '-'",
     repr(_PRINTABLE): "must not hold control characters",
+    repr(_CURRENCY): "must have three capital letters, such as EUR",
 }
 
 EndUserId = Annotated[
@@ -18,6 +20,14 @@ EndUserId = Annotated[
 ]
 Key = Annotated[str, Meta(pattern=_KEY, description="A name of your choice: 1 to 64 of a-z, 0-9, `_`, `.`, `-`.")]
 Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=_PRINTABLE)]
+Reason = Annotated[str, Meta(min_length=1, max_length=500, pattern=_PRINTABLE, description="For whoever asks why.")]
+Reference = Annotated[
+    str, Meta(min_length=1, max_length=255, pattern=_PRINTABLE, description="A name that your own records have for it.")
+]
+PricePaid = Annotated[
+    int, Meta(ge=0, le=10**15, description="What was paid, in the smallest unit of the currency (cents, yen).")
+]
+Currency = Annotated[str, Meta(pattern=_CURRENCY, description="ISO 4217, such as EUR.")]
 Moment = Annotated[datetime, Meta(tz=True, description="RFC 3339, with its offset from UTC.")]
 IntervalCount = Annotated[int, Meta(ge=1, le=366)]
 Priority = Annotated[int, Meta(ge=0, le=1000, description="Blocks of a lower priority are spent first.")]

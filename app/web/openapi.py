@@ -21,11 +21,13 @@ _PAGE_NAME = re.compile(rb"Page_app\.[a-z.]+\.(\w+)Body_")
 """Litestar names a page after the module of what is on it."""
 _LOOKAHEAD = rb"$(?!\\n)"
 """Python needs it, other dialects do not, and some cannot read it (see `web.fields`)."""
+_CHANGING = ("post", "patch")
 _METHODS = ("get", "post", "put", "patch", "delete")
 _DESCRIPTION = """\
 Credits, entitlements and usage metering. Send an API key as `Authorization: Bearer qs_test_…` (sandbox) or `qs_live_…`.
 
-Every `POST` takes an `Idempotency-Key`: the same request under the same key has one effect, and the same answer."""
+Every `POST` and `PATCH` takes an `Idempotency-Key`: the same request under the same key has one effect, and the
+same answer."""
 
 
 def make_config() -> OpenAPIConfig:
@@ -35,7 +37,10 @@ def make_config() -> OpenAPIConfig:
         version=VERSION,
         description=_DESCRIPTION,
         use_handler_docstrings=True,
-        tags=[Tag(name) for name in ("Hot", "Features", "Plans", "Subscriptions", "Customers", "Credits", "Usage")],
+        tags=[
+            Tag(name)
+            for name in ("Hot", "Features", "Plans", "Subscriptions", "Customers", "Credits", "Top-ups", "Usage")
+        ],
         components=Components(
             security_schemes={
                 "bearer": SecurityScheme(type="http", scheme="bearer", description="An API key."),
@@ -61,14 +66,14 @@ def make_document(application: Litestar) -> bytes:
 
 
 def _finish(method: str, operation: dict[str, Any]) -> None:
-    """Every operation answers problems; every POST with an API key takes an idempotency key."""
+    """Every operation answers problems; everything that changes something with an API key takes an idempotency key."""
     operation["responses"].pop("400", None)
     schema = {"$ref": _REFERENCE.format(name="Problem")}
     operation["responses"]["default"] = {
         "description": "A problem document (RFC 9457); its `code` is explained at /docs/errors.",
         "content": {CONTENT_TYPE: {"schema": schema}},
     }
-    if method == "post" and operation.get("security") == SECURITY:
+    if method in _CHANGING and operation.get("security") == SECURITY:
         key = {
             "name": "Idempotency-Key",
             "in": "header",

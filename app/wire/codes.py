@@ -27,11 +27,14 @@ class Code(StrEnum):
     METHOD_NOT_ALLOWED = "method_not_allowed"
     UNKNOWN_CUSTOMER = "unknown_customer"
     UNKNOWN_FEATURE = "unknown_feature"
+    UNKNOWN_PACKAGE = "unknown_package"
     NO_SUBSCRIPTION = "no_subscription"
     FEATURE_NOT_IN_PLAN = "feature_not_in_plan"
     INSUFFICIENT_CREDITS = "insufficient_credits"
     CONFLICT = "conflict"
     SUBSCRIPTION_EXISTS = "subscription_exists"
+    PACKAGE_INACTIVE = "package_inactive"
+    PAYMENT_REFERENCE_USED = "payment_reference_used"
     TOO_MANY_BLOCKS = "too_many_blocks"
     ALREADY_VOIDED = "already_voided"
     NOT_VOIDABLE = "not_voidable"
@@ -71,9 +74,12 @@ MEANINGS: dict[Code, Meaning] = {
     Code.NOT_FOUND: Meaning(404, "There is nothing here"),
     Code.UNKNOWN_CUSTOMER: Meaning(404, "No customer has this end_user_id"),
     Code.UNKNOWN_FEATURE: Meaning(404, "No feature has this key"),
+    Code.UNKNOWN_PACKAGE: Meaning(404, "No top-up package has this key"),
     Code.METHOD_NOT_ALLOWED: Meaning(405, "This route does not take this method"),
     Code.CONFLICT: Meaning(409, "Something with this key exists already"),
     Code.SUBSCRIPTION_EXISTS: Meaning(409, "The customer has a subscription already"),
+    Code.PACKAGE_INACTIVE: Meaning(409, "The top-up package is not sold any more"),
+    Code.PAYMENT_REFERENCE_USED: Meaning(409, "The payment reference was used for another top-up"),
     Code.TOO_MANY_BLOCKS: Meaning(409, "The customer has as many credit blocks as an account may hold"),
     Code.ALREADY_VOIDED: Meaning(409, "This was voided before"),
     Code.NOT_VOIDABLE: Meaning(409, "Only usage events and grants can be voided"),

@@ -48,6 +48,10 @@ def _rows(digest: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
     amounts = {"granted_micro": 1, "remaining_micro": 1, "live": True, "priority": 1, "paid": False}
     moments = {"known_revision": 1, "effective_at": NOW, "granted_at": NOW}
     yield "credit_blocks", {"id": block, "account_id": customer, "source": "promo", **amounts, **moments}
+    package, sold = uuid4(), {"amount_micro": 1, "price_paid": 1, "currency": "EUR", "priority": 1}
+    yield "topup_packages", {"id": package, "key": "k", "name": "K", **sold, "active": True, **made}
+    bought = {"account_id": customer, "package_id": package, "block_id": block, "payment_reference": "r"}
+    yield "topups", {"id": uuid4(), **bought, **sold, **made}
     posted = {"account_id": customer, "seq": 1}
     steps = {"kind": "grant", "actor": "a", "total_before_micro": 0, "total_after_micro": 1}
     chain = {"posted_at": NOW, "recorded_at": NOW, "previous_hash": HASH, "hash": HASH}

@@ -33,6 +33,11 @@ BODIES: list[tuple[bytes, Code, str | None]] = [
     (b'{"key": "f", "name": "F", "price": {"kind": "flat", "amount": true}}', Code.INVALID_VALUE, "price.amount"),
     (b'{"key": "f", "name": "F", "price": {"kind": "flat", "amount": 1e99}}', Code.INVALID_VALUE, "price.amount"),
     (b'{"key": "f", "name": "F", "price": {"kind": "flat", "amount": 1e-7}}', Code.INVALID_VALUE, "price.amount"),
+    (
+        b'{"key": "f", "name": "F", "price": {"kind": "flat", "amount": 1e%s}}' % (b"9" * 20),
+        Code.INVALID_VALUE,
+        "price.amount",
+    ),
     (b'{"key": "f", "name": "F", "price": {"kind": "flat", "amount": -1}}', Code.INVALID_VALUE, "price.amount"),
 ]
 QUERIES: list[tuple[str, Code, str | None]] = [

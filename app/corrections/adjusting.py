@@ -1,0 +1,44 @@
+"""Adjustments that add: a grant of their own kind, with word of it left."""
+
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from app.io.postgres import Transaction
+from app.ledger import service
+from app.ledger.service import GrantedBlock, GrantRequest
+from app.trail import outbox
+from app.trail.outbox import EventType
+from app.web.amounts import Credits
+from app.wire.ids import show
+
+SOURCE = "adjustment"
+
+
+class CreditsAdjusted(msgspec.Struct, frozen=True):
+    """What a webhook says of an adjustment: `amount` was added to the block that is named, or taken."""
+
+    transaction_id: str
+    end_user_id: str
+    amount: Credits
+    reason: str
+    credit_block_id: str | None
+    adjusted_at: datetime
+
+
+async def add(
+    tx: Transaction, account_id: UUID, end_user_id: str, request: GrantRequest, now: datetime
+) -> GrantedBlock:
+    """Add credit as a correction (see `service.grant` for what it raises), and leave word of it in the outbox."""
+    granted = await service.grant(tx, account_id, request, now)
+    told = CreditsAdjusted(
+        transaction_id=show("txn", granted.transaction_id or granted.block_id),
+        end_user_id=end_user_id,
+        amount=Credits(request.amount_micro),
+        reason=request.reason or "",
+        credit_block_id=show("blk", granted.block_id),
+        adjusted_at=now,
+    )
+    await outbox.leave(tx, EventType.CREDITS_ADJUSTED, end_user_id, told, now)
+    return granted
