@@ -5,16 +5,20 @@ VENV ?= .venv
 ARGS ?=
 
 BIN := $(VENV)/bin
+LOAD_VENV := .venv-load
+LOAD_BIN := $(LOAD_VENV)/bin
 UV := $(shell command -v uv 2>/dev/null)
-INSTALL := $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,\
-                      $(BIN)/python -m pip install --quiet --disable-pip-version-check)
-COMPILE := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+installer = $(if $(UV),$(UV) pip install --quiet --python $(1)/python,\
+                        $(1)/python -m pip install --quiet --disable-pip-version-check)
+INSTALL := $(call installer,$(BIN))
+COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes \
            --no-emit-index-url --no-annotate --custom-compile-command 'make lock' --quiet $(ARGS)
 
 RUN := $(VENV)/requirements.installed
 DEV := $(VENV)/requirements-dev.installed
+LOAD := $(LOAD_VENV)/requirements-load.installed
 
-.PHONY: help run test check lint format bench lock clean-data clean
+.PHONY: help run test check lint format bench load lock clean-data clean
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,15 +45,19 @@ format: $(DEV) ## let ruff put everything in its form
 bench: $(DEV) ## the side-by-side benchmarks
 	$(BIN)/python -m loadtests $(ARGS)
 
-lock: $(DEV) ## write both lock files anew from pyproject.toml; ARGS=--upgrade takes the newest versions
-	$(COMPILE) --group build --output-file requirements.lock
-	$(COMPILE) --group dev --constraint requirements.lock --output-file requirements-dev.lock
+load: $(DEV) $(LOAD) ## a load test with Locust and the probes beside it: ARGS="mixed --seconds 60 --users 50"
+	$(BIN)/python -m loadtests.load $(ARGS)
+
+lock: $(DEV) ## write the lock files anew from pyproject.toml; ARGS=--upgrade takes the newest versions
+	$(COMPILE) pyproject.toml --group build --output-file requirements.lock
+	$(COMPILE) pyproject.toml --group dev --constraint requirements.lock --output-file requirements-dev.lock
+	$(COMPILE) --group load --output-file requirements-load.lock
 
 clean-data: $(RUN) ## forget what the embedded servers hold; refused while `make run` is up
 	@exec $(BIN)/quotastack clean-data
 
 clean: ## remove what was built or cached, but no data
-	rm -rf $(VENV) build dist quotastack.egg-info .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(LOAD_VENV) build dist quotastack.egg-info .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed: make run PYTHON=python3.12")'
@@ -59,4 +67,12 @@ $(BIN)/python:
 $(VENV)/%.installed: %.lock pyproject.toml | $(BIN)/python
 	$(INSTALL) --require-hashes -r $<
 	$(INSTALL) --no-deps --no-build-isolation -e .
+	@touch $@
+
+# Locust has an environment of its own: gevent and flask are never beside the product.
+$(LOAD_BIN)/python: | $(BIN)/python
+	$(BIN)/python -m venv $(LOAD_VENV)
+
+$(LOAD): requirements-load.lock | $(LOAD_BIN)/python
+	$(call installer,$(LOAD_BIN)) --require-hashes -r $<
 	@touch $@

@@ -9,15 +9,20 @@ import os
 import socket
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import cast
 
 import msgspec
 from granian.constants import Interfaces
 from granian.server.embed import Server
+from litestar import Litestar
 from litestar.di import Provide
 from litestar.types import ASGIApp
 
+from app.corrections.routes import ROUTES as CORRECTIONS
+from app.corrections.service import Orders
 from app.customers.routes import ROUTES as CUSTOMERS
+from app.entitlements.loading import load_account
 from app.entitlements.publishing import Publisher
 from app.entitlements.routes import INTERNAL_ROUTES as ENTITLEMENTS_INTERNAL
 from app.io.clock import Clock
@@ -37,6 +42,7 @@ from app.topups.routes import ROUTES as TOPUPS
 from app.trail.idempotency import provide_mutation
 from app.web import docs, forward, health
 from app.web.application import make_application
+from app.web.framing import FramingMiddleware
 from app.web.openapi import Document, make_config
 from app.web.outer import OuterMiddleware
 from app.web.principal import provide_principal
@@ -47,7 +53,7 @@ BACKLOG = 1024
 STOP_SECONDS = 5
 """How long requests under way may take once the process is told to stop."""
 
-_DOMAINS = (*TENANTS, *METERING, *PLANS, *CUSTOMERS, *SUBSCRIPTIONS, *LEDGER, *TOPUPS)
+_DOMAINS = (*TENANTS, *METERING, *PLANS, *CUSTOMERS, *SUBSCRIPTIONS, *LEDGER, *CORRECTIONS, *TOPUPS)
 
 
 class ListenerEnded(RuntimeError):
@@ -100,14 +106,18 @@ def public_application(parts: Parts) -> ASGIApp:
     application = make_application(
         handlers, state, dependencies={**dependencies, "document": _constant(document), "edge": _constant(edge)}
     )
-    return OuterMiddleware(cast("ASGIApp", application))
+    return _within_our_own(application)
 
 
 def internal_application(parts: Parts) -> ASGIApp:
     """What the edges ask of core."""
     state = {"internal_secret": parts.settings.internal_secret}
     handlers = (*TENANTS_INTERNAL, *ENTITLEMENTS_INTERNAL)
-    return OuterMiddleware(cast("ASGIApp", make_application(handlers, state, dependencies=_dependencies(parts))))
+    return _within_our_own(make_application(handlers, state, dependencies=_dependencies(parts)))
+
+
+def _within_our_own(application: Litestar) -> ASGIApp:
+    return OuterMiddleware(FramingMiddleware(cast("ASGIApp", application)))
 
 
 def _dependencies(parts: Parts) -> dict[str, Provide]:
@@ -116,6 +126,9 @@ def _dependencies(parts: Parts) -> dict[str, Provide]:
         "billing_zone": _constant(parts.settings.billing_zone()),
         "clock": _constant(parts.clock),
         "database": _constant(parts.database),
+        "orders": _constant(
+            Orders(parts.database, parts.redis, parts.clock, partial(load_account, parts.database, parts.redis))
+        ),
         "redis": _constant(parts.redis),
         "principal": Provide(provide_principal, sync_to_thread=False),
         "reader": Provide(provide_reader, sync_to_thread=False),

@@ -14,6 +14,7 @@ APP_CONFIG = AppConfig(
             "app.metering.tables",
             "app.plans.tables",
             "app.ledger.tables",
+            "app.corrections.tables",
             "app.subscriptions.tables",
             "app.topups.tables",
             "app.entitlements.tables",

@@ -121,7 +121,7 @@ def _key_of(headers: dict[bytes, bytes]) -> bytes:
     authorization = headers.get(b"authorization")
     if authorization is not None and authorization[: len(_BEARER)].lower() == _BEARER:
         return authorization[len(_BEARER) :].strip()
-    return headers.get(b"x-api-key", b"")
+    return headers.get(b"x-api-key", b"").strip()
 
 
 def _unauthenticated(detail: str) -> Refusal:

@@ -136,6 +136,8 @@ def read_batch(body: bytes) -> list[msgspec.Raw]:
 @lru_cache(maxsize=MAX_QUERIES)
 def read_check(query: bytes) -> CheckQuestion:
     """A check from its query string. Raises Refusal."""
+    if b"#" in query:  # a proxy would end the query there
+        raise invalid_field("the query", "holds a '#', which ends an address; send it as %23.")
     sent: dict[bytes, bytes] = {}
     for pair in query.split(b"&") if query else ():
         name, _, value = pair.partition(b"=")

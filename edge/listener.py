@@ -13,6 +13,8 @@ BACKLOG = 1024
 """Connections that the kernel keeps until they are taken in."""
 MAX_CONNECTIONS = 10_000
 """Of one worker; a client beyond it is turned away."""
+MORE_DESCRIPTORS = 128
+"""Files and connections of a worker that are no client's."""
 SWEEP_SECONDS = 1
 DRAIN_SECONDS = 10
 """How long requests under way may take once the worker is told to stop."""
@@ -23,20 +25,26 @@ MAX_BODY_BYTES = 1024 * 1024
 class Listener:
     """One listening socket. Several workers may listen on one port (SO_REUSEPORT): the kernel spreads the clients."""
 
-    def __init__(self, dispatch: Callable[[Exchange], None], body_limits: Mapping[bytes, int]) -> None:
+    def __init__(
+        self,
+        dispatch: Callable[[Exchange], None],
+        body_limits: Mapping[bytes, int],
+        max_connections: int = MAX_CONNECTIONS,
+    ) -> None:
         self._connections: set[Connection] = set()
         self._is_empty = asyncio.Event()
         self.is_draining = False
         self.now = asyncio.get_running_loop().time()
         self.dispatch = dispatch
         self._body_limits = body_limits
+        self._max_connections = max_connections
         self._server: asyncio.Server | None = None
         self._prefix = os.urandom(6).hex().encode()
         self._numbers = itertools.count(1)
 
     def joined(self, connection: Connection) -> bool:
         """Whether one more client is taken in."""
-        if self.is_draining or len(self._connections) >= MAX_CONNECTIONS:
+        if self.is_draining or len(self._connections) >= self._max_connections:
             return False
         self._connections.add(connection)
         return True

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from app.wire.codes import Code
+from edge import http_faults
 from edge.exchange import Exchange
 from edge.http_reading import SLICE_BYTES, RequestReader
 from edge.refusals import Refusal
@@ -100,7 +100,10 @@ class Connection(asyncio.Protocol):
         """The client sends no more: answer what it sent before."""
         self._has_client_ended = True
         self._is_ending = True
-        return bool(self._exchanges)
+        if self._exchanges:
+            return True
+        self._linger()  # what is written already has to be taken
+        return False
 
     def pause_writing(self) -> None:
         """The client is slow to read: take no more requests from it."""
@@ -129,6 +132,7 @@ class Connection(asyncio.Protocol):
         except Refusal as refusal:
             if not self._is_ending:
                 self._refuse(refusal)
+            refusal.__traceback__ = refusal.__context__ = None  # they refer to this connection, and to the refusal
         if len(self._exchanges) >= MAX_IN_FLIGHT:
             self._hold()
 
@@ -193,11 +197,19 @@ class Connection(asyncio.Protocol):
     def _end(self) -> None:
         """Everything is answered: say so, and wait for the client's end."""
         if self._has_client_ended:
-            self._transport.close()
+            self._close()
         elif not self._is_lingering:
-            self._is_lingering = True
-            self._since = self._host.now
+            self._linger()
             self._transport.write_eof()
+
+    def _close(self) -> None:
+        self._linger()
+        self._transport.close()
+
+    def _linger(self) -> None:
+        """From here on the client has so much time to take what is written, and to end."""
+        self._is_lingering = True
+        self._since = self._host.now
 
     # ---- what the worker says
 
@@ -213,10 +225,9 @@ class Connection(asyncio.Protocol):
                 self._transport.abort()
         elif self._reader.is_within and not self._is_ending:
             if quiet_seconds > REQUEST_SECONDS:
-                detail = f"The request was not complete after {REQUEST_SECONDS} seconds."
-                self._refuse(Refusal(Code.MALFORMED_REQUEST, detail))
+                self._refuse(http_faults.too_slow(REQUEST_SECONDS))
         elif not self._exchanges and quiet_seconds > IDLE_SECONDS:
-            self._transport.close()
+            self._close()
 
     def drain(self) -> None:
         """Answer what has come and take nothing more; a request that has begun to come is read to its end."""

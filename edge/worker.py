@@ -4,13 +4,14 @@ import asyncio
 import ctypes
 import gc
 import os
+import resource
 import signal
 import sys
 from logging import getLogger
 
 import uvloop
 
-from edge.listener import Listener
+from edge.listener import MAX_CONNECTIONS, MORE_DESCRIPTORS, Listener
 from edge.redis import AgreementMismatch
 from edge.routes import BODY_LIMITS, Router
 from edge.services import Services
@@ -49,10 +50,26 @@ def end_with(parent: int) -> None:
             os._exit(1)  # it died before the request was made; nobody is left to tell
 
 
+def room_for_connections() -> int:
+    """Raise the limit on open files as far as is needed and allowed; for how many clients that is enough.
+
+    Without it a worker would take in clients until it had no descriptor left for Redis and core.
+    """
+    needed = MAX_CONNECTIONS + MORE_DESCRIPTORS
+    allowed, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if resource.RLIM_INFINITY != allowed < needed:
+        allowed = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if resource.RLIM_INFINITY != allowed < needed:
+        log.warning("%d open files are allowed: at most %d clients", allowed, allowed - MORE_DESCRIPTORS)
+        return allowed - MORE_DESCRIPTORS
+    return MAX_CONNECTIONS
+
+
 async def serve(settings: EdgeSettings) -> int:
     """Answer requests until told to stop; the exit code. Raises SettingsError and AgreementMismatch."""
     services = Services(settings)
-    listener = Listener(Router(services).dispatch, BODY_LIMITS)
+    listener = Listener(Router(services).dispatch, BODY_LIMITS, room_for_connections())
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -11,8 +11,16 @@ ROOT = Path(__file__).resolve().parents[1]
 SYSTEM_FOLDERS = ("/usr/sbin", "/usr/local/sbin")
 """Where Debian keeps nginx; not on everybody's PATH."""
 
-_DEBIAN_PACKAGES = {"nginx": "nginx", "wrk": "wrk", "redis-benchmark": "redis-tools"}
-_HOMEBREW_PACKAGES = {"nginx": "nginx", "wrk": "wrk", "redis-benchmark": "redis"}
+_DEBIAN_PACKAGES = {
+    "curl": "curl",
+    "nginx": "nginx",
+    "node": "nodejs",
+    "openssl": "openssl",
+    "ps": "procps",
+    "redis-benchmark": "redis-tools",
+    "wrk": "wrk",
+}
+_HOMEBREW_PACKAGES = _DEBIAN_PACKAGES | {"node": "node", "redis-benchmark": "redis"}
 
 
 class MissingPrograms(Exception):

@@ -1,6 +1,6 @@
 """The results as a table for the terminal, as Markdown and as JSON."""
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from pathlib import Path
 
 import msgspec
@@ -64,19 +64,15 @@ def cells(result: Result) -> list[str]:
 
 def markdown(report: Report) -> str:
     """For readers."""
-    machine = report.machine
-    versions = ", ".join(f"{name} {version}" for name, version in machine.versions.items())
     lines = [
-        f"# Benchmarks of {machine.date}",
+        f"# Benchmarks of {report.machine.date}",
         "",
-        f"- commit: {machine.commit}{' with changes that are not committed' if machine.dirty else ''}",
-        f"- machine: {machine.cpu}, {machine.cores} cores, {machine.system}",
-        f"- versions: {versions}",
+        *machine_lines(report.machine),
         f"- rounds: {report.rounds} of each side in turn, after a warm-up; {report.seconds} seconds each",
         "",
         CAVEAT,
         "",
-        *_markdown_table(HEADINGS, (cells(result) for result in report.results)),
+        *markdown_table(HEADINGS, (cells(result) for result in report.results), NUMERIC_COLUMNS),
         "",
         "## What each row is",
         "",
@@ -85,8 +81,19 @@ def markdown(report: Report) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _markdown_table(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
-    rule = ["---:" if number in NUMERIC_COLUMNS else "---" for number, _ in enumerate(headings)]
+def machine_lines(machine: Machine) -> list[str]:
+    """What it was measured on, as the first points of a page."""
+    versions = ", ".join(f"{name} {version}" for name, version in machine.versions.items())
+    return [
+        f"- commit: {machine.commit}{' with changes that are not committed' if machine.dirty else ''}",
+        f"- machine: {machine.cpu}, {machine.cores} cores, {machine.system}",
+        f"- versions: {versions}",
+    ]
+
+
+def markdown_table(headings: Iterable[str], rows: Iterable[Iterable[str]], numeric: Container[int]) -> list[str]:
+    """The lines of a table; the `numeric` columns stand to the right."""
+    rule = ["---:" if number in numeric else "---" for number, _ in enumerate(headings)]
     return ["| " + " | ".join(row) + " |" for row in (headings, rule, *rows)]
 
 
@@ -104,9 +111,18 @@ def json(report: Report) -> bytes:
 
 def write(report: Report, directory: Path) -> list[Path]:
     """Write both files, named after date and commit; their paths."""
+    return write_files(directory, stem_of(report.machine), markdown(report), json(report))
+
+
+def stem_of(machine: Machine) -> str:
+    """The name of a run's files, without what stands after it."""
+    return f"{machine.date}-{machine.commit}"
+
+
+def write_files(directory: Path, stem: str, page: str, data: bytes) -> list[Path]:
+    """Write a page for readers and data for programs under one name; their paths."""
     directory.mkdir(exist_ok=True)
-    stem = f"{report.machine.date}-{report.machine.commit}"
-    contents = {".md": markdown(report).encode(), ".json": json(report)}
+    contents = {".md": page.encode(), ".json": data}
     paths = [directory / (stem + suffix) for suffix in contents]
     for path, content in zip(paths, contents.values(), strict=True):
         path.write_bytes(content)

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import msgspec
 
+from app.corrections.deciding import REFUND, Carried, Outcome, Refused, Targets, carry_out, origin_of, target_of
 from app.ledger.book import DEBT, EXPIRED, Account, Lines, Origin, PostedEvent, Transaction, block_account
 from app.rules import burndown, chain
 from app.rules.burndown import Block, Draw
@@ -36,6 +37,15 @@ class RejectedEntry(msgspec.Struct, frozen=True):
     entry: bytes
 
 
+class MadeBlock(msgspec.Struct, frozen=True):
+    """A block that the flusher makes; what remains of it by then is what it was granted."""
+
+    account: Account
+    block: Block
+    granted_micro: int
+    source: str
+
+
 class Posting(msgspec.Struct):
     """Everything that one batch writes. `accounts` and `changed_blocks` are the working copies, posted to."""
 
@@ -47,13 +57,21 @@ class Posting(msgspec.Struct):
     """Events that the ledger had, or that came twice."""
     changed_blocks: dict[UUID, tuple[UUID, Block]] = {}
     """By block id: (environment, block)."""
+    made_blocks: list[MadeBlock] = []
+    outcomes: list[Outcome] = []
 
 
-def post_batch(accounts: dict[AccountKey, Account], entries: Entries, posted_ids: set[tuple[UUID, UUID]]) -> Posting:
+def post_batch(
+    accounts: dict[AccountKey, Account],
+    entries: Entries,
+    posted_ids: set[tuple[UUID, UUID]],
+    targets: Targets | None = None,
+) -> Posting:
     """Post `entries` (stream order within each account) to the accounts, which are changed in place.
 
     `posted_ids` are (environment, event id) of the batch that the ledger has already; ids of this batch are added to
-    it. An entry of an account that the ledger does not have is rejected.
+    it. `targets` are what orders of the batch speak of; None where it has none. An entry of an account that the ledger
+    does not have is rejected.
     """
     posting = Posting(accounts)
     groups: dict[AccountKey, _UsageGroup] = {}
@@ -68,6 +86,8 @@ def post_batch(accounts: dict[AccountKey, Account], entries: Entries, posted_ids
         if isinstance(entry, UnreadableEntry):
             account.applied_micro += entry.cost_micro
             posting.rejected.append(_reject(entry, UNREADABLE, entry.detail))
+        elif entry.order is not None:
+            _post_order(posting, group, entry, targets or Targets())
         else:
             _post_entry(posting, group, entry, posted_ids)
     for group in groups.values():
@@ -91,6 +111,31 @@ def _post_entry(posting: Posting, group: "_UsageGroup", entry: StreamEntry, post
         _pay_debt(posting, group, at, entry.revision)
     if entry.payload is not None:
         group.add(entry, entry.payload)
+
+
+def _post_order(posting: Posting, group: "_UsageGroup", entry: StreamEntry, targets: Targets) -> None:
+    """Carry an order out, or note why not; once."""
+    account, order, at = group.account, entry.order, entry.accepted_at
+    if at >= group.next_expiry_at:
+        _post_due(posting, group, at, entry.revision)
+    account.applied_micro += entry.cost_micro
+    if order is None or order.order_id in targets.known:
+        return
+    targets.known.add(order.order_id)
+    if account.debt_micro:
+        _pay_debt(posting, group, at, entry.revision)
+    group.close(posting)
+    targets.events |= {event.id: event for event in posting.events if event.id == target_of(order)}
+    done, seq = carry_out(account, order, targets, at, entry.revision), None
+    if isinstance(done, Carried):
+        posting.transactions.append(account.post(done.kind, done.lines, at, origin_of(order)))
+        seq = account.seq
+        posting.changed_blocks |= {block.id: (account.environment_id, block) for block in done.changed}
+        if done.refund is not None:
+            posting.made_blocks.append(MadeBlock(account, done.refund, done.refund.remaining_micro, REFUND))
+        group.next_expiry_at = burndown.next_expiry(account.blocks)
+    refused = done if isinstance(done, Refused) else None
+    posting.outcomes.append(Outcome(account.environment_id, account.id, order, refused, seq))
 
 
 def _post_due(posting: Posting, group: "_UsageGroup", at: int, revision: int) -> None:

@@ -7,7 +7,9 @@ from functools import partial
 from uuid import UUID
 
 import msgspec
+from msgspec import structs
 
+from app.corrections import store as corrections_store
 from app.flusher import store
 from app.flusher.batch import Entries, Posting, post_batch, unstorable
 from app.flusher.memory import Cursor
@@ -18,6 +20,7 @@ from app.ledger import store as ledger_store
 from app.ledger.book import Account
 from app.wire import keys
 from app.wire.events import StreamEntry
+from app.wire.orders import Order
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -111,7 +114,10 @@ class Writer:
         locked = await ledger_store.lock_accounts(tx, list(customers))
         accounts = {customers[account.environment_id, account.end_user_id]: account for account in locked}
         asked = _events(entries, accounts) if asks else []
-        return post_batch(accounts, entries, await ledger_store.find_posted_events(tx, asked))
+        posted = await ledger_store.find_posted_events(tx, asked)
+        orders = _orders(entries, accounts)
+        targets = await corrections_store.read_targets(tx, orders) if orders else None
+        return post_batch(accounts, entries, posted, targets)
 
 
 def customers_of(refs: Iterable[bytes]) -> dict[tuple[UUID, str], bytes]:
@@ -131,6 +137,14 @@ def _events(entries: Entries, accounts: Mapping[bytes, Account]) -> list[tuple[U
     ]
 
 
+def _orders(entries: Entries, accounts: Mapping[bytes, Account]) -> list[tuple[Account, Order]]:
+    return [
+        (accounts[entry.ref], entry.order)
+        for entry in entries
+        if isinstance(entry, StreamEntry) and entry.order is not None and entry.ref in accounts
+    ]
+
+
 def _with_incarnation(batch: Batch, posting: Posting) -> list[RejectedFrom]:
     if not posting.rejected:
         return []
@@ -145,6 +159,10 @@ def _with_incarnation(batch: Batch, posting: Posting) -> list[RejectedFrom]:
 async def _write(tx: Transaction, posting: Posting, rejected: list[RejectedFrom], now: datetime) -> None:
     await ledger_store.insert_transactions(tx, posting.transactions, now)
     await ledger_store.insert_events(tx, posting.events, now)
+    for made in posting.made_blocks:
+        granted = structs.replace(made.block, remaining_micro=made.granted_micro)
+        await ledger_store.insert_block(tx, made.account, granted, made.source)
     await ledger_store.update_blocks(tx, posting.changed_blocks.values())
     await ledger_store.update_accounts(tx, list(posting.accounts.values()))
+    await corrections_store.insert_outcomes(tx, posting.outcomes, now)
     await store.insert_rejected(tx, rejected, now)

@@ -162,6 +162,12 @@ class RedisStore:
         script_keys = [keys.account(partition, ref), keys.stream(partition)]
         return (await self.run(scripts.TICK, script_keys, [now_at, ref])).decode()
 
+    async def order(self, ref: bytes, now_at: int, payload: bytes) -> str:
+        """Leave an order in the stream, and have the account wait for it: 'ok' | 'miss'."""
+        partition = self.partition(ref)
+        script_keys = [keys.account(partition, ref), keys.stream(partition)]
+        return (await self.run(scripts.ORDER, script_keys, [now_at, ref, payload])).decode()
+
     async def begin_load(self, ref: bytes, new_token: bytes) -> LoadBegun | str:
         """Begin to load an account; 'loaded' where it is there, 'unready' before the partition has an incarnation."""
         partition = self.partition(ref)

@@ -15,8 +15,6 @@ from app.wire.ids import derived_id
 Lines = list[tuple[str, int]]
 """(account name, signed micro-credits)."""
 
-GRANTING = frozenset({"grant", "adjustment"})
-"""Kinds of transactions that make a block: what their lines give it is what it was granted."""
 DEBT = "debt"
 EXPIRED = "expired"
 

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 
-from app.ledger.book import DEBT, GRANTING, Account, Origin, PostedEvent, Transaction, block_account
+from app.ledger.book import DEBT, Account, Origin, PostedEvent, Transaction, block_account
 from app.rules import chain
 
 
@@ -115,18 +115,17 @@ def _events_digests(events: Sequence[PostedEvent]) -> dict[int, bytes]:
 
 def _blocks(evidence: Evidence) -> Iterable[Finding]:
     balances: dict[str, int] = defaultdict(int)
-    granted: dict[str, int] = defaultdict(int)
+    granted: dict[str, int] = {}
     for transaction in evidence.transactions:
         for name, amount in transaction.lines:
             balances[name] += amount
-            if transaction.kind in GRANTING:
-                granted[name] += amount
+            granted.setdefault(name, amount)  # the first line of a block is the one that made it
     for block in evidence.blocks:
         name, row = block_account(block.id), f"credit_blocks {block.id}"
         if balances[name] != block.remaining_micro:
             yield Finding(4, row, f"has {block.remaining_micro} left, its entries give {balances[name]}")
-        if granted[name] != block.granted_micro:
-            yield Finding(4, row, f"was granted {block.granted_micro}, its entries say {granted[name]}")
+        if granted.get(name, 0) != block.granted_micro:
+            yield Finding(4, row, f"was granted {block.granted_micro}, its entries say {granted.get(name, 0)}")
     missing = {name for name in balances if name.startswith("block:")} - {block_account(b.id) for b in evidence.blocks}
     for name in sorted(missing):
         yield Finding(4, "credit_blocks", f"{name} has entries and no row")
@@ -139,8 +138,9 @@ def _totals(evidence: Evidence) -> Iterable[Finding]:
         yield Finding(3, "accounts", f"total {account.total_micro} is not {remaining} - {account.debt_micro} of debt")
     if account.debt_micro != -sums.get(DEBT, 0):
         yield Finding(3, "accounts", f"debt {account.debt_micro}, its entries give {-sums.get(DEBT, 0)}")
-    if -sums.get("issued", 0) + account.debt_micro != remaining + sums.get("consumed", 0) + sums.get("expired", 0):
-        yield Finding(6, "ledger_lines", "issued + debt is not remaining + consumed + expired")
+    gone = sums.get("consumed", 0) + sums.get("expired", 0) + sums.get("voided", 0)
+    if -sums.get("issued", 0) + account.debt_micro != remaining + gone:
+        yield Finding(6, "ledger_lines", "issued + debt is not remaining + consumed + expired + voided")
 
 
 def _events(evidence: Evidence) -> Iterable[Finding]:

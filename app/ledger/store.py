@@ -40,7 +40,7 @@ async def _with_blocks(tx: DatabaseTransaction, rows: Sequence[Record]) -> list[
         _SQL["read_live_blocks"], [row["environment_id"] for row in rows], [row["id"] for row in rows]
     )
     for row in block_rows:
-        accounts[row["account_id"]].blocks.append(_block(row))
+        accounts[row["account_id"]].blocks.append(read_block_row(row))
     for account in accounts.values():
         if len(account.blocks) > 1:
             account.blocks = burndown.sort_blocks(account.blocks)
@@ -65,7 +65,8 @@ def _account(row: Record) -> Account:
     )
 
 
-def _block(row: Record) -> Block:
+def read_block_row(row: Record) -> Block:
+    """A block from its row."""
     return Block(
         row["id"],
         row["remaining_micro"],
@@ -188,6 +189,26 @@ async def insert_events(tx: DatabaseTransaction, events: Sequence[PostedEvent], 
     await tx.connection.execute(_SQL["create_incoming_events"])
     await tx.connection.copy_records_to_table("incoming_events", records=[astuple(event) for event in events])
     await tx.connection.execute(_SQL["insert_events"], now)
+
+
+def read_event_row(row: Record) -> PostedEvent:
+    """A usage event from its row."""
+    return PostedEvent(
+        row["environment_id"],
+        row["account_id"],
+        row["seq"],
+        row["id"],
+        row["feature_key"],
+        row["units_micro"],
+        row["cost_micro"],
+        row["debt_micro"],
+        row["draws"],
+        row["price_id"],
+        row["idempotency_key"],
+        row["properties"],
+        to_at(row["occurred_at"]),
+        to_at(row["accepted_at"]),
+    )
 
 
 async def list_accounts_to_verify(

@@ -66,7 +66,7 @@ class Mutation:
         self.actor = request.user.actor
         self._database = database
         self.environment_id = request.user.environment_id
-        self._route = f"{request.method} {request.scope['path_template']}"
+        self.route = f"{request.method} {request.scope['path_template']}"
         self._path_params: dict[str, Any] = request.path_params
         self._request_id = request_id_of(request.scope)
 
@@ -88,18 +88,18 @@ class Mutation:
     ) -> Answer:
         request = encode({"path": self._path_params, "body": asked})
         try:
-            claimed = await store.claim_key(tx, self._route, key, request.decode(), self.now)
+            claimed = await store.claim_key(tx, self.route, key, request.decode(), self.now)
         except LockTimeoutError as error:
             detail = f"A request with the {HEADER} {key!r} is still under way. Ask again in a moment."
             raise ServiceError(Code.IDEMPOTENCY_KEY_IN_FLIGHT, detail) from error
         if not claimed:
             return await self._replay(tx, key, request)
         first = await answer()
-        await store.remember_answer(tx, self._route, key, first.status, first.body)
+        await store.remember_answer(tx, self.route, key, first.status, first.body)
         return first
 
     async def _replay(self, tx: Transaction, key: str, request: bytes) -> Answer:
-        earlier = await store.read_key(tx, self._route, key)
+        earlier = await store.read_key(tx, self.route, key)
         if earlier is None:  # it was pruned between the two statements
             raise ServiceError(Code.IDEMPOTENCY_KEY_IN_FLIGHT, f"The {HEADER} {key!r} has just expired. Ask again.")
         if mismatch := _mismatch(earlier.request, request):

@@ -36,6 +36,11 @@ class Code(StrEnum):
     PACKAGE_INACTIVE = "package_inactive"
     PAYMENT_REFERENCE_USED = "payment_reference_used"
     TOO_MANY_BLOCKS = "too_many_blocks"
+    ALREADY_VOIDED = "already_voided"
+    NOT_VOIDABLE = "not_voidable"
+    GRANT_SPENT = "grant_spent"
+    GRANT_EXPIRED = "grant_expired"
+    EVENT_PENDING = "event_pending"
     IDEMPOTENCY_KEY_IN_FLIGHT = "idempotency_key_in_flight"
     IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"
     BODY_TOO_LARGE = "body_too_large"
@@ -76,6 +81,11 @@ MEANINGS: dict[Code, Meaning] = {
     Code.PACKAGE_INACTIVE: Meaning(409, "The top-up package is not sold any more"),
     Code.PAYMENT_REFERENCE_USED: Meaning(409, "The payment reference was used for another top-up"),
     Code.TOO_MANY_BLOCKS: Meaning(409, "The customer has as many credit blocks as an account may hold"),
+    Code.ALREADY_VOIDED: Meaning(409, "This was voided before"),
+    Code.NOT_VOIDABLE: Meaning(409, "Only usage events and grants can be voided"),
+    Code.GRANT_SPENT: Meaning(409, "Some of the grant is spent"),
+    Code.GRANT_EXPIRED: Meaning(409, "The grant has expired"),
+    Code.EVENT_PENDING: Meaning(409, "The event is not posted yet"),
     Code.IDEMPOTENCY_KEY_IN_FLIGHT: Meaning(409, "A request with this idempotency key is still under way"),
     Code.BODY_TOO_LARGE: Meaning(413, "The body is larger than this route takes"),
     Code.UNSUPPORTED_MEDIA_TYPE: Meaning(415, "The body must be JSON"),

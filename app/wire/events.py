@@ -2,7 +2,7 @@
 
 A stream entry has five fields: `a` the account ref, `k` the kind, `t` the accepted time (microseconds), `r` the
 revision that the script saw, `c` the signed cost in micro-credits; a usage entry also has `p`, the payload below as
-MessagePack.
+MessagePack, and an order has the order there (`wire.orders`).
 """
 
 from enum import StrEnum
@@ -12,6 +12,7 @@ import msgspec
 
 from app.rules.credits import MAX_COST_MICRO, MAX_UNITS_MICRO
 from app.rules.moments import NEVER_AT
+from app.wire.orders import Order, decode_order
 
 
 class EntryKind(StrEnum):
@@ -19,6 +20,7 @@ class EntryKind(StrEnum):
 
     USAGE = "u"
     TICK = "t"
+    ORDER = "o"
 
 
 _KINDS = {kind.value.encode(): kind for kind in EntryKind}
@@ -50,6 +52,8 @@ class StreamEntry(msgspec.Struct, frozen=True):
     cost_micro: int
     payload: UsagePayload | None
     """Of a usage entry, and of no other."""
+    order: Order | None = None
+    """Of an order, and of no other."""
 
 
 class UnreadableEntry(msgspec.Struct, frozen=True):
@@ -108,10 +112,12 @@ def _readable_cost(text: bytes) -> int:
 
 def _parse(stream_id: bytes, fields: dict[bytes, bytes]) -> StreamEntry:
     kind, cost_micro = _KINDS[fields[b"k"]], int(fields[b"c"])
-    payload = None
+    payload = order = None
     if kind is EntryKind.USAGE:
         payload = _decoder.decode(fields[b"p"])
         _check_payload(payload)
+    elif kind is EntryKind.ORDER:
+        order = decode_order(fields[b"p"])
     entry = StreamEntry(
         parse_stream_id(stream_id),
         fields[b"a"],
@@ -120,6 +126,7 @@ def _parse(stream_id: bytes, fields: dict[bytes, bytes]) -> StreamEntry:
         int(fields[b"r"]),
         cost_micro,
         payload,
+        order,
     )
     if not (0 <= cost_micro <= MAX_COST_MICRO and 0 <= entry.accepted_at <= NEVER_AT):
         raise ValueError("cost or accepted time are out of bounds")

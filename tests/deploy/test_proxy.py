@@ -2,25 +2,19 @@
 
 import json
 import re
-import socket
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from http.client import HTTPConnection
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from app.embedded.role import RoleProcess
 from app.wire.codes import MEANINGS, RETRY_AFTER_SECONDS, Code
 from edge.routes import BODY_LIMITS, ROUTES
-from loadtests.programs import MissingPrograms, find
 from tests.deploy.files import NGINX, SERVICES
-from tests.waiting import wait_until
+from tests.deploy.proxy import Upstreams, free_port, running_proxy
 
 HOT = {(method.decode(), path.decode()) for method, path in ROUTES}
-START_SECONDS, STOP_SECONDS, REQUEST_SECONDS = 10, 5, 10
+REQUEST_SECONDS = 10
 # In place of the two processes: says which of them it is, and what came to it.
 STUB = """
     server {
@@ -78,64 +72,19 @@ def send(port: int, method: str, target: str, body: bytes = b"", **headers: str)
         connection.close()
 
 
-def free_port() -> int:
-    """A port that nobody listens on, as of now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
-
-
-def localized(port: int, *, is_alive: bool) -> str:
-    """The configuration with addresses of this machine, and with somebody at them or nobody."""
-    text = NGINX.replace("listen 8080;", f"listen 127.0.0.1:{port};")
-    text = text.replace("pid /tmp/nginx.pid;", "pid nginx.pid;").replace("/dev/stderr", "error.log")
-    for name, address in (("core", "core:8000"), ("edge", "edge:8001")):
-        own = free_port()
-        text = text.replace(f"server {address} resolve;", f"server 127.0.0.1:{own};")
-        if is_alive:
-            text = text.rstrip().removesuffix("}") + STUB % (own, name) + "}\n"
-    return text
-
-
-@contextmanager
-def running_proxy(directory: Path, *, is_alive: bool) -> Iterator[int]:
-    """An nginx with this configuration; its port."""
-    try:
-        nginx = find("nginx")
-    except MissingPrograms as error:
-        pytest.skip(str(error))
-    port = free_port()
-    (directory / "nginx.conf").write_text(localized(port, is_alive=is_alive))
-    log = directory / "nginx.log"
-    command = [nginx, "-p", str(directory), "-c", "nginx.conf", "-e", "error.log", "-g", "daemon off;"]
-    process = RoleProcess(command, {}, log)
-    process.start()
-
-    def answers() -> bool:
-        assert not process.has_ended(), log.read_text()
-        try:
-            return bool(send(port, "GET", "/livez").status)
-        except OSError:
-            return False
-
-    try:
-        wait_until(answers, START_SECONDS, "nginx to answer")
-        yield port
-    finally:
-        process.ask_to_stop()
-        process.finish_stop(time.monotonic() + STOP_SECONDS)
-
-
 @pytest.fixture(scope="module")
 def alive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """A proxy with both processes behind it."""
-    with running_proxy(tmp_path_factory.mktemp("alive"), is_alive=True) as port:
+    upstreams = Upstreams(free_port(), free_port())
+    stubs = STUB % (upstreams.core, "core") + STUB % (upstreams.edge, "edge")
+    with running_proxy(tmp_path_factory.mktemp("alive"), upstreams, more=stubs) as port:
         yield port
 
 
 @pytest.fixture(scope="module")
 def lonely(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """A proxy with nobody behind it."""
-    with running_proxy(tmp_path_factory.mktemp("lonely"), is_alive=False) as port:
+    with running_proxy(tmp_path_factory.mktemp("lonely"), Upstreams(free_port(), free_port())) as port:
         yield port
 
 

@@ -24,6 +24,7 @@ async def test_both_headers_serve(tenant: Tenant) -> None:
         {"Authorization": f"Bearer {tenant.key}"},
         {"Authorization": f"bearer  {tenant.key} "},
         {"X-API-Key": tenant.key},
+        {"X-API-Key": f"{tenant.key} "},
         {"X-API-Key": tenant.key, "Authorization": "Basic dTpw"},
     ):
         assert (await tenant.world.send("GET", CHECK, headers=headers)).status == 200

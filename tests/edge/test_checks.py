@@ -104,6 +104,12 @@ async def test_any_printable_name_is_a_customer(tenant: Tenant, end_user_id: str
     assert (await tenant.check("other")).body["balance"] == 8
 
 
+async def test_a_query_ends_with_its_line(tenant: Tenant) -> None:
+    """A '#' begins what no server is sent; somebody in between might ask about another customer than we."""
+    answer = await tenant.raw("GET /v1/entitlements/check?end_user_id=a&feature_key=b#c HTTP/1.1")
+    assert (answer.status, answer.body["code"]) == (400, "invalid_body")
+
+
 @pytest.mark.parametrize(
     ("query", "status", "code", "field"),
     [

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from edge.http_reading import MAX_HEAD_BYTES
+from edge.http_faults import MAX_HEAD_BYTES
 from edge.listener import MAX_BODY_BYTES
 from edge.routes import MAX_BATCH_BYTES
 from edge.server import MAX_IN_FLIGHT

@@ -4,35 +4,20 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
 import pytest
 
 from app.embedded.valkey import EmbeddedValkey
+from edge.listener import MORE_DESCRIPTORS
 from edge.worker import EX_CONFIG
-from tests.edge.world import EdgeProcess, StandInCore, Wire, World, is_gone, wait_gone
+from tests.edge.world import EdgeProcess, StandInCore, Wire, World, is_gone, own_edge, wait_gone
 from tests.waiting import wait_until_async
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 RECOVERY_SECONDS = 15
-
-
-@asynccontextmanager
-async def own_edge(world: World, valkey: EmbeddedValkey, log: Path | None = None) -> AsyncIterator[World]:
-    """An edge with two workers that a test may kill, on the shared Valkey."""
-    edge = EdgeProcess(valkey.url, world.core.url, workers=2)
-    edge.start(log)
-    connector = aiohttp.TCPConnector(limit=0, force_close=True)
-    try:
-        async with aiohttp.ClientSession(connector=connector) as session:
-            await edge.ready()
-            yield World(world.redis, world.core, edge, session)
-    finally:
-        edge.stop()
 
 
 async def test_a_killed_worker_is_replaced(world: World, valkey: EmbeddedValkey) -> None:
@@ -141,6 +126,41 @@ async def test_sigterm_under_load_drops_nothing_that_was_taken_in(world: World, 
         await asyncio.gather(*clients)
         entries = len(await tenant.entries("user_1"))
         assert acknowledged <= entries <= acknowledged + len(clients)
+
+
+async def test_more_clients_than_files_may_be_open(world: World, valkey: EmbeddedValkey, tmp_path: Path) -> None:
+    """Who is too many is turned away; who is there is served, with Redis and core at hand; and room comes back."""
+    room, log = 10, tmp_path / "edge.log"
+    edge = EdgeProcess(valkey.url, world.core.url)
+    edge.start(log, open_files=MORE_DESCRIPTORS + room)
+    await edge.ready()
+    try:
+        tenant = await World(world.redis, world.core, edge, world.session).tenant()
+        await tenant.seed("user_1", 10)
+        request = tenant.head("GET /v1/entitlements/check?end_user_id=user_1&feature_key=api_calls HTTP/1.1")
+        clients = [await Wire.open(edge.port) for _ in range(4 * room)]
+
+        async def is_served(wire: Wire) -> bool:
+            wire.send(request)
+            try:
+                return (await wire.answer()).body["balance"] == 10
+            except (asyncio.IncompleteReadError, ConnectionError):
+                return False
+
+        assert sum([await is_served(wire) for wire in clients]) == room
+        for wire in clients:
+            await wire.close()
+
+        async def has_room() -> bool:
+            wire = await Wire.open(edge.port)
+            served = await is_served(wire)
+            await wire.close()
+            return served
+
+        await wait_until_async(has_room, RECOVERY_SECONDS, "a client is served again")
+    finally:
+        assert await asyncio.to_thread(edge.stop) == 0
+    assert f"{MORE_DESCRIPTORS + room} open files are allowed: at most {room} clients" in log.read_text()
 
 
 async def test_a_port_that_is_taken(world: World, valkey: EmbeddedValkey, tmp_path: Path) -> None:

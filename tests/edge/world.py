@@ -8,8 +8,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID, uuid4
@@ -23,13 +23,16 @@ from app.rules.credits import MICRO
 from app.rules.entitlement import OveragePolicy
 from app.rules.moments import NEVER_AT
 from app.rules.pricing import FlatPrice, PerUnitPrice
-from app.wire import key_digest, keys
+from app.wire import ids, key_digest, keys
+from app.wire.events import UsagePayload
 from app.wire.scopes import Scope
 from app.wire.snapshot import ApiKeyRecord, FeatureTerms, PlanSnapshot, encode_api_key, encode_plan
 from tests.waiting import wait_until, wait_until_async
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
+
+    from app.embedded.valkey import EmbeddedValkey
 
 PEPPER = "pepper".ljust(40, "p")
 SECRET = "secret".ljust(40, "s")
@@ -38,6 +41,8 @@ WINDOW_SECONDS = 3600
 PRICE_ID = UUID(int=7)
 READY_SECONDS = 20
 EVERYTHING = (Scope.ENTITLEMENTS_READ, Scope.USAGE_WRITE)
+
+_payloads = msgspec.msgpack.Decoder(UsagePayload)
 
 
 def free_port() -> int:
@@ -128,11 +133,12 @@ class EdgeProcess:
         }
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self, log: Path | None = None) -> None:
-        """Start; `ready` tells when it answers."""
+    def start(self, log: Path | None = None, open_files: int | None = None) -> None:
+        """Start, perhaps with a limit on open files; `ready` tells when it answers."""
+        limit = [] if open_files is None else ["sh", "-c", 'ulimit -n "$0" && exec "$@"', str(open_files)]
         with (log or Path(os.devnull)).open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "edge.main"],
+                [*limit, sys.executable, "-m", "edge.main"],
                 cwd=Path(__file__).parents[2],
                 env=self.environment,
                 stdout=output,
@@ -261,6 +267,10 @@ class Tenant:
         ref = keys.account_ref(self.ref, end_user_id)
         return [fields for _, fields in stream if fields[b"a"] == ref]
 
+    async def recorded_ids(self, end_user_id: str) -> list[str]:
+        """The events of this customer in the streams, as clients see their ids."""
+        return [ids.show("evt", _payloads.decode(fields[b"p"]).event_id) for fields in await self.entries(end_user_id)]
+
     # ---- asking
 
     async def send(self, method: str, path: str, **options: Any) -> Answer:
@@ -298,6 +308,20 @@ class Tenant:
         text = io.BytesIO(msgspec.json.encode({"events": events}))
         head = {"Content-Type": "application/json", **named}
         return await self.send("POST", "/v1/usage/batch", data=text, headers=head)
+
+
+@asynccontextmanager
+async def own_edge(world: World, valkey: "EmbeddedValkey", log: Path | None = None) -> AsyncIterator[World]:
+    """An edge with two workers that a test may kill, on the shared Valkey."""
+    edge = EdgeProcess(valkey.url, world.core.url, workers=2)
+    edge.start(log)
+    connector = aiohttp.TCPConnector(limit=0, force_close=True)
+    try:
+        async with aiohttp.ClientSession(connector=connector) as session:
+            await edge.ready()
+            yield World(world.redis, world.core, edge, session)
+    finally:
+        edge.stop()
 
 
 class Wire:

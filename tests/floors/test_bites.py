@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.floors.source import Source, parse
-from tests.floors.test_pages import headless_domains
+from tests.floors.test_pages import BOUND_ENTRY, bounds, differences, headless_domains
 from tests.floors.test_pure import impurities
 from tests.floors.test_seams import stray_drivers, stray_environment, stray_sql
 from tests.floors.test_size import oversized
@@ -55,6 +55,16 @@ def test_floor_bites(floor: Callable[[Source], Iterable[object]], path: str, ref
     """The floor reports the first snippet and passes the second."""
     assert list(floor(parse(path, refused)))
     assert not list(floor(parse(path, allowed)))
+
+
+def test_a_bound_is_found_with_its_value() -> None:
+    """A number without its row, and a row that has another number."""
+    source = parse("edge/listener.py", "MAX_CONNECTIONS = 1\n_PRIVATE = 2\nlower = 3\n")
+    assert [name for name, _ in bounds(source)] == ["MAX_CONNECTIONS"]
+    found = list(differences({"MAX_CONNECTIONS` | 9,999", "MAX_NEW` | 1"}, "docs/edge-http.md", BOUND_ENTRY))
+    assert "docs/edge-http.md says nothing of MAX_NEW` | 1" in found
+    assert "docs/edge-http.md says nothing of MAX_CONNECTIONS` | 9,999" in found
+    assert any("speaks of MAX_CONNECTIONS` | 10,000" in offence for offence in found)
 
 
 @pytest.mark.parametrize("allowed_at", ["app/io/postgres.py", "app/ledger/store.py", "migrations/first.py"])

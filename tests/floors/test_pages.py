@@ -1,6 +1,7 @@
-"""What the code has, its pages say, and nothing else: the domains, the error codes, the settings."""
+"""What the code has, its pages say, and nothing else: the domains, the error codes, the settings, the bounds."""
 
 import ast
+import importlib
 import re
 from collections.abc import Iterator
 from itertools import pairwise
@@ -10,8 +11,10 @@ from tests.floors.source import ROOT, Source, refuse, sources
 
 NOT_DOMAINS = {"console", "embedded", "flusher", "io", "jobs", "rules", "trail", "web", "wire"}
 HEADINGS = ("Owns", "Invariants", "Tables", "Neighbours", "Not mine")
+BOUNDED = {f"edge/{name}.py" for name in ("http_faults", "http_reading", "server", "listener", "routes", "main")}
 SETTINGS = ("app/settings.py", "edge/settings.py")
 CODE_ENTRY = re.compile(r"^#{2,4} `(\w+)`", re.MULTILINE)
+BOUND_ENTRY = re.compile(r"^\| `([A-Z][A-Z0-9_]*` \| [0-9,]+) \|", re.MULTILINE)
 SETTING_ENTRY = re.compile(r"^(?:#{2,4}|\|) `([A-Z][A-Z0-9_]*)`", re.MULTILINE)
 
 
@@ -42,6 +45,17 @@ def differences(code: set[str], page: str, entry: re.Pattern[str]) -> Iterator[s
     yield from (f"{page} speaks of {name}, which does not exist" for name in said - code)
 
 
+def bounds(source: Source) -> Iterator[tuple[str, int]]:
+    """Names and values of the public numbers that a module defines."""
+    module = importlib.import_module(source.path.removesuffix(".py").replace("/", "."))
+    targets = [target for node in source.tree.body if isinstance(node, ast.Assign) for target in node.targets]
+    for target in targets:
+        if isinstance(target, ast.Name) and target.id.isupper() and not target.id.startswith("_"):
+            value = getattr(module, target.id)
+            if isinstance(value, int):
+                yield target.id, value
+
+
 def test_app_is_empty() -> None:
     """The edge borrows rules and wire for nothing."""
     text = (ROOT / "app/__init__.py").read_text()
@@ -70,3 +84,10 @@ def test_every_setting_is_explained() -> None:
     assert all(read.get(path) for path in SETTINGS), f"{' and '.join(SETTINGS)} hold structs named …Settings."
     repair = "Give each variable a row (| `NAME` | …) or heading in docs/configuration.md, and remove the others."
     refuse(differences(set.union(*read.values()), "docs/configuration.md", SETTING_ENTRY), repair)
+
+
+def test_every_bound_of_http_is_explained() -> None:
+    """docs/edge-http.md has a row for each number of the modules that read and answer HTTP, with its value."""
+    found = [bound for source in sources("edge") if source.path in BOUNDED for bound in bounds(source)]
+    repair = "Give each bound a row (| `NAME` | value | ...) in docs/edge-http.md, and remove the others."
+    refuse(differences({f"{name}` | {value:,}" for name, value in found}, "docs/edge-http.md", BOUND_ENTRY), repair)

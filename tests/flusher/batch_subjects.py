@@ -2,6 +2,7 @@
 
 from uuid import UUID
 
+from app.corrections.deciding import Targets
 from app.flusher.batch import Entries, Posting, post_batch
 from app.ledger.book import Account
 from app.rules import burndown, chain
@@ -56,14 +57,14 @@ class Ledger:
         self.postings: list[Posting] = []
         self._posted: set[tuple[UUID, UUID]] = set()
 
-    def post(self, entries: Entries, size: int = 1_000) -> "Ledger":
+    def post(self, entries: Entries, size: int = 1_000, targets: Targets | None = None) -> "Ledger":
         """Post in batches of at most `size` entries, each as the flusher does: only what it names, with live blocks."""
         for start in range(0, len(entries), size):
             batch = entries[start : start + size]
             named = {entry.ref: self.accounts[entry.ref] for entry in batch if entry.ref in self.accounts}
             for account in named.values():
                 account.blocks = [block for block in account.blocks if block.remaining_micro]
-            posting = post_batch(named, batch, set(self._posted))
+            posting = post_batch(named, batch, set(self._posted), targets)
             self._posted |= {(ENVIRONMENT, event.id) for event in posting.events}
             self.postings.append(posting)
         return self

@@ -7,12 +7,14 @@ from uuid import UUID
 
 from msgspec import structs
 
-from app.flusher.batch import PostedEvent, RejectedEntry, post_batch
+from app.corrections.deciding import Granted, Outcome, Targets
+from app.flusher.batch import PostedEvent, Posting, RejectedEntry, post_batch
 from app.ledger.book import Account, Origin, block_account
 from app.rules import burndown, chain
 from app.rules.burndown import Block
 from app.rules.moments import NEVER_AT
 from app.wire.events import EntryKind, StreamEntry, UnreadableEntry
+from app.wire.orders import Debit, VoidGrant
 from app.wire.snapshot import AccountState
 
 if TYPE_CHECKING:
@@ -31,6 +33,12 @@ class Ledger:
         self.accounts: dict[bytes, Account] = {}
         self.events: dict[UUID, PostedEvent] = {}
         self.times_posted: Counter[UUID] = Counter()
+        self.granted: dict[UUID, Granted] = {}
+        """Every block that ever was; those with credit left are in their account too."""
+        self.voided: set[UUID] = set()
+        self.outcomes: dict[UUID, Outcome] = {}
+        """What became of orders."""
+        self.times_ordered: Counter[UUID] = Counter()
         self.rejected: list[RejectedEntry] = []
         self.marks: dict[bytes, int] = {}
         """Dirty accounts and the revision that has still to be published."""
@@ -41,11 +49,21 @@ class Ledger:
     def copy(self, without: frozenset[str]) -> "Ledger":
         """An independent copy."""
         twin = Ledger(without)
-        twin.accounts = {ref: _copy(account) for ref, account in self.accounts.items()}
+        twin.granted = {
+            block_id: Granted(structs.replace(granted.block), granted.granted_micro)
+            for block_id, granted in self.granted.items()
+        }
+        twin.accounts = {ref: twin._own(account) for ref, account in self.accounts.items()}
+        twin.voided, twin.outcomes = {*self.voided}, {**self.outcomes}
+        twin.times_ordered = self.times_ordered.copy()
         twin.events, twin.times_posted = {**self.events}, self.times_posted.copy()
         twin.rejected, twin.marks = [*self.rejected], {**self.marks}
         twin.cursor, twin.owner = self.cursor, self.owner
         return twin
+
+    def _own(self, account: Account) -> Account:
+        """A copy of an account whose blocks are ours."""
+        return structs.replace(account, blocks=[self.granted[block.id].block for block in account.blocks])
 
     def open(self, ref: bytes, account_id: UUID, total_applied: int = 0) -> None:
         """A new account, at revision 1."""
@@ -58,7 +76,9 @@ class Ledger:
     def grant(self, ref: bytes, block: Block) -> None:
         """Core adds a block: the edge knows it from the account's next revision on."""
         account = self.accounts[ref]
-        account.blocks = burndown.sort_blocks([*account.blocks, structs.replace(block)])
+        own = structs.replace(block)
+        self.granted[block.id] = Granted(own, block.remaining_micro)
+        account.blocks = burndown.sort_blocks([*account.blocks, own])
         lines = [(block_account(block.id), block.remaining_micro), ("issued:topup", -block.remaining_micro)]
         account.post("grant", lines, block.granted_at, CORE)
 
@@ -77,16 +97,34 @@ class Ledger:
         if "known" in self.without:
             entries = [structs.replace(e, revision=NEVER_AT) if isinstance(e, StreamEntry) else e for e in entries]
         touched = {entry.ref: self.accounts[entry.ref] for entry in entries if entry.ref in self.accounts}
-        posting = post_batch(touched, entries, set() if "dedupe" in self.without else known)
+        posting = post_batch(touched, entries, set() if "dedupe" in self.without else known, self._targets(touched))
         if "duplicates" in self.without:
             for entry in duplicates:
                 touched[entry.ref].applied_micro -= entry.cost_micro
         self.events |= {event.id: event for event in posting.events}
         self.times_posted.update(event.id for event in posting.events)
         self.rejected += posting.rejected
+        self._note_orders(posting)
         for account in touched.values():
             account.blocks = [block for block in account.blocks if block.remaining_micro]
         return self.states(touched)
+
+    def _targets(self, touched: dict[bytes, Account]) -> Targets:
+        """What orders to these accounts may speak of."""
+        ids = {account.id for account in touched.values()}
+        events = {event.id: event for event in self.events.values() if event.account_id in ids}
+        known = set[UUID]() if "once" in self.without else {*self.outcomes}
+        return Targets(events, self.granted, {*self.voided}, known)
+
+    def _note_orders(self, posting: Posting) -> None:
+        for made in posting.made_blocks:
+            self.granted[made.block.id] = Granted(made.block, made.granted_micro)
+        for outcome in posting.outcomes:
+            order = outcome.order
+            self.outcomes[order.order_id] = outcome
+            self.times_ordered[order.order_id] += 1
+            if outcome.refused is None and not isinstance(order, Debit):
+                self.voided.add(order.block_id if isinstance(order, VoidGrant) else order.event_id)
 
     def states(self, refs: Iterable[bytes]) -> list[AccountState]:
         """What is published of these accounts now."""
@@ -128,13 +166,10 @@ class Ledger:
         events = {
             e.id: (e.draws, e.debt_micro, e.cost_micro) for e in self.events.values() if e.account_id == account.id
         }
-        return self.spendable(ref, at), account.debt_micro, blocks, events
+        orders = {o.order.order_id: o.refused for o in self.outcomes.values() if o.account_id == account.id}
+        return self.spendable(ref, at), account.debt_micro, blocks, events, orders
 
 
 def _event(entry: StreamEntry) -> UUID:
     assert entry.payload is not None
     return entry.payload.event_id
-
-
-def _copy(account: Account) -> Account:
-    return structs.replace(account, blocks=[structs.replace(block) for block in account.blocks])

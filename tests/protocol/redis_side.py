@@ -45,10 +45,21 @@ class Server:
         """tick.lua."""
         return models.tick(self.memory, ref, now_at)
 
+    def order(self, ref: bytes, now_at: int, payload: bytes) -> bytes:
+        """order.lua."""
+        account = self.memory.accounts.get(ref)
+        before = account and replace(account)
+        answer = models.order(self.memory, ref, now_at, payload)
+        if account and before and "hold" in self.without:
+            account.order_id, account.valid_until, account.ticked = before.order_id, before.valid_until, before.ticked
+        return answer
+
     def publish(self, call: Publish) -> bytes:
         """publish.lua."""
         ref = call.state.ref
         account, token = self.memory.accounts.get(ref), self.memory.tokens.get(ref)
+        if account is not None and "release" in self.without:
+            account.order_id = account.held_until = None
         if account is not None and "revision" in self.without:
             account.revision = 0
         if account is not None and "quiet" in self.without:

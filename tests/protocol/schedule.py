@@ -10,6 +10,7 @@ from uuid import UUID
 
 from app.rules import totals
 from app.rules.moments import NEVER_AT
+from app.wire.orders import Debit, VoidGrant, VoidUsage
 from tests.protocol import processes
 from tests.protocol.violation import Violation, check
 from tests.protocol.world import AHEAD, REFS, World, name_of
@@ -27,6 +28,7 @@ ACTIONS = {
     "grant": 3,
     "plan": 1,
     "open": 2,
+    "order": 3,
     "tick": 2,
     "evict": 3,
     "forget": 2,
@@ -125,6 +127,8 @@ def change(world: World, ref: bytes, action: str) -> None:
     match action:
         case "tick":
             return world.tick(ref)
+        case "order":
+            return give(world, ref)
         case "evict":
             world.say(f"evict {name_of(ref)}")
             return world.server.drop(ref, world.new_token())
@@ -143,6 +147,26 @@ def change(world: World, ref: bytes, action: str) -> None:
         case _:
             return None
     return world.start(f"publish {name_of(ref)}", processes.publish_accounts(world, [ref]))
+
+
+def give(world: World, ref: bytes) -> None:
+    """Core orders something, now and then what it ordered before."""
+    random, ledger = world.random, world.ledger
+    if world.ordered and random.random() < 0.2:
+        ref, order = random.choice(list(world.ordered.values()))
+        return world.order(ref, order)
+    account_id = ledger.accounts[ref].id
+    events = [event.id for event in ledger.events.values() if event.account_id == account_id]
+    blocks = [block.id for block in ledger.accounts[ref].blocks]
+    order_id, allow_debt = world.new_id(), random.random() < 0.5
+    match random.choice(["debit", "void grant", "void usage"]):
+        case "void grant" if blocks:
+            block_id = random.choice(blocks)
+            return world.order(ref, VoidGrant(order_id=order_id, actor="c", block_id=block_id, allow_debt=allow_debt))
+        case "void usage" if events:
+            return world.order(ref, VoidUsage(order_id=order_id, actor="c", event_id=random.choice(events)))
+    amount = random.randint(1, 400)
+    return world.order(ref, Debit(order_id=order_id, actor="c", amount_micro=amount, allow_debt=allow_debt))
 
 
 def fault(world: World) -> None:
@@ -239,6 +263,9 @@ def check_rest(world: World, *, tolerant: bool) -> None:
     check(not lost, "lost", lost)
     check(ledger.times_posted.keys() <= world.asked.keys(), "posted what nobody sent")
     check(set(ledger.times_posted.values()) <= {1}, "posted twice")
+    forgotten = world.taken_orders - ledger.outcomes.keys()
+    check(not forgotten, "an order is lost", forgotten)
+    check(set(ledger.times_ordered.values()) <= {1}, "carried out twice")
     for ref in ledger.accounts:
         check(ledger.adds_up(ref), "the ledger does not add up", name_of(ref))
         if world.whole:

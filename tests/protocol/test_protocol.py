@@ -37,6 +37,9 @@ drop        | yes    | accounts outlive the incarnation that they belong to     
 promoted    | yes    | a replica that took over counts as the server before it           | not fresh
 behind      | yes    | a memory that published less than the ledger has posted is kept   | lost
 restored    | yes    | a ledger that went back is not met with a new incarnation         | not fresh
+hold        | no     | an account goes on deciding while an order is on its way           | overspend
+release     | no     | any publish ends the wait for an order                            | overspend
+once        | no     | an order is carried out as often as it is given                   | carried out twice
 look        | yes    | the lease holder looks at the memory only when it takes over      | stuck
 """
 ROWS = [[cell.strip() for cell in row.split("|")] for row in RULES.strip().splitlines()[1:]]

@@ -14,6 +14,7 @@ from app.rules.burndown import Block
 from app.rules.moments import NEVER_AT
 from app.wire import keys
 from app.wire.events import EntryKind, StreamEntry, UnreadableEntry, UsagePayload, encode_usage
+from app.wire.orders import Order, encode_order
 from tests.protocol.ledger_side import ENVIRONMENT, Ledger
 from tests.protocol.processes import Flusher, ProcessEnded, Steps
 from tests.protocol.redis_side import Server, published_of
@@ -65,6 +66,10 @@ class World:
         """Every event that was ever sent: account and units."""
         self.acknowledged: set[UUID] = set()
         """Events that were taken in; none of them may be lost."""
+        self.ordered: dict[UUID, tuple[bytes, Order]] = {}
+        """Every order that was ever given."""
+        self.taken_orders: set[UUID] = set()
+        """Orders that stand in the stream; none of them may be lost."""
         self.damaged: set[UUID] = set()
         """Events whose entry is unreadable: they are rejected."""
         self.cost_lost: set[bytes] = set()
@@ -100,6 +105,15 @@ class World:
         before = self.server.memory.newest_id
         self.say(f"tick {name_of(ref)} -> {self.server.tick(ref, self._clock())}")
         if self.server.memory.newest_id != before:
+            self._appended(ref, None, enforce=False)
+
+    def order(self, ref: bytes, order: Order) -> None:
+        """Core gives an order, or gives it again because no answer came."""
+        self.ordered[order.order_id] = ref, order
+        answer = self.server.order(ref, self._clock(), encode_order(order))
+        self.say(f"order {name_of(ref)} {order} -> {answer}")
+        if answer == b"ok":
+            self.taken_orders.add(order.order_id)
             self._appended(ref, None, enforce=False)
 
     def _appended(self, ref: bytes, event: UUID | None, *, enforce: bool) -> None:
@@ -139,6 +153,7 @@ class World:
         self.say(f"damage {stream_id} {loses_cost=}")
         if event:
             self.damaged.add(event)
+        self.taken_orders &= self._orders_in_stream() | self.ledger.outcomes.keys()
         if loses_cost:
             self.cost_lost.add(ref)
 
@@ -236,6 +251,11 @@ class World:
         self.whole = False
         entries = [entry for entry in self.server.read(NOTHING_YET) if isinstance(entry, StreamEntry)]
         self.acknowledged &= {entry.payload.event_id for entry in entries if entry.payload} | self.ledger.events.keys()
+        self.taken_orders &= self._orders_in_stream() | self.ledger.outcomes.keys()
+
+    def _orders_in_stream(self) -> set[UUID]:
+        entries = [entry for entry in self.server.read(NOTHING_YET) if isinstance(entry, StreamEntry)]
+        return {entry.order.order_id for entry in entries if entry.order}
 
     def memory_is_whole(self) -> None:
         """A new incarnation has begun: from here on everything is exact again."""

@@ -55,6 +55,11 @@ class RealPartition:
         """Run tick.lua."""
         return self._run(scripts.TICK, [keys.account(PARTITION, ref), keys.stream(PARTITION)], [now_at, ref])
 
+    def order(self, ref: bytes, now_at: int, payload: bytes) -> bytes:
+        """Run order.lua."""
+        script_keys = [keys.account(PARTITION, ref), keys.stream(PARTITION)]
+        return self._run(scripts.ORDER, script_keys, [now_at, ref, payload])
+
     def publish(self, call: Publish) -> bytes:
         """Run publish.lua."""
         account, token, meta = _account_keys(call.state.ref)
@@ -113,8 +118,9 @@ class RealPartition:
     def _hash(self, account: EdgeAccount | None) -> dict[bytes, bytes]:
         if account is None:
             return {}
-        shown = {name.encode(): str(value).encode() for name, value in vars(account).items()}
-        return {**shown, b"last_id": self.real_id(account.last_id)}
+        shown = {name.encode(): str(value).encode() for name, value in vars(account).items() if value is not None}
+        shown |= {b"last_id": self.real_id(account.last_id)}
+        return shown | ({b"order_id": self.real_id(account.order_id)} if account.order_id else {})
 
 
 def _account_keys(ref: bytes) -> list[bytes]:

@@ -33,6 +33,10 @@ class EdgeAccount:
     snapshot: str
     status: str
     floor: int
+    order_id: StreamId | None = None
+    """Of the last order that no publish includes yet."""
+    held_until: int | None = None
+    """What was published as the boundary meanwhile."""
 
     @property
     def available(self) -> int:
@@ -140,6 +144,17 @@ def tick(memory: Memory, ref: bytes, now_at: int) -> bytes:
     return b"wait" if _waits_at_boundary(memory, ref, account, max(now_at, account.last_at)) else b"early"
 
 
+def order(memory: Memory, ref: bytes, now_at: int, payload: bytes) -> bytes:
+    """Leave an order, and have the account wait until a publish includes it."""
+    account = memory.accounts.get(ref)
+    if account is None:
+        return b"miss"
+    fields = {b"k": b"o", b"c": b"0", b"p": payload}
+    _append(memory, ref, account, max(now_at, account.last_at), fields)
+    account.order_id, account.valid_until, account.ticked = account.last_id, 0, account.revision
+    return b"ok"
+
+
 def publish(memory: Memory, call: Publish) -> bytes:
     """Bring the ledger's figures to a loaded account."""
     state = call.state
@@ -148,10 +163,18 @@ def publish(memory: Memory, call: Publish) -> bytes:
         if state.ref in memory.tokens:
             memory.tokens[state.ref] = call.new_token
         return b"absent"
+    is_current = memory.meta.get("incarnation") == call.incarnation
+    includes_order = account.order_id is not None and is_current and call.cursor >= account.order_id
     if state.revision <= account.revision:
+        if account.held_until is not None and includes_order:
+            account.valid_until, account.order_id, account.held_until = account.held_until, None, None
         return b"stale"
     _show(account, state)
-    if memory.meta.get("incarnation") == call.incarnation and call.cursor >= account.last_id:
+    if includes_order:
+        account.order_id = account.held_until = None
+    elif account.order_id is not None:
+        account.valid_until, account.held_until = 0, state.valid_until
+    if is_current and call.cursor >= account.last_id:
         account.accepted = account.applied
     return b"published"
 

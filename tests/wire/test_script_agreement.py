@@ -31,7 +31,7 @@ BALANCES = (500, 500, 500, 0, -80, DOUBLES - 50, 50 - DOUBLES)
 EVERY_ANSWER = {
     *("seen", "miss", "wait", "snapshot", "accepted", "refused for credit", "backlog", "range", "full"),
     *("early", "published", "stale", "absent", "begun", "unready", "loaded", "present", "refused", "changed"),
-    *("noted", "not noted"),
+    *("noted", "not noted", "ordered", "not ordered"),
 }
 
 
@@ -52,6 +52,15 @@ class Tick:
 
 
 @dataclass(frozen=True)
+class Order:
+    """order.lua."""
+
+    ref: bytes
+    now_at: int
+    payload: bytes
+
+
+@dataclass(frozen=True)
 class Change:
     """What others do to the keys between two scripts."""
 
@@ -60,7 +69,7 @@ class Change:
     event: UUID
 
 
-Step = Accept | Publish | Load | Begin | Tick | NotePublished | Change
+Step = Accept | Publish | Load | Begin | Tick | Order | NotePublished | Change
 
 
 class Programmer:
@@ -89,7 +98,7 @@ class Programmer:
         """The next call."""
         pick, number, ref = self._random.choice, self._random.randint, self._random.choice(REFS)
         match self._random.choices(
-            ["accept", "publish", "begin", "load", "tick", "note", "change"], [54, 16, 10, 9, 3, 3, 8]
+            ["accept", "publish", "begin", "load", "tick", "order", "note", "change"], [54, 18, 10, 9, 3, 2, 3, 8]
         )[0]:
             case "accept":
                 return self._accept(ref)
@@ -101,6 +110,8 @@ class Programmer:
                 return Load(self.state(), pick(TOKENS), pick(INCARNATIONS))
             case "tick":
                 return Tick(ref, number(0, 25))
+            case "order":
+                return Order(ref, number(0, 14), pick([b"", b"\x00 order"]))
             case "note":
                 return NotePublished(pick(INCARNATIONS), (0, number(0, 4)), NOTHING_YET, pick([2, 1_000_000]))
         return Change(
@@ -134,6 +145,9 @@ def _call(  # noqa: PLR0911 - one for each script
             return real.accept(step), models.accept(memory, step)
         case Tick():
             return real.tick(step.ref, step.now_at), models.tick(memory, step.ref, step.now_at)
+        case Order():
+            call = (step.ref, step.now_at, step.payload)
+            return real.order(*call), models.order(memory, *call)
         case Publish():
             call = replace(step, cursor=_back(memory, step.cursor[1]))
             return real.publish(call), models.publish(memory, call)
@@ -210,10 +224,12 @@ def _run(client: "Redis", seed: int) -> Iterator[str]:
         assert answer == said, (seed, number, step)
         found, expected = real.observe(memory, REFS, EVENTS)
         assert found == expected, (seed, number, step)
-        yield _kind(answer)
+        yield _kind(step, answer)
 
 
-def _kind(answer: object) -> str:
+def _kind(step: Step, answer: object) -> str:
+    if isinstance(step, Order):
+        return "ordered" if answer == b"ok" else "not ordered"
     match answer:
         case [b"ok", outcome]:
             return "accepted" if outcome.startswith(b"+") else "refused for credit"

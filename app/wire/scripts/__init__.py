@@ -25,8 +25,9 @@ def _read(name: str) -> Script:
 
 ACCEPT = _read("accept")
 TICK = _read("tick")
+ORDER = _read("order")
 PUBLISH = _read("publish")
 LOAD_BEGIN = _read("load_begin")
 LOAD = _read("load")
 NOTE_PUBLISHED = _read("note_published")
-ALL = (ACCEPT, TICK, PUBLISH, LOAD_BEGIN, LOAD, NOTE_PUBLISHED)
+ALL = (ACCEPT, TICK, ORDER, PUBLISH, LOAD_BEGIN, LOAD, NOTE_PUBLISHED)

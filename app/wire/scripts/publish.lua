@@ -9,13 +9,30 @@
 
 local is_current = ARGV[1] ~= '' and ARGV[1] == redis.call('HGET', KEYS[1], 'incarnation')
 
+-- The account waits for its order until a publish includes it. What others publish meanwhile keeps its boundary aside.
+local function wait_for_order(account_key, order_id, valid_until)
+    if is_current and id_at_least(ARGV[2], order_id) then
+        redis.call('HDEL', account_key, 'order_id', 'held_until')
+        return valid_until
+    end
+    redis.call('HSET', account_key, 'held_until', valid_until)
+    return '0'
+end
+
 local function publish(account_key, token_key, revision, base, applied, valid_until, snapshot, status, floor, posted_at)
-    local account = redis.call('HMGET', account_key, 'revision', 'last_id', 'last_at')
+    local account = redis.call('HMGET', account_key, 'revision', 'last_id', 'last_at', 'order_id', 'held_until')
     if not account[1] then
         redis.call('SET', token_key, ARGV[3], 'XX', 'EX', 60)
         return 'absent'
     end
-    if tonumber(revision) <= tonumber(account[1]) then return 'stale' end
+    if tonumber(revision) <= tonumber(account[1]) then
+        -- Late, but it may say that the order is in the newer figures that are here.
+        if account[5] then
+            redis.call('HSET', account_key, 'valid_until', wait_for_order(account_key, account[4], account[5]))
+        end
+        return 'stale'
+    end
+    if account[4] then valid_until = wait_for_order(account_key, account[4], valid_until) end
     redis.call('HSET', account_key, 'revision', revision, 'base', base, 'applied', applied, 'valid_until', valid_until,
         'snapshot', snapshot, 'status', status, 'floor', floor,
         'last_at', integer(math.max(tonumber(posted_at), tonumber(account[3]))))

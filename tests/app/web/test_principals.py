@@ -39,6 +39,8 @@ ROUTES: list[tuple[str, str, set[Scope]]] = [
     ("PATCH", "/v1/topup-packages/p", {Scope.CATALOG_WRITE}),
     ("POST", "/v1/topups", {Scope.CREDITS_WRITE}),
     ("GET", "/v1/topups", {Scope.CREDITS_WRITE, Scope.ENTITLEMENTS_READ}),
+    ("POST", "/v1/credits/voids", {Scope.CREDITS_WRITE}),
+    ("POST", "/v1/usage/events/{event_id}/void", {Scope.CREDITS_WRITE}),
     ("GET", "/v1/customers/u/credits", {Scope.CREDITS_WRITE, Scope.ENTITLEMENTS_READ}),
     ("GET", "/v1/customers/u/ledger", {Scope.CREDITS_WRITE, Scope.ENTITLEMENTS_READ}),
     ("GET", "/v1/usage", {Scope.USAGE_WRITE, Scope.ENTITLEMENTS_READ}),

@@ -1,0 +1,158 @@
+"""Giving orders, and learning what became of them.
+
+An order goes through the stream: the flusher carries it out after everything that was accepted before it, and writes
+down what became of it. Its id follows from the request's idempotency key, so that whoever asks again, after whatever
+crash, gives the same order and gets the same outcome.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from app.corrections import store
+from app.corrections.deciding import DETAILS, Carried, Refused, carry_out, kind_of, origin_of, target_of
+from app.corrections.store import CarriedOut
+from app.errors import ServiceError
+from app.io.clock import Clock
+from app.io.ids import new_id
+from app.io.postgres import Database, Transaction
+from app.io.redis import RedisStore
+from app.ledger import reading
+from app.ledger import store as ledger_store
+from app.rules.credits import from_micro
+from app.rules.moments import to_at
+from app.wire import keys
+from app.wire.codes import Code
+from app.wire.ids import derived_id
+from app.wire.orders import Order, VoidGrant, VoidUsage, encode_order
+
+WAIT_SECONDS = 5.0
+"""How long a request waits for the flusher; the order is carried out all the same."""
+FIRST_PAUSE_SECONDS = 0.005
+LONGEST_PAUSE_SECONDS = 0.1
+LoadAccount = Callable[[UUID, str], Awaitable[str]]
+"""Brings (environment, end user)'s account into Redis: 'loaded' | 'unknown' | 'busy'."""
+
+
+class Preview(msgspec.Struct, frozen=True):
+    """What an order would do now."""
+
+    carried: Carried
+    total_before_micro: int
+    total_after_micro: int
+
+
+class Orders:
+    """Gives orders for core."""
+
+    def __init__(self, database: Database, redis: RedisStore, clock: Clock, load_account: LoadAccount) -> None:
+        self._database = database
+        self._redis = redis
+        self._clock = clock
+        self._load_account = load_account
+
+    def id_of(self, environment_id: UUID, route: str, key: str | None) -> UUID:
+        """The id of the order that a request gives: the same for the same key."""
+        if key is None:
+            return new_id(self._clock.now())
+        return derived_id(b"order", environment_id.hex.encode(), route.encode(), key.encode())
+
+    async def give(self, environment_id: UUID, end_user_id: str, order: Order) -> CarriedOut:
+        """Have an order carried out; what became of it, refused or not.
+
+        Raises ServiceError unknown_customer, account_loading, or account_unavailable where nobody posts: then the same
+        request under the same key finds out.
+        """
+        done = await self._read(environment_id, order)
+        if done is not None:
+            return done
+        await self._append(environment_id, end_user_id, order)
+        async for _ in _pauses():
+            done = await self._read(environment_id, order)
+            if done is not None:
+                return done
+        detail = "What was ordered is not posted yet. Ask again under the same Idempotency-Key."
+        raise ServiceError(Code.ACCOUNT_UNAVAILABLE, detail)
+
+    async def _append(self, environment_id: UUID, end_user_id: str, order: Order) -> None:
+        ref = keys.account_ref(keys.environment_ref(environment_id), end_user_id)
+        content = encode_order(order)
+        while await self._redis.order(ref, to_at(self._clock.now()), content) == "miss":
+            outcome = await self._load_account(environment_id, end_user_id)
+            if outcome == "unknown":
+                raise ServiceError(Code.UNKNOWN_CUSTOMER, f"No customer has the end_user_id {end_user_id!r}.")
+            if outcome != "loaded":
+                raise ServiceError(Code.ACCOUNT_LOADING, "The customer's account is being loaded; try again.")
+
+    async def _read(self, environment_id: UUID, order: Order) -> CarriedOut | None:
+        """What became of the order. Raises ServiceError where another one has its id, and so its key."""
+
+        async def read(tx: Transaction) -> CarriedOut | None:
+            return await store.read_order(tx, order.order_id)
+
+        done = await self._database.run(environment_id, read)
+        if done is not None and (done.order_kind, done.target_id) != (kind_of(order), target_of(order)):
+            raise ServiceError(Code.IDEMPOTENCY_KEY_REUSED, "The Idempotency-Key was used for another correction.")
+        return done
+
+    async def find_owner(self, environment_id: UUID, order: VoidUsage | VoidGrant) -> tuple[UUID, str]:
+        """(account, end user) of what is to be voided. Raises ServiceError not_found, or event_pending."""
+        event_id = order.event_id if isinstance(order, VoidUsage) else None
+        block_id = order.block_id if isinstance(order, VoidGrant) else None
+
+        async def read(tx: Transaction) -> tuple[UUID, str] | None:
+            return await store.find_owner(tx, event_id, block_id)
+
+        # Asked before the ledger: an event that is posted in between is then found there.
+        is_pending = event_id is not None and await reading.is_pending(self._redis, environment_id, event_id)
+        owner = await self._database.run(environment_id, read)
+        if owner is not None:
+            return owner
+        if is_pending:
+            raise ServiceError(Code.EVENT_PENDING, "The event was accepted and is not posted yet. Ask again shortly.")
+        raise ServiceError(Code.NOT_FOUND, "Nothing of this id was posted in this environment.")
+
+    async def preview(self, tx: Transaction, account_id: UUID, order: Order) -> Preview:
+        """What the order would do now to what is posted; by the very rules by which it would be carried out.
+
+        Raises ServiceError as a refused order does.
+        """
+        account = await ledger_store.lock_account(tx, tx.environment, account_id)
+        if account is None:
+            raise ServiceError(Code.UNKNOWN_CUSTOMER, "The customer has no account.")
+        before_micro = account.total_micro
+        targets = await store.read_targets(tx, [(account, order)])
+        done = carry_out(account, order, targets, to_at(self._clock.now()), account.revision)
+        if isinstance(done, Refused):
+            raise refusal(done.code, done.amount_micro)
+        after = account.post(done.kind, done.lines, account.posted_at, origin_of(order))
+        return Preview(done, before_micro, after.total_after_micro)
+
+
+def require_carried_out(done: CarriedOut) -> None:
+    """Raise ServiceError where the order was refused."""
+    if done.code is not None:
+        raise refusal(Code(done.code), done.amount_micro)
+
+
+def refusal(code: Code, amount_micro: int) -> ServiceError:
+    """What a client is told of a refused order."""
+    context: dict[str, Any] = {}
+    if code is Code.GRANT_SPENT:
+        context = {"spent": from_micro(amount_micro)}
+    elif code is Code.INSUFFICIENT_CREDITS:
+        context = {"available": from_micro(amount_micro)}
+    return ServiceError(code, DETAILS[code], context=context)
+
+
+async def _pauses() -> AsyncIterator[None]:
+    """Growing pauses between looks, WAIT_SECONDS in all."""
+    deadline = asyncio.get_running_loop().time() + WAIT_SECONDS
+    pause_seconds = FIRST_PAUSE_SECONDS
+    while asyncio.get_running_loop().time() < deadline:
+        await asyncio.sleep(pause_seconds)
+        yield
+        pause_seconds = min(2 * pause_seconds, LONGEST_PAUSE_SECONDS)

@@ -1,0 +1,94 @@
+"""Rows of orders, and of what they speak of."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from app.corrections.deciding import Granted, Outcome, Targets, kind_of, target_of
+from app.io.postgres import Record
+from app.io.postgres import Transaction as DatabaseTransaction
+from app.io.statements import statements
+from app.ledger import store as ledger_store
+from app.ledger.book import Account
+from app.rules.burndown import Block
+from app.wire.orders import Order
+
+_SQL = statements("app.corrections")
+
+
+class CarriedOut(msgspec.Struct, frozen=True):
+    """What became of an order, read back. `code` None = carried out, by the transaction that follows."""
+
+    order_kind: str
+    target_id: UUID | None
+    code: str | None
+    amount_micro: int
+    transaction_id: UUID | None
+    kind: str | None
+    posted_at: datetime | None
+    total_before_micro: int | None
+    total_after_micro: int | None
+    names: list[str]
+    amounts: list[int]
+
+
+async def read_targets(tx: DatabaseTransaction, orders: Sequence[tuple[Account, Order]]) -> Targets:
+    """What these orders of locked accounts speak of. A block that its account holds live is that very object."""
+    known = await _fetch(tx, "find_orders", [(account.environment_id, order.order_id) for account, order in orders])
+    targets = Targets(known={row["id"] for row in known})
+    new = [(account, order) for account, order in orders if order.order_id not in targets.known]
+    accounts = {account.id: account for account, _ in new}
+    named = {(account.environment_id, target) for account, order in new if (target := target_of(order)) is not None}
+    for row in await _fetch(tx, "read_events", named):
+        if row["account_id"] in accounts:
+            targets.events[row["id"]] = ledger_store.read_event_row(row)
+    drawn = {(event.environment_id, block) for event in targets.events.values() for block, _ in event.parsed_draws()}
+    for row in await _fetch(tx, "read_blocks", named | drawn):
+        if account := accounts.get(row["account_id"]):
+            targets.blocks[row["id"]] = Granted(_same_block(account, row), row["granted_micro"])
+    voided = await _fetch(tx, "find_voided", named | drawn)
+    targets.voided = {row["target_id"] for row in voided}
+    return targets
+
+
+def _same_block(account: Account, row: Record) -> Block:
+    live = (block for block in account.blocks if block.id == row["id"])
+    return next(live, None) or ledger_store.read_block_row(row)
+
+
+async def insert_outcomes(tx: DatabaseTransaction, outcomes: Sequence[Outcome], now: datetime) -> None:
+    """What became of the orders of a batch."""
+    if not outcomes:
+        return
+    await tx.connection.execute(
+        _SQL["insert_orders"],
+        [outcome.environment_id for outcome in outcomes],
+        [outcome.order.order_id for outcome in outcomes],
+        [outcome.account_id for outcome in outcomes],
+        [kind_of(outcome.order) for outcome in outcomes],
+        [target_of(outcome.order) for outcome in outcomes],
+        [outcome.amount_micro for outcome in outcomes],
+        [None if outcome.refused is None else outcome.refused.code.value for outcome in outcomes],
+        [outcome.seq for outcome in outcomes],
+        now,
+    )
+
+
+async def read_order(tx: DatabaseTransaction, order_id: UUID) -> CarriedOut | None:
+    """What became of an order; None while nothing has."""
+    row = await tx.connection.fetchrow(_SQL["read_order"], tx.environment, order_id)
+    return None if row is None else CarriedOut(*row)
+
+
+async def find_owner(tx: DatabaseTransaction, event_id: UUID | None, block_id: UUID | None) -> tuple[UUID, str] | None:
+    """(account, end user) of a usage event or a block; None where there is none of this id."""
+    row = await tx.connection.fetchrow(_SQL["find_owner"], tx.environment, event_id, block_id)
+    return None if row is None else (row["id"], row["end_user_id"])
+
+
+async def _fetch(tx: DatabaseTransaction, statement: str, pairs: Collection[tuple[UUID, UUID]]) -> Sequence[Record]:
+    """Rows of (environment, id)."""
+    asked = sorted(pairs)
+    return await tx.connection.fetch(_SQL[statement], [pair[0] for pair in asked], [pair[1] for pair in asked])

@@ -1,0 +1,62 @@
+"""Orders: what core wants taken or given back, carried out by the flusher in its place in the stream.
+
+Core never takes credit by itself, for what an edge has accepted meanwhile would not be in its figures. It leaves an
+order in the stream; the account takes no decision until a publish includes it. So an order is decided by the ledger,
+alone, after everything that was accepted before it.
+"""
+
+from uuid import UUID
+
+import msgspec
+
+from app.rules.credits import MAX_COST_MICRO
+
+
+class OrderBase(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
+    """What every order says: its id, which has one effect for ever, and who wants it, why, and under which key."""
+
+    order_id: UUID
+    actor: str
+    reason: str | None = None
+    idempotency_key: str | None = None
+
+
+class VoidUsage(OrderBase, frozen=True, tag="void_usage", kw_only=True):
+    """A usage event is to be as if it had not happened: its credit goes back to where it came from."""
+
+    event_id: UUID
+
+
+class VoidGrant(OrderBase, frozen=True, tag="void_grant", kw_only=True):
+    """A grant is to be taken back. `allow_debt`: what of it is spent becomes debt, else the order is refused."""
+
+    block_id: UUID
+    allow_debt: bool
+
+
+class Debit(OrderBase, frozen=True, tag="debit", kw_only=True):
+    """Credit is to be taken. `allow_debt`: what is not covered becomes debt, else the order is refused."""
+
+    amount_micro: int
+    allow_debt: bool
+
+
+Order = VoidUsage | VoidGrant | Debit
+
+_encoder = msgspec.msgpack.Encoder(uuid_format="bytes")
+_decoder = msgspec.msgpack.Decoder(Order)
+
+
+def encode_order(order: Order) -> bytes:
+    """The order as it goes into the stream."""
+    return _encoder.encode(order)
+
+
+def decode_order(content: bytes) -> Order:
+    """The order behind what stands in the stream. Raises msgspec.MsgspecError, or ValueError for what fits no table."""
+    order = _decoder.decode(content)
+    if "\0" in f"{order.actor}{order.reason}{order.idempotency_key}":
+        raise ValueError("a text holds a zero byte")
+    if isinstance(order, Debit) and not 0 < order.amount_micro <= MAX_COST_MICRO:
+        raise ValueError("the amount is out of bounds")
+    return order

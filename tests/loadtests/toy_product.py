@@ -1,0 +1,200 @@
+"""A product in memory that keeps its promises, or breaks the one that a test names: it shows that probes can fail."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from app.rules.credits import from_micro
+from loadtests.load.judging import MICRO, Answer
+from loadtests.load.plan import MONTHLY_CREDITS, PRICES_MICRO
+
+
+class Fault(Enum):
+    """What a product can do wrong."""
+
+    DECIDES_BEFORE_IT_TAKES = auto()
+    """Two spends see the same credit."""
+    REFUSES_THE_LAST = auto()
+    """What costs all that is left is refused."""
+    CHARGES_EVERY_REPEAT = auto()
+    """A repeat gets the stored answer and is charged again."""
+    ANSWERS_REPEATS_ANEW = auto()
+    """A repeat gets the balance of this moment."""
+    SHOWS_AN_OLD_BALANCE = auto()
+    """A check does not know of the last event."""
+    LOSES_WHAT_WAS_LAST = auto()
+    """A killed process forgets the last event that it acknowledged."""
+    POSTS_THE_LAST_TWICE = auto()
+    """A killed process posts it a second time."""
+    REFUSES_IN_BATCHES = auto()
+    """The third event of a batch is rejected for no reason."""
+
+
+@dataclass
+class Account:
+    """A customer's credit, in micro-credits; `before_micro` is what it was before the last event."""
+
+    balance_micro: int = 0
+    before_micro: int = 0
+    postings: list[dict[str, Any]] = field(default_factory=list)
+
+
+class ToyProduct:
+    """Core and edge in one. Everything is posted at once, so that nothing is ever pending."""
+
+    def __init__(self, fault: Fault | None = None) -> None:
+        self.fault = fault
+        self.accounts: dict[str, Account] = {}
+        self._seen: dict[tuple[str, str, str], tuple[int, dict[str, Any]]] = {}
+        self._made: dict[str, Answer] = {}
+        self._last: tuple[Account, dict[str, Any]] | None = None
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator["ToyProduct"]:
+        """Another connection."""
+        yield self
+
+    async def kill(self, name: str) -> None:
+        """Kill a process, with what that does to the last event; `jobs` has nothing to do with events."""
+        if self._last is None or name == "jobs":
+            return
+        account, posting = self._last
+        if self.fault is Fault.LOSES_WHAT_WAS_LAST and posting in account.postings:
+            account.postings.remove(posting)
+        if self.fault is Fault.POSTS_THE_LAST_TWICE:
+            account.postings.append(posting)
+
+    async def send(self, method: str, path: str, body: Any = None, key: str | None = None) -> Answer:
+        """Answer a request; one with a key that was used is not made again."""
+        if key is not None and key in self._made:
+            return self._made[key]
+        answer = await self._make(method, path, body)
+        if key is not None:
+            self._made[key] = answer
+        return answer
+
+    async def _make(self, method: str, path: str, body: Any) -> Answer:
+        parts = urlsplit(path)
+        query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        match method, parts.path.strip("/").split("/"):
+            case "POST", ["v1", "customers" | "subscriptions" as what]:
+                amount_micro = MONTHLY_CREDITS * MICRO if what == "subscriptions" else 0
+                self.accounts.setdefault(body["end_user_id"], Account(amount_micro))
+                return _answer(HTTPStatus.CREATED, {})
+            case "POST", ["v1", "credits", "grants"]:
+                account = self.accounts[body["end_user_id"]]
+                account.balance_micro += body["amount"] * MICRO
+                return _answer(HTTPStatus.CREATED, {"balance": from_micro(account.balance_micro)})
+            case "POST", ["v1", "usage"]:
+                status, content, is_replayed = await self._use(body)
+                return _answer(status, content, is_replayed=is_replayed)
+            case "POST", ["v1", "usage", "batch"]:
+                results = [await self._result(index, event) for index, event in enumerate(body["events"])]
+                return _answer(HTTPStatus.ACCEPTED, {"results": results})
+            case "GET", ["v1", "entitlements", "check"]:
+                return self._check(query)
+            case "GET", ["v1", *rest]:
+                return self._read(rest, query)
+        raise AssertionError((method, path))
+
+    async def _use(self, event: dict[str, Any]) -> tuple[int, dict[str, Any], bool]:
+        """Status, body, and whether it is a replay."""
+        key = event["end_user_id"], event["feature_key"], event["idempotency_key"]
+        account = self.accounts[event["end_user_id"]]
+        if key in self._seen:
+            status, body = self._seen[key]
+            if self.fault is Fault.CHARGES_EVERY_REPEAT and status == HTTPStatus.ACCEPTED:
+                self._post(account, event)
+            if self.fault is Fault.ANSWERS_REPEATS_ANEW:
+                body = body | {"balance": from_micro(account.balance_micro), "again": True}
+            return status, body, True
+        cost_micro, available_micro = _cost_micro(event), account.balance_micro
+        if self.fault is Fault.DECIDES_BEFORE_IT_TAKES:
+            await asyncio.sleep(0)  # everybody else has a look at the same balance
+        is_too_much = cost_micro > available_micro
+        is_too_much |= self.fault is Fault.REFUSES_THE_LAST and cost_micro == available_micro
+        if event.get("enforce") and is_too_much:
+            context = {"balance": from_micro(available_micro), "cost": from_micro(cost_micro)}
+            body = {"code": "insufficient_credits", "context": context}
+            self._seen[key] = HTTPStatus.PAYMENT_REQUIRED, body
+            return HTTPStatus.PAYMENT_REQUIRED, body, False
+        self._post(account, event)
+        body = {
+            "event_id": ":".join(key),
+            "accepted": True,
+            "cost": from_micro(cost_micro),
+            "balance": from_micro(account.balance_micro),
+            "overage": 0,
+        }
+        self._seen[key] = HTTPStatus.ACCEPTED, body
+        return HTTPStatus.ACCEPTED, body, False
+
+    def _post(self, account: Account, event: dict[str, Any]) -> None:
+        account.before_micro = account.balance_micro
+        account.balance_micro -= _cost_micro(event)
+        posting = dict(event)
+        account.postings.append(posting)
+        self._last = account, posting
+
+    async def _result(self, index: int, event: dict[str, Any]) -> dict[str, Any]:
+        if self.fault is Fault.REFUSES_IN_BATCHES and index == 2:
+            return {"status": "rejected", "replayed": False, "code": "invalid_value", "detail": "no reason"}
+        _, body, is_replayed = await self._use(event)
+        return {**body, "status": "accepted", "replayed": is_replayed, "code": None, "detail": None}
+
+    def _check(self, query: dict[str, str]) -> Answer:
+        account = self.accounts[query["end_user_id"]]
+        is_old = self.fault is Fault.SHOWS_AN_OLD_BALANCE and account.postings
+        balance_micro = account.before_micro if is_old else account.balance_micro
+        cost_micro = int(query.get("units", "1")) * _price_micro(query["feature_key"])
+        body = {"allowed": cost_micro <= balance_micro, "cost": from_micro(cost_micro)}
+        return _answer(HTTPStatus.OK, body | {"balance": from_micro(balance_micro)})
+
+    def _read(self, path: list[str], query: dict[str, str]) -> Answer:
+        match path:
+            case ["customers", end_user_id, "credits"]:
+                balance = from_micro(self.accounts[unquote(end_user_id)].balance_micro)
+                return _answer(HTTPStatus.OK, {"balance": balance, "total": balance, "pending": 0})
+            case ["customers", _, "ledger"]:
+                return _page([])
+            case ["usage"]:
+                return _page(self._sums(query))
+            case ["usage", "events"]:
+                return _page(self._postings(query["end_user_id"], query["feature_key"]))
+        raise AssertionError(path)
+
+    def _sums(self, query: dict[str, str]) -> list[dict[str, Any]]:
+        names = [query["end_user_id"]] if "end_user_id" in query else list(self.accounts)
+        rows: list[dict[str, Any]] = []
+        for name in names:
+            postings = self._postings(name, query["feature_key"])
+            if postings:
+                units = sum(posting["units"] for posting in postings)
+                sums = {"events": len(postings), "units": units}
+                rows.append({"end_user_id": name, "feature_key": query["feature_key"], **sums})
+        return rows
+
+    def _postings(self, end_user_id: str, feature_key: str) -> list[dict[str, Any]]:
+        return [one for one in self.accounts[end_user_id].postings if one["feature_key"] == feature_key]
+
+
+def _price_micro(feature_key: str) -> int:
+    return PRICES_MICRO[feature_key.rpartition(".")[2]]
+
+
+def _cost_micro(event: dict[str, Any]) -> int:
+    return event["units"] * _price_micro(event["feature_key"])
+
+
+def _page(rows: list[dict[str, Any]]) -> Answer:
+    return _answer(HTTPStatus.OK, {"data": rows, "next_cursor": None})
+
+
+def _answer(status: int, body: dict[str, Any], *, is_replayed: bool = False) -> Answer:
+    return Answer(status, json.dumps(body, default=float).encode(), is_replayed)
