@@ -1,4 +1,4 @@
-"""Grants that become effective later, or under a cap, or that roll over; adjustments that take: on the running product."""
+"""Grants that become effective later, under a cap, or that roll over; adjustments that take. On the running product."""
 
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
