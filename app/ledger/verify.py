@@ -24,9 +24,12 @@ from app.rules.chain import ChainedHead, RunningDigest
 MAX_FINDINGS = 1_000
 """Findings that are kept; all are counted."""
 WRITTEN_ONCE = ("ledger_transactions", "ledger_lines", "usage_events", "ledger_checkpoints", "ledger_checkpoint_heads")
+SUMMED = ("issued", "block", "debt", "consumed", "expired")
+"""Kinds of ledger account whose lines are summed even where there are none."""
 KEYED = ("accounts", "credit_blocks", *WRITTEN_ONCE)
 TOLD_EVERY = 1_000
 """Accounts and events between two calls of whoever watches."""
+COUNTED = ("accounts", "transactions", "events", "blocks", *(f"{kind}_micro" for kind in SUMMED))
 _SETTINGS = {
     "statement_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
@@ -126,7 +129,7 @@ class _Verification:
         self._tx = tx
         self._order = order
         self._heads = RunningDigest()
-        self._counts = Counter(accounts=0, transactions=0, events=0, blocks=0)
+        self._counts = Counter(dict.fromkeys(COUNTED, 0))
         self._all_accounts = self._all_events = 0
         self._told = 0
         self._report = VerifyReport({}, [], started_at=started_at)
@@ -209,11 +212,10 @@ class _Verification:
         report.edge = self._edge.state
         report.heads_digest = self._heads.value().hex()
         report.most_rows_held = held.most
-        server = connection.get_server_version()
         report.versions = {
             "quotastack": version("quotastack"),
             "schema": (await applied_steps(connection))[-1],
-            "postgres": f"{server.major}.{server.minor}",
+            "postgres": await connection.fetchval("SHOW server_version"),
         }
 
     def _found_orphan(self, environment_id: UUID, finding: Finding) -> None:

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from app.flusher.batch import post_batch
-from app.io.postgres import Database, Transaction
+from app.io.postgres import Database, Transaction, known_steps
 from app.ledger import evidence, service, store
 from app.ledger import verify as verifying
 from app.ledger.showing import ReportDocument, report_json
@@ -38,6 +38,9 @@ def test_everything_is_counted(copy: DatabaseUrls, proved: Proved) -> None:
     assert proved.environment
     again = verified(copy)
     assert again.heads_digest == report.heads_digest
+    assert list(again.counts) == list(report.counts)
+    assert report.versions["postgres"].startswith("18.")
+    assert report.versions["schema"] == known_steps()[-1]
 
 
 @pytest.mark.parametrize("end_user_id", ["ada", "bob"])
