@@ -6,24 +6,28 @@
 
 import asyncio
 import sys
+from collections.abc import Coroutine
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from uuid import UUID
 
 import rich_click as click
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from app.settings import OwnerSettings, RunSettings, Secret, SettingsError, read
 from app.wire.agreement import Agreement
 
 if TYPE_CHECKING:
     from app.embedded.dev_file import DevStack
-    from app.ledger.verify import VerifyReport
+    from app.ledger.checkpoints import Checkpoint
+    from app.ledger.verify import VerifyReport, Watch
 
+Result = TypeVar("Result")
+COULD_NOT_RUN = 2
+"""Exit status of the commands that read the ledger, where they could not; 1 says that something is wrong with it."""
 _REQUEST_SECONDS = 30
+_FILE = click.Path(path_type=Path)
 
 
 class OperatorSettings(RunSettings, frozen=True, kw_only=True):
@@ -142,57 +146,140 @@ def ledger() -> None:
 @ledger.command("verify")
 @click.option("--environment", metavar="ID", type=_environment_id, help="Only this environment: env_… or a UUID.")
 @click.option("--customer", metavar="END_USER_ID", help="Only this customer.")
-def verify_ledger(environment: UUID | None, customer: str | None) -> None:
-    """Derive every total, block and hash chain of the ledger again and report what differs.
+@click.option("--checkpoint", type=_FILE, help="What `ledger checkpoint` printed earlier: it has to be here still.")
+@click.option("--json", "json_file", metavar="FILE|-", help="Write the report as JSON; - prints it and nothing else.")
+@click.option("--quiet", is_flag=True, help="No progress and no counts: only what is wrong.")
+def verify_ledger(
+    environment: UUID | None, customer: str | None, checkpoint: Path | None, json_file: str | None, *, quiet: bool
+) -> None:
+    """Derive every total, block, draw and hash chain of the ledger again and report what differs.
 
-    Reads DATABASE_URL and REDIS_URL, else the stack on this machine. The exit status is 1 when anything differs, and
-    when there is no account of the environment or customer that was named.
+    Reads DATABASE_URL and REDIS_URL, else the stack on this machine. The exit status is 0 where nothing differs, 1
+    where anything does, and 2 where it could not be verified: an unknown environment or customer, no database.
     """
-    from app.errors import ServiceError
-    from app.io.redis import AgreementMismatch, RedisUnavailable
+    from app.ledger.showing import print_report, report_json, show_verifying
 
-    settings, local = _operator()
-    if settings.database_url:
-        database_url, redis_url = settings.database_url, settings.redis_url
-    elif local:
-        database_url, redis_url = local.database_url, local.redis_url
+    ledger_of = _ledger_stores()
+    kept = _read_checkpoints(checkpoint) if checkpoint else []
+    with show_verifying(Console(stderr=True, quiet=quiet)) as watch:
+        report = _read_ledger(_verify(*ledger_of, environment, customer, kept=kept, watch=watch))
+    document = report_json(report, environment, customer)
+    if json_file == "-":
+        click.echo(document, nl=False)
     else:
-        _fail("DATABASE_URL is not set, and no stack runs on this machine.")
+        print_report(Console(highlight=False), report, is_quiet=quiet)
+    if json_file and json_file != "-":
+        _write(Path(json_file), document)
+    sys.exit(1 if report.finding_count else 0)
+
+
+@ledger.command("checkpoint")
+@click.option("--environment", metavar="ID", type=_environment_id, help="Only of this environment: env_… or a UUID.")
+def show_checkpoint(environment: UUID | None) -> None:
+    """Print the newest checkpoint of each environment as JSON, for keeping where nobody who is here can write.
+
+    `ledger verify --checkpoint FILE` compares with it. The exit status is 2 where there is none.
+    """
+    from app.ledger.checkpoints import show_checkpoints
+
+    found = _read_ledger(_read_latest(_ledger_stores()[0], environment))
+    if not found:
+        _fail("there is no checkpoint yet: `jobs` takes one a day.", COULD_NOT_RUN)
+    click.echo(show_checkpoints(found))
+
+
+def _ledger_stores() -> tuple[str, str | None, Agreement]:
+    """Addresses of Postgres and Redis, and what the data in Redis have to agree with."""
+    settings, local = _operator(COULD_NOT_RUN)
     agreement = Agreement(settings.partitions, settings.idempotency_window_seconds)
+    if settings.database_url:
+        return settings.database_url, settings.redis_url, agreement
+    if local is None:
+        _fail("DATABASE_URL is not set, and no stack runs on this machine.", COULD_NOT_RUN)
+    return local.database_url, local.redis_url, agreement
+
+
+def _read_ledger(work: Coroutine[Any, Any, Result]) -> Result:
+    """What `work` answers; where it cannot, one line and the status that says so."""
+    from app.errors import ServiceError
+    from app.io.postgres import DatabaseError
+    from app.io.redis import AgreementMismatch
+    from app.ledger.verify import NothingToVerify
+
     try:
-        report = asyncio.run(_verify(database_url, redis_url, agreement, environment, customer))
-    except (OSError, ServiceError, RedisUnavailable, AgreementMismatch) as error:
-        _fail(f"the ledger cannot be read: {error}")
-    if (environment or customer) and not report.counts["accounts"]:
-        _fail("no account matches: nothing was verified.")
-    _print_report(report)
-    sys.exit(1 if report.findings else 0)
+        return asyncio.run(work)
+    except NothingToVerify as error:
+        _fail(f"{error}: nothing was verified.", COULD_NOT_RUN)
+    except (OSError, DatabaseError, ServiceError, AgreementMismatch) as error:
+        _fail(f"the ledger cannot be read: {error}", COULD_NOT_RUN)
 
 
-def _operator() -> "tuple[OperatorSettings, DevStack | None]":
-    """The settings, and the stack that runs on this machine, if one does."""
+def _read_checkpoints(path: Path) -> "list[Checkpoint]":
+    from app.ledger.checkpoints import UnreadableCheckpoints, read_document
+
+    try:
+        return read_document(path)
+    except (UnreadableCheckpoints, OSError) as error:
+        _fail(f"{path} cannot be read: {error}", COULD_NOT_RUN)
+
+
+def _write(path: Path, document: bytes) -> None:
+    try:
+        path.write_bytes(document)
+    except OSError as error:
+        _fail(f"the report cannot be written: {error}", COULD_NOT_RUN)
+
+
+def _operator(status: int = 1) -> "tuple[OperatorSettings, DevStack | None]":
+    """The settings, and the stack that runs on this machine, if one does; `status` is for settings of no use."""
     from app.embedded.dev_file import read_dev_stack
 
     try:
         settings = read(OperatorSettings)
     except SettingsError as error:
-        _fail(str(error))
+        _fail(str(error), status)
     return settings, read_dev_stack(Path(settings.var_dir))
 
 
 async def _verify(
-    database_url: str, redis_url: str | None, agreement: Agreement, environment: UUID | None, customer: str | None
+    database_url: str,
+    redis_url: str | None,
+    agreement: Agreement,
+    environment: UUID | None,
+    customer: str | None,
+    *,
+    kept: "list[Checkpoint]",
+    watch: "Watch",
 ) -> "VerifyReport":
-    from app.io.redis import RedisStore
+    from app.io.redis import RedisStore, RedisUnavailable
+    from app.ledger.edge_proof import UNREACHABLE
     from app.ledger.verify import verify
 
-    if redis_url is None:
-        return await verify(database_url, None, environment, customer)
-    redis = await RedisStore.connect(redis_url, agreement)
+    redis = None
     try:
-        return await verify(database_url, redis, environment, customer)
+        redis = await RedisStore.connect(redis_url, agreement) if redis_url else None
+        unreachable = False
+    except RedisUnavailable:
+        unreachable = True
+    try:
+        report = await verify(database_url, redis, environment, customer, kept=kept, watch=watch)
     finally:
-        await redis.close()
+        if redis is not None:
+            await redis.close()
+    if unreachable:
+        report.edge = UNREACHABLE
+    return report
+
+
+async def _read_latest(database_url: str, environment: UUID | None) -> "list[Checkpoint]":
+    from app.io.postgres import Database
+    from app.ledger.checkpoints import read_latest
+
+    database = await Database.open(database_url, "quotastack checkpoint", max_size=1)
+    try:
+        return await read_latest(database, environment)
+    finally:
+        await database.close()
 
 
 async def _post_tenant(core_url: str, token: str, name: str) -> dict[str, str]:
@@ -209,32 +296,10 @@ async def _post_tenant(core_url: str, token: str, name: str) -> dict[str, str]:
     return answer.json()
 
 
-def _print_report(report: "VerifyReport") -> None:
-    console = Console(highlight=False)
-    counts = Table("checked", "count")
-    for what, count in report.counts.items():
-        counts.add_row(what, str(count))
-    console.print(counts)
-    if not report.findings:
-        console.print("Nothing differs.")
-        return
-    findings = Table("environment", "customer", "invariant", "row", "what is wrong")
-    for found in report.findings:
-        row = (
-            found.environment_id,
-            found.end_user_id,
-            found.finding.invariant,
-            found.finding.row,
-            found.finding.message,
-        )
-        findings.add_row(*(escape(str(cell)) for cell in row))
-    console.print(findings)
-
-
-def _fail(reason: str) -> NoReturn:
+def _fail(reason: str, status: int = 1) -> NoReturn:
     """End the command with one clear line."""
     click.echo(f"quotastack: {reason}", err=True)
-    sys.exit(1)
+    sys.exit(status)
 
 
 if __name__ == "__main__":

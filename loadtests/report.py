@@ -11,6 +11,8 @@ from loadtests.measuring import Goal, Result, median_run
 
 HEADINGS = ("comparison", "subject/s", "baseline/s", "ratio", "range", "p50", "baseline p50", "p50 ratio", "goal")
 NUMERIC_COLUMNS = range(1, 8)
+SECOND = 1_000_000
+"""In microseconds."""
 CAVEAT = (
     "Load generator, servers and whatever else the machine did shared its cores: the ratios of what ran side by side "
     "are the result, the absolute numbers are this machine's on that day."
@@ -55,8 +57,8 @@ def cells(result: Result) -> list[str]:
         f"{baseline.rate_per_second:,.0f}",
         f"{result.rate_ratio:.3f}",
         f"{min(result.rate_ratios):.3f} to {max(result.rate_ratios):.3f}",
-        _milliseconds(subject.p50_microseconds),
-        _milliseconds(baseline.p50_microseconds),
+        _duration(subject.p50_microseconds),
+        _duration(baseline.p50_microseconds),
         "" if result.p50_ratio is None else f"{result.p50_ratio:.2f}",
         _goal(result.goal, result.meets_goal),
     ]
@@ -129,8 +131,10 @@ def write_files(directory: Path, stem: str, page: str, data: bytes) -> list[Path
     return paths
 
 
-def _milliseconds(microseconds: float | None) -> str:
-    return "" if microseconds is None else f"{microseconds / 1000:.3f} ms"
+def _duration(microseconds: float | None) -> str:
+    if microseconds is None:
+        return ""
+    return f"{microseconds / 1000:.3f} ms" if microseconds < SECOND else f"{microseconds / SECOND:.1f} s"
 
 
 def _goal(goal: Goal, is_met: bool | None) -> str:  # noqa: FBT001 - None where there is none

@@ -60,7 +60,7 @@ async def read_targets(tx: DatabaseTransaction, orders: Sequence[tuple[Account, 
 
 def _same_block(account: Account, row: Record) -> Block:
     live = (block for block in account.blocks if block.id == row["id"])
-    return next(live, None) or ledger_store.read_block_row(row)
+    return next(live, None) or ledger_store.block_of(row)
 
 
 async def insert_outcomes(tx: DatabaseTransaction, outcomes: Sequence[Outcome], now: datetime) -> None:

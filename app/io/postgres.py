@@ -27,6 +27,8 @@ Record = asyncpg.Record
 Isolation = Literal["read_committed", "repeatable_read", "serializable"]
 LockTimeoutError = asyncpg.LockNotAvailableError
 UniqueViolationError = asyncpg.UniqueViolationError
+DatabaseError = asyncpg.PostgresError
+"""What Postgres answers where it refuses: a password, a name, a statement."""
 Result = TypeVar("Result")
 
 APP_NAME = "quotastack"

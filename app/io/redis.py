@@ -12,7 +12,7 @@ import msgspec
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from app.rules import totals
 from app.wire import keys, scripts
@@ -65,6 +65,13 @@ class LoadedAccount(msgspec.Struct, frozen=True):
 
     view: AccountView
     quiet: bool
+
+
+class StreamEnd(msgspec.Struct, frozen=True):
+    """Whose memory a stream is (None: nobody has named it yet), and the greatest id that it ever had."""
+
+    incarnation: UUID | None
+    last_id: tuple[int, int]
 
 
 class LoadBegun(msgspec.Struct, frozen=True):
@@ -210,17 +217,38 @@ class RedisStore:
 
     async def read_account_at_rest(self, environment_id: UUID, end_user_id: str) -> LoadedAccount | None:
         """The account beside how far its partition was published, at one moment; None where it is not loaded."""
-        ref = keys.account_ref(keys.environment_ref(environment_id), end_user_id)
-        partition = self.partition(ref)
+        return (await self.read_accounts_at_rest([(environment_id, end_user_id)]))[0]
+
+    async def read_accounts_at_rest(self, customers: Sequence[tuple[UUID, str]]) -> list[LoadedAccount | None]:
+        """The same of several (environment, end user id), all at one moment: some hundreds at most."""
         pipe = self.client.pipeline(transaction=True)
-        pipe.hmget(keys.account(partition, ref), ACCOUNT_FIELDS)
-        pipe.hget(keys.account(partition, ref), "last_id")
-        pipe.hget(keys.meta(partition), "published")
-        values, last_id, published = await pipe.execute()
-        view = _view(values)
-        if view is None:
-            return None
-        return LoadedAccount(view, parse_stream_id(last_id) <= parse_stream_id(published or b"0-0"))
+        for environment_id, end_user_id in customers:
+            ref = keys.account_ref(keys.environment_ref(environment_id), end_user_id)
+            partition = self.partition(ref)
+            pipe.hmget(keys.account(partition, ref), ACCOUNT_FIELDS)
+            pipe.hget(keys.account(partition, ref), "last_id")
+            pipe.hget(keys.meta(partition), "published")
+        answers = iter(await pipe.execute())
+        found: list[LoadedAccount | None] = []
+        for values, last_id, published in zip(answers, answers, answers, strict=True):
+            view = _view(values)
+            quiet = view is not None and parse_stream_id(last_id) <= parse_stream_id(published or b"0-0")
+            found.append(None if view is None else LoadedAccount(view, quiet))
+        return found
+
+    async def read_stream_end(self, partition: int) -> StreamEnd:
+        """Whose memory the partition's stream is, and where it ends, at one moment."""
+        pipe = self.client.pipeline(transaction=True)
+        pipe.hget(keys.meta(partition), "incarnation")
+        pipe.xinfo_stream(keys.stream(partition))
+        incarnation, stream = await pipe.execute(raise_on_error=False)
+        if isinstance(stream, ResponseError):  # there is no stream yet
+            stream = {"last-generated-id": b"0-0"}
+        for answer in (incarnation, stream):
+            if isinstance(answer, Exception):
+                raise answer
+        last_id = parse_stream_id(stream["last-generated-id"])
+        return StreamEnd(None if incarnation is None else UUID(hex=incarnation.decode()), last_id)
 
     async def read_seen(self, environment_id: UUID, event_id: UUID) -> bytes | None:
         """What is remembered of an event of the environment: length byte, fingerprint, outcome; None = nothing.

@@ -1,8 +1,9 @@
 """What has to happen without anybody asking.
 
-Owns: ticks for accounts that nobody touches. Ticks are all that it adds: the flusher posts what is due.
+Owns: when ticks are left for accounts that nobody touches, and when the ledger's daily checkpoints are taken. To the
+ledger it adds nothing else: the flusher posts what is due.
 Invariants: 52 (catching up = having run on time).
-Tables: reads accounts.
-Neighbours: entitlements (loading), io.redis (the tick script).
+Tables: reads accounts and environments.
+Neighbours: entitlements (loading), ledger (checkpoints), io.redis (the tick script).
 Not mine: posting anything to the ledger.
 """

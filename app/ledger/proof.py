@@ -1,165 +1,314 @@
-"""Proof of one account: everything in its rows is derived again and compared. Pure.
+"""Proof of one account: everything in its rows is derived again, transaction by transaction, and compared. Pure.
 
-The numbers are those of the invariants in docs/invariants.md.
+What is kept meanwhile is the account, its blocks and one transaction, however many there are. The numbers are those of
+the invariants in docs/invariants.md.
 """
 
+from bisect import insort
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
+from datetime import date
 from uuid import UUID
 
 import msgspec
 
-from app.ledger.book import DEBT, Account, Origin, PostedEvent, Transaction, block_account
-from app.rules import chain
+from app.ledger.book import DEBT, Account, Lines, Origin, Transaction, block_account
+from app.rules import burndown, chain
+from app.rules.burndown import Block
+
+BurnOrder = tuple[int, int, bool, int, UUID]
+"""Sort key of `rules.burndown`."""
+BLOCK = "block:"
+LEAST_KNOWN_REVISION = 1
+"""The edge takes nothing in for an account before it was published once: what was granted by then, it knows."""
+
+_decode_draws = msgspec.json.Decoder(list[tuple[str, int]]).decode
 
 
 class BlockRow(msgspec.Struct, frozen=True):
-    """A block as its row has it."""
+    """A block as its row has it: `block.remaining_micro` is what the row says is left."""
 
-    id: UUID
+    block: Block
     granted_micro: int
-    remaining_micro: int
-
-
-class Evidence(msgspec.Struct, frozen=True):
-    """All rows of one account. `transactions` by seq."""
-
-    account: Account
-    blocks: Sequence[BlockRow]
-    transactions: Sequence[Transaction]
-    events: Sequence[PostedEvent]
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """An invariant that does not hold, and the row that shows it."""
+    """An invariant that does not hold, and the row that shows it: table and key."""
 
     invariant: int
     row: str
     message: str
 
 
-def prove(evidence: Evidence) -> list[Finding]:
-    """Everything that is wrong with the account; empty where nothing is."""
-    return [*_lines(evidence), *_chain(evidence), *_blocks(evidence), *_totals(evidence), *_events(evidence)]
+Report = Callable[[int, str, str], None]
+"""Takes invariant, row and message of a finding."""
 
 
-def issued_and_used(evidence: Evidence) -> dict[str, int]:
-    """Sums of the account's lines by kind of ledger account: issued, consumed, expired, block, debt (micro-credits)."""
-    sums: dict[str, int] = defaultdict(int)
-    for transaction in evidence.transactions:
-        for name, amount in transaction.lines:
-            sums[name.partition(":")[0]] += amount
-    return dict(sums)
+class _Replayed(msgspec.Struct):
+    """A block while the entries are posted again, from zero."""
+
+    row: BlockRow
+    order: BurnOrder
+    remaining_micro: int = 0
+    granted_micro: int = 0
+    is_made: bool = False
+    """Its first line, which made it, was met."""
+    is_reported: bool = False
+    """It was below zero or above what was granted: that is said once."""
 
 
-def _row(transaction: Transaction) -> str:
-    return f"ledger_transactions seq {transaction.seq}"
+class AccountProof:
+    """Takes the account's transactions by seq, each between `begin` and `end`, with its events by id in between."""
 
+    def __init__(self, account: Account, blocks: Iterable[BlockRow], report: Report) -> None:
+        self._account = account
+        self._report = report
+        self._again = Account(
+            account.environment_id, account.id, account.end_user_id, 0, 0, 0, 0, 0, 0, chain.GENESIS, "", "", []
+        )
+        self._blocks = {block_account(row.block.id): _Replayed(row, burndown.burn_order(row.block)) for row in blocks}
+        self._open: list[tuple[BurnOrder, _Replayed]] = []
+        """Blocks with credit left after the transactions so far, in burn order."""
+        self._missing: set[str] = set()
+        self._events: _EventsProof | None = None
+        self._stored: Transaction | None = None
+        self.sums: dict[str, int] = defaultdict(int)
+        """The lines so far by kind of ledger account: issued, consumed, expired, block, debt (micro-credits)."""
 
-def _lines(evidence: Evidence) -> Iterable[Finding]:
-    for transaction in evidence.transactions:
-        rest = sum(amount for _, amount in transaction.lines)
+    def begin(self, stored: Transaction) -> None:
+        """Prove a transaction by itself and as the successor of the one before it."""
+        self._stored, row = stored, self._row(stored.seq)
+        self._follow(stored, row)
+        rest = sum([amount for _, amount in stored.lines])
         if rest:
-            yield Finding(1, _row(transaction), f"its lines sum to {rest}, not to zero")
+            self._report(1, f"ledger_lines {self._account.id} seq {stored.seq}", f"sum to {rest}, not to zero")
+        try:
+            self._compare(stored, _post_again(self._again, stored, rest), row)
+        except OverflowError:
+            self._report(9, row, "its lines are beyond what any hash was made of")
+            self._again.seq = stored.seq
+        self._again.total_micro, self._again.head_hash = stored.total_after_micro, stored.hash
+        self._replay_lines(stored, row)
+        self._events = None
+
+    def _follow(self, stored: Transaction, row: str) -> None:
+        """Compare with where the transaction before it ended, and go on from what the row says: one finding a fault."""
+        again = self._again
+        if stored.seq != again.seq + 1:
+            self._report(10, row, f"follows seq {again.seq}: a transaction is missing or repeated")
+            again.seq = stored.seq - 1
+        if stored.previous_hash != again.head_hash:
+            self._report(9, row, "does not name the hash of the transaction before it")
+            again.head_hash = stored.previous_hash
+        if stored.total_before_micro != again.total_micro:
+            self._report(11, row, f"begins at {stored.total_before_micro}, not at {again.total_micro}")
+            again.total_micro = stored.total_before_micro
+        if stored.posted_at < again.posted_at:
+            self._report(12, row, "was posted before the transaction that it follows")
+            again.posted_at = stored.posted_at
+
+    def _compare(self, stored: Transaction, again: Transaction, row: str) -> None:
+        if stored.total_after_micro != again.total_after_micro:
+            message = f"ends at {stored.total_after_micro}, its lines give {again.total_after_micro}"
+            self._report(11, row, message)
+        if stored.hash != again.hash:
+            self._report(9, row, "its hash is not the one of its content")
+        if stored.id != again.id:
+            self._report(9, row, f"has the id {stored.id}, its place in the chain gives {again.id}")
+
+    def _replay_lines(self, stored: Transaction, row: str) -> None:
+        sums = self.sums
+        for name, amount in stored.lines:
+            sums[name.partition(":")[0]] += amount
+            if not name.startswith(BLOCK):
+                continue
+            replayed = self._blocks.get(name)
+            if replayed is None:
+                self._miss(name, row)
+                continue
+            self._move(replayed, amount, row)
+            if not replayed.is_made:
+                replayed.is_made, replayed.granted_micro = True, amount
+            elif stored.kind == "expiry":
+                self._expire(replayed, stored, row)
+            elif stored.kind == "debt_payment" and replayed.row.block.effective_at > stored.posted_at:
+                self._report(23, row, f"draws from {name}, which is not effective yet")
+        if sums[DEBT] > 0:
+            self._report(13, row, f"pays {sums[DEBT]} more than was owed")
+
+    def _miss(self, name: str, row: str) -> None:
+        if name not in self._missing:
+            self._missing.add(name)
+            self._report(4, f"credit_blocks {name.removeprefix(BLOCK)}", f"{row} moves it, the account has no such row")
+
+    def _move(self, replayed: _Replayed, amount: int, row: str) -> None:
+        before = replayed.remaining_micro
+        replayed.remaining_micro = after = before + amount
+        if before <= 0 < after:
+            insort(self._open, (replayed.order, replayed))
+        elif after <= 0 < before:
+            self._open.remove((replayed.order, replayed))
+        if not 0 <= after <= replayed.row.granted_micro and not replayed.is_reported:
+            replayed.is_reported = True
+            message = f"leaves {after} of {replayed.row.granted_micro} in block {replayed.row.block.id}"
+            self._report(13, row, message)
+
+    def _expire(self, replayed: _Replayed, stored: Transaction, row: str) -> None:
+        block = replayed.row.block
+        if replayed.remaining_micro:
+            self._report(24, row, f"leaves {replayed.remaining_micro} in block {block.id}, which it expires")
+        if stored.posted_at < block.expires_at:
+            self._report(24, row, f"expires block {block.id} before its time")
+
+    def add_event(self, event: chain.ChainedEvent) -> None:
+        """Prove one event of the transaction that was begun last."""
+        if self._events is None:
+            self._events = _EventsProof(self._blocks, self._open, self._report)
+        self._events.add(event)
+
+    def end(self) -> None:
+        """Compare the transaction with the events that were added."""
+        stored, events = self._stored, self._events
+        if stored is None or (events is None and stored.events_digest is None and stored.kind != "usage"):
+            return
+        digest, drawn = (None, {}) if events is None else (events.digest.value(), events.drawn)
+        if digest != stored.events_digest:
+            self._report(9, self._row(stored.seq), "its usage events are not the ones that it was posted with")
+        posted: dict[str, int] = defaultdict(int)
+        for name, amount in stored.lines:
+            posted[name] += amount
+        for name in sorted(drawn.keys() | posted.keys()):
+            if drawn.get(name, 0) != posted.get(name, 0):
+                message = f"{name} moves by {posted.get(name, 0)}, its events give {drawn.get(name, 0)}"
+                self._report(7, f"ledger_lines {self._account.id} seq {stored.seq}", message)
+
+    def compare_head(self, day: date, head_hash: bytes) -> None:
+        """Compare the transaction that was begun last with the head that the checkpoint of a day has of it."""
+        if self._stored is not None and self._stored.hash != head_hash:
+            row = f"ledger_checkpoint_heads {self._account.id} seq {self._stored.seq}"
+            self._report(
+                9, row, f"the checkpoint of {day} has another hash of this transaction: the chain was rewritten"
+            )
+
+    def finish(self) -> None:
+        """Compare the account and its blocks with what all transactions give."""
+        account, again, row = self._account, self._again, f"accounts {self._account.id}"
+        if again.seq != account.seq:
+            self._report(10, row, f"is at seq {account.seq}, its transactions end at {again.seq}")
+        if again.head_hash != account.head_hash:
+            self._report(9, row, "its head is not the hash of its last transaction")
+        total_micro = self.sums["block"] + self.sums[DEBT]
+        if total_micro != account.total_micro:
+            self._report(13, row, f"has a total of {account.total_micro}, its entries give {total_micro}")
+        for replayed in self._blocks.values():
+            self._compare_block(replayed)
+        blocks = [replayed.row.block for replayed in self._blocks.values()]
+        remaining = sum(block.remaining_micro for block in blocks if not block.is_scheduled)
+        if account.total_micro != remaining - account.debt_micro:
+            self._report(3, row, f"total {account.total_micro} is not {remaining} - {account.debt_micro} of debt")
+        if account.debt_micro != -self.sums[DEBT]:
+            self._report(3, row, f"has a debt of {account.debt_micro}, its entries give {-self.sums[DEBT]}")
+        used = self.sums["consumed"] + self.sums["expired"] + self.sums["voided"]
+        if account.debt_micro - self.sums["issued"] != remaining + used:
+            self._report(
+                6, row, f"issued and owed is {account.debt_micro - self.sums['issued']}, not {remaining + used}"
+            )
+
+    def _compare_block(self, replayed: _Replayed) -> None:
+        block, granted_micro = replayed.row.block, replayed.row.granted_micro
+        row = f"credit_blocks {block.id}"
+        if block.is_scheduled:
+            if replayed.is_made:
+                self._report(4, row, "is still to be granted, and has entries")
+            return
+        if block.remaining_micro != replayed.remaining_micro:
+            self._report(4, row, f"has {block.remaining_micro} left, its entries give {replayed.remaining_micro}")
+        if granted_micro != replayed.granted_micro:
+            self._report(4, row, f"was granted {granted_micro}, its entries say {replayed.granted_micro}")
+        if not 0 <= block.remaining_micro <= granted_micro:
+            self._report(5, row, f"has {block.remaining_micro} left of {granted_micro}")
+
+    def _row(self, seq: int) -> str:
+        return f"ledger_transactions {self._account.id} seq {seq}"
 
 
-def _chain(evidence: Evidence) -> Iterable[Finding]:
-    """Post every transaction again to an empty account: seq, totals, times and hashes have to come out the same."""
-    account = evidence.account
-    replayed = Account(
-        account.environment_id, account.id, account.end_user_id, 0, 0, 0, 0, 0, 0, chain.GENESIS, "", "", []
-    )
-    digests = _events_digests(evidence.events)
-    for stored in evidence.transactions:
-        if stored.seq != replayed.seq + 1:
-            yield Finding(10, _row(stored), f"follows seq {replayed.seq}: a transaction is missing or repeated")
-            replayed.seq = stored.seq - 1
-        if stored.previous_hash != replayed.head_hash:
-            yield Finding(9, _row(stored), "does not name the hash of the transaction before it")
-            replayed.head_hash = stored.previous_hash
-        if stored.total_before_micro != replayed.total_micro:
-            yield Finding(11, _row(stored), f"begins at {stored.total_before_micro}, not at {replayed.total_micro}")
-            replayed.total_micro = stored.total_before_micro
-        if stored.posted_at < replayed.posted_at:
-            yield Finding(12, _row(stored), "was posted before the transaction that it follows")
-        if stored.events_digest != digests.get(stored.seq):
-            yield Finding(9, _row(stored), "its usage events are not the ones that it was posted with")
-        yield from _compare(stored, _post_again(replayed, stored))
-    if replayed.head_hash != account.head_hash or replayed.seq != account.seq:
-        yield Finding(9, "accounts", f"ends at seq {account.seq}, its transactions end at seq {replayed.seq}")
-
-
-def _post_again(account: Account, stored: Transaction) -> Transaction:
-    """What posting the same thing gives; a line was reported already where the lines do not balance."""
-    lines = stored.lines
-    rest = sum(amount for _, amount in lines)
-    balanced = [*lines, ("unbalanced", -rest)] if rest else lines
-    account.posted_at = min(account.posted_at, stored.posted_at)
+def _post_again(account: Account, stored: Transaction, rest: int) -> Transaction:
+    """What posting the same thing gives; that the lines do not balance was reported already."""
+    lines: Lines = [*stored.lines, ("unbalanced", -rest)] if rest else stored.lines
     origin = Origin(stored.actor, stored.reason, stored.idempotency_key)
-    return account.post(stored.kind, balanced, stored.posted_at, origin, events_digest=stored.events_digest)
+    return account.post(stored.kind, lines, stored.posted_at, origin, events_digest=stored.events_digest)
 
 
-def _compare(stored: Transaction, again: Transaction) -> Iterable[Finding]:
-    if stored.total_after_micro != again.total_after_micro:
-        yield Finding(11, _row(stored), f"ends at {stored.total_after_micro}, its lines give {again.total_after_micro}")
-    if stored.hash != again.hash:
-        yield Finding(9, _row(stored), "its hash is not the one of its content")
+class _EventsProof:
+    """The events of one transaction, by id; `open_blocks` are those that have credit left after it."""
 
+    def __init__(
+        self,
+        blocks: dict[str, _Replayed],
+        open_blocks: list[tuple[BurnOrder, _Replayed]],
+        report: Report,
+    ) -> None:
+        self.digest = chain.RunningDigest()
+        self.drawn: dict[str, int] = defaultdict(int)
+        """By ledger account: what the events say that the transaction's lines are."""
+        self._blocks = blocks
+        self._open = open_blocks
+        self._report = report
 
-def _events_digests(events: Sequence[PostedEvent]) -> dict[int, bytes]:
-    by_seq: dict[int, list[chain.ChainedEvent]] = defaultdict(list)
-    for event in events:
-        by_seq[event.seq].append(event.chained())
-    return {seq: chain.events_digest(chained) for seq, chained in by_seq.items()}
-
-
-def _blocks(evidence: Evidence) -> Iterable[Finding]:
-    balances: dict[str, int] = defaultdict(int)
-    granted: dict[str, int] = {}
-    for transaction in evidence.transactions:
-        for name, amount in transaction.lines:
-            balances[name] += amount
-            granted.setdefault(name, amount)  # the first line of a block is the one that made it
-    for block in evidence.blocks:
-        name, row = block_account(block.id), f"credit_blocks {block.id}"
-        if balances[name] != block.remaining_micro:
-            yield Finding(4, row, f"has {block.remaining_micro} left, its entries give {balances[name]}")
-        if granted.get(name, 0) != block.granted_micro:
-            yield Finding(4, row, f"was granted {block.granted_micro}, its entries say {granted.get(name, 0)}")
-    missing = {name for name in balances if name.startswith("block:")} - {block_account(b.id) for b in evidence.blocks}
-    for name in sorted(missing):
-        yield Finding(4, "credit_blocks", f"{name} has entries and no row")
-
-
-def _totals(evidence: Evidence) -> Iterable[Finding]:
-    account, sums = evidence.account, issued_and_used(evidence)
-    remaining = sum(block.remaining_micro for block in evidence.blocks)
-    if account.total_micro != remaining - account.debt_micro:
-        yield Finding(3, "accounts", f"total {account.total_micro} is not {remaining} - {account.debt_micro} of debt")
-    if account.debt_micro != -sums.get(DEBT, 0):
-        yield Finding(3, "accounts", f"debt {account.debt_micro}, its entries give {-sums.get(DEBT, 0)}")
-    gone = sums.get("consumed", 0) + sums.get("expired", 0) + sums.get("voided", 0)
-    if -sums.get("issued", 0) + account.debt_micro != remaining + gone:
-        yield Finding(6, "ledger_lines", "issued + debt is not remaining + consumed + expired + voided")
-
-
-def _events(evidence: Evidence) -> Iterable[Finding]:
-    drawn: dict[tuple[int, str], int] = defaultdict(int)
-    for event in evidence.events:
-        draws = event.parsed_draws()
-        row = f"usage_events {event.id}"
-        if sum(amount for _, amount in draws) + event.debt_micro != event.cost_micro:
-            yield Finding(7, row, f"its draws and its debt do not sum to its cost of {event.cost_micro}")
+    def add(self, event: chain.ChainedEvent) -> None:
+        self.digest.add(event)
+        try:
+            draws = _decode_draws(event.draws)
+        except msgspec.MsgspecError as error:
+            self._report(7, _event_row(event), f"its draws cannot be read: {error}")
+            draws = []
+        drawn, debt, total = self.drawn, event.debt_micro, event.debt_micro
         for block_id, amount in draws:
-            drawn[event.seq, block_account(block_id)] -= amount
-        drawn[event.seq, DEBT] -= event.debt_micro
-        drawn[event.seq, f"consumed:{event.feature_key}"] += event.cost_micro
-    posted: dict[tuple[int, str], int] = defaultdict(int)
-    for transaction in evidence.transactions:
-        if transaction.kind == "usage":
-            for name, amount in transaction.lines:
-                posted[transaction.seq, name] += amount
-    for seq, name in sorted(drawn.keys() | posted.keys()):
-        if drawn[seq, name] != posted[seq, name]:
-            message = f"{name} moves by {posted[seq, name]}, its events give {drawn[seq, name]}"
-            yield Finding(7, f"ledger_lines seq {seq}", message)
+            total += amount
+            drawn[BLOCK + block_id] -= amount
+            if amount <= 0:
+                self._report(7, _event_row(event), f"draws {amount} from block {block_id}")
+        if total != event.cost_micro:
+            self._report(7, _event_row(event), f"its draws and its debt are {total}, its cost {event.cost_micro}")
+        if debt:
+            drawn[DEBT] -= debt
+        if event.cost_micro:
+            drawn[f"consumed:{event.feature_key}"] += event.cost_micro
+        self._prove_draws(event, draws)
+
+    def _prove_draws(self, event: chain.ChainedEvent, draws: list[tuple[str, int]]) -> None:
+        """From blocks of the account, at their time, in burn order, and past none that had credit.
+
+        Which blocks the edge knew is not in the row, but whoever drew from a block knew all that are as old. A block is
+        passed over for certain where it has credit left even after the whole transaction.
+        """
+        at, known = event.accepted_at, LEAST_KNOWN_REVISION
+        last: BurnOrder | None = None
+        for block_id, _ in draws:
+            replayed = self._blocks.get(BLOCK + block_id)
+            if replayed is None:
+                self._report(7, _event_row(event), f"draws from block {block_id}, which is none of the account's")
+                continue
+            block = replayed.row.block
+            if not block.effective_at <= at < block.expires_at:
+                self._report(23, _event_row(event), f"draws from block {block_id}, which was not valid at that time")
+            if last is not None and replayed.order <= last:
+                self._report(22, _event_row(event), f"draws from block {block_id} out of turn")
+            last, known = replayed.order, max(known, block.known_revision)
+        if event.debt_micro or last is not None:
+            self._prove_nothing_passed(event, None if event.debt_micro else last, known)
+
+    def _prove_nothing_passed(self, event: chain.ChainedEvent, last: BurnOrder | None, known: int) -> None:
+        """`last` None = everything that is open was to be drawn."""
+        for order, replayed in self._open:
+            if last is not None and order >= last:
+                return
+            block = replayed.row.block
+            if block.effective_at <= event.accepted_at < block.expires_at and block.known_revision <= known:
+                message = f"passes over block {block.id}, which has {replayed.remaining_micro} left after it"
+                self._report(22, _event_row(event), message)
+                return
+
+
+def _event_row(event: chain.ChainedEvent) -> str:
+    return f"usage_events {UUID(bytes=event.event_id)}"

@@ -37,19 +37,20 @@ async def lock_account(tx: DatabaseTransaction, environment_id: UUID, account_id
 async def _with_blocks(tx: DatabaseTransaction, rows: Sequence[Record]) -> list[Account]:
     if not rows:
         return []
-    accounts = {row["id"]: _account(row) for row in rows}
+    accounts = {row["id"]: account_of(row) for row in rows}
     block_rows = await tx.connection.fetch(
         _SQL["read_live_blocks"], [row["environment_id"] for row in rows], [row["id"] for row in rows]
     )
     for row in block_rows:
-        accounts[row["account_id"]].blocks.append(read_block_row(row))
+        accounts[row["account_id"]].blocks.append(block_of(row))
     for account in accounts.values():
         if len(account.blocks) > 1:
             account.blocks = burndown.sort_blocks(account.blocks)
     return list(accounts.values())
 
 
-def _account(row: Record) -> Account:
+def account_of(row: Record) -> Account:
+    """An account from its row, without its blocks."""
     return Account(
         row["environment_id"],
         row["id"],
@@ -67,7 +68,7 @@ def _account(row: Record) -> Account:
     )
 
 
-def read_block_row(row: Record) -> Block:
+def block_of(row: Record) -> Block:
     """A block from its row."""
     return Block(
         row["id"],
@@ -225,14 +226,6 @@ def read_event_row(row: Record) -> PostedEvent:
         to_at(row["occurred_at"]),
         to_at(row["accepted_at"]),
     )
-
-
-async def list_accounts_to_verify(
-    tx: DatabaseTransaction, after: tuple[UUID, UUID], environment_id: UUID | None, end_user_id: str | None, limit: int
-) -> list[Account]:
-    """The accounts that follow (environment, account), without their blocks."""
-    rows = await tx.connection.fetch(_SQL["list_accounts_to_verify"], *after, environment_id, end_user_id, limit)
-    return [_account(row) for row in rows]
 
 
 def _moment(at: int) -> datetime | None:

@@ -3,7 +3,7 @@
 Where the key is made of several columns the last one stands as Piccolo's primary key, for it wants exactly one.
 """
 
-from piccolo.columns import UUID, BigInt, Boolean, Bytea, Integer, SmallInt, Text, Timestamptz
+from piccolo.columns import UUID, BigInt, Boolean, Bytea, Date, Integer, SmallInt, Text, Timestamptz
 from piccolo.table import Table
 
 from app.io.postgres import ENGINE
@@ -131,3 +131,26 @@ class StreamCursor(Table, tablename="stream_cursors", db=ENGINE):
     incarnation = UUID(default=None)
     last_id = Text()
     updated_at = Timestamptz(default=None)
+
+
+class LedgerCheckpoint(Table, tablename="ledger_checkpoints", db=ENGINE):
+    """The heads of an environment's chains at one moment of a day, by their digest. Written once."""
+
+    environment_id = UUID(default=None)
+    day = Date(primary_key=True, default=None)
+    taken_at = Timestamptz(default=None)
+    accounts = BigInt()
+    transactions = BigInt()
+    digest = Bytea()
+    previous_hash = Bytea()
+    hash = Bytea()
+
+
+class LedgerCheckpointHead(Table, tablename="ledger_checkpoint_heads", db=ENGINE):
+    """A head that moved since the checkpoint before. Written once."""
+
+    environment_id = UUID(default=None)
+    account_id = UUID(default=None)
+    seq = BigInt(primary_key=True)
+    day = Date(default=None)
+    hash = Bytea()

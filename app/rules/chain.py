@@ -1,7 +1,8 @@
 """The hash chain that makes the ledger tamper-evident.
 
 Every transaction's hash covers its predecessor's hash, its ids, amounts, times and lines, digests of its texts, and a
-digest of the usage events that it posts with their draws. Whoever changes a row has to change every hash after it.
+digest of the usage events that it posts with their draws. Whoever changes a row has to change every hash after it, and
+whoever does that meets the checkpoints: a chain of their own, over the heads of the accounts' chains.
 """
 
 from collections.abc import Iterable
@@ -33,6 +34,25 @@ class ChainedTransaction(msgspec.Struct, frozen=True, array_like=True):
     events_digest: bytes | None
 
 
+class ChainedCheckpoint(msgspec.Struct, frozen=True, array_like=True):
+    """What a checkpoint's hash covers, in this order. `day` as `2026-01-31`, `taken_at` in microseconds."""
+
+    environment_id: bytes
+    day: str
+    taken_at: int
+    accounts: int
+    transactions: int
+    digest: bytes
+
+
+class ChainedHead(msgspec.Struct, frozen=True, array_like=True):
+    """The head of an account's chain, as the digest of a checkpoint covers it."""
+
+    account_id: bytes
+    seq: int
+    hash: bytes
+
+
 class ChainedEvent(msgspec.Struct, frozen=True, array_like=True):
     """What the digest of a transaction's events covers of each one. `draws` as the event's row keeps it."""
 
@@ -54,14 +74,34 @@ def text_digest(text: str | None) -> bytes | None:
     return None if text is None else sha256(text.encode()).digest()
 
 
+class RunningDigest:
+    """A digest over events, or over heads, that are added one by one: events by id, heads by account id."""
+
+    def __init__(self) -> None:
+        self._digest = sha256()
+
+    def add(self, part: ChainedEvent | ChainedHead) -> None:
+        """Cover one more."""
+        self._digest.update(_encode(part))
+
+    def value(self) -> bytes:
+        """The digest of all that were added."""
+        return self._digest.digest()
+
+
 def events_digest(events: Iterable[ChainedEvent]) -> bytes:
     """One digest for all events of a transaction, whatever order they come in."""
-    digest = sha256()
+    digest = RunningDigest()
     for event in sorted(events, key=lambda event: event.event_id):
-        digest.update(_encode(event))
-    return digest.digest()
+        digest.add(event)
+    return digest.value()
 
 
 def transaction_hash(previous_hash: bytes, transaction: ChainedTransaction) -> bytes:
     """SHA-256 of the predecessor's hash and the transaction."""
     return sha256(previous_hash + _encode(transaction)).digest()
+
+
+def checkpoint_hash(previous_hash: bytes, checkpoint: ChainedCheckpoint) -> bytes:
+    """SHA-256 of the hash of the environment's checkpoint before it (GENESIS for the first) and the checkpoint."""
+    return sha256(previous_hash + _encode(checkpoint)).digest()

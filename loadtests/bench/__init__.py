@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple
 
-from loadtests.bench import check, diy, flush, usage
+from loadtests.bench import check, diy, flush, usage, verify
 from loadtests.measuring import Comparison
 
 
@@ -18,5 +18,5 @@ class Bench(NamedTuple):
 
 BENCHES: Mapping[str, Bench] = {
     module.__name__.rpartition(".")[2]: Bench(module.PROGRAMS, module.comparisons)
-    for module in (check, usage, flush, diy)
+    for module in (check, usage, flush, verify, diy)
 }

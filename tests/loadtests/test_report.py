@@ -41,6 +41,12 @@ def test_row_has_medians_ratio_and_goal() -> None:
     assert cells(REPORT.results[1])[-4:] == [""] * 4
 
 
+def test_what_takes_long_is_told_in_seconds() -> None:
+    """As the whole proof of a ledger does."""
+    result = Result("verify", "events", "a", "b", "", Goal(), [Run(5, 18_349_537)], [Run(10, 999_999)])
+    assert cells(result)[5:7] == ["18.3 s", "999.999 ms"]
+
+
 def test_markdown_says_what_it_was_measured_on() -> None:
     """Commit and whether the tree had changed, machine, versions, and what each row is."""
     text = markdown(REPORT)

@@ -1,4 +1,6 @@
--- Every block of some accounts, spent ones too.
-SELECT b.account_id, b.id, b.granted_micro, b.remaining_micro
+-- Every block, spent ones too, of the accounts that read_all_accounts reads, in their order.
+SELECT b.environment_id, b.account_id, b.id, b.granted_micro, b.remaining_micro, b.priority, b.paid, b.known_revision,
+       b.effective_at, b.expires_at, b.granted_at, b.source, b.is_scheduled, b.terms
 FROM credit_blocks b
-JOIN unnest($1::uuid[], $2::uuid[]) AS asked (environment_id, account_id) USING (environment_id, account_id)
+WHERE ($1::uuid[] IS NULL OR b.environment_id = ANY($1)) AND ($2::uuid[] IS NULL OR b.account_id = ANY($2))
+ORDER BY b.environment_id, b.account_id

@@ -7,7 +7,10 @@ import asyncpg
 
 OUTSIDE_THE_RULE = {"tenants", "environments", "stream_cursors", "partition_leases", "migration"}
 """Tables without environment_id: who there is, bookkeeping of the stream, Piccolo's own list."""
-WRITTEN_ONCE = ("ledger_transactions", "ledger_lines", "usage_events")
+WRITTEN_ONCE = (
+    *("ledger_transactions", "ledger_lines", "usage_events"),
+    *("ledger_checkpoints", "ledger_checkpoint_heads"),
+)
 
 
 @asynccontextmanager

@@ -57,6 +57,9 @@ def _rows(digest: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
     chain = {"posted_at": NOW, "recorded_at": NOW, "previous_hash": HASH, "hash": HASH}
     yield "ledger_transactions", {**posted, "id": uuid4(), **steps, **chain}
     yield "ledger_lines", {**posted, "line": 0, "account_name": "expired", "amount_micro": 1}
+    yield "ledger_checkpoint_heads", {**posted, "day": NOW.date(), "hash": HASH}
+    sums = {"accounts": 1, "transactions": 1, "digest": HASH, "previous_hash": HASH, "hash": HASH}
+    yield "ledger_checkpoints", {"day": NOW.date(), "taken_at": NOW, **sums}
     event = {"feature_key": "f", "units_micro": 1, "cost_micro": 1, "debt_micro": 0, "draws": "", "price_id": uuid4()}
     times = {"occurred_at": NOW, "accepted_at": NOW, "recorded_at": NOW}
     yield "usage_events", {"id": uuid4(), **posted, **event, **times}

@@ -2,7 +2,20 @@
 # ruff: noqa: SLF001 - Piccolo keeps what it knows of a table in _meta
 
 from piccolo.apps.migrations.tables import Migration
-from piccolo.columns import JSONB, UUID, Array, BigInt, Boolean, Bytea, Column, Integer, SmallInt, Text, Timestamptz
+from piccolo.columns import (
+    JSONB,
+    UUID,
+    Array,
+    BigInt,
+    Boolean,
+    Bytea,
+    Column,
+    Date,
+    Integer,
+    SmallInt,
+    Text,
+    Timestamptz,
+)
 
 from app.piccolo_app import APP_CONFIG
 from tests.app.schema.catalogue import connected, tables
@@ -13,6 +26,7 @@ TYPES: dict[type[Column], str] = {
     BigInt: "bigint",
     Boolean: "boolean",
     Bytea: "bytea",
+    Date: "date",
     Integer: "integer",
     JSONB: "jsonb",
     SmallInt: "smallint",

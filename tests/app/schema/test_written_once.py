@@ -11,7 +11,7 @@ from tests.app.schema.catalogue import WRITTEN_ONCE, connected
 from tests.app.schema.rows import fill
 from tests.conftest import DatabaseUrls
 
-CHANGES = ("UPDATE {} SET seq = 2", "DELETE FROM {}", "TRUNCATE {}")
+CHANGES = ("UPDATE {} SET environment_id = environment_id", "DELETE FROM {}", "TRUNCATE {}")
 
 
 @pytest.mark.parametrize("role", ["quotastack", *ROLES])

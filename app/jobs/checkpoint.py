@@ -1,0 +1,47 @@
+"""A checkpoint of each environment's ledger on each UTC day, as soon as the day has begun."""
+
+import asyncio
+from typing import Any
+
+import structlog
+
+from app.errors import ServiceError
+from app.io.clock import Clock
+from app.io.postgres import Database
+from app.ledger import checkpoints
+
+log: Any = structlog.get_logger()
+LOOK_SECONDS = 60.0
+"""How often environments without a checkpoint of the day are looked for."""
+CHECKPOINTS_A_ROUND = 100
+
+
+class Checkpointer:
+    """Takes what is due until told to stop. Several may run at once: the later of two writes nothing."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Look every LOOK_SECONDS; a round that fails is tried again."""
+        while not stop.is_set():
+            try:
+                more = await self.round() == CHECKPOINTS_A_ROUND
+            except ServiceError as error:
+                log.warning("checkpoints_failed", error=str(error), kind=type(error).__name__)
+                more = False
+            try:
+                await asyncio.wait_for(stop.wait(), 0 if more else LOOK_SECONDS)
+            except TimeoutError:
+                continue
+
+    async def round(self) -> int:
+        """Take the checkpoints of this day that are not there yet, some at most; how many were taken.
+
+        A day on which nothing ran has none: the next checkpoint covers what happened meanwhile.
+        """
+        taken = 0
+        for environment_id in await checkpoints.list_due(self._database, self._clock.now(), CHECKPOINTS_A_ROUND):
+            taken += await checkpoints.take(self._database, environment_id, self._clock.now())
+        return taken
