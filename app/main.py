@@ -25,6 +25,7 @@ from app.customers.routes import ROUTES as CUSTOMERS
 from app.entitlements.loading import load_account
 from app.entitlements.publishing import Publisher
 from app.entitlements.routes import INTERNAL_ROUTES as ENTITLEMENTS_INTERNAL
+from app.flusher.previewing import preview
 from app.io.clock import Clock
 from app.io.outbound import Session, open_session
 from app.io.postgres import Database
@@ -127,7 +128,9 @@ def _dependencies(parts: Parts) -> dict[str, Provide]:
         "clock": _constant(parts.clock),
         "database": _constant(parts.database),
         "orders": _constant(
-            Orders(parts.database, parts.redis, parts.clock, partial(load_account, parts.database, parts.redis))
+            Orders(
+                parts.database, parts.redis, parts.clock, partial(load_account, parts.database, parts.redis), preview
+            )
         ),
         "redis": _constant(parts.redis),
         "principal": Provide(provide_principal, sync_to_thread=False),

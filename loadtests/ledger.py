@@ -53,7 +53,18 @@ async def insert_customers(owner_url: str, catalogue: Catalogue, end_user_ids: S
 
 
 def _open_account(catalogue: Catalogue, end_user_id: str, at: int) -> tuple[Account, Posting]:
-    block = Block(uuid4(), GRANT_MICRO, 0, False, FIRST_REVISION, at, NEVER_AT, at, SOURCE)  # noqa: FBT003 - not paid
+    block = Block(
+        uuid4(),
+        GRANT_MICRO,
+        0,
+        paid=False,
+        known_revision=FIRST_REVISION,
+        effective_at=at,
+        expires_at=NEVER_AT,
+        granted_at=at,
+        source=SOURCE,
+        granted_micro=GRANT_MICRO,
+    )
     account = Account(
         catalogue.environment_id,
         uuid4(),

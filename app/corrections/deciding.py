@@ -5,6 +5,7 @@ are there, and is a transaction of its own.
 """
 
 from collections.abc import Iterable
+from hashlib import sha256
 from uuid import UUID
 
 import msgspec
@@ -12,10 +13,11 @@ import msgspec
 from app.ledger.book import DEBT, EXPIRED, Account, Lines, Origin, PostedEvent, block_account
 from app.rules import burndown
 from app.rules.burndown import Block
+from app.rules.credits import MAX_BALANCE_MICRO
 from app.rules.moments import NEVER_AT
 from app.wire.codes import Code
 from app.wire.ids import derived_id
-from app.wire.orders import Debit, Order, VoidGrant, VoidUsage
+from app.wire.orders import Debit, Order, VoidGrant, VoidUsage, encode_order
 
 VOIDED = "voided"
 TAKEN = "issued:adjustment"
@@ -24,18 +26,12 @@ REFUND = "refund"
 REFUND_PRIORITY = 100
 
 
-class Granted(msgspec.Struct, frozen=True):
-    """A block that an order names or gives back to, and how much it was granted."""
-
-    block: Block
-    granted_micro: int
-
-
 class Targets(msgspec.Struct):
     """What the orders of a batch speak of, as far as the ledger has it."""
 
     events: dict[UUID, PostedEvent] = {}
-    blocks: dict[UUID, Granted] = {}
+    blocks: dict[UUID, Block] = {}
+    """Those that are in no account's working copy: nothing is left of them."""
     voided: set[UUID] = set()
     """Events and blocks that were voided before; those of this batch are added."""
     known: set[UUID] = set()
@@ -66,6 +62,7 @@ DETAILS = {
     Code.NOT_FOUND: "The customer has nothing of this id that could be voided.",
     Code.ALREADY_VOIDED: "It was voided before; a void is done once.",
     Code.GRANT_EXPIRED: "The grant has expired: nothing of it is left to take back.",
+    Code.BALANCE_OUT_OF_RANGE: "The balance would leave the range that can be kept exactly.",
     Code.GRANT_SPENT: "Some of the grant is spent; with allow_debt that becomes debt.",
 }
 """What a client is told of a refusal, by its code."""
@@ -96,6 +93,11 @@ def kind_of(order: Order) -> str:
     return str(type(order).__struct_config__.tag)
 
 
+def digest_of(order: Order) -> bytes:
+    """Of everything that is ordered: two orders with the same digest are the same."""
+    return sha256(encode_order(order)).digest()
+
+
 def target_of(order: Order) -> UUID | None:
     """The event or block that an order voids."""
     match order:
@@ -121,8 +123,9 @@ def carry_out(account: Account, order: Order, targets: Targets, at: int, revisio
 def _debit(account: Account, order: Debit, at: int, revision: int) -> Carried | Refused:
     draws, short_micro = burndown.plan_draws(account.blocks, order.amount_micro, at, revision)
     if short_micro and not order.allow_debt:
-        covered = order.amount_micro - short_micro
-        return Refused(Code.INSUFFICIENT_CREDITS, covered)
+        return Refused(Code.INSUFFICIENT_CREDITS, order.amount_micro - short_micro)
+    if _leaves_range(account, -order.amount_micro):
+        return Refused(Code.BALANCE_OUT_OF_RANGE)
     lines: Lines = [(block_account(draw.block.id), -draw.amount_micro) for draw in draws]
     for draw in draws:
         draw.block.remaining_micro -= draw.amount_micro
@@ -133,30 +136,34 @@ def _debit(account: Account, order: Debit, at: int, revision: int) -> Carried | 
 
 
 def _void_grant(account: Account, order: VoidGrant, targets: Targets, at: int) -> Carried | Refused:
-    granted = targets.blocks.get(order.block_id)
-    if granted is None:
+    block = _find_block(account, targets, order.block_id)
+    if block is None:
         return Refused(Code.NOT_FOUND)
-    if order.block_id in targets.voided:
-        return Refused(Code.ALREADY_VOIDED)
-    block = granted.block
+    if (refused := _refusal_of_grant(account, order, block, targets, at)) is not None:
+        return refused
+    targets.voided.add(block.id)
     if block.is_scheduled:
-        block.is_scheduled, block.remaining_micro = False, 0
-        targets.voided.add(block.id)
+        block.is_scheduled, block.remaining_micro, block.granted_micro = False, 0, 0
         return Carried("void", [], [block], withdrawn=[block])
+    spent_micro = block.granted_micro - block.remaining_micro
+    lines = [(VOIDED, block.granted_micro), (block_account(block.id), -block.remaining_micro), (DEBT, -spent_micro)]
+    block.remaining_micro = 0
+    account.debt_micro += spent_micro
+    return Carried("void", _merged(lines), [block])
+
+
+def _refusal_of_grant(account: Account, order: VoidGrant, block: Block, targets: Targets, at: int) -> Refused | None:
+    """Why a grant cannot be voided; None where it can."""
+    if block.id in targets.voided:
+        return Refused(Code.ALREADY_VOIDED)
+    if block.is_scheduled:
+        return None
     if block.expires_at <= at:
         return Refused(Code.GRANT_EXPIRED)
-    spent_micro = granted.granted_micro - block.remaining_micro
+    spent_micro = block.granted_micro - block.remaining_micro
     if spent_micro and not order.allow_debt:
         return Refused(Code.GRANT_SPENT, spent_micro)
-    lines: Lines = [(VOIDED, granted.granted_micro)]
-    if block.remaining_micro:
-        lines.append((block_account(block.id), -block.remaining_micro))
-        block.remaining_micro = 0
-    if spent_micro:
-        lines.append((DEBT, -spent_micro))
-        account.debt_micro += spent_micro
-    targets.voided.add(block.id)
-    return Carried("void", lines, [block])
+    return Refused(Code.BALANCE_OUT_OF_RANGE) if _leaves_range(account, -block.granted_micro) else None
 
 
 def _void_usage(account: Account, order: VoidUsage, targets: Targets, at: int, revision: int) -> Carried | Refused:
@@ -165,19 +172,26 @@ def _void_usage(account: Account, order: VoidUsage, targets: Targets, at: int, r
         return Refused(Code.NOT_FOUND)
     if event.id in targets.voided:
         return Refused(Code.ALREADY_VOIDED)
+    if _leaves_range(account, event.cost_micro):
+        return Refused(Code.BALANCE_OUT_OF_RANGE)
     draws = event.parsed_draws()
-    lines: Lines = [(f"consumed:{event.feature_key}", -event.cost_micro)] if event.cost_micro else []
+    lines: Lines = [(f"consumed:{event.feature_key}", -event.cost_micro)]
     # What came from a grant that was voided since was turned into debt then.
     owed_micro = event.debt_micro + sum(amount for block_id, amount in draws if block_id in targets.voided)
-    if paid_micro := min(owed_micro, account.debt_micro):
-        account.debt_micro -= paid_micro
-        lines.append((DEBT, paid_micro))
-    kept = [(targets.blocks[block_id].block, amount) for block_id, amount in draws if block_id not in targets.voided]
-    changed = [block for block, _ in kept if block.expires_at > at]
-    for block, amount in kept:
-        if block.expires_at > at:
+    paid_micro = min(owed_micro, account.debt_micro)
+    account.debt_micro -= paid_micro
+    lines.append((DEBT, paid_micro))
+    changed: list[Block] = []
+    for block_id, amount in draws:
+        if block_id in targets.voided:
+            continue
+        block = _find_block(account, targets, block_id)
+        if block is None or block.expires_at <= at:
+            lines.append((EXPIRED, amount))
+        else:
             block.remaining_micro += amount
-        lines.append((block_account(block.id) if block.expires_at > at else EXPIRED, amount))
+            changed.append(block)
+            lines.append((block_account(block.id), amount))
     refund = _refund(order, owed_micro - paid_micro, at, revision)
     if refund is not None:
         lines.append((block_account(refund.id), refund.remaining_micro))
@@ -187,12 +201,33 @@ def _void_usage(account: Account, order: VoidUsage, targets: Targets, at: int, r
     return Carried("void", _merged(lines), changed, refund=refund)
 
 
+def _find_block(account: Account, targets: Targets, block_id: UUID) -> Block | None:
+    """The account's working copy first: what this batch has posted so far is in it."""
+    return next((block for block in account.blocks if block.id == block_id), None) or targets.blocks.get(block_id)
+
+
+def _leaves_range(account: Account, change_micro: int) -> bool:
+    """Whether the balance could no longer be kept exactly by all who keep it."""
+    return abs(account.total_micro + change_micro) > MAX_BALANCE_MICRO
+
+
 def _refund(order: VoidUsage, amount_micro: int, at: int, revision: int) -> Block | None:
     """A block for debt that was paid since: nobody remembers which of them paid it."""
     if not amount_micro:
         return None
     block_id = derived_id(REFUND.encode(), order.order_id.hex.encode())
-    return Block(block_id, amount_micro, REFUND_PRIORITY, False, revision, at, NEVER_AT, at, REFUND)  # noqa: FBT003
+    return Block(
+        block_id,
+        amount_micro,
+        REFUND_PRIORITY,
+        paid=False,
+        known_revision=revision,
+        effective_at=at,
+        expires_at=NEVER_AT,
+        granted_at=at,
+        source=REFUND,
+        granted_micro=amount_micro,
+    )
 
 
 def _bring_back(account: Account, blocks: Iterable[Block]) -> None:
@@ -202,8 +237,8 @@ def _bring_back(account: Account, blocks: Iterable[Block]) -> None:
 
 
 def _merged(lines: Lines) -> Lines:
-    """One line for each ledger account."""
+    """One line for each ledger account, none for nothing."""
     amounts: dict[str, int] = {}
     for name, amount in lines:
         amounts[name] = amounts.get(name, 0) + amount
-    return list(amounts.items())
+    return [(name, amount) for name, amount in amounts.items() if amount]

@@ -97,6 +97,8 @@ async def _take(data: NewAdjustment, mutation: Mutation, orders: Orders) -> Exac
         amount_micro=-data.amount.micro,
         allow_debt=data.allow_debt,
     )
+    if (answered := await mutation.answered(data)) is not None:
+        return answered
     done = await orders.give(mutation.environment_id, data.end_user_id, order)
 
     async def answer(_tx: Transaction) -> AdjustmentBody:
@@ -172,6 +174,8 @@ async def _void(
             return show_preview(end_user_id, await orders.preview(tx, account_id, order))
 
         return await mutation.run(data, preview, status=200)
+    if (answered := await mutation.answered(data)) is not None:
+        return answered
     done = await orders.give(mutation.environment_id, end_user_id, order)
 
     async def answer(_tx: Transaction) -> CorrectionBody:

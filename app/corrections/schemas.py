@@ -5,7 +5,7 @@ from datetime import datetime
 
 import msgspec
 
-from app.corrections.service import Preview
+from app.corrections.service import Previewed
 from app.corrections.store import Posted
 from app.ledger.schemas import DEFAULT_PRIORITY, LineBody
 from app.web.amounts import Credits
@@ -102,16 +102,16 @@ def show_taken(data: NewAdjustment, done: Posted) -> AdjustmentBody:
     )
 
 
-def show_preview(end_user_id: str, preview: Preview) -> CorrectionBody:
+def show_preview(end_user_id: str, preview: Previewed) -> CorrectionBody:
     """An order that was not given."""
     return CorrectionBody(
         end_user_id,
-        preview.carried.kind,
+        preview.kind,
         dry_run=True,
         transaction_id=None,
         total_before=Credits(preview.total_before_micro),
         total_after=Credits(preview.total_after_micro),
-        lines=_lines(preview.carried.lines),
+        lines=_lines(preview.lines),
         posted_at=None,
     )
 

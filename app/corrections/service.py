@@ -13,7 +13,7 @@ from uuid import UUID
 import msgspec
 
 from app.corrections import store
-from app.corrections.deciding import DETAILS, Carried, Refused, carry_out, kind_of, origin_of, target_of
+from app.corrections.deciding import DETAILS, Refused, Targets, digest_of
 from app.corrections.store import CarriedOut, Posted
 from app.errors import ServiceError
 from app.io.clock import Clock
@@ -22,6 +22,7 @@ from app.io.postgres import Database, Transaction
 from app.io.redis import RedisStore
 from app.ledger import reading
 from app.ledger import store as ledger_store
+from app.ledger.book import Account, Lines
 from app.rules.credits import from_micro
 from app.rules.moments import to_at
 from app.wire import keys
@@ -31,28 +32,38 @@ from app.wire.orders import Order, VoidGrant, VoidUsage, encode_order
 
 WAIT_SECONDS = 5.0
 """How long a request waits for the flusher; the order is carried out all the same."""
+MAX_LOADS = 5
+"""How often an account is loaded that is gone again when the order comes."""
 FIRST_PAUSE_SECONDS = 0.005
 LONGEST_PAUSE_SECONDS = 0.1
 LoadAccount = Callable[[UUID, str], Awaitable[str]]
 """Brings (environment, end user)'s account into Redis: 'loaded' | 'unknown' | 'busy'."""
 
 
-class Preview(msgspec.Struct, frozen=True):
-    """What an order would do now."""
+class Previewed(msgspec.Struct, frozen=True):
+    """What an order would do now: the transaction that it would be, after what is due is posted."""
 
-    carried: Carried
+    kind: str
     total_before_micro: int
     total_after_micro: int
+    lines: Lines
+
+
+Preview = Callable[[Account, Order, Targets, int], Previewed | Refused]
+"""What the flusher would do with an order, the next entry of the account's stream, at a moment."""
 
 
 class Orders:
     """Gives orders for core."""
 
-    def __init__(self, database: Database, redis: RedisStore, clock: Clock, load_account: LoadAccount) -> None:
+    def __init__(
+        self, database: Database, redis: RedisStore, clock: Clock, load_account: LoadAccount, preview: Preview
+    ) -> None:
         self._database = database
         self._redis = redis
         self._clock = clock
         self._load_account = load_account
+        self._preview = preview
 
     def id_of(self, environment_id: UUID, route: str, key: str | None) -> UUID:
         """The id of the order that a request gives: the same for the same key."""
@@ -74,18 +85,25 @@ class Orders:
             done = await self._read(environment_id, order)
             if done is not None:
                 return done
-        detail = "What was ordered is not posted yet. Ask again under the same Idempotency-Key."
+        detail = "What was ordered is not posted yet, and will be. " + (
+            "Ask again under the same Idempotency-Key."
+            if order.idempotency_key
+            else "Look at the customer's ledger before you ask again: without an Idempotency-Key it is another order."
+        )
         raise ServiceError(Code.ACCOUNT_UNAVAILABLE, detail)
 
     async def _append(self, environment_id: UUID, end_user_id: str, order: Order) -> None:
         ref = keys.account_ref(keys.environment_ref(environment_id), end_user_id)
         content = encode_order(order)
-        while await self._redis.order(ref, to_at(self._clock.now()), content) == "miss":
+        for _ in range(MAX_LOADS):
+            if await self._redis.order(ref, to_at(self._clock.now()), content) != "miss":
+                return
             outcome = await self._load_account(environment_id, end_user_id)
             if outcome == "unknown":
                 raise ServiceError(Code.UNKNOWN_CUSTOMER, f"No customer has the end_user_id {end_user_id!r}.")
             if outcome != "loaded":
-                raise ServiceError(Code.ACCOUNT_LOADING, "The customer's account is being loaded; try again.")
+                break
+        raise ServiceError(Code.ACCOUNT_LOADING, "The customer's account is being loaded; try again.")
 
     async def _read(self, environment_id: UUID, order: Order) -> CarriedOut | None:
         """What became of the order. Raises ServiceError where another one has its id, and so its key."""
@@ -94,7 +112,7 @@ class Orders:
             return await store.read_order(tx, order.order_id)
 
         done = await self._database.run(environment_id, read)
-        if done is not None and (done.order_kind, done.target_id) != (kind_of(order), target_of(order)):
+        if done is not None and done.digest != digest_of(order):
             raise ServiceError(Code.IDEMPOTENCY_KEY_REUSED, "The Idempotency-Key was used for another correction.")
         return done
 
@@ -103,33 +121,34 @@ class Orders:
         event_id = order.event_id if isinstance(order, VoidUsage) else None
         block_id = order.block_id if isinstance(order, VoidGrant) else None
 
-        async def read(tx: Transaction) -> tuple[UUID, str] | None:
-            return await store.find_owner(tx, event_id, block_id)
+        async def read(tx: Transaction) -> tuple[tuple[UUID, str] | None, tuple[str, str] | None]:
+            rejection = None if event_id is None else await reading.read_rejection(tx, event_id)
+            return await store.find_owner(tx, event_id, block_id), rejection
 
         # Asked before the ledger: an event that is posted in between is then found there.
         is_pending = event_id is not None and await reading.is_pending(self._redis, environment_id, event_id)
-        owner = await self._database.run(environment_id, read)
+        owner, rejection = await self._database.run(environment_id, read)
         if owner is not None:
             return owner
+        if rejection is not None:
+            raise ServiceError(Code.NOT_FOUND, f"The event was accepted and could not be posted: {rejection[0]}.")
         if is_pending:
             raise ServiceError(Code.EVENT_PENDING, "The event was accepted and is not posted yet. Ask again shortly.")
         raise ServiceError(Code.NOT_FOUND, "Nothing of this id was posted in this environment.")
 
-    async def preview(self, tx: Transaction, account_id: UUID, order: Order) -> Preview:
-        """What the order would do now to what is posted; by the very rules by which it would be carried out.
+    async def preview(self, tx: Transaction, account_id: UUID, order: Order) -> Previewed:
+        """What the order would do now to what is posted; decided as the order itself would be.
 
         Raises ServiceError as a refused order does.
         """
         account = await ledger_store.lock_account(tx, tx.environment, account_id)
         if account is None:
             raise ServiceError(Code.UNKNOWN_CUSTOMER, "The customer has no account.")
-        before_micro = account.total_micro
         targets = await store.read_targets(tx, [(account, order)])
-        done = carry_out(account, order, targets, to_at(self._clock.now()), account.revision)
-        if isinstance(done, Refused):
-            raise refusal(done.code, done.amount_micro)
-        after = account.post(done.kind, done.lines, account.posted_at, origin_of(order))
-        return Preview(done, before_micro, after.total_after_micro)
+        found = self._preview(account, order, targets, max(to_at(self._clock.now()), account.posted_at))
+        if isinstance(found, Refused):
+            raise refusal(found.code, found.amount_micro)
+        return found
 
 
 def require_carried_out(done: CarriedOut) -> Posted:

@@ -6,13 +6,12 @@ from uuid import UUID
 
 import msgspec
 
-from app.corrections.deciding import Granted, Outcome, Targets, kind_of, target_of
+from app.corrections.deciding import Outcome, Targets, digest_of, kind_of, target_of
 from app.io.postgres import Record
 from app.io.postgres import Transaction as DatabaseTransaction
 from app.io.statements import statements
 from app.ledger import store as ledger_store
 from app.ledger.book import Account
-from app.rules.burndown import Block
 from app.wire.orders import Order
 
 _SQL = statements("app.corrections")
@@ -32,15 +31,15 @@ class Posted(msgspec.Struct, frozen=True):
 class CarriedOut(msgspec.Struct, frozen=True):
     """What became of an order, read back: it was posted, or refused with a code."""
 
-    order_kind: str
-    target_id: UUID | None
+    digest: bytes
+    """Of what was ordered."""
     code: str | None
     amount_micro: int
     posted: Posted | None
 
 
 async def read_targets(tx: DatabaseTransaction, orders: Sequence[tuple[Account, Order]]) -> Targets:
-    """What these orders of locked accounts speak of. A block that its account holds live is that very object."""
+    """What these orders of locked accounts speak of."""
     known = await _fetch(tx, "find_orders", [(account.environment_id, order.order_id) for account, order in orders])
     targets = Targets(known={row["id"] for row in known})
     new = [(account, order) for account, order in orders if order.order_id not in targets.known]
@@ -51,16 +50,11 @@ async def read_targets(tx: DatabaseTransaction, orders: Sequence[tuple[Account, 
             targets.events[row["id"]] = ledger_store.read_event_row(row)
     drawn = {(event.environment_id, block) for event in targets.events.values() for block, _ in event.parsed_draws()}
     for row in await _fetch(tx, "read_blocks", named | drawn):
-        if account := accounts.get(row["account_id"]):
-            targets.blocks[row["id"]] = Granted(_same_block(account, row), row["granted_micro"])
+        if row["account_id"] in accounts:
+            targets.blocks[row["id"]] = ledger_store.block_of(row)
     voided = await _fetch(tx, "find_voided", named | drawn)
     targets.voided = {row["target_id"] for row in voided}
     return targets
-
-
-def _same_block(account: Account, row: Record) -> Block:
-    live = (block for block in account.blocks if block.id == row["id"])
-    return next(live, None) or ledger_store.block_of(row)
 
 
 async def insert_outcomes(tx: DatabaseTransaction, outcomes: Sequence[Outcome], now: datetime) -> None:
@@ -77,6 +71,7 @@ async def insert_outcomes(tx: DatabaseTransaction, outcomes: Sequence[Outcome], 
         [outcome.amount_micro for outcome in outcomes],
         [None if outcome.refused is None else outcome.refused.code.value for outcome in outcomes],
         [outcome.seq for outcome in outcomes],
+        [digest_of(outcome.order) for outcome in outcomes],
         now,
     )
 
@@ -91,7 +86,7 @@ async def read_order(tx: DatabaseTransaction, order_id: UUID) -> CarriedOut | No
         lines = list(zip(row["names"], row["amounts"], strict=True))
         totals = row["total_before_micro"], row["total_after_micro"]
         posted = Posted(row["transaction_id"], row["kind"], row["posted_at"], *totals, lines)
-    return CarriedOut(row["order_kind"], row["target_id"], row["code"], row["amount_micro"], posted)
+    return CarriedOut(row["digest"], row["code"], row["amount_micro"], posted)
 
 
 async def find_owner(tx: DatabaseTransaction, event_id: UUID | None, block_id: UUID | None) -> tuple[UUID, str] | None:

@@ -1,6 +1,6 @@
 """The table of corrections, as Piccolo queries it. The truth is migrations/sql; a test compares the two."""
 
-from piccolo.columns import UUID, BigInt, Text, Timestamptz
+from piccolo.columns import UUID, BigInt, Bytea, Text, Timestamptz
 from piccolo.table import Table
 
 from app.io.postgres import ENGINE
@@ -17,4 +17,5 @@ class OrderRow(Table, tablename="ledger_orders", db=ENGINE):
     code = Text(null=True, default=None)
     amount_micro = BigInt()
     seq = BigInt(null=True, default=None)
+    digest = Bytea()
     recorded_at = Timestamptz(default=None)

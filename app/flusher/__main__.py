@@ -3,7 +3,7 @@
 import asyncio
 import gc
 
-from app.flusher.loop import Flusher, Keeping
+from app.flusher.loop import BATCHES_AT_ONCE, Flusher, Keeping
 from app.io.clock import Clock
 from app.io.postgres import Database
 from app.io.process import run_until_stopped
@@ -20,7 +20,9 @@ SESSION = {
 
 async def main(stop: asyncio.Event, settings: FlusherSettings) -> None:
     """Run until stopped."""
-    database = await Database.open(settings.flusher_database_url, "quotastack flusher", 2, settings=SESSION)
+    database = await Database.open(
+        settings.flusher_database_url, "quotastack flusher", BATCHES_AT_ONCE, settings=SESSION
+    )
     stream = await StreamConnection.connect(settings.redis_url, settings.agreement())
     keeping = Keeping(settings.trim_lag_seconds, settings.stream_max_entries)
     try:

@@ -9,14 +9,16 @@ from uuid import UUID
 
 import msgspec
 
-from app.corrections.deciding import Carried, Outcome, Refused, Targets, carry_out, origin_of, target_of
+from app.corrections.deciding import Carried, Outcome, Refused, Targets, carry_out, origin_of
 from app.ledger.book import DEBT, EXPIRED, Account, Lines, Origin, PostedEvent, Transaction, block_account
 from app.rules import burndown, chain
 from app.rules.boundaries import next_boundary, next_due
 from app.rules.burndown import Block, Draw, Rollover, Terms, granted_under_cap, rolled_over
-from app.rules.credits import MAX_BALANCE_MICRO, from_micro
-from app.wire.events import StreamEntry, UnreadableEntry, UsagePayload
+from app.rules.credits import from_micro
+from app.wire.events import EntryKind, StreamEntry, UnreadableEntry, UsagePayload
 from app.wire.ids import derived_id
+from app.wire.keys import account_ref, environment_ref
+from app.wire.orders import Order, VoidUsage
 
 FLUSHER = Origin("flusher")
 ROLLOVER = "rollover"
@@ -41,14 +43,6 @@ class RejectedEntry(msgspec.Struct, frozen=True):
     entry: bytes
 
 
-class MadeBlock(msgspec.Struct, frozen=True):
-    """A block that the flusher makes; what remains of it by then is what it was granted."""
-
-    account: Account
-    block: Block
-    granted_micro: int
-
-
 class Posting(msgspec.Struct):
     """Everything that one batch writes. `accounts` and `changed_blocks` are the working copies, posted to."""
 
@@ -60,7 +54,7 @@ class Posting(msgspec.Struct):
     """Events that the ledger had, or that came twice."""
     changed_blocks: dict[UUID, tuple[UUID, Block]] = {}
     """By block id: (environment, block)."""
-    made_blocks: list[MadeBlock] = []
+    made_blocks: list[tuple[Account, Block]] = []
     settled_blocks: dict[UUID, tuple[UUID, int]] = {}
     """Blocks that were scheduled, by id: (environment, what was granted of them)."""
     outcomes: list[Outcome] = []
@@ -130,7 +124,8 @@ def _post_order(posting: Posting, group: "_UsageGroup", entry: StreamEntry, targ
     if account.debt_micro:
         _pay_debt(posting, group, at, entry.revision)
     group.close(posting)
-    targets.events |= {event.id: event for event in posting.events if event.id == target_of(order)}
+    if isinstance(order, VoidUsage) and order.event_id not in targets.events:
+        targets.events |= {event.id: event for event in posting.events if event.id == order.event_id}
     done, seq = carry_out(account, order, targets, at, entry.revision), None
     if isinstance(done, Carried):
         posting.transactions.append(account.post(done.kind, done.lines, at, origin_of(order)))
@@ -138,10 +133,17 @@ def _post_order(posting: Posting, group: "_UsageGroup", entry: StreamEntry, targ
         posting.changed_blocks |= {block.id: (account.environment_id, block) for block in done.changed}
         posting.settled_blocks |= {block.id: (account.environment_id, 0) for block in done.withdrawn}
         if done.refund is not None:
-            posting.made_blocks.append(MadeBlock(account, done.refund, done.refund.remaining_micro))
+            posting.made_blocks.append((account, done.refund))
         group.next_boundary_at = next_boundary(account.blocks)
     refused = done if isinstance(done, Refused) else None
     posting.outcomes.append(Outcome(account.environment_id, account.id, order, refused, seq))
+
+
+def preview_order(account: Account, order: Order, targets: Targets, at: int) -> Posting:
+    """What the order would do to the account, which is changed in place, if it were the next entry of its stream."""
+    ref = account_ref(environment_ref(account.environment_id), account.end_user_id)
+    entry = StreamEntry((0, 0), ref, EntryKind.ORDER, at, account.revision, 0, None, order)
+    return post_batch({ref: account}, [entry], set(), targets)
 
 
 def _post_due(posting: Posting, group: "_UsageGroup", at: int, revision: int) -> None:
@@ -150,21 +152,24 @@ def _post_due(posting: Posting, group: "_UsageGroup", at: int, revision: int) ->
     while (block := next_due(account.blocks, at, revision)) is not None:
         group.close(posting)
         if block.is_scheduled:
-            _grant(posting, account, block)
+            _grant(posting, account, block, revision)
         else:
             _pay_debt(posting, group, block.expires_at - 1, revision)
             _expire(posting, account, block)
     group.next_boundary_at = next_boundary(account.blocks)
 
 
-def _grant(posting: Posting, account: Account, block: Block) -> None:
-    """A scheduled block becomes effective: as much of it as fits under its cap is granted."""
+def _grant(posting: Posting, account: Account, block: Block, revision: int) -> None:
+    """A scheduled block becomes effective: as much of it as fits under its cap is granted.
+
+    What core granted after `revision` does not count to the cap: whether it is there yet depends on how far we lag.
+    """
     terms = block.terms or Terms(FLUSHER.actor)
-    asked_micro = block.remaining_micro
-    held_micro = sum(b.remaining_micro for b in account.blocks if b.source == block.source and not b.is_scheduled)
-    room_micro = max(0, MAX_BALANCE_MICRO - account.total_micro)
-    granted_micro = min(room_micro, granted_under_cap(asked_micro, held_micro, terms.cap_micro))
-    block.is_scheduled, block.remaining_micro = False, granted_micro
+    asked_micro = block.granted_micro
+    known = [b for b in account.blocks if not b.is_scheduled and b.known_revision <= revision]
+    held_micro = sum(b.remaining_micro for b in known if b.source == block.source)
+    granted_micro = granted_under_cap(asked_micro, held_micro, terms.cap_micro)
+    block.is_scheduled, block.remaining_micro, block.granted_micro = False, granted_micro, granted_micro
     lines: Lines = [(block_account(block.id), granted_micro), (f"issued:{block.source}", -granted_micro)]
     reason = terms.reason
     if granted_micro < asked_micro:
@@ -203,10 +208,11 @@ def _roll_over(posting: Posting, account: Account, block: Block, rollover: Rollo
         expires_at=rollover.expires_at,
         granted_at=at,
         source=ROLLOVER,
+        granted_micro=moved_micro,
     )
     block.remaining_micro -= moved_micro
     account.blocks = burndown.sort_blocks([*account.blocks, into])
-    posting.made_blocks.append(MadeBlock(account, into, moved_micro))
+    posting.made_blocks.append((account, into))
     lines: Lines = [(block_account(block.id), -moved_micro), (block_account(into.id), moved_micro)]
     posting.transactions.append(account.post("rollover", lines, at, FLUSHER))
 

@@ -129,8 +129,10 @@ class Flusher:
                     under_way.start(self._post(entries), entries)
                 await asyncio.sleep(max(0.0, started_at + FLUSH_INTERVAL_SECONDS - self._now()))
                 under_way.take_out_done()
-        finally:
-            await under_way.finish()
+        except BaseException as error:
+            await under_way.finish_after(error)
+            raise
+        await under_way.finish()
 
     async def _read(self, under_way: UnderWay) -> dict[int, Entries]:
         """What comes next in the partitions that no batch under way has entries of."""

@@ -2,6 +2,11 @@
 
 import asyncio
 from collections.abc import Coroutine, Iterable
+from typing import Any
+
+import structlog
+
+log: Any = structlog.get_logger()
 
 
 class UnderWay:
@@ -29,11 +34,13 @@ class UnderWay:
             self.take_out_done()
 
     def take_out_done(self) -> None:
-        """Forget those that are done. Raises what the first that failed raised."""
+        """Forget those that are done. Raises what the first that failed raised; the others' errors are logged."""
         done = [task for task in self._tasks if task.done()]
         for task in done:
             del self._tasks[task]
         failures = [error for task in done if (error := task.exception())]
+        for error in failures[1:]:
+            log.error("batch_failed", error=str(error), kind=type(error).__name__)
         if failures:
             raise failures[0]
 
@@ -42,3 +49,10 @@ class UnderWay:
         if self._tasks:
             await asyncio.wait(self._tasks)
         self.take_out_done()
+
+    async def finish_after(self, error: BaseException) -> None:
+        """Wait for all, when something failed already: what else fails is logged, so that it does not hide that."""
+        try:
+            await self.finish()
+        except Exception as other:  # noqa: BLE001 - whatever it is, the first error goes on
+            log.error("batch_failed", error=str(other), kind=type(other).__name__, after=type(error).__name__)  # noqa: TRY400

@@ -7,7 +7,6 @@ from functools import partial
 from uuid import UUID
 
 import msgspec
-from msgspec import structs
 
 from app.corrections import store as corrections_store
 from app.flusher import store
@@ -159,9 +158,7 @@ def _with_incarnation(batch: Batch, posting: Posting) -> list[RejectedFrom]:
 async def _write(tx: Transaction, posting: Posting, rejected: list[RejectedFrom], now: datetime) -> None:
     await ledger_store.insert_transactions(tx, posting.transactions, now)
     await ledger_store.insert_events(tx, posting.events, now)
-    for made in posting.made_blocks:
-        granted = structs.replace(made.block, remaining_micro=made.granted_micro)
-        await ledger_store.insert_block(tx, made.account, granted)
+    await ledger_store.insert_blocks(tx, posting.made_blocks)
     await ledger_store.settle_blocks(tx, posting.settled_blocks)
     await ledger_store.update_blocks(tx, posting.changed_blocks.values())
     await ledger_store.update_accounts(tx, list(posting.accounts.values()))

@@ -45,6 +45,7 @@ async def _migrate(tx: Transaction, role_urls: Mapping[str, str]) -> list[str]:
     await tx.connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK_KEY)
     for role in ROLES:
         await _make_role(tx.connection, role, role_urls[role])
+    await _grant_temporary_tables(tx.connection)
     before = await applied_steps(tx.connection)
     point_piccolo_at("app.piccolo_conf")
     # Piccolo prints its progress; standard output belongs to the command that called.
@@ -55,6 +56,12 @@ async def _migrate(tx: Transaction, role_urls: Mapping[str, str]) -> list[str]:
     ran = [step for step in await applied_steps(tx.connection) if step not in before]
     _log.info("migrated", steps=ran)
     return ran
+
+
+async def _grant_temporary_tables(connection: Connection) -> None:
+    """The flusher copies events through one. Everybody may make them, unless somebody took that away."""
+    statement = "SELECT format('GRANT TEMPORARY ON DATABASE %I TO quotastack_flusher', current_database())"
+    await connection.execute(await connection.fetchval(statement))
 
 
 async def _make_role(connection: Connection, role: str, url: str) -> None:

@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 import structlog
 
-from app.entitlements.loading import load_account
+from app.entitlements.loading import Outcome, load_account
 from app.errors import ServiceError
 from app.io.clock import Clock
 from app.io.postgres import Database, Transaction
@@ -60,20 +60,25 @@ class Ticker:
         """A round every TICK_SECONDS; one that fails is tried again."""
         while not stop.is_set():
             try:
-                await self.round()
-            except (RedisUnavailable, ServiceError) as error:
-                log.warning("round_failed", error=str(error), kind=type(error).__name__)
+                await self.round(stop)
+            except* (RedisUnavailable, ServiceError) as errors:
+                for error in errors.exceptions:
+                    log.warning("round_failed", error=str(error), kind=type(error).__name__)
             try:
                 await asyncio.wait_for(stop.wait(), TICK_SECONDS)
             except TimeoutError:
                 continue
 
-    async def round(self) -> int:
-        """One tick for every account that is due now, however many share a moment; the number of accounts."""
+    async def round(self, stop: asyncio.Event) -> int:
+        """One tick for every account that is due now, however many share a moment; the number of accounts.
+
+        Ends early when told to stop, and where an account cannot be loaded: the flusher is behind, and has its turn.
+        """
         now, after, count = self._clock.now(), BEGINNING, 0
-        while page := await self._list_due(now, after):
-            await self._tick(page, now)
+        while not stop.is_set() and (page := await self._list_due(now, after)):
             after, count = page[-1].place, count + len(page)
+            if not await self._tick(page, now, stop):
+                break
         return count
 
     async def _list_due(self, now: datetime, after: tuple[datetime, UUID, UUID]) -> list[DueAccount]:
@@ -83,13 +88,25 @@ class Ticker:
 
         return await self._database.run(None, read)
 
-    async def _tick(self, due: Sequence[DueAccount], now: datetime) -> None:
+    async def _tick(self, due: Sequence[DueAccount], now: datetime, stop: asyncio.Event) -> bool:
+        """Tick a page; whether all of it could be ticked."""
         answers = await self._redis.tick([account.ref for account in due], to_at(now))
         missing = [account for account, answer in zip(due, answers, strict=True) if answer == "miss"]
+        loaded: list[DueAccount] = []
         for start in range(0, len(missing), LOADS_AT_ONCE):
-            await asyncio.gather(*map(self._load, missing[start : start + LOADS_AT_ONCE]))
-        if missing:
-            await self._redis.tick([account.ref for account in missing], to_at(now))
+            group = missing[start : start + LOADS_AT_ONCE]
+            loaded += group
+            if stop.is_set() or "busy" in await self._load(group):
+                break
+        if loaded:
+            await self._redis.tick([account.ref for account in loaded], to_at(now))
+        return len(loaded) == len(missing)
 
-    async def _load(self, account: DueAccount) -> None:
-        await load_account(self._database, self._redis, account.environment_id, account.end_user_id)
+    async def _load(self, accounts: Sequence[DueAccount]) -> list[Outcome]:
+        """Bring accounts into Redis, all at once."""
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(load_account(self._database, self._redis, a.environment_id, a.end_user_id))
+                for a in accounts
+            ]
+        return [task.result() for task in tasks]

@@ -133,4 +133,5 @@ def _block(request: GrantRequest, known_revision: int, now: datetime) -> Block:
         request.source,
         is_scheduled,
         terms,
+        request.amount_micro,
     )

@@ -82,6 +82,7 @@ def block_of(row: Record) -> Block:
         row["source"],
         row["is_scheduled"],
         None if row["terms"] is None else msgspec.json.decode(row["terms"], type=Terms),
+        row["granted_micro"],
     )
 
 
@@ -93,23 +94,32 @@ async def insert_account(
 
 
 async def insert_block(tx: DatabaseTransaction, account: Account, block: Block, notes: BlockNotes = NO_NOTES) -> None:
-    """A block just granted or scheduled: what remains of it is what was granted."""
-    await tx.connection.execute(
-        _SQL["insert_block"],
-        account.environment_id,
-        block.id,
-        account.id,
-        block.source,
-        block.remaining_micro,
-        block.priority,
-        block.paid,
-        block.known_revision,
-        to_datetime(block.effective_at),
-        _moment(block.expires_at),
-        to_datetime(block.granted_at),
-        block.is_scheduled,
-        None if block.terms is None else msgspec.json.encode(block.terms).decode(),
-        *astuple(notes),
+    """A block just granted or scheduled, with what is kept for those who look at it."""
+    await tx.connection.execute(_SQL["insert_block"], *_columns([(account, block)]), *astuple(notes))
+
+
+async def insert_blocks(tx: DatabaseTransaction, blocks: Sequence[tuple[Account, Block]]) -> None:
+    """Blocks that a batch made; what is left of them is updated after."""
+    if blocks:
+        await tx.connection.execute(_SQL["insert_block"], *_columns(blocks), *astuple(NO_NOTES))
+
+
+def _columns(blocks: Sequence[tuple[Account, Block]]) -> tuple[list[object], ...]:
+    """Blocks as one array for each column; what remains of each is what it was granted."""
+    return (
+        [account.environment_id for account, _ in blocks],
+        [block.id for _, block in blocks],
+        [account.id for account, _ in blocks],
+        [block.source for _, block in blocks],
+        [block.granted_micro for _, block in blocks],
+        [block.priority for _, block in blocks],
+        [block.paid for _, block in blocks],
+        [block.known_revision for _, block in blocks],
+        [to_datetime(block.effective_at) for _, block in blocks],
+        [_moment(block.expires_at) for _, block in blocks],
+        [to_datetime(block.granted_at) for _, block in blocks],
+        [block.is_scheduled for _, block in blocks],
+        [None if block.terms is None else msgspec.json.encode(block.terms).decode() for _, block in blocks],
     )
 
 

@@ -54,6 +54,8 @@ class Block(msgspec.Struct):
     is_scheduled: bool = False
     """To be granted when it becomes effective; until then it is not in the total, and nothing is drawn from it."""
     terms: Terms | None = None
+    granted_micro: int = 0
+    """Of a scheduled one: what was asked for."""
 
 
 class Draw(msgspec.Struct, frozen=True):

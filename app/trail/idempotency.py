@@ -83,6 +83,23 @@ class Mutation:
 
         return _respond(await self._database.run(self.environment_id, attempt))
 
+    async def answered(self, asked: msgspec.Struct) -> ExactResponse[Any] | None:
+        """The answer that the key has already; None where it has none. For work that begins outside the database.
+
+        Raises ServiceError where the key was used for another request.
+        """
+        key = self.key
+        if key is None:
+            return None
+
+        async def look(tx: Transaction) -> Answer | None:
+            if await store.read_key(tx, self.route, key) is None:
+                return None
+            return await self._replay(tx, key, encode({"path": self._path_params, "body": asked}))
+
+        answer = await self._database.run(self.environment_id, look)
+        return None if answer is None else _respond(answer)
+
     async def _once(
         self, tx: Transaction, key: str, asked: msgspec.Struct, answer: Callable[[], Awaitable[Answer]]
     ) -> Answer:

@@ -10,6 +10,8 @@ CREATE TABLE ledger_orders (
     code            text,
     amount_micro    bigint NOT NULL,
     seq             bigint,
+    -- Of everything that was ordered: another order under the same id is refused.
+    digest          bytea NOT NULL CHECK (octet_length(digest) = 32),
     recorded_at     timestamptz NOT NULL,
     CHECK ((code IS NULL) = (seq IS NOT NULL)),
     CHECK ((kind = 'debit') = (target_id IS NULL)),

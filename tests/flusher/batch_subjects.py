@@ -30,7 +30,17 @@ def make_account(name: str, blocks: list[Block], applied_micro: int = 0) -> Acco
 
 def make_block(number: int, amount_micro: int, expires_at: int = NEVER_AT, known_revision: int = 1) -> Block:
     """A free block, effective from the start; lower numbers are spent first where nothing else decides."""
-    return Block(UUID(int=number), amount_micro, 100, False, known_revision, 0, expires_at, 0)  # noqa: FBT003 - `paid`
+    return Block(
+        UUID(int=number),
+        amount_micro,
+        100,
+        paid=False,
+        known_revision=known_revision,
+        effective_at=0,
+        expires_at=expires_at,
+        granted_at=0,
+        granted_micro=amount_micro,
+    )
 
 
 def usage(name: str, event: int, cost_micro: int, at: int, revision: int = 1) -> StreamEntry:

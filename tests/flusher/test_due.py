@@ -122,7 +122,11 @@ def test_due(blocks: str, entries: str, transactions: str, left: str, size: int)
 def test_what_did_not_fit_is_said() -> None:
     """The entry tells how much of the grant there was room for."""
     account = read_account("a 9, b 8 >20 cap 12")
-    account.blocks = [structs.replace(b, remaining_micro=b.remaining_micro * 1_000_000) for b in account.blocks]
+    scaled = [block.remaining_micro * 1_000_000 for block in account.blocks]
+    account.blocks = [
+        structs.replace(block, remaining_micro=micro, granted_micro=micro)
+        for block, micro in zip(account.blocks, scaled, strict=True)
+    ]
     for block in account.blocks:
         block.terms = Terms("core", "monthly", None, 12_000_000)
     account.total_micro = 9_000_000

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from msgspec import structs
 
-from app.corrections.deciding import Granted, Outcome, Targets
+from app.corrections.deciding import Outcome, Targets
 from app.flusher.batch import PostedEvent, Posting, RejectedEntry, post_batch
 from app.ledger.book import Account, Origin, block_account
 from app.rules import burndown, chain
@@ -34,7 +34,7 @@ class Ledger:
         self.accounts: dict[bytes, Account] = {}
         self.events: dict[UUID, PostedEvent] = {}
         self.times_posted: Counter[UUID] = Counter()
-        self.granted: dict[UUID, Granted] = {}
+        self.granted: dict[UUID, Block] = {}
         """Every block that ever was; those with credit left are in their account too."""
         self.voided: set[UUID] = set()
         self.outcomes: dict[UUID, Outcome] = {}
@@ -50,10 +50,7 @@ class Ledger:
     def copy(self, without: frozenset[str]) -> "Ledger":
         """An independent copy."""
         twin = Ledger(without)
-        twin.granted = {
-            block_id: Granted(structs.replace(granted.block), granted.granted_micro)
-            for block_id, granted in self.granted.items()
-        }
+        twin.granted = {block_id: structs.replace(block) for block_id, block in self.granted.items()}
         twin.accounts = {ref: twin._own(account) for ref, account in self.accounts.items()}
         twin.voided, twin.outcomes = {*self.voided}, {**self.outcomes}
         twin.times_ordered = self.times_ordered.copy()
@@ -64,7 +61,7 @@ class Ledger:
 
     def _own(self, account: Account) -> Account:
         """A copy of an account whose blocks are ours."""
-        return structs.replace(account, blocks=[self.granted[block.id].block for block in account.blocks])
+        return structs.replace(account, blocks=[self.granted[block.id] for block in account.blocks])
 
     def open(self, ref: bytes, account_id: UUID, total_applied: int = 0) -> None:
         """A new account, at revision 1."""
@@ -77,8 +74,7 @@ class Ledger:
     def grant(self, ref: bytes, block: Block) -> None:
         """Core adds a block: the edge knows it from the account's next revision on."""
         account = self.accounts[ref]
-        own = structs.replace(block)
-        self.granted[block.id] = Granted(own, block.remaining_micro)
+        own = self.granted[block.id] = structs.replace(block, granted_micro=block.remaining_micro)
         account.blocks = burndown.sort_blocks([*account.blocks, own])
         lines = [(block_account(block.id), block.remaining_micro), ("issued:topup", -block.remaining_micro)]
         account.post("grant", lines, block.granted_at, CORE)
@@ -118,8 +114,7 @@ class Ledger:
         return Targets(events, self.granted, {*self.voided}, known)
 
     def _note_orders(self, posting: Posting) -> None:
-        for made in posting.made_blocks:
-            self.granted[made.block.id] = Granted(made.block, made.granted_micro)
+        self.granted |= {block.id: block for _, block in posting.made_blocks}
         for outcome in posting.outcomes:
             order = outcome.order
             self.outcomes[order.order_id] = outcome

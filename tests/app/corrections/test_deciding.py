@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.corrections.deciding import Granted, Outcome, Targets
+from app.corrections.deciding import Outcome, Targets
 from app.ledger.book import Account, PostedEvent, Transaction
 from app.rules.moments import NEVER_AT
 from app.wire.events import EntryKind, StreamEntry
@@ -52,7 +52,7 @@ class Book(Ledger):
 
     def __init__(self, account: Account) -> None:
         super().__init__([account])
-        self.granted = {block.id: Granted(block, block.remaining_micro) for block in account.blocks}
+        self.granted = {block.id: block for block in account.blocks}
         self.events: dict[UUID, PostedEvent] = {}
         self.targets = Targets(blocks=self.granted, events=self.events)
 
@@ -148,13 +148,8 @@ def test_debt_that_was_paid_since_comes_back_as_a_refund() -> None:
     book.step(read_step("void #1 @7", 9))
     assert book.corrections() == ["void f-6 refund+6"]
     assert show_left(book.account) == "l 2, refund 6"
-    [made] = [made for posting in book.postings for made in posting.made_blocks]
-    assert (made.block.source, made.granted_micro, made.block.expires_at, made.block.paid) == (
-        "refund",
-        6,
-        NEVER_AT,
-        False,
-    )
+    [made] = [made for posting in book.postings for _, made in posting.made_blocks]
+    assert (made.source, made.granted_micro, made.expires_at, made.paid) == ("refund", 6, NEVER_AT, False)
 
 
 def test_an_order_is_carried_out_once() -> None:
@@ -190,8 +185,8 @@ def test_whatever_is_ordered_the_books_balance(
         account = book.account
         assert account.total_micro == sum(b.remaining_micro for b in account.blocks) - account.debt_micro
         assert account.debt_micro >= 0
-        for granted in book.granted.values():
-            assert 0 <= granted.block.remaining_micro <= granted.granted_micro
+        for block in book.granted.values():
+            assert 0 <= block.remaining_micro <= block.granted_micro
     for posting in book.postings:
         assert all(sum(amount for _, amount in t.lines) == 0 for t in posting.transactions)
 

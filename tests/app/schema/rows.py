@@ -63,7 +63,7 @@ def _rows(digest: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
     event = {"feature_key": "f", "units_micro": 1, "cost_micro": 1, "debt_micro": 0, "draws": "", "price_id": uuid4()}
     times = {"occurred_at": NOW, "accepted_at": NOW, "recorded_at": NOW}
     yield "usage_events", {"id": uuid4(), **posted, **event, **times}
-    order = {"id": uuid4(), "account_id": customer, "kind": "debit", "amount_micro": 0, "seq": 1}
+    order = {"id": uuid4(), "account_id": customer, "kind": "debit", "amount_micro": 0, "seq": 1, "digest": HASH}
     yield "ledger_orders", {**order, "recorded_at": NOW}
     rejected = {"id": uuid4(), "end_user_id": "u", "stream_id": "1-1", "code": "c", "detail": "d", "entry": b""}
     yield "rejected_events", {**rejected, "recorded_at": NOW}
