@@ -9,9 +9,10 @@ from uuid import UUID
 
 import msgspec
 
-from app.ledger.book import DEBT, EXPIRED, Account, Lines, Origin, PostedEvent, Transaction, block_account
+from app.ledger.book import DEBT, EXPIRED, Account, Lines, Origin, PostedEvent, Transaction, UsedInHour, block_account
 from app.rules import burndown, chain
 from app.rules.burndown import Block, Draw
+from app.rules.moments import HOUR_MICROSECONDS
 from app.wire.events import StreamEntry, UnreadableEntry, UsagePayload
 
 FLUSHER = Origin("flusher")
@@ -42,6 +43,8 @@ class Posting(msgspec.Struct):
     accounts: dict[AccountKey, Account]
     transactions: list[Transaction] = []
     events: list[PostedEvent] = []
+    used: list[UsedInHour] = []
+    """What `events` come to by account, feature and hour; an hour may come several times."""
     rejected: list[RejectedEntry] = []
     duplicates: int = 0
     """Events that the ledger had, or that came twice."""
@@ -205,9 +208,28 @@ class _UsageGroup:
         last_at = events[-1].accepted_at
         posting.transactions.append(self.account.post("usage", lines, last_at, FLUSHER, events_digest=digest))
         posting.events += events
+        posting.used += _by_hour(self.account, events)
         for block_id, draw in self._drawn.items():
             posting.changed_blocks[block_id] = (self.account.environment_id, draw.block)
         self._events, self._drawn, self._consumed, self._debt_micro = [], {}, {}, 0
+
+
+def _by_hour(account: Account, events: list[PostedEvent]) -> list[UsedInHour]:
+    """What events of the account come to by feature and hour."""
+    sums: dict[tuple[str, int], list[int]] = {}
+    for event in events:
+        hour = event.feature_key, event.occurred_at // HOUR_MICROSECONDS
+        used = sums.get(hour)
+        if used is None:
+            sums[hour] = [event.units_micro, event.cost_micro, 1]
+        else:
+            used[0] += event.units_micro
+            used[1] += event.cost_micro
+            used[2] += 1
+    owner = account.environment_id, account.id
+    return [
+        UsedInHour(*owner, feature_key, hour * HOUR_MICROSECONDS, *used) for (feature_key, hour), used in sums.items()
+    ]
 
 
 def _reject(entry: StreamEntry | UnreadableEntry, code: str, detail: str) -> RejectedEntry:

@@ -16,6 +16,8 @@ from app.io.clock import Clock
 from app.io.postgres import Database, Transaction, UniqueViolationError
 from app.ledger import store as ledger_store
 from app.ledger.book import Account
+from app.ledger.store import MonthMissing
+from app.rules.moments import to_datetime
 from app.wire import keys
 from app.wire.events import StreamEntry
 
@@ -69,6 +71,14 @@ class Writer:
 
         Raises Fenced where a lease or a cursor is no longer ours; then nothing was committed.
         """
+        try:
+            return await self._post_expecting(batch)
+        except MonthMissing:  # jobs make partitions ahead, unless nobody lets them run
+            await self._database.run(None, partial(ledger_store.make_usage_partitions, moments=_accepted(batch)))
+        return await self._post_expecting(batch)
+
+    async def _post_expecting(self, batch: Batch) -> Posting:
+        """Post without asking which events the ledger has; ask where it turns out to have one, or had lately."""
         posting: Posting | None = None
         if not self._expects_duplicates:
             with suppress(UniqueViolationError):  # the ledger has one of the events, and nothing was committed
@@ -131,6 +141,12 @@ def _events(entries: Entries, accounts: Mapping[bytes, Account]) -> list[tuple[U
     ]
 
 
+def _accepted(batch: Batch) -> list[datetime]:
+    """When the batch's events were accepted."""
+    entries = [entry for partition in batch.entries.values() for entry in partition]
+    return [to_datetime(entry.accepted_at) for entry in entries if isinstance(entry, StreamEntry) and entry.payload]
+
+
 def _with_incarnation(batch: Batch, posting: Posting) -> list[RejectedFrom]:
     if not posting.rejected:
         return []
@@ -145,6 +161,7 @@ def _with_incarnation(batch: Batch, posting: Posting) -> list[RejectedFrom]:
 async def _write(tx: Transaction, posting: Posting, rejected: list[RejectedFrom], now: datetime) -> None:
     await ledger_store.insert_transactions(tx, posting.transactions, now)
     await ledger_store.insert_events(tx, posting.events, now)
+    await ledger_store.add_usage(tx, posting.used)
     await ledger_store.update_blocks(tx, posting.changed_blocks.values())
     await ledger_store.update_accounts(tx, list(posting.accounts.values()))
     await store.insert_rejected(tx, rejected, now)

@@ -27,6 +27,7 @@ Record = asyncpg.Record
 Isolation = Literal["read_committed", "repeatable_read", "serializable"]
 LockTimeoutError = asyncpg.LockNotAvailableError
 UniqueViolationError = asyncpg.UniqueViolationError
+CheckViolationError = asyncpg.CheckViolationError
 Result = TypeVar("Result")
 
 APP_NAME = "quotastack"

@@ -1,8 +1,8 @@
 """What has to happen without anybody asking.
 
-Owns: ticks for accounts that nobody touches. Ticks are all that it adds: the flusher posts what is due.
+Owns: ticks for accounts that nobody touches, and partitions for the months to come. The flusher posts what is due.
 Invariants: 52 (catching up = having run on time).
 Tables: reads accounts.
-Neighbours: entitlements (loading), io.redis (the tick script).
+Neighbours: entitlements (loading), ledger (whose partitions it makes), io.redis (the tick script).
 Not mine: posting anything to the ledger.
 """

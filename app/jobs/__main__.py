@@ -6,6 +6,7 @@ from app.io.clock import Clock
 from app.io.postgres import Database
 from app.io.process import run_until_stopped
 from app.io.redis import RedisStore
+from app.jobs.partitions import PartitionMaker
 from app.jobs.tick import Ticker
 from app.settings import JobsSettings
 
@@ -15,7 +16,9 @@ async def main(stop: asyncio.Event, settings: JobsSettings) -> None:
     database = await Database.open(settings.jobs_database_url, "quotastack jobs", max_size=4)
     redis = await RedisStore.connect(settings.redis_url, settings.agreement())
     try:
-        await Ticker(database, redis, Clock()).run(stop)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(Ticker(database, redis, Clock()).run(stop))
+            tasks.create_task(PartitionMaker(database, Clock()).run(stop))
     finally:
         await redis.close()
         await database.close()

@@ -1,8 +1,8 @@
 """Credits: who has how many, and why.
 
-Owns: accounts, credit blocks, transactions and their lines, usage events; `quotastack ledger verify`.
-Invariants: 1-13 (conservation, versions), 22-27 (burn order and expiry).
-Tables: accounts, credit_blocks, ledger_transactions, ledger_lines, usage_events.
+Owns: accounts, credit blocks, transactions and their lines, usage events and their sums; `quotastack ledger verify`.
+Invariants: 1-13 (conservation, versions), 22-27 (burn order and expiry), 61-62 (usage).
+Tables: accounts, credit_blocks, ledger_transactions, ledger_lines, usage_events, usage_event_keys, usage_hours.
 Neighbours: flusher posts usage and what falls due; subscriptions grant; entitlements publishes the totals.
 Not mine: which block is spent first (rules/burndown), what an event costs (rules/pricing), the stream (flusher).
 """

@@ -1,7 +1,7 @@
 """Reading the ledger for those who ask: totals, blocks, history, usage. Nothing here writes."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
@@ -100,6 +100,21 @@ class EventRow(msgspec.Struct, frozen=True):
     seq: int
 
 
+def split_range(start_at: datetime, end_at: datetime) -> tuple[datetime, datetime]:
+    """[start, end) as part of an hour, whole hours, part of an hour: where the whole hours (UTC) begin and end.
+
+    Where there are none, both are `end_at`, and the first part is everything. Moments are in UTC.
+    """
+    first, end = _hour_of(start_at), _hour_of(end_at)
+    if first < start_at and first < end:
+        first += timedelta(hours=1)
+    return (first, end) if start_at <= first < end else (end_at, end_at)
+
+
+def _hour_of(moment: datetime) -> datetime:
+    return moment.replace(minute=0, second=0, microsecond=0)
+
+
 async def read_figures(tx: Transaction, end_user_id: str) -> Figures:
     """The customer's totals. Raises ServiceError(UNKNOWN_CUSTOMER)."""
     row = await tx.connection.fetchrow(_SQL["read_figures"], tx.environment, end_user_id)
@@ -151,12 +166,15 @@ async def sum_usage(
     tx: Transaction, query: UsageQuery, after: tuple[datetime, str, str] | None, limit: int
 ) -> list[UsageSum]:
     """Usage by bucket, customer and feature, after (start, end user, feature)."""
+    # What is asked for decides which index serves: a plan for every question would read the whole environment.
+    await tx.connection.execute(_SQL["plan_each"])
     rows = await tx.connection.fetch(
         _SQL["sum_usage"],
         tx.environment,
         query.end_user_id,
         query.feature_key,
         query.start_at,
+        *split_range(query.start_at, query.end_at),
         query.end_at,
         query.bucket,
         *(after or (None, None, None)),

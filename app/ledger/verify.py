@@ -52,6 +52,7 @@ async def verify(
                 _count(counts, proof)
             after = (page[-1].account.environment_id, page[-1].account.id)
         findings += await _orphans(database, environment_id)
+        findings += await _usage(database, environment_id)
     finally:
         await database.close()
     return VerifyReport(dict(counts), findings)
@@ -61,6 +62,17 @@ async def _orphans(database: Database, environment_id: UUID | None) -> list[Foun
     async def read(tx: DatabaseTransaction) -> list[tuple[UUID, Finding]]:
         await tx.connection.execute("SET LOCAL statement_timeout = 0")
         return await evidence.list_orphans(tx, environment_id, MAX_ORPHANS)
+
+    return [FoundAt(environment, "", finding) for environment, finding in await database.run(None, read)]
+
+
+async def _usage(database: Database, environment_id: UUID | None) -> list[FoundAt]:
+    """Each event has its key, and the hours are the sums of the events."""
+
+    async def read(tx: DatabaseTransaction) -> list[tuple[UUID, Finding]]:
+        await tx.connection.execute("SET LOCAL statement_timeout = 0")
+        gaps = await evidence.list_key_gaps(tx, environment_id, MAX_ORPHANS)
+        return gaps + await evidence.list_usage_gaps(tx, environment_id, MAX_ORPHANS)
 
     return [FoundAt(environment, "", finding) for environment, finding in await database.run(None, read)]
 

@@ -16,6 +16,7 @@ async def fill(connection: asyncpg.Connection, digest: bytes) -> UUID:
     environment_id, tenant_id = uuid4(), uuid4()
     await connection.execute("INSERT INTO tenants VALUES ($1, 'acme', $2)", tenant_id, NOW)
     await connection.execute("INSERT INTO environments VALUES ($1, $2, 'live', $3)", environment_id, tenant_id, NOW)
+    await connection.execute("SELECT make_usage_partition($1)", NOW)
     for table, row in _rows(digest):
         columns = ["environment_id", *row]
         places = ", ".join(f"${number}" for number in range(1, len(columns) + 1))
@@ -55,7 +56,11 @@ def _rows(digest: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "ledger_lines", {**posted, "line": 0, "account_name": "expired", "amount_micro": 1}
     event = {"feature_key": "f", "units_micro": 1, "cost_micro": 1, "debt_micro": 0, "draws": "", "price_id": uuid4()}
     times = {"occurred_at": NOW, "accepted_at": NOW, "recorded_at": NOW}
-    yield "usage_events", {"id": uuid4(), **posted, **event, **times}
+    event_id = uuid4()
+    yield "usage_event_keys", {"id": event_id, **posted, "accepted_at": NOW}
+    yield "usage_events", {"id": event_id, **posted, **event, **times}
+    hour = {"feature_key": "f", "hour_at": NOW, "units_micro": 1, "cost_micro": 1, "events": 1}
+    yield "usage_hours", {"account_id": customer, **hour}
     rejected = {"id": uuid4(), "end_user_id": "u", "stream_id": "1-1", "code": "c", "detail": "d", "entry": b""}
     yield "rejected_events", {**rejected, "recorded_at": NOW}
     yield "dirty_accounts", {"account_id": customer, "revision": 1}

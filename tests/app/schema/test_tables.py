@@ -2,7 +2,20 @@
 # ruff: noqa: SLF001 - Piccolo keeps what it knows of a table in _meta
 
 from piccolo.apps.migrations.tables import Migration
-from piccolo.columns import JSONB, UUID, Array, BigInt, Boolean, Bytea, Column, Integer, SmallInt, Text, Timestamptz
+from piccolo.columns import (
+    JSONB,
+    UUID,
+    Array,
+    BigInt,
+    Boolean,
+    Bytea,
+    Column,
+    Integer,
+    Numeric,
+    SmallInt,
+    Text,
+    Timestamptz,
+)
 
 from app.piccolo_app import APP_CONFIG
 from tests.app.schema.catalogue import connected, tables
@@ -15,6 +28,7 @@ TYPES: dict[type[Column], str] = {
     Bytea: "bytea",
     Integer: "integer",
     JSONB: "jsonb",
+    Numeric: "numeric(38,0)",
     SmallInt: "smallint",
     Text: "text",
     Timestamptz: "timestamp with time zone",
@@ -23,7 +37,8 @@ TYPES: dict[type[Column], str] = {
 COLUMNS = """
     SELECT relname, attname, format_type(atttypid, atttypmod) AS type, NOT attnotnull AS nullable
     FROM pg_attribute JOIN pg_class ON attrelid = pg_class.oid
-    WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND attnum > 0 AND NOT attisdropped
+    WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition
+          AND attnum > 0 AND NOT attisdropped
 """
 
 

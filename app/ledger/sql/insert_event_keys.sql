@@ -1,0 +1,4 @@
+-- Keys of a batch's usage events: whichever the ledger has already is refused here.
+INSERT INTO usage_event_keys (environment_id, id, account_id, seq, accepted_at)
+SELECT environment_id, id, account_id, seq, timestamptz 'epoch' + accepted_at * interval '1 microsecond'
+FROM incoming_events
