@@ -13,7 +13,7 @@ from app.ledger.book import DEBT, EXPIRED, Account, Lines, Origin, PostedEvent, 
 from app.rules import burndown, chain
 from app.rules.burndown import Block, Draw
 from app.rules.moments import HOUR_MICROSECONDS
-from app.wire.events import StreamEntry, UnreadableEntry, UsagePayload
+from app.wire.events import UNSTORABLE, StreamEntry, UnreadableEntry, UsagePayload
 
 FLUSHER = Origin("flusher")
 AccountKey = bytes
@@ -233,12 +233,16 @@ def _by_hour(account: Account, events: list[PostedEvent]) -> list[UsedInHour]:
 
 
 def _reject(entry: StreamEntry | UnreadableEntry, code: str, detail: str) -> RejectedEntry:
-    payload = entry.payload if isinstance(entry, StreamEntry) else None
-    event_id = None if payload is None else payload.event_id
+    event_id = entry.event_id if isinstance(entry, UnreadableEntry) else _event_of(entry)
     return RejectedEntry(entry.ref, entry.stream_id, event_id, code, detail, msgspec.msgpack.encode(entry))
 
 
+def _event_of(entry: StreamEntry) -> UUID | None:
+    return None if entry.payload is None else entry.payload.event_id
+
+
 def unstorable(entry: StreamEntry | UnreadableEntry, detail: str) -> UnreadableEntry:
-    """An entry that the ledger's tables refuse, as one that is to be rejected."""
-    fields = {b"entry": msgspec.msgpack.encode(entry)}
-    return UnreadableEntry(entry.stream_id, entry.ref, entry.cost_micro, detail, fields)
+    """An entry that the ledger's tables refuse, as one that is to be rejected; see `wire.events.usage_of`."""
+    fields = {UNSTORABLE: msgspec.msgpack.encode(entry)}
+    event_id = entry.event_id if isinstance(entry, UnreadableEntry) else _event_of(entry)
+    return UnreadableEntry(entry.stream_id, entry.ref, entry.cost_micro, detail, fields, event_id)

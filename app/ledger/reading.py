@@ -100,6 +100,14 @@ class EventRow(msgspec.Struct, frozen=True):
     seq: int
 
 
+class Rejection(msgspec.Struct, frozen=True):
+    """Why an event could not be posted; `is_retried` where it is under way again."""
+
+    code: str
+    detail: str
+    is_retried: bool
+
+
 def split_range(start_at: datetime, end_at: datetime) -> tuple[datetime, datetime]:
     """[start, end) as part of an hour, whole hours, part of an hour: where the whole hours (UTC) begin and end.
 
@@ -201,10 +209,10 @@ async def read_event(tx: Transaction, event_id: UUID) -> EventRow | None:
     return None if row is None else EventRow(*row)
 
 
-async def read_rejection(tx: Transaction, event_id: UUID) -> tuple[str, str] | None:
-    """(code, detail) of an event that could not be posted."""
+async def read_rejection(tx: Transaction, event_id: UUID) -> Rejection | None:
+    """Why an event could not be posted; None where none of this id was rejected."""
     row = await tx.connection.fetchrow(_SQL["read_rejected"], tx.environment, event_id)
-    return None if row is None else (row["code"], row["detail"])
+    return None if row is None else Rejection(*row)
 
 
 async def is_pending(redis: RedisStore, environment_id: UUID, event_id: UUID) -> bool:

@@ -73,6 +73,17 @@ class Mutation:
 
         return _respond(await self._database.run(self.environment_id, attempt))
 
+    async def is_used(self) -> bool:
+        """Whether the key was used before: then `run` replays, and nothing may be done beside it."""
+        key = self.key
+        if key is None:
+            return False
+
+        async def read(tx: Transaction) -> bool:
+            return await store.read_key(tx, self._route, key) is not None
+
+        return await self._database.run(self.environment_id, read)
+
     async def _once(
         self, tx: Transaction, key: str, asked: msgspec.Struct, answer: Callable[[], Awaitable[Answer]]
     ) -> Answer:

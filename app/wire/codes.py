@@ -33,6 +33,8 @@ class Code(StrEnum):
     CONFLICT = "conflict"
     SUBSCRIPTION_EXISTS = "subscription_exists"
     TOO_MANY_BLOCKS = "too_many_blocks"
+    ALREADY_RETRIED = "already_retried"
+    NOT_RETRYABLE = "not_retryable"
     IDEMPOTENCY_KEY_IN_FLIGHT = "idempotency_key_in_flight"
     IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"
     BODY_TOO_LARGE = "body_too_large"
@@ -70,6 +72,8 @@ MEANINGS: dict[Code, Meaning] = {
     Code.CONFLICT: Meaning(409, "Something with this key exists already"),
     Code.SUBSCRIPTION_EXISTS: Meaning(409, "The customer has a subscription already"),
     Code.TOO_MANY_BLOCKS: Meaning(409, "The customer has as many credit blocks as an account may hold"),
+    Code.ALREADY_RETRIED: Meaning(409, "The event was retried already, or is posted"),
+    Code.NOT_RETRYABLE: Meaning(409, "The rejected entry holds no event that could be posted"),
     Code.IDEMPOTENCY_KEY_IN_FLIGHT: Meaning(409, "A request with this idempotency key is still under way"),
     Code.BODY_TOO_LARGE: Meaning(413, "The body is larger than this route takes"),
     Code.UNSUPPORTED_MEDIA_TYPE: Meaning(415, "The body must be JSON"),
