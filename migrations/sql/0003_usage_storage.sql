@@ -130,14 +130,14 @@ GRANT EXECUTE ON FUNCTION make_usage_partition TO quotastack_flusher, quotastack
 
 DO $$
 DECLARE
-    partitions constant integer := 16;
+    partitions constant integer := 8;
     name text;
 BEGIN
     PERFORM secure_usage_table('usage_hours');
     PERFORM secure_usage_table(parent), write_usage_table_once(parent)
     FROM unnest(ARRAY['usage_events', 'usage_event_keys']::regclass[]) AS parent;
     FOR number IN 0 .. partitions - 1 LOOP
-        name := format('usage_event_keys_%s', to_char(number, 'FM00'));
+        name := format('usage_event_keys_%s', number);
         EXECUTE format('CREATE TABLE %I PARTITION OF usage_event_keys FOR VALUES WITH (MODULUS %s, REMAINDER %s)',
             name, partitions, number);
         PERFORM secure_usage_table(name::regclass), write_usage_table_once(name::regclass);

@@ -1,5 +1,6 @@
 -- Usage by time, customer and feature, in [$4, $7); what is NULL does not narrow it. Goes on after ($9, $10, $11).
--- Whole hours, [$5, $6), were added up when they were posted; the parts of an hour at both ends are added up from events.
+-- Whole hours, [$5, $6), were added up when they were posted; the parts of an hour at both ends are added up from events,
+-- which are not opened where there are none.
 SELECT * FROM (
     SELECT CASE $8::text WHEN 'total' THEN $4::timestamptz ELSE date_trunc($8, used.at, 'UTC') END AS start_at,
            a.end_user_id, used.feature_key, sum(used.units_micro) AS units_micro, sum(used.cost_micro) AS cost_micro,
@@ -11,11 +12,11 @@ SELECT * FROM (
         UNION ALL
         SELECT e.account_id, e.feature_key, e.occurred_at, e.units_micro, e.cost_micro, 1
         FROM usage_events e
-        WHERE e.environment_id = $1 AND e.occurred_at >= $4 AND e.occurred_at < $5
+        WHERE $4::timestamptz < $5 AND e.environment_id = $1 AND e.occurred_at >= $4 AND e.occurred_at < $5
         UNION ALL
         SELECT e.account_id, e.feature_key, e.occurred_at, e.units_micro, e.cost_micro, 1
         FROM usage_events e
-        WHERE e.environment_id = $1 AND e.occurred_at >= $6 AND e.occurred_at < $7
+        WHERE $6::timestamptz < $7 AND e.environment_id = $1 AND e.occurred_at >= $6 AND e.occurred_at < $7
     ) AS used
     JOIN accounts a ON a.environment_id = $1 AND a.id = used.account_id
     WHERE ($2::text IS NULL OR a.end_user_id = $2) AND ($3::text IS NULL OR used.feature_key = $3)

@@ -131,7 +131,7 @@ async def test_no_partition_is_read_or_changed_by_itself(urls: DatabaseUrls, pos
     async with connected(urls.owner) as connection:
         ours, theirs = [await fill(connection, bytes([number]) * 32) for number in (1, 2)]
         names = sorted(await partitions(connection))
-        assert len(names) > 16 + PARTITIONS_AHEAD
+        assert len(names) > 8 + PARTITIONS_AHEAD
     for role, name in product(ROLES, names):
         async with connected(urls.of(role), ours) as connection:
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
