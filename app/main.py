@@ -34,6 +34,7 @@ from app.io.redis import RedisStore
 from app.ledger.routes import ROUTES as LEDGER
 from app.metering.routes import ROUTES as METERING
 from app.plans.routes import ROUTES as PLANS
+from app.rejections.routes import ROUTES as REJECTIONS
 from app.settings import CoreSettings, SettingsError
 from app.subscriptions.routes import ROUTES as SUBSCRIPTIONS
 from app.tenants.routes import INTERNAL_ROUTES as TENANTS_INTERNAL
@@ -54,7 +55,10 @@ BACKLOG = 1024
 STOP_SECONDS = 5
 """How long requests under way may take once the process is told to stop."""
 
-_DOMAINS = (*TENANTS, *METERING, *PLANS, *CUSTOMERS, *SUBSCRIPTIONS, *LEDGER, *TOPUPS, *CORRECTIONS)
+_DOMAINS = (
+    *(*TENANTS, *METERING, *PLANS, *CUSTOMERS, *SUBSCRIPTIONS, *LEDGER),
+    *(*TOPUPS, *CORRECTIONS, *REJECTIONS),
+)
 
 
 class ListenerEnded(RuntimeError):
@@ -133,6 +137,7 @@ def _dependencies(parts: Parts) -> dict[str, Provide]:
             )
         ),
         "redis": _constant(parts.redis),
+        "stream_max_entries": _constant(parts.settings.stream_max_entries),
         "principal": Provide(provide_principal, sync_to_thread=False),
         "reader": Provide(provide_reader, sync_to_thread=False),
         "mutation": Provide(provide_mutation, sync_to_thread=False),

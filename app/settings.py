@@ -53,6 +53,7 @@ class CoreSettings(ProcessSettings, frozen=True, kw_only=True):
     core_internal_host: str = "127.0.0.1"
     core_internal_port: Port = 8002
     edge_url: HttpUrl = "http://127.0.0.1:8001"
+    stream_max_entries: Annotated[int, Meta(ge=1)] = 1_000_000
     admin_token: Secret
     key_pepper: Secret
     internal_secret: Secret

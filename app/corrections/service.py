@@ -23,6 +23,7 @@ from app.io.redis import RedisStore
 from app.ledger import reading
 from app.ledger import store as ledger_store
 from app.ledger.book import Account, Lines
+from app.ledger.reading import Rejection
 from app.rules.credits import from_micro
 from app.rules.moments import to_at
 from app.wire import keys
@@ -121,7 +122,7 @@ class Orders:
         event_id = order.event_id if isinstance(order, VoidUsage) else None
         block_id = order.block_id if isinstance(order, VoidGrant) else None
 
-        async def read(tx: Transaction) -> tuple[tuple[UUID, str] | None, tuple[str, str] | None]:
+        async def read(tx: Transaction) -> tuple[tuple[UUID, str] | None, Rejection | None]:
             rejection = None if event_id is None else await reading.read_rejection(tx, event_id)
             return await store.find_owner(tx, event_id, block_id), rejection
 
@@ -131,7 +132,7 @@ class Orders:
         if owner is not None:
             return owner
         if rejection is not None:
-            raise ServiceError(Code.NOT_FOUND, f"The event was accepted and could not be posted: {rejection[0]}.")
+            raise ServiceError(Code.NOT_FOUND, f"The event was accepted and could not be posted: {rejection.code}.")
         if is_pending:
             raise ServiceError(Code.EVENT_PENDING, "The event was accepted and is not posted yet. Ask again shortly.")
         raise ServiceError(Code.NOT_FOUND, "Nothing of this id was posted in this environment.")

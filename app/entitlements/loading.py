@@ -35,7 +35,7 @@ async def load_account(database: Database, redis: RedisStore, environment_id: UU
     if await database.run(environment_id, read) is None:
         return "unknown"
     begun: LoadBegun | str = await redis.begin_load(ref, new_token())
-    async for _ in _pauses():
+    async for _ in pauses():
         if begun == "loaded":
             return "loaded"
         if isinstance(begun, LoadBegun):
@@ -48,7 +48,7 @@ async def load_account(database: Database, redis: RedisStore, environment_id: UU
     return "busy"
 
 
-async def _pauses() -> AsyncIterator[None]:
+async def pauses() -> AsyncIterator[None]:
     """Growing pauses between tries, the first of them none, WAIT_SECONDS in all."""
     deadline = asyncio.get_running_loop().time() + WAIT_SECONDS
     pause_seconds = FIRST_PAUSE_SECONDS

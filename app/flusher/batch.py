@@ -10,12 +10,23 @@ from uuid import UUID
 import msgspec
 
 from app.corrections.deciding import Carried, Outcome, Refused, Targets, carry_out, origin_of
-from app.ledger.book import DEBT, EXPIRED, Account, Lines, Origin, PostedEvent, Transaction, block_account
+from app.ledger.book import (
+    DEBT,
+    EXPIRED,
+    Account,
+    Lines,
+    Origin,
+    PostedEvent,
+    Transaction,
+    UsedInHour,
+    block_account,
+)
 from app.rules import burndown, chain
 from app.rules.boundaries import next_boundary, next_due
 from app.rules.burndown import Block, Draw, Rollover, Terms, granted_under_cap, rolled_over
 from app.rules.credits import from_micro
-from app.wire.events import EntryKind, StreamEntry, UnreadableEntry, UsagePayload
+from app.rules.moments import HOUR_MICROSECONDS
+from app.wire.events import UNSTORABLE, EntryKind, StreamEntry, UnreadableEntry, UsagePayload
 from app.wire.ids import derived_id
 from app.wire.keys import account_ref, environment_ref
 from app.wire.orders import Order, VoidUsage
@@ -49,6 +60,8 @@ class Posting(msgspec.Struct):
     accounts: dict[AccountKey, Account]
     transactions: list[Transaction] = []
     events: list[PostedEvent] = []
+    used: list[UsedInHour] = []
+    """What `events` come to by account, feature and hour; an hour may come several times."""
     rejected: list[RejectedEntry] = []
     duplicates: int = 0
     """Events that the ledger had, or that came twice."""
@@ -132,6 +145,8 @@ def _post_order(posting: Posting, group: "_UsageGroup", entry: StreamEntry, targ
         seq = account.seq
         posting.changed_blocks |= {block.id: (account.environment_id, block) for block in done.changed}
         posting.settled_blocks |= {block.id: (account.environment_id, 0) for block in done.withdrawn}
+        if isinstance(order, VoidUsage):
+            posting.used += _by_hour(account, [targets.events[order.event_id]], sign=-1)
         if done.refund is not None:
             posting.made_blocks.append((account, done.refund))
         group.next_boundary_at = next_boundary(account.blocks)
@@ -308,18 +323,37 @@ class _UsageGroup:
         last_at = events[-1].accepted_at
         posting.transactions.append(self.account.post("usage", lines, last_at, FLUSHER, events_digest=digest))
         posting.events += events
+        posting.used += _by_hour(self.account, events)
         for block_id, draw in self._drawn.items():
             posting.changed_blocks[block_id] = (self.account.environment_id, draw.block)
         self._events, self._drawn, self._consumed, self._debt_micro = [], {}, {}, 0
 
 
+def _by_hour(account: Account, events: list[PostedEvent], sign: int = 1) -> list[UsedInHour]:
+    """What events of the account come to by feature and hour; with the sign -1, to be taken back."""
+    sums: dict[tuple[str, int], list[int]] = {}
+    for event in events:
+        used = sums.setdefault((event.feature_key, event.occurred_at // HOUR_MICROSECONDS), [0, 0, 0])
+        used[0] += sign * event.units_micro
+        used[1] += sign * event.cost_micro
+        used[2] += sign
+    owner = account.environment_id, account.id
+    return [
+        UsedInHour(*owner, feature_key, hour * HOUR_MICROSECONDS, *used) for (feature_key, hour), used in sums.items()
+    ]
+
+
 def _reject(entry: StreamEntry | UnreadableEntry, code: str, detail: str) -> RejectedEntry:
-    payload = entry.payload if isinstance(entry, StreamEntry) else None
-    event_id = None if payload is None else payload.event_id
+    event_id = entry.event_id if isinstance(entry, UnreadableEntry) else _event_of(entry)
     return RejectedEntry(entry.ref, entry.stream_id, event_id, code, detail, msgspec.msgpack.encode(entry))
 
 
+def _event_of(entry: StreamEntry) -> UUID | None:
+    return None if entry.payload is None else entry.payload.event_id
+
+
 def unstorable(entry: StreamEntry | UnreadableEntry, detail: str) -> UnreadableEntry:
-    """An entry that the ledger's tables refuse, as one that is to be rejected."""
-    fields = {b"entry": msgspec.msgpack.encode(entry)}
-    return UnreadableEntry(entry.stream_id, entry.ref, entry.cost_micro, detail, fields)
+    """An entry that the ledger's tables refuse, as one that is to be rejected; see `wire.events.usage_of`."""
+    fields = {UNSTORABLE: msgspec.msgpack.encode(entry)}
+    event_id = entry.event_id if isinstance(entry, UnreadableEntry) else _event_of(entry)
+    return UnreadableEntry(entry.stream_id, entry.ref, entry.cost_micro, detail, fields, event_id)

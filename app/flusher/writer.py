@@ -17,6 +17,8 @@ from app.io.clock import Clock
 from app.io.postgres import Database, Transaction, UniqueViolationError
 from app.ledger import store as ledger_store
 from app.ledger.book import Account
+from app.ledger.store import MonthMissing
+from app.rules.moments import to_datetime
 from app.wire import keys
 from app.wire.events import StreamEntry
 from app.wire.orders import Order
@@ -71,6 +73,14 @@ class Writer:
 
         Raises Fenced where a lease or a cursor is no longer ours; then nothing was committed.
         """
+        try:
+            return await self._post_expecting(batch)
+        except MonthMissing:  # jobs make partitions ahead, unless nobody lets them run
+            await self._database.run(None, partial(ledger_store.make_usage_partitions, moments=_accepted(batch)))
+        return await self._post_expecting(batch)
+
+    async def _post_expecting(self, batch: Batch) -> Posting:
+        """Post without asking which events the ledger has; ask where it turns out to have one, or had lately."""
         posting: Posting | None = None
         if not self._expects_duplicates:
             with suppress(UniqueViolationError):  # the ledger has one of the events, and nothing was committed
@@ -112,9 +122,10 @@ class Writer:
         customers = customers_of({entry.ref for entry in entries})
         locked = await ledger_store.lock_accounts(tx, list(customers))
         accounts = {customers[account.environment_id, account.end_user_id]: account for account in locked}
-        asked = _events(entries, accounts) if asks else []
-        posted = await ledger_store.find_posted_events(tx, asked)
         orders = _orders(entries, accounts)
+        # What an order speaks of must not be decided by an event that turns out to be there already.
+        asked = _events(entries, accounts) if asks or orders else []
+        posted = await ledger_store.find_posted_events(tx, asked)
         targets = await corrections_store.read_targets(tx, orders) if orders else None
         return post_batch(accounts, entries, posted, targets)
 
@@ -144,6 +155,12 @@ def _orders(entries: Entries, accounts: Mapping[bytes, Account]) -> list[tuple[A
     ]
 
 
+def _accepted(batch: Batch) -> list[datetime]:
+    """When the batch's events were accepted."""
+    entries = [entry for partition in batch.entries.values() for entry in partition]
+    return [to_datetime(entry.accepted_at) for entry in entries if isinstance(entry, StreamEntry) and entry.payload]
+
+
 def _with_incarnation(batch: Batch, posting: Posting) -> list[RejectedFrom]:
     if not posting.rejected:
         return []
@@ -158,6 +175,7 @@ def _with_incarnation(batch: Batch, posting: Posting) -> list[RejectedFrom]:
 async def _write(tx: Transaction, posting: Posting, rejected: list[RejectedFrom], now: datetime) -> None:
     await ledger_store.insert_transactions(tx, posting.transactions, now)
     await ledger_store.insert_events(tx, posting.events, now)
+    await ledger_store.add_usage(tx, posting.used)
     await ledger_store.insert_blocks(tx, posting.made_blocks)
     await ledger_store.settle_blocks(tx, posting.settled_blocks)
     await ledger_store.update_blocks(tx, posting.changed_blocks.values())

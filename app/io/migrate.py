@@ -5,6 +5,7 @@ from contextlib import redirect_stdout
 from io import StringIO
 from urllib.parse import unquote, urlsplit
 
+import asyncpg
 import structlog
 from piccolo.apps.migrations.auto.migration_manager import MigrationManager
 from piccolo.apps.migrations.commands.forwards import run_forwards
@@ -36,6 +37,9 @@ async def migrate(owner_url: str, role_urls: Mapping[str, str]) -> list[str]:
     database = await Database.open(owner_url, "quotastack migrate", 1)
     try:
         return await database.run(None, lambda tx: _migrate(tx, role_urls))
+    except asyncpg.ObjectInUseError as error:
+        message = f"{error}. {error.hint}"
+        raise MigrationError(message) from error
     finally:
         await database.close()
 

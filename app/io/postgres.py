@@ -29,6 +29,7 @@ LockTimeoutError = asyncpg.LockNotAvailableError
 UniqueViolationError = asyncpg.UniqueViolationError
 DatabaseError = asyncpg.PostgresError
 """What Postgres answers where it refuses: a password, a name, a statement."""
+CheckViolationError = asyncpg.CheckViolationError
 Result = TypeVar("Result")
 
 APP_NAME = "quotastack"

@@ -82,6 +82,18 @@ class LoadBegun(msgspec.Struct, frozen=True):
     stream_end: tuple[int, int]
 
 
+class UsageRetry(msgspec.Struct, frozen=True):
+    """A usage event to be taken in again: see app/wire/scripts/retry.lua."""
+
+    ref: bytes
+    event_id: UUID
+    cost_micro: int
+    payload: bytes
+    rejected_id: str
+    """The stream id of the entry that was rejected."""
+    most_entries: int
+
+
 class RedisStore:
     """Typed access to what `wire.keys` names."""
 
@@ -179,6 +191,22 @@ class RedisStore:
         partition = self.partition(ref)
         script_keys = [keys.account(partition, ref), keys.stream(partition)]
         return (await self.run(scripts.ORDER, script_keys, [now_at, ref, payload])).decode()
+
+    async def retry(self, call: UsageRetry, now_at: int) -> str:
+        """Append a rejected event anew, once for its rejection; remembered for the idempotency window.
+
+        Answers 'retried' | 'again' | 'miss' | 'wait' | 'backlog' | 'range' | 'full'.
+        """
+        partition = self.partition(call.ref)
+        environment = call.ref[: keys.ENVIRONMENT_REF_LENGTH]
+        script_keys = [
+            keys.account(partition, call.ref),
+            keys.stream(partition),
+            keys.retried(partition, environment, call.event_id),
+        ]
+        window_milliseconds = self.agreement.idempotency_window_seconds * 1_000
+        head = (now_at, call.cost_micro, call.ref, call.payload, call.rejected_id)
+        return (await self.run(scripts.RETRY, script_keys, [*head, window_milliseconds, call.most_entries])).decode()
 
     async def begin_load(self, ref: bytes, new_token: bytes) -> LoadBegun | str:
         """Begin to load an account; 'loaded' where it is there, 'unready' before the partition has an incarnation."""

@@ -83,6 +83,19 @@ class PostedEvent(msgspec.Struct, frozen=True):
         return msgspec.json.decode(self.draws, type=list[tuple[UUID, int]])
 
 
+class UsedInHour(msgspec.Struct, frozen=True):
+    """What is added to the usage of an account and feature in one hour; less than zero where it is taken back."""
+
+    environment_id: UUID
+    account_id: UUID
+    feature_key: str
+    hour_at: int
+    """Where the hour (UTC) begins in which it happened."""
+    units_micro: int
+    cost_micro: int
+    events: int
+
+
 class Origin(msgspec.Struct, frozen=True):
     """Who made a transaction, and why."""
 

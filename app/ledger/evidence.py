@@ -254,3 +254,26 @@ class Guard(msgspec.Struct, frozen=True):
 async def read_guards(tx: DatabaseTransaction, tables: Sequence[str]) -> list[Guard]:
     """The guards of these tables."""
     return [Guard(*row) for row in await tx.connection.fetch(_SQL["read_guards"], tables)]
+
+
+async def list_usage_gaps(
+    tx: DatabaseTransaction, environment_id: UUID | None, limit: int
+) -> list[tuple[UUID, Finding]]:
+    """(environment, finding) of hours that are not the sum of their events; `environment_id` None = of all."""
+    found: list[tuple[UUID, Finding]] = []
+    for row in await tx.connection.fetch(_SQL["list_usage_gaps"], environment_id, limit):
+        hour = f"usage_hours {row['account_id']} {row['feature_key']} {row['hour_at'].isoformat()}"
+        said = tuple(str(row[name]) for name in ("units_micro", "cost_micro", "events"))
+        summed = tuple(str(row[f"summed_{name}"]) for name in ("units_micro", "cost_micro", "events"))
+        message = f"has (units, cost, events) ({', '.join(said)}), its events give ({', '.join(summed)})"
+        found.append((row["environment_id"], Finding(61, hour, message)))
+    return found
+
+
+async def list_key_gaps(tx: DatabaseTransaction, environment_id: UUID | None, limit: int) -> list[tuple[UUID, Finding]]:
+    """(environment, finding) of events without their key and keys without their event."""
+    found: list[tuple[UUID, Finding]] = []
+    for row in await tx.connection.fetch(_SQL["list_key_gaps"], environment_id, limit):
+        table, message = ("usage_event_keys", "names no event") if row["has_key"] else ("usage_events", "has no key")
+        found.append((row["environment_id"], Finding(62, f"{table} {row['id']}", message)))
+    return found

@@ -1,7 +1,7 @@
 """Reading the ledger for those who ask: totals, blocks, history, usage. Nothing here writes."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -117,6 +117,29 @@ class EventRow(msgspec.Struct, frozen=True):
     seq: int
 
 
+class Rejection(msgspec.Struct, frozen=True):
+    """Why an event could not be posted; `is_retried` where it is under way again."""
+
+    code: str
+    detail: str
+    is_retried: bool
+
+
+def split_range(start_at: datetime, end_at: datetime) -> tuple[datetime, datetime]:
+    """[start, end) as part of an hour, whole hours, part of an hour: where the whole hours (UTC) begin and end.
+
+    Where there are none, both are `end_at`, and the first part is everything. Moments are in UTC.
+    """
+    first, end = _hour_of(start_at), _hour_of(end_at)
+    if first < start_at and first < end:
+        first += timedelta(hours=1)
+    return (first, end) if start_at <= first < end else (end_at, end_at)
+
+
+def _hour_of(moment: datetime) -> datetime:
+    return moment.replace(minute=0, second=0, microsecond=0)
+
+
 async def read_figures(tx: Transaction, end_user_id: str) -> Figures:
     """The customer's totals. Raises ServiceError(UNKNOWN_CUSTOMER)."""
     row = await tx.connection.fetchrow(_SQL["read_figures"], tx.environment, end_user_id)
@@ -198,12 +221,15 @@ async def sum_usage(
     tx: Transaction, query: UsageQuery, after: tuple[datetime, str, str] | None, limit: int
 ) -> list[UsageSum]:
     """Usage by bucket, customer and feature, after (start, end user, feature)."""
+    # What is asked for decides which index serves: a plan for every question would read the whole environment.
+    await tx.connection.execute(_SQL["plan_each"])
     rows = await tx.connection.fetch(
         _SQL["sum_usage"],
         tx.environment,
         query.end_user_id,
         query.feature_key,
         query.start_at,
+        *split_range(query.start_at, query.end_at),
         query.end_at,
         query.bucket,
         *(after or (None, None, None)),
@@ -230,10 +256,10 @@ async def read_event(tx: Transaction, event_id: UUID) -> EventRow | None:
     return None if row is None else EventRow(*row)
 
 
-async def read_rejection(tx: Transaction, event_id: UUID) -> tuple[str, str] | None:
-    """(code, detail) of an event that could not be posted."""
+async def read_rejection(tx: Transaction, event_id: UUID) -> Rejection | None:
+    """Why an event could not be posted; None where none of this id was rejected."""
     row = await tx.connection.fetchrow(_SQL["read_rejected"], tx.environment, event_id)
-    return None if row is None else (row["code"], row["detail"])
+    return None if row is None else Rejection(*row)
 
 
 async def is_pending(redis: RedisStore, environment_id: UUID, event_id: UUID) -> bool:

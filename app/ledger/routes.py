@@ -263,9 +263,11 @@ async def get_event(
         if row is not None:
             return EventStatusBody(event_id, EventStatus.POSTED, event=show_event(row))
         rejection = await reading.read_rejection(tx, wanted)
-        if rejection is not None:
-            return EventStatusBody(event_id, EventStatus.REJECTED, code=rejection[0], detail=rejection[1])
-        return None
+        if rejection is None:
+            return None
+        if rejection.is_retried:
+            return EventStatusBody(event_id, EventStatus.PENDING)
+        return EventStatusBody(event_id, EventStatus.REJECTED, code=rejection.code, detail=rejection.detail)
 
     # Asked before the ledger: an event that is posted in between is then found there.
     pending = await reading.is_pending(redis, reader.environment_id, wanted)

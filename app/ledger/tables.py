@@ -3,7 +3,7 @@
 Where the key is made of several columns the last one stands as Piccolo's primary key, for it wants exactly one.
 """
 
-from piccolo.columns import UUID, BigInt, Boolean, Bytea, Date, Integer, SmallInt, Text, Timestamptz
+from piccolo.columns import UUID, BigInt, Boolean, Bytea, Date, Integer, Numeric, SmallInt, Text, Timestamptz
 from piccolo.table import Table
 
 from app.io.postgres import ENGINE
@@ -84,7 +84,7 @@ class LedgerLine(Table, tablename="ledger_lines", db=ENGINE):
 
 
 class UsageEvent(Table, tablename="usage_events", db=ENGINE):
-    """An event that was charged, and what it drew. Written once."""
+    """An event that was charged, and what it drew, in the partition of its month. Written once."""
 
     environment_id = UUID(default=None)
     id = UUID(primary_key=True, default=None)
@@ -103,6 +103,28 @@ class UsageEvent(Table, tablename="usage_events", db=ENGINE):
     recorded_at = Timestamptz(default=None)
 
 
+class UsageEventKey(Table, tablename="usage_event_keys", db=ENGINE):
+    """The id of an event, once for ever, and where the event stands. Written once."""
+
+    environment_id = UUID(default=None)
+    id = UUID(primary_key=True, default=None)
+    account_id = UUID(default=None)
+    seq = BigInt()
+    accepted_at = Timestamptz(default=None)
+
+
+class UsageHour(Table, tablename="usage_hours", db=ENGINE):
+    """What an account used of a feature in an hour: the sum of its events."""
+
+    environment_id = UUID(default=None)
+    account_id = UUID(default=None)
+    feature_key = Text()
+    hour_at = Timestamptz(primary_key=True, default=None)
+    units_micro = Numeric(digits=(38, 0))
+    cost_micro = Numeric(digits=(38, 0))
+    events = BigInt()
+
+
 class RejectedEvent(Table, tablename="rejected_events", db=ENGINE):
     """An entry of the stream that could not be posted, and why."""
 
@@ -114,6 +136,7 @@ class RejectedEvent(Table, tablename="rejected_events", db=ENGINE):
     detail = Text()
     entry = Bytea()
     recorded_at = Timestamptz(default=None)
+    retried_at = Timestamptz(null=True, default=None)
 
 
 class PartitionLease(Table, tablename="partition_leases", db=ENGINE):

@@ -27,13 +27,16 @@ WRITTEN_ONCE = (
     "ledger_transactions",
     "ledger_lines",
     "usage_events",
+    "usage_event_keys",
     "ledger_orders",
     "ledger_checkpoints",
     "ledger_checkpoint_heads",
 )
 SUMMED = ("issued", "block", "debt", "consumed", "expired", "voided")
 """Kinds of ledger account whose lines are summed even where there are none."""
-KEYED = ("accounts", "credit_blocks", *WRITTEN_ONCE)
+KEYED = ("accounts", "credit_blocks", *(table for table in WRITTEN_ONCE if table != "usage_events"))
+"""Usage events have their key in a table of its own."""
+MAX_GAPS = 1_000
 TOLD_EVERY = 1_000
 """Accounts and events between two calls of whoever watches."""
 COUNTED = ("accounts", "transactions", "events", "blocks", *(f"{kind}_micro" for kind in SUMMED))
@@ -152,6 +155,7 @@ class _Verification:
             for account in accounts:
                 await self._prove_account(evidence, account)
         await evidence.pass_rest()
+        await self._prove_usage()
         checkpoints = await prove_checkpoints(self._tx, selection, self._order.kept, evidence.held, self._found_orphan)
         await self._prove_guards()
         if selection == Selection():
@@ -205,10 +209,19 @@ class _Verification:
             for head in heads:
                 proof.compare_head(head["day"], head["hash"])
 
+    async def _prove_usage(self) -> None:
+        """Each event has its key, and the hours are the sums of the events; of environments as a whole."""
+        if self._order.end_user_id is not None:
+            return
+        gaps = await rows.list_key_gaps(self._tx, self._order.environment_id, MAX_GAPS)
+        gaps += await rows.list_usage_gaps(self._tx, self._order.environment_id, MAX_GAPS)
+        for environment_id, finding in gaps:
+            self._found(environment_id, "", finding)
+
     async def _prove_guards(self) -> None:
         """What keeps keys single (14) and rows as they are (8) is in its place."""
-        for guard in await rows.read_guards(self._tx, KEYED):
-            if not guard.has_key:
+        for guard in await rows.read_guards(self._tx, sorted({*KEYED, *WRITTEN_ONCE})):
+            if guard.table in KEYED and not guard.has_key:
                 self._found(NOBODY, "", Finding(14, guard.table, "has lost its primary key"))
             if guard.table in WRITTEN_ONCE and not guard.refuses_change:
                 self._found(NOBODY, "", Finding(8, guard.table, "its trigger written_once is off: rows can be changed"))

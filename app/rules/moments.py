@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 NEVER_AT = 2**53 - 1
 """After everything (the year 2255): the greatest integer that Lua's doubles count to."""
 
+HOUR_MICROSECONDS = 3_600_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -17,6 +18,11 @@ def to_at(moment: datetime) -> int:
 def to_datetime(at: int) -> datetime:
     """Microseconds since the epoch as an aware datetime in UTC."""
     return _EPOCH + at * _MICROSECOND
+
+
+def hour_of(at: int) -> int:
+    """Where the hour (UTC) begins that a moment lies in."""
+    return at - at % HOUR_MICROSECONDS
 
 
 def to_rfc3339(at: int) -> str:

@@ -41,6 +41,8 @@ class Code(StrEnum):
     GRANT_SPENT = "grant_spent"
     GRANT_EXPIRED = "grant_expired"
     EVENT_PENDING = "event_pending"
+    ALREADY_RETRIED = "already_retried"
+    NOT_RETRYABLE = "not_retryable"
     IDEMPOTENCY_KEY_IN_FLIGHT = "idempotency_key_in_flight"
     IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"
     BODY_TOO_LARGE = "body_too_large"
@@ -86,6 +88,8 @@ MEANINGS: dict[Code, Meaning] = {
     Code.GRANT_SPENT: Meaning(409, "Some of the grant is spent"),
     Code.GRANT_EXPIRED: Meaning(409, "The grant has expired"),
     Code.EVENT_PENDING: Meaning(409, "The event is not posted yet"),
+    Code.ALREADY_RETRIED: Meaning(409, "The event was retried already, or is posted"),
+    Code.NOT_RETRYABLE: Meaning(409, "The rejected entry holds no event that could be posted"),
     Code.IDEMPOTENCY_KEY_IN_FLIGHT: Meaning(409, "A request with this idempotency key is still under way"),
     Code.BODY_TOO_LARGE: Meaning(413, "The body is larger than this route takes"),
     Code.UNSUPPORTED_MEDIA_TYPE: Meaning(415, "The body must be JSON"),

@@ -67,8 +67,20 @@ class UnreadableEntry(msgspec.Struct, frozen=True):
     cost_micro: int
     detail: str
     fields: dict[bytes, bytes]
+    event_id: UUID | None = None
+    """Of the usage event in it, where that can be told."""
 
 
+UNSTORABLE = b"entry"
+"""The field of an UnreadableEntry that holds a whole entry which the ledger's tables refused."""
+
+
+class _Rejected(msgspec.Struct, frozen=True):
+    fields: dict[bytes, bytes] | None = None
+
+
+_entry_decoder = msgspec.msgpack.Decoder(StreamEntry)
+_rejected_decoder = msgspec.msgpack.Decoder(_Rejected)
 _encoder = msgspec.msgpack.Encoder(uuid_format="bytes")
 _decoder = msgspec.msgpack.Decoder(UsagePayload)
 
@@ -76,6 +88,19 @@ _decoder = msgspec.msgpack.Decoder(UsagePayload)
 def encode_usage(payload: UsagePayload) -> bytes:
     """The payload as it goes into the stream."""
     return _encoder.encode(payload)
+
+
+def usage_of(rejected: bytes) -> StreamEntry | None:
+    """The usage event in an entry as it is kept once it is rejected; None where it holds none that can be read."""
+    try:
+        entry = _rejected_decoder.decode(rejected)
+        if entry.fields is not None:
+            inner = entry.fields.get(UNSTORABLE)
+            return None if inner is None else usage_of(inner)
+        usage = _entry_decoder.decode(rejected)
+    except (msgspec.MsgspecError, RecursionError):
+        return None
+    return None if usage.payload is None else usage
 
 
 def parse_stream_id(text: bytes) -> tuple[int, int]:

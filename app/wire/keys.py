@@ -68,6 +68,11 @@ def seen(partition: int, environment: bytes, event_id: UUID) -> bytes:
     return b"{%d}:seen:%b%b" % (partition, environment[-SEEN_ENVIRONMENT_LENGTH:], event_id.bytes)
 
 
+def retried(partition: int, environment: bytes, event_id: UUID) -> bytes:
+    """String with TTL: the stream id of the event's rejected entry that was appended again."""
+    return b"{%d}:retried:%b%b" % (partition, environment[-SEEN_ENVIRONMENT_LENGTH:], event_id.bytes)
+
+
 def plan(snapshot_id: str) -> bytes:
     """String: a content-addressed plan snapshot, never changed."""
     return b"plan:" + snapshot_id.encode()

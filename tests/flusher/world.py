@@ -100,20 +100,26 @@ class World:
         assert found is not None
         return found
 
-    async def use(self, end_user_id: str, key: str, units: int) -> Any:
-        """One usage event, as the edge sends it; what the script answers."""
+    async def use(self, end_user_id: str, key: str, units: int, now: datetime | None = None) -> Any:
+        """One usage event, as an edge sends it whose clock says `now`; what the script answers."""
         snapshot_id = (await self.view(end_user_id)).snapshot_id
         ref, units_micro = self.ref(end_user_id), units * CREDIT
         partition = self.redis.partition(ref)
         event_id = derived_id(ref, key.encode())
         payload = UsagePayload(event_id, "calls", units_micro, self.price_id, None, key, None)
         fingerprint = usage_fingerprint(units_micro, None, None, enforce=False)
-        head = (to_at(self.clock.now()), snapshot_id, units_micro, "0", "")
+        head = (to_at(now or self.clock.now()), snapshot_id, units_micro, "0", "")
         return await self.redis.run(
             scripts.ACCEPT,
             [keys.account(partition, ref), keys.stream(partition), keys.seen(partition, ref[:22], event_id)],
             [*head, fingerprint, ref, encode_usage(payload), 10**8, 10**6],
         )
+
+    async def forget(self, end_user_id: str, key: str) -> None:
+        """What happens to a key of usage when its idempotency window is over."""
+        ref = self.ref(end_user_id)
+        partition, event_id = self.redis.partition(ref), derived_id(ref, key.encode())
+        assert await self.redis.client.delete(keys.seen(partition, ref[:22], event_id))
 
     async def ledger(self, statement: str) -> list[Any]:
         """Rows as core sees them."""

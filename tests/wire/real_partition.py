@@ -10,7 +10,7 @@ from app.wire import keys, scripts
 from app.wire.events import parse_stream_id, show_stream_id
 from app.wire.scripts import Script
 from app.wire.snapshot import AccountState
-from tests.wire.script_models import Accept, EdgeAccount, Load, Memory, NotePublished, Publish, StreamId
+from tests.wire.script_models import Accept, EdgeAccount, Load, Memory, NotePublished, Publish, Retry, StreamId
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -50,6 +50,16 @@ class RealPartition:
                 call.most_entries,
             ],
         )
+
+    def retry(self, call: Retry) -> bytes:
+        """Run retry.lua."""
+        names = [
+            keys.account(PARTITION, call.ref),
+            keys.stream(PARTITION),
+            keys.retried(PARTITION, ENVIRONMENT, call.key),
+        ]
+        head = (call.now_at, call.cost, call.ref, call.payload, call.rejected_id)
+        return self._run(scripts.RETRY, names, [*head, WINDOW_MILLISECONDS, call.most_entries])
 
     def tick(self, ref: bytes, now_at: int) -> bytes:
         """Run tick.lua."""
@@ -97,12 +107,14 @@ class RealPartition:
             pipe.get(keys.load_token(PARTITION, ref))
         for mark in marks:
             pipe.get(keys.seen(PARTITION, ENVIRONMENT, mark))
+            pipe.get(keys.retried(PARTITION, ENVIRONMENT, mark))
         pipe.hgetall(keys.meta(PARTITION))
         pipe.xrange(keys.stream(PARTITION))
         *found, stream = pipe.execute()
         self._match_ids(memory, [entry[0] for entry in stream])
         pairs = ((self._hash(memory.accounts.get(ref)), memory.tokens.get(ref)) for ref in refs)
-        said = [*itertools.chain.from_iterable(pairs), *(memory.seen.get(mark) for mark in marks), self._meta(memory)]
+        remembered = ((memory.seen.get(mark), memory.retried.get(mark)) for mark in marks)
+        said = [*itertools.chain(*pairs, *remembered), self._meta(memory)]
         return (found, stream), (said, [(self.real_id(model_id), fields) for model_id, fields in memory.stream])
 
     def _match_ids(self, memory: Memory, found: list[bytes]) -> None:

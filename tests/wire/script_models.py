@@ -51,6 +51,7 @@ class Memory:
     accounts: dict[bytes, EdgeAccount] = field(default_factory=dict)
     stream: list[tuple[StreamId, Fields]] = field(default_factory=list)
     seen: dict[UUID, bytes] = field(default_factory=dict)
+    retried: dict[UUID, bytes] = field(default_factory=dict)
     tokens: dict[bytes, bytes] = field(default_factory=dict)
     meta: dict[str, str] = field(default_factory=dict)
     newest_id: StreamId = NOTHING_YET
@@ -59,7 +60,8 @@ class Memory:
     def copy(self) -> "Memory":
         """An independent copy."""
         accounts = {ref: replace(account) for ref, account in self.accounts.items()}
-        return Memory(accounts, [*self.stream], {**self.seen}, {**self.tokens}, {**self.meta}, self.newest_id)
+        remembered = {**self.seen}, {**self.retried}, {**self.tokens}, {**self.meta}
+        return Memory(accounts, [*self.stream], *remembered, self.newest_id)
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,19 @@ class Accept:
     enforce: bool = False
     lowest: str = ""
     fingerprint: bytes = b"f"
+    most_entries: int = 1_000_000
+
+
+@dataclass(frozen=True)
+class Retry:
+    """Arguments of retry.lua. `rejected_id` is the stream id of the entry that was rejected."""
+
+    ref: bytes
+    key: UUID
+    now_at: int
+    cost: int
+    rejected_id: bytes
+    payload: bytes = b""
     most_entries: int = 1_000_000
 
 
@@ -123,17 +138,28 @@ def accept(memory: Memory, call: Accept) -> list[bytes]:  # noqa: PLR0911 - one 
     lowest = int(call.lowest) if call.lowest not in {"", "-"} else account.floor
     if call.enforce and cost and call.lowest != "-" and before - cost < lowest:
         return _remember(memory, call, f"-{cost}:{before}")
-    accepted = totals.wrap(account.accepted + cost)
-    if totals.distance(accepted, account.applied) >= totals.MAX_DISTANCE:
-        return [b"backlog"]
-    if before - cost <= -NEVER_AT:
-        return [b"range"]
-    if len(memory.stream) >= call.most_entries:
-        return [b"full"]
+    if bound := _beyond_bound(memory, account, call):
+        return [bound]
     overage = min(cost, max(0, cost - max(0, before)))
-    _append(memory, call.ref, account, at, {b"k": b"u", b"c": b"%d" % cost, b"p": call.payload})
-    account.accepted = accepted
+    _append_usage(memory, account, at, call)
     return _remember(memory, call, f"+{cost}:{before - cost}:{overage}")
+
+
+def retry(memory: Memory, call: Retry) -> bytes:
+    """Take one usage event in again."""
+    if memory.retried.get(call.key) == call.rejected_id:
+        return b"again"
+    account = memory.accounts.get(call.ref)
+    if account is None:
+        return b"miss"
+    at = max(call.now_at, account.last_at)
+    if _waits_at_boundary(memory, call.ref, account, at):
+        return b"wait"
+    if bound := _beyond_bound(memory, account, call):
+        return bound
+    _append_usage(memory, account, at, call)
+    memory.retried[call.key] = call.rejected_id
+    return b"retried"
 
 
 def tick(memory: Memory, ref: bytes, now_at: int) -> bytes:
@@ -231,6 +257,21 @@ def _waits_at_boundary(memory: Memory, ref: bytes, account: EdgeAccount, at: int
         _append(memory, ref, account, at, {b"k": b"t", b"c": b"0"})
         account.ticked = account.revision
     return True
+
+
+def _beyond_bound(memory: Memory, account: EdgeAccount, call: Accept | Retry) -> bytes | None:
+    """The first bound that the usage would go beyond."""
+    accepted = totals.wrap(account.accepted + call.cost)
+    if totals.distance(accepted, account.applied) >= totals.MAX_DISTANCE:
+        return b"backlog"
+    if account.available - call.cost <= -NEVER_AT:
+        return b"range"
+    return b"full" if len(memory.stream) >= call.most_entries else None
+
+
+def _append_usage(memory: Memory, account: EdgeAccount, at: int, call: Accept | Retry) -> None:
+    _append(memory, call.ref, account, at, {b"k": b"u", b"c": b"%d" % call.cost, b"p": call.payload})
+    account.accepted = totals.wrap(account.accepted + call.cost)
 
 
 def _append(memory: Memory, ref: bytes, account: EdgeAccount, at: int, fields: Fields) -> None:

@@ -13,12 +13,12 @@ from app.wire import keys
 from app.wire.snapshot import AccountState
 from tests.wire import script_models as models
 from tests.wire.real_partition import ENVIRONMENT, PARTITION, RealPartition
-from tests.wire.script_models import NOTHING_YET, Accept, Load, Memory, NotePublished, Publish, StreamId
+from tests.wire.script_models import NOTHING_YET, Accept, Load, Memory, NotePublished, Publish, Retry, StreamId
 
 if TYPE_CHECKING:
     from redis import Redis
 
-PROGRAMS = 300
+PROGRAMS = 360
 CALLS = 40
 REFS = (b"a", b"b")
 EVENTS = tuple(UUID(int=n) for n in range(1, 16))
@@ -31,7 +31,7 @@ BALANCES = (500, 500, 500, 0, -80, DOUBLES - 50, 50 - DOUBLES)
 EVERY_ANSWER = {
     *("seen", "miss", "wait", "snapshot", "accepted", "refused for credit", "backlog", "range", "full"),
     *("early", "published", "stale", "absent", "begun", "unready", "loaded", "present", "refused", "changed"),
-    *("noted", "not noted", "ordered", "not ordered"),
+    *("noted", "not noted", "ordered", "not ordered", "retried", "again"),
 }
 
 
@@ -69,7 +69,7 @@ class Change:
     event: UUID
 
 
-Step = Accept | Publish | Load | Begin | Tick | Order | NotePublished | Change
+Step = Accept | Retry | Publish | Load | Begin | Tick | Order | NotePublished | Change
 
 
 class Programmer:
@@ -98,10 +98,13 @@ class Programmer:
         """The next call."""
         pick, number, ref = self._random.choice, self._random.randint, self._random.choice(REFS)
         match self._random.choices(
-            ["accept", "publish", "begin", "load", "tick", "order", "note", "change"], [54, 18, 10, 9, 3, 2, 3, 8]
+            ["accept", "retry", "publish", "begin", "load", "tick", "order", "note", "change"],
+            [54, 9, 18, 10, 12, 3, 3, 3, 8],
         )[0]:
             case "accept":
                 return self._accept(ref)
+            case "retry":
+                return self._retry(ref)
             case "publish":
                 return Publish(self.state(), pick(["", *INCARNATIONS]), (0, number(0, 4)), pick(TOKENS))
             case "begin":
@@ -120,6 +123,18 @@ class Programmer:
             pick(EVENTS),
         )
 
+    def _retry(self, ref: bytes) -> Retry:
+        pick, number = self._random.choice, self._random.randint
+        return Retry(
+            ref,
+            pick(EVENTS[:4]),
+            number(0, 14),
+            pick([number(0, 300), number(0, 9), 0, 10**15]),
+            pick([b"1-1", b"2-1"]),
+            pick([b"", b"\x00\xff payload"]),
+            pick([1_000_000, 1_000_000, 1_000_000, 3]),
+        )
+
     def _accept(self, ref: bytes) -> Accept:
         pick, number = self._random.choice, self._random.randint
         return Accept(
@@ -136,13 +151,15 @@ class Programmer:
         )
 
 
-def _call(  # noqa: PLR0911 - one for each script
+def _call(  # noqa: C901, PLR0911 - one for each script
     step: Step, real: RealPartition, memory: Memory
 ) -> tuple[object, object]:
     """(the server's answer, the model's answer)."""
     match step:
         case Accept():
             return real.accept(step), models.accept(memory, step)
+        case Retry():
+            return real.retry(step), models.retry(memory, step)
         case Tick():
             return real.tick(step.ref, step.now_at), models.tick(memory, step.ref, step.now_at)
         case Order():
@@ -179,8 +196,10 @@ def _change(change: Change, real: RealPartition, memory: Memory) -> None:
             memory.accounts.pop(change.ref, None)
             memory.tokens.pop(change.ref, None)
         case "forget":
-            client.delete(keys.seen(PARTITION, ENVIRONMENT, change.event))
+            names = (keys.seen, keys.retried)
+            client.delete(*(name(PARTITION, ENVIRONMENT, change.event) for name in names))
             memory.seen.pop(change.event, None)
+            memory.retried.pop(change.event, None)
         case "incarnation":
             client.hset(meta, "incarnation", INCARNATIONS[0])
             memory.meta["incarnation"] = INCARNATIONS[0]
@@ -197,7 +216,7 @@ def _change(change: Change, real: RealPartition, memory: Memory) -> None:
 
 def _is_countable(step: Step, memory: Memory) -> bool:
     """Whether a healthy system comes to this: what can be spent is bounded, because balances and backlogs are."""
-    account = memory.accounts.get(step.ref) if isinstance(step, Accept) else None
+    account = memory.accounts.get(step.ref) if isinstance(step, Accept | Retry) else None
     return account is None or abs(account.available) <= DOUBLES
 
 

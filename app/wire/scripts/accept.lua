@@ -41,12 +41,9 @@ if ARGV[4] == '1' and ARGV[5] ~= '-' and cost > 0 then
         return remember('-' .. integer(cost) .. ':' .. integer(available))
     end
 end
-if signed_distance(accepted, applied) >= MAX_DISTANCE then return {'backlog'} end
-if available - cost <= -NEVER_AT then return {'range'} end
-if redis.call('XLEN', KEYS[2]) >= tonumber(ARGV[10]) then return {'full'} end
+local bound = beyond_bound(KEYS[2], accepted, applied, available - cost, tonumber(ARGV[10]))
+if bound then return {bound} end
 
 local overage = math.min(cost, math.max(0, cost - math.max(0, available)))
-local id = redis.call('XADD', KEYS[2], '*', 'a', ARGV[7], 'k', 'u', 't', integer(at), 'r', account[1], 'c', ARGV[3],
-    'p', ARGV[8])
-redis.call('HSET', KEYS[1], 'accepted', integer(accepted), 'last_id', id, 'last_at', integer(at))
+append_usage(KEYS[1], KEYS[2], ARGV[7], at, account[1], ARGV[3], ARGV[8], accepted)
 return remember('+' .. integer(cost) .. ':' .. integer(available - cost) .. ':' .. integer(overage))

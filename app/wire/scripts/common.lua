@@ -34,3 +34,18 @@ local function wait_at_boundary(account_key, stream_key, ref, at, valid_until, t
     end
     return true
 end
+
+-- The bound that usage would go beyond, the first of them; nil where it is within all. `left` is what could be spent after it.
+local function beyond_bound(stream_key, accepted, applied, left, most_entries)
+    if signed_distance(accepted, applied) >= MAX_DISTANCE then return 'backlog' end
+    if left <= -NEVER_AT then return 'range' end
+    if redis.call('XLEN', stream_key) >= most_entries then return 'full' end
+    return nil
+end
+
+-- Usage that was decided on: its entry, then the account.
+local function append_usage(account_key, stream_key, ref, at, revision, cost, payload, accepted)
+    local id = redis.call('XADD', stream_key, '*', 'a', ref, 'k', 'u', 't', integer(at), 'r', revision, 'c', cost,
+        'p', payload)
+    redis.call('HSET', account_key, 'accepted', integer(accepted), 'last_id', id, 'last_at', integer(at))
+end

@@ -17,6 +17,14 @@ from tests.app.web.test_problems import assert_problem
 from tests.conftest import DatabaseUrls
 
 START = datetime(2026, 3, 1, 10, 30, tzinfo=UTC)
+ADD_KEY = """
+    INSERT INTO usage_event_keys (environment_id, account_id, id, seq, accepted_at) VALUES ($1, $2, $3, $4, $5)
+"""
+ADD_HOUR = """
+    INSERT INTO usage_hours AS h VALUES ($1, $2, $3, date_trunc('hour', $4::timestamptz, 'UTC'), $5, $6, 1)
+    ON CONFLICT (environment_id, account_id, feature_key, hour_at) DO UPDATE
+    SET units_micro = h.units_micro + $5, cost_micro = h.cost_micro + $6, events = h.events + 1
+"""
 
 
 async def customer(tenant: Tenant, end_user_id: str = "u") -> UUID:
@@ -49,7 +57,12 @@ async def post_events(
         }
         places = ", ".join(f"${number}" for number in range(1, len(row) + 1))
         statement = f"INSERT INTO usage_events ({', '.join(row)}) VALUES ({places})"  # noqa: S608 - names from above
+        await connection.execute("SELECT make_usage_partition($1)", row["accepted_at"])
         await connection.execute(statement, *row.values())
+        owner = (row["environment_id"], row["account_id"])
+        await connection.execute(ADD_KEY, *owner, row["id"], row["seq"], row["accepted_at"])
+        figures = (row["feature_key"], row["occurred_at"], row["units_micro"], row["cost_micro"])
+        await connection.execute(ADD_HOUR, *owner, *figures)
         ids.append(show("evt", row["id"]))
     return ids
 

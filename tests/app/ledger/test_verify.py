@@ -14,6 +14,7 @@ from app.ledger import evidence, service, store
 from app.ledger import verify as verifying
 from app.ledger.showing import ReportDocument, report_json
 from app.ledger.verify import NothingToVerify, Progress, verify
+from app.rules.moments import to_datetime
 from app.wire import keys
 from app.wire.events import EntryKind, StreamEntry, UsagePayload
 from tests.app.core import Tenant
@@ -92,7 +93,9 @@ async def post_many(database: Database, environment_id: UUID) -> None:
             [account] = await store.lock_accounts(tx, [(environment_id, "u")])
             posting = post_batch({ref: account}, [entry(start + step) for step in range(BATCH)], set())
             await store.insert_transactions(tx, posting.transactions, now)
+            await store.make_usage_partitions(tx, [to_datetime(AT)])
             await store.insert_events(tx, posting.events, now)
+            await store.add_usage(tx, posting.used)
             await store.update_blocks(tx, posting.changed_blocks.values())
             await store.update_accounts(tx, [account])
 

@@ -8,8 +8,8 @@ import asyncpg
 OUTSIDE_THE_RULE = {"tenants", "environments", "stream_cursors", "partition_leases", "migration"}
 """Tables without environment_id: who there is, bookkeeping of the stream, Piccolo's own list."""
 WRITTEN_ONCE = (
-    *("ledger_transactions", "ledger_lines", "usage_events"),
-    *("ledger_checkpoints", "ledger_checkpoint_heads"),
+    *("ledger_transactions", "ledger_lines", "usage_events", "usage_event_keys"),
+    *("ledger_checkpoints", "ledger_checkpoint_heads", "ledger_orders"),
 )
 
 
@@ -26,9 +26,20 @@ async def connected(url: str, environment_id: object = None) -> AsyncIterator[as
 
 
 async def tables(connection: asyncpg.Connection) -> set[str]:
-    """Every table."""
-    rows = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
-    return {row["tablename"] for row in rows}
+    """Every table; partitions belong to theirs."""
+    return await _relations(connection, "NOT relispartition")
+
+
+async def partitions(connection: asyncpg.Connection) -> set[str]:
+    """Every partition of a table."""
+    return await _relations(connection, "relispartition")
+
+
+async def _relations(connection: asyncpg.Connection, condition: str) -> set[str]:
+    statement = (
+        "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND "
+    )
+    return {row["relname"] for row in await connection.fetch(statement + condition)}
 
 
 async def tenant_tables(connection: asyncpg.Connection) -> list[str]:

@@ -16,6 +16,7 @@ async def fill(connection: asyncpg.Connection, digest: bytes) -> UUID:
     environment_id, tenant_id = uuid4(), uuid4()
     await connection.execute("INSERT INTO tenants VALUES ($1, 'acme', $2)", tenant_id, NOW)
     await connection.execute("INSERT INTO environments VALUES ($1, $2, 'live', $3)", environment_id, tenant_id, NOW)
+    await connection.execute("SELECT make_usage_partition($1)", NOW)
     for table, row in _rows(digest):
         columns = ["environment_id", *row]
         places = ", ".join(f"${number}" for number in range(1, len(columns) + 1))
@@ -62,7 +63,11 @@ def _rows(digest: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "ledger_checkpoints", {"day": NOW.date(), "taken_at": NOW, **sums}
     event = {"feature_key": "f", "units_micro": 1, "cost_micro": 1, "debt_micro": 0, "draws": "", "price_id": uuid4()}
     times = {"occurred_at": NOW, "accepted_at": NOW, "recorded_at": NOW}
-    yield "usage_events", {"id": uuid4(), **posted, **event, **times}
+    event_id = uuid4()
+    yield "usage_event_keys", {"id": event_id, **posted, "accepted_at": NOW}
+    yield "usage_events", {"id": event_id, **posted, **event, **times}
+    hour = {"feature_key": "f", "hour_at": NOW, "units_micro": 1, "cost_micro": 1, "events": 1}
+    yield "usage_hours", {"account_id": customer, **hour}
     order = {"id": uuid4(), "account_id": customer, "kind": "debit", "amount_micro": 0, "seq": 1, "digest": HASH}
     yield "ledger_orders", {**order, "recorded_at": NOW}
     rejected = {"id": uuid4(), "end_user_id": "u", "stream_id": "1-1", "code": "c", "detail": "d", "entry": b""}

@@ -12,6 +12,7 @@ from piccolo.columns import (
     Column,
     Date,
     Integer,
+    Numeric,
     SmallInt,
     Text,
     Timestamptz,
@@ -29,6 +30,7 @@ TYPES: dict[type[Column], str] = {
     Date: "date",
     Integer: "integer",
     JSONB: "jsonb",
+    Numeric: "numeric(38,0)",
     SmallInt: "smallint",
     Text: "text",
     Timestamptz: "timestamp with time zone",
@@ -37,7 +39,8 @@ TYPES: dict[type[Column], str] = {
 COLUMNS = """
     SELECT relname, attname, format_type(atttypid, atttypmod) AS type, NOT attnotnull AS nullable
     FROM pg_attribute JOIN pg_class ON attrelid = pg_class.oid
-    WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND attnum > 0 AND NOT attisdropped
+    WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition
+          AND attnum > 0 AND NOT attisdropped
 """
 
 

@@ -46,6 +46,8 @@ ROUTES: list[tuple[str, str, set[Scope]]] = [
     ("GET", "/v1/usage", {Scope.USAGE_WRITE, Scope.ENTITLEMENTS_READ}),
     ("GET", "/v1/usage/events", {Scope.USAGE_WRITE, Scope.ENTITLEMENTS_READ}),
     ("GET", "/v1/usage/events/e", {Scope.USAGE_WRITE, Scope.ENTITLEMENTS_READ}),
+    ("GET", "/v1/usage/rejected", {Scope.USAGE_WRITE, Scope.ENTITLEMENTS_READ}),
+    ("POST", "/v1/usage/rejected/e/retry", {Scope.USAGE_WRITE}),
 ]
 
 

@@ -1,0 +1,100 @@
+"""Routes of what was rejected: listing it, and taking it in again."""
+
+from datetime import datetime
+from uuid import UUID
+
+from litestar import get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery
+
+from app.errors import ServiceError
+from app.io.postgres import Database, Transaction
+from app.io.redis import RedisStore
+from app.ledger.schemas import EventStatus, EventStatusBody
+from app.rejections import service, store
+from app.rejections.schemas import NoBody, RejectedEventBody, show_rejected
+from app.rejections.service import Retrying
+from app.trail.idempotency import Mutation
+from app.web.bodies import ExactResponse
+from app.web.paging import Cursor, Limit, Page, decode_cursor, page
+from app.web.principal import SECURITY, needs
+from app.web.reader import Reader
+from app.wire.codes import Code
+from app.wire.ids import MalformedId, parse
+from app.wire.scopes import Scope
+
+READ = needs(Scope.ENTITLEMENTS_READ, Scope.USAGE_WRITE)
+WRITE = needs(Scope.USAGE_WRITE)
+_ACCEPTED = 202
+
+
+@get("/v1/usage/rejected", guards=[READ], security=SECURITY, tags=["Usage"])
+async def list_rejected(
+    reader: NamedDependency[Reader],
+    end_user_id: FromQuery[str | None] = None,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+) -> Page[RejectedEventBody]:
+    """Usage that was accepted and could not be posted, the latest first, of one customer or of all."""
+    before = decode_cursor(cursor, tuple[datetime, UUID])
+
+    async def work(tx: Transaction) -> Page[RejectedEventBody]:
+        rows = await store.list_rejected(tx, end_user_id, before, limit + 1)
+        return page(rows, limit, show_rejected, lambda row: (row.recorded_at, row.id))
+
+    return await reader.run(work)
+
+
+async def provide_retrying(
+    mutation: NamedDependency[Mutation],
+    database: NamedDependency[Database],
+    redis: NamedDependency[RedisStore],
+    stream_max_entries: NamedDependency[int],
+) -> Retrying:
+    """What a retry reaches."""
+    return Retrying(database, redis, mutation.environment_id, stream_max_entries, mutation.now)
+
+
+@post(
+    "/v1/usage/rejected/{event_id:str}/retry",
+    guards=[WRITE],
+    security=SECURITY,
+    tags=["Usage"],
+    status_code=_ACCEPTED,
+    dependencies={"retrying": provide_retrying},
+)
+async def retry_rejected(
+    event_id: FromPath[str],
+    mutation: NamedDependency[Mutation],
+    reader: NamedDependency[Reader],
+    retrying: NamedDependency[Retrying],
+) -> ExactResponse[EventStatusBody]:
+    """Take a rejected event in again, at the cost and the moment that it had, once its reason is gone."""
+    try:
+        wanted = parse("evt", event_id)
+    except MalformedId as error:
+        raise ServiceError(Code.NOT_FOUND, f"{event_id!r} is not the id of an event.") from error
+    if (answered := await mutation.answered(NoBody())) is not None:
+        return answered
+    appended: str | None = None
+    refusal: ServiceError | None = None
+    row = await reader.run(lambda tx: store.read_rejected(tx, wanted))
+    if row is not None and retrying.allows(row):
+        appended = row.stream_id
+        try:
+            await service.append_again(retrying, row)
+        except ServiceError as error:  # answered below, where a refusal is stored beside its key
+            refusal = error
+
+    async def work(tx: Transaction) -> EventStatusBody:
+        if refusal is not None:
+            raise refusal
+        rejected = await service.note_retry(tx, retrying, wanted, appended)
+        if rejected is None:
+            return EventStatusBody(event_id, EventStatus.PENDING)
+        return EventStatusBody(event_id, EventStatus.REJECTED, code=rejected.code, detail=rejected.detail)
+
+    return await mutation.run(NoBody(), work, status=_ACCEPTED)
+
+
+ROUTES = [list_rejected, retry_rejected]
