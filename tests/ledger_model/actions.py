@@ -272,3 +272,11 @@ class Start(_Alone):
         """It posts what has piled up."""
         parts.is_up = True
         parts.flush(self.size)
+
+
+@dataclass(frozen=True)
+class KillEdge(_Alone):
+    """The edge is killed and started again. It keeps nothing, so the pure parts know no difference."""
+
+    def on_parts(self, parts: Parts) -> None:
+        """Nothing."""

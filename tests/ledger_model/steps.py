@@ -14,6 +14,7 @@ from tests.ledger_model.actions import (
     Flush,
     Forget,
     Grant,
+    KillEdge,
     Start,
     Stop,
     Sweep,
@@ -157,6 +158,11 @@ def stop_or_start(random: Random, cast: Cast) -> Action:
     return Stop(random.choice(["stop", "kill"])) if cast.is_up else Start(random.choice([1, 2, 3, 7, 1_000]))
 
 
+def kill_edge(_: Random, __: Cast) -> Action:
+    """The edge dies."""
+    return KillEdge()
+
+
 def rest(_: Random, __: Cast) -> Action:
     """Nothing happens: what Hypothesis makes of steps that a failure does not need."""
     return Wait(0)
@@ -176,8 +182,9 @@ STEPS: dict[Step, int] = {
     forget: 3,
     sweep: 2,
     order_again: 2,
+    kill_edge: 1,
 }
-"""What a program on the pure parts consists of, with weights."""
+"""What a program consists of, with weights."""
 
 
 def make_up(random: Random, cast: Cast, steps: dict[Step, int]) -> Action:
