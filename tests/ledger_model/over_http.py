@@ -19,7 +19,7 @@ from app.rules.moments import to_at
 from tests.flow.stack import Answer as HttpAnswer
 from tests.flow.stack import Stack, Tenant
 from tests.ledger_model.actions import Action, Grant, KillEdge, Start, Stop, Use, VoidBlock, VoidEvent
-from tests.ledger_model.reference import NEVER, Answer, Block, Outcome, Reference
+from tests.ledger_model.reference import DONE, NEVER, Answer, Block, Outcome, Reference
 from tests.waiting import wait_until_async
 
 PATIENCE_SECONDS = 60
@@ -31,13 +31,15 @@ UNKNOWN = "0" * 32
 
 @dataclass(frozen=True)
 class Done:
-    """What an action did. `moment` None = when the ledger says that event `event_id` was accepted."""
+    """What an action did, and between which moments: they are one where the product says when."""
 
     who: str
-    moment: int | None
-    event_id: str
+    began_at: int
+    ended_at: int
     replay: Callable[[Reference, int], None]
-    """Does the same to the reference, and compares the answers."""
+    """Does the same to the reference, and compares the answers: AssertionError where they differ."""
+    event_id: str | None = None
+    """Usage that was accepted: the ledger says when."""
 
 
 class Roles:
@@ -131,7 +133,7 @@ class Http:
             self._roles.reached["refused for credit"] += 1
             told = answer.body["context"]
             refused = Answer(accepted=False, cost=told["cost"], available=told["balance"])
-            self.done.append(Done(action.who, _now_at(), "", _refusal(action, refused, began_at)))
+            self.done.append(Done(action.who, began_at, _now_at(), _refusal(action, refused)))
             return
         assert answer.status == HTTPStatus.ACCEPTED, answer.body
         told = answer.body
@@ -141,7 +143,7 @@ class Http:
         def replay(reference: Reference, at: int) -> None:
             assert action.on_reference(reference, at) == accepted, action
 
-        self.done.append(Done(action.who, None, told["event_id"], replay))
+        self.done.append(Done(action.who, began_at, _now_at(), replay, told["event_id"]))
 
     async def _grant(self, action: Grant) -> None:
         expires_at = self._expiry(action.lives)
@@ -159,7 +161,7 @@ class Http:
             reference.grant(action.who, block, action.source)
             reference.learn(action.who)
 
-        self.done.append(Done(action.who, granted_at, "", replay))
+        self.done.append(Done(action.who, granted_at, granted_at, replay))
 
     def _expiry(self, lives: int | None) -> datetime | None:
         if lives is None:
@@ -173,7 +175,7 @@ class Http:
     async def _void(self, action: VoidEvent | VoidBlock, target: dict[str, Any]) -> None:
         if isinstance(action, VoidEvent) and (action.who, action.key) in self.events:
             await self._posted(target["event_id"])
-        body = {"reason": action.order, **target}
+        body, began_at = {"reason": action.order, **target}, _now_at()
         answer = await self.answered(
             lambda: self.tenant.core.post("/v1/credits/voids", body, Idempotency_Key=self._key(action.order))
         )
@@ -183,7 +185,7 @@ class Http:
             def note(reference: Reference, _: int) -> None:
                 reference.customers[action.who].outcomes[action.order] = outcome
 
-            self.done.append(Done(action.who, _now_at(), "", note))
+            self.done.append(Done(action.who, began_at, _now_at(), note))
             return
         self._note_refund(action, answer.body)
 
@@ -191,8 +193,8 @@ class Http:
             action.on_reference(reference, at)
             assert reference.customers[action.who].outcomes[action.order] == outcome, action
 
-        posted_at = moment_of(answer.body["posted_at"]) if outcome[0] == "done" else _now_at()
-        self.done.append(Done(action.who, posted_at, "", replay))
+        posted_at = moment_of(answer.body["posted_at"]) if outcome == DONE else None
+        self.done.append(Done(action.who, posted_at or began_at, posted_at or _now_at(), replay))
 
     def _note_refund(self, action: VoidEvent | VoidBlock, body: Any) -> None:
         known = {block_id.removeprefix("blk_") for block_id in self.blocks.values()}
@@ -229,16 +231,14 @@ class Http:
         return await wait_until_async(answer, PATIENCE_SECONDS, f"an answer to {self._prefix}")
 
 
-def _refusal(action: Use, refused: Answer, began_at: int) -> Callable[[Reference, int], None]:
-    """Nobody says when a refusal was decided: between `began_at` and the answer."""
+def _refusal(action: Use, refused: Answer) -> Callable[[Reference, int], None]:
+    """It leaves no entry, and so nothing in the reference but the answer."""
 
     def replay(reference: Reference, at: int) -> None:
         customer = reference.customers[action.who]
-        if action.key in customer.answers:
-            assert customer.answers[action.key] == refused, action
-            return
-        assert refused.available in {customer.available(began_at), customer.available(at)}, action
-        assert refused.cost == action.cost > refused.available, action
+        expected = Answer(accepted=False, cost=action.cost, available=customer.available(at))
+        assert refused == customer.answers.get(action.key, expected), action
+        assert refused.available < refused.cost, action
         customer.answers[action.key] = refused
 
     return replay
@@ -246,7 +246,7 @@ def _refusal(action: Use, refused: Answer, began_at: int) -> Callable[[Reference
 
 def _outcome(answer: HttpAnswer) -> Outcome:
     if answer.status == HTTPStatus.CREATED:
-        return "done", 0
+        return DONE
     assert answer.status in {HTTPStatus.CONFLICT, HTTPStatus.NOT_FOUND}, answer.body
     return answer.body["code"], answer.body.get("context", {}).get("spent", 0)
 

@@ -106,7 +106,7 @@ class Reference:
 
     def __init__(self, reached: Counter[str]) -> None:
         self.customers: dict[str, Customer] = {}
-        self._reached = reached
+        self.reached = reached
 
     def open(self, who: str) -> None:
         """A new customer, with nothing."""
@@ -138,11 +138,11 @@ class Reference:
         """Usage: answered by the edge, and posted."""
         customer = self.customers[who]
         if key in customer.answers:
-            self._reached["duplicate answered from memory"] += 1
+            self.reached["duplicate answered from memory"] += 1
             return customer.answers[key]
         available = customer.available(at)
         if enforce and cost > 0 and available < cost:
-            self._reached["refused for credit"] += 1
+            self.reached["refused for credit"] += 1
             customer.answers[key] = Answer(accepted=False, cost=cost, available=available)
             return customer.answers[key]
         overage = min(cost, max(0, cost - max(0, available)))
@@ -161,38 +161,38 @@ class Reference:
     def _post(self, customer: Customer, key: str, feature: str, cost: int, at: int) -> None:
         self._pass_time(customer, at)
         if key in customer.events:
-            self._reached["duplicate ignored"] += 1
+            self.reached["duplicate ignored"] += 1
             customer.doubled += cost
             return
         self._pay_debt(customer, at)
         if any(block.remaining and not block.is_known for block in customer.blocks):
-            self._reached["unknown block not drawn"] += 1
+            self.reached["unknown block not drawn"] += 1
         draws = customer.take(cost, at)
         debt = cost - sum(amount for _, amount in draws)
         customer.debt += debt
         customer.consumed[feature] += cost
         customer.events[key] = Event(feature, cost, draws, debt)
-        self._reached["usage that makes debt"] += debt > 0
-        self._reached["block drawn in part"] += any(block.remaining for block, _ in draws)
-        self._reached["two blocks drawn by one event"] += len(draws) > 1
-        self._reached["free usage"] += not cost
+        self.reached["usage that makes debt"] += debt > 0
+        self.reached["block drawn in part"] += any(block.remaining for block, _ in draws)
+        self.reached["two blocks drawn by one event"] += len(draws) > 1
+        self.reached["free usage"] += not cost
 
     def _pass_time(self, customer: Customer, at: int) -> None:
         """What has run out by now expires, in its order; credit that is about to expire pays open debt first."""
         while due := [block for block in customer.blocks if block.remaining and block.expires_at <= at]:
             moment = min(block.expires_at for block in due)
             if paid := self._pay_debt(customer, moment - 1):
-                self._reached["debt paid from a block that expires"] += any(b.expires_at == moment for b in paid)
+                self.reached["debt paid from a block that expires"] += any(b.expires_at == moment for b in paid)
             for block in due:
                 if block.expires_at == moment and block.remaining:
-                    self._reached["unused credit expires"] += 1
+                    self.reached["unused credit expires"] += 1
                     customer.expired += block.remaining
                     block.remaining = 0
 
     def _pay_debt(self, customer: Customer, at: int) -> list[Block]:
         """Known credit pays open debt before anything else; the blocks that paid."""
         draws = customer.take(customer.debt, at)
-        self._reached["debt paid from a later grant"] += bool(draws)
+        self.reached["debt paid from a later grant"] += bool(draws)
         customer.debt -= sum(amount for _, amount in draws)
         return [block for block, _ in draws]
 
@@ -221,36 +221,36 @@ class Reference:
         customer = self.customers[who]
         self._pass_time(customer, at)
         if order in customer.outcomes:
-            self._reached["order met twice"] += 1
+            self.reached["order met twice"] += 1
             return None
         self._pay_debt(customer, at)
         return customer
 
     def _void_usage(self, customer: Customer, order: str, event: Event | None, at: int) -> Outcome:
         if event is None:
-            self._reached["void of an unknown event"] += 1
+            self.reached["void of an unknown event"] += 1
             return "not_found", 0
         if event.is_voided:
-            self._reached["void of a voided event"] += 1
+            self.reached["void of a voided event"] += 1
             return "already_voided", 0
         event.is_voided = True
         customer.consumed[event.feature] -= event.cost
         owed = event.debt
         for block, amount in event.draws:
             if block.is_voided:  # what was drawn from it became debt when it was voided
-                self._reached["void of usage of a voided grant"] += 1
+                self.reached["void of usage of a voided grant"] += 1
                 owed += amount
             elif block.expires_at <= at:
-                self._reached["void into an expired block"] += 1
+                self.reached["void into an expired block"] += 1
                 customer.expired += amount
             else:
-                self._reached["void into a live block"] += 1
+                self.reached["void into a live block"] += 1
                 block.remaining += amount
         forgiven = min(owed, customer.debt)
         customer.debt -= forgiven
-        self._reached["void of an event with open debt"] += forgiven > 0
+        self.reached["void of an event with open debt"] += forgiven > 0
         if owed > forgiven:  # it was paid since, and nobody remembers from which credit
-            self._reached["void with a refund"] += 1
+            self.reached["void with a refund"] += 1
             refund = Block(
                 f"refund by {order}", owed - forgiven, REFUND_PRIORITY, is_paid=False, granted_at=at, expires_at=NEVER
             )
@@ -260,19 +260,19 @@ class Reference:
 
     def _void_grant(self, customer: Customer, block: Block | None, at: int, *, allow_debt: bool) -> Outcome:
         if block is None:
-            self._reached["void of an unknown grant"] += 1
+            self.reached["void of an unknown grant"] += 1
             return "not_found", 0
         if block.is_voided:
-            self._reached["void of a voided grant"] += 1
+            self.reached["void of a voided grant"] += 1
             return "already_voided", 0
         if block.expires_at <= at:
-            self._reached["void of an expired grant"] += 1
+            self.reached["void of an expired grant"] += 1
             return "grant_expired", 0
         spent = block.granted - block.remaining
         if spent and not allow_debt:
-            self._reached["void of a spent grant refused"] += 1
+            self.reached["void of a spent grant refused"] += 1
             return "grant_spent", spent
-        self._reached["void of a spent grant with debt" if spent else "void of an unspent grant"] += 1
+        self.reached["void of a spent grant with debt" if spent else "void of an unspent grant"] += 1
         customer.voided += block.granted
         customer.debt += spent
         block.remaining, block.is_voided = 0, True
@@ -281,9 +281,9 @@ class Reference:
     def _debit(self, customer: Customer, amount: int, at: int, *, allow_debt: bool) -> Outcome:
         there = sum(b.remaining for b in customer.blocks if b.is_known and b.granted_at <= at < b.expires_at)
         if there < amount and not allow_debt:
-            self._reached["debit refused"] += 1
+            self.reached["debit refused"] += 1
             return "insufficient_credits", there
-        self._reached["debit covered" if amount <= there else "debit with debt"] += 1
+        self.reached["debit covered" if amount <= there else "debit with debt"] += 1
         customer.take(amount, at)
         customer.debt += max(0, amount - there)
         customer.issued["adjustment"] -= amount
