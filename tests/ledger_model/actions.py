@@ -128,7 +128,7 @@ class VoidEvent(_Ordering):
     def on_parts(self, parts: Parts) -> None:
         """Core takes no void of what is accepted and not posted."""
         target = event_id(self.who, self.key)
-        if any(entry.payload and entry.payload.event_id == target for entry in parts.waiting):
+        if target not in parts.rows.events and parts.is_waiting(target):
             raise Unavailable
         parts.order(self.who, VoidUsage(event_id=target, **_said(self.order)))
 

@@ -79,9 +79,9 @@ class Parts:
         assert scripts.order(self.memory, ref_of(who), self.now, encode_order(order)) == b"ok"
         self._note_appended()
 
-    def is_posted(self, event: UUID) -> bool:
-        """Whether the ledger has an event: before, core takes no void of it."""
-        return event in self.rows.events
+    def is_waiting(self, event: UUID) -> bool:
+        """Whether an event is accepted and not posted."""
+        return any(entry.payload is not None and entry.payload.event_id == event for entry in self.waiting)
 
     # ---- the edge
 

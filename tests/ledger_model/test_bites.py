@@ -14,7 +14,7 @@ from app.flusher import batch
 from app.rules import burndown
 from app.rules.burndown import Block
 from tests.ledger_model.one_by_one import post_in_batches
-from tests.ledger_model.running import Run
+from tests.ledger_model.running import Run, around_known_bugs
 from tests.ledger_model.steps import NAMES, STEPS, Cast, make_up
 
 PROGRAMS, STEPS_EACH = 400, 60
@@ -59,7 +59,7 @@ def test_the_reference_misses_it(rule: str) -> None:
 
 def _differs(seed: int) -> bool:
     random = Random(seed)
-    run = Run(post_in_batches, Counter(), Cast(NAMES[: random.randint(1, len(NAMES))]))
+    run = Run(around_known_bugs(post_in_batches), Counter(), Cast(NAMES[: random.randint(1, len(NAMES))]))
     try:
         for _ in range(STEPS_EACH):
             run.take(make_up(random, run.cast, STEPS))
