@@ -1,0 +1,69 @@
+"""The reference misses each rule of the product that is taken out: its programs are not idle."""
+
+from collections import Counter
+from collections.abc import Callable
+from random import Random
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from msgspec import structs
+
+from app.corrections import deciding
+from app.flusher import batch
+from app.rules import burndown
+from app.rules.burndown import Block
+from tests.ledger_model.one_by_one import post_in_batches
+from tests.ledger_model.running import Run
+from tests.ledger_model.steps import NAMES, STEPS, Cast, make_up
+
+PROGRAMS, STEPS_EACH = 400, 60
+_is_eligible, _burn_order, _void_usage = burndown.is_eligible, burndown.burn_order, deciding._void_usage  # noqa: SLF001
+
+
+def _nothing(*_: Any) -> None:
+    """In the place of what is left out."""
+
+
+def _forget_debt(account: Any, order: Any, targets: Any, at: int, revision: int) -> Any:
+    events = {key: structs.replace(event, debt_micro=0) for key, event in targets.events.items()}
+    return _void_usage(account, order, structs.replace(targets, events=events), at, revision)
+
+
+def _without(*places: int) -> Callable[[Block], Any]:
+    return lambda block: tuple(part for place, part in enumerate(_burn_order(block)) if place not in places)
+
+
+MUTATIONS: dict[str, tuple[object, str, object]] = {
+    "priority decides": (burndown, "burn_order", _without(0)),
+    "what expires first is spent first": (burndown, "burn_order", _without(1)),
+    "free before paid": (burndown, "burn_order", _without(2)),
+    "what was granted first is spent first": (burndown, "burn_order", lambda b: (*_burn_order(b)[:3], -b.granted_at)),
+    "only known blocks are drawn": (burndown, "is_eligible", lambda block, at, _: _is_eligible(block, at, 2**60)),
+    "debt is paid": (batch, "_pay_debt", _nothing),
+    "what is due expires": (batch, "next_due", _nothing),
+    "spent blocks come back": (deciding, "_bring_back", _nothing),
+    "a void lowers debt": (deciding, "_void_usage", _forget_debt),
+    "paid debt is refunded": (deciding, "_refund", _nothing),
+}
+"""The rule, and what is put in the place of what keeps it."""
+
+
+@pytest.mark.parametrize("rule", MUTATIONS)
+def test_the_reference_misses_it(rule: str) -> None:
+    """Some program gives other books, or none at all."""
+    module, name, replacement = MUTATIONS[rule]
+    with patch.object(module, name, replacement):
+        assert any(_differs(seed) for seed in range(PROGRAMS)), f"no program misses that {rule}"
+
+
+def _differs(seed: int) -> bool:
+    random = Random(seed)
+    run = Run(post_in_batches, Counter(), Cast(NAMES[: random.randint(1, len(NAMES))]))
+    try:
+        for _ in range(STEPS_EACH):
+            run.take(make_up(random, run.cast, STEPS))
+        run.finish()
+    except AssertionError:
+        return True
+    return False
