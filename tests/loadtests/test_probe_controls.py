@@ -29,6 +29,8 @@ async def test_every_probe_passes_where_every_promise_is_kept() -> None:
         ("replay", Fault.CHARGES_EVERY_REPEAT, "the ledger has 293 credits left"),
         ("replay", Fault.ANSWERS_REPEATS_ANEW, "different answers"),
         ("freshness", Fault.SHOWS_AN_OLD_BALANCE, "the balance by the edge is 1000000000000 millionths"),
+        ("void", Fault.VOIDS_TWICE, "201"),
+        ("void", Fault.KEEPS_WHAT_WAS_VOIDED, "the ledger has 993 credits left"),
         ("crash", Fault.LOSES_WHAT_WAS_LAST, "lost"),
         ("crash", Fault.POSTS_THE_LAST_TWICE, "more than once"),
         ("crash", Fault.REFUSES_IN_BATCHES, "was refused: invalid_value"),

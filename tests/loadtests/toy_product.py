@@ -32,6 +32,10 @@ class Fault(Enum):
     """A killed process forgets the last event that it acknowledged."""
     POSTS_THE_LAST_TWICE = auto()
     """A killed process posts it a second time."""
+    VOIDS_TWICE = auto()
+    """A second void gives back as much again."""
+    KEEPS_WHAT_WAS_VOIDED = auto()
+    """What was voided still counts as used."""
     REFUSES_IN_BATCHES = auto()
     """The third event of a batch is rejected for no reason."""
 
@@ -43,6 +47,7 @@ class Account:
     balance_micro: int = 0
     before_micro: int = 0
     postings: list[dict[str, Any]] = field(default_factory=list)
+    voided: set[str] = field(default_factory=set)
 
 
 class ToyProduct:
@@ -91,17 +96,25 @@ class ToyProduct:
                 account = self.accounts[body["end_user_id"]]
                 account.balance_micro += body["amount"] * MICRO
                 return _answer(HTTPStatus.CREATED, {"balance": from_micro(account.balance_micro)})
-            case "POST", ["v1", "usage"]:
-                status, content, is_replayed = await self._use(body)
-                return _answer(status, content, is_replayed=is_replayed)
-            case "POST", ["v1", "usage", "batch"]:
-                results = [await self._result(index, event) for index, event in enumerate(body["events"])]
-                return _answer(HTTPStatus.ACCEPTED, {"results": results})
+            case "POST", ["v1", "usage", *rest]:
+                return await self._usage(rest, body)
             case "GET", ["v1", "entitlements", "check"]:
                 return self._check(query)
             case "GET", ["v1", *rest]:
                 return self._read(rest, query)
         raise AssertionError((method, path))
+
+    async def _usage(self, path: list[str], body: Any) -> Answer:
+        match path:
+            case []:
+                status, content, is_replayed = await self._use(body)
+                return _answer(status, content, is_replayed=is_replayed)
+            case ["batch"]:
+                results = [await self._result(index, event) for index, event in enumerate(body["events"])]
+                return _answer(HTTPStatus.ACCEPTED, {"results": results})
+            case ["events", event_id, "void"]:
+                return self._void(unquote(event_id))
+        raise AssertionError(path)
 
     async def _use(self, event: dict[str, Any]) -> tuple[int, dict[str, Any], bool]:
         """Status, body, and whether it is a replay."""
@@ -126,7 +139,7 @@ class ToyProduct:
             return HTTPStatus.PAYMENT_REQUIRED, body, False
         self._post(account, event)
         body = {
-            "event_id": ":".join(key),
+            "event_id": "|".join(key),
             "accepted": True,
             "cost": from_micro(cost_micro),
             "balance": from_micro(account.balance_micro),
@@ -134,6 +147,18 @@ class ToyProduct:
         }
         self._seen[key] = HTTPStatus.ACCEPTED, body
         return HTTPStatus.ACCEPTED, body, False
+
+    def _void(self, event_id: str) -> Answer:
+        end_user_id, feature_key, key = event_id.split("|")
+        account = self.accounts[end_user_id]
+        if event_id in account.voided and self.fault is not Fault.VOIDS_TWICE:
+            return _answer(HTTPStatus.CONFLICT, {"code": "already_voided"})
+        posting = next(one for one in account.postings if one["idempotency_key"] == key)
+        account.balance_micro += _cost_micro({"units": posting["units"], "feature_key": feature_key})
+        account.voided.add(event_id)
+        if self.fault not in {Fault.KEEPS_WHAT_WAS_VOIDED, Fault.VOIDS_TWICE}:
+            account.postings.remove(posting)
+        return _answer(HTTPStatus.CREATED, {"event_id": event_id})
 
     def _post(self, account: Account, event: dict[str, Any]) -> None:
         account.before_micro = account.balance_micro
