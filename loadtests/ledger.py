@@ -27,18 +27,21 @@ from loadtests.measuring import WrongResult
 SOURCE = "promo"
 
 
-async def insert_customers(owner_url: str, catalogue: Catalogue, end_user_ids: Sequence[str]) -> None:
-    """Make the environment and these customers, each with a grant."""
+async def insert_customers(
+    owner_url: str, catalogue: Catalogue, end_user_ids: Sequence[str], blocks_each: int = 1
+) -> None:
+    """Make the environment and these customers, each with so many grants that come to the same."""
     now = datetime.now(UTC)
-    opened = [_open_account(catalogue, end_user_id, to_at(now)) for end_user_id in end_user_ids]
+    opened = [_open_account(catalogue, end_user_id, blocks_each, to_at(now)) for end_user_id in end_user_ids]
     accounts = [account for account, _ in opened]
+    blocks = [(account, block) for account in accounts for block in account.blocks]
 
     async def work(tx: Transaction) -> None:
         await _insert_environment(tx, catalogue, accounts, now)
         for account in accounts:
             await store.insert_account(tx, account.id, account.end_user_id, GENESIS, now)
-            await store.insert_block(tx, account, account.blocks[0])
-        await store.insert_transactions(tx, [grant for _, grant in opened], now)
+        await store.insert_blocks(tx, blocks)
+        await store.insert_transactions(tx, [grant for _, grants in opened for grant in grants], now)
         await store.update_accounts(tx, accounts)
         await tx.connection.execute(
             "UPDATE accounts SET snapshot_id = $2, subscription_status = $3 WHERE environment_id = $1",
@@ -52,19 +55,7 @@ async def insert_customers(owner_url: str, catalogue: Catalogue, end_user_ids: S
         await database.close()
 
 
-def _open_account(catalogue: Catalogue, end_user_id: str, at: int) -> tuple[Account, Posting]:
-    block = Block(
-        uuid4(),
-        GRANT_MICRO,
-        0,
-        paid=False,
-        known_revision=FIRST_REVISION,
-        effective_at=at,
-        expires_at=NEVER_AT,
-        granted_at=at,
-        source=SOURCE,
-        granted_micro=GRANT_MICRO,
-    )
+def _open_account(catalogue: Catalogue, end_user_id: str, blocks_each: int, at: int) -> tuple[Account, list[Posting]]:
     account = Account(
         catalogue.environment_id,
         uuid4(),
@@ -78,10 +69,33 @@ def _open_account(catalogue: Catalogue, end_user_id: str, at: int) -> tuple[Acco
         head_hash=GENESIS,
         snapshot_id=catalogue.snapshot_id,
         subscription_status=SUBSCRIPTION_STATUS,
-        blocks=[block],
+        blocks=[_block(GRANT_MICRO // blocks_each, at) for _ in range(blocks_each)],
     )
-    lines = [(block_account(block.id), GRANT_MICRO), (f"issued:{SOURCE}", -GRANT_MICRO)]
-    return account, account.post("grant", lines, at, Origin("bench"))
+    grants = [
+        account.post(
+            "grant",
+            [(block_account(block.id), block.granted_micro), (f"issued:{SOURCE}", -block.granted_micro)],
+            at,
+            Origin("bench"),
+        )
+        for block in account.blocks
+    ]
+    return account, grants
+
+
+def _block(amount_micro: int, at: int) -> Block:
+    return Block(
+        uuid4(),
+        amount_micro,
+        0,
+        paid=False,
+        known_revision=FIRST_REVISION,
+        effective_at=at,
+        expires_at=NEVER_AT,
+        granted_at=at,
+        source=SOURCE,
+        granted_micro=amount_micro,
+    )
 
 
 async def _insert_environment(tx: Transaction, catalogue: Catalogue, accounts: list[Account], now: datetime) -> None:

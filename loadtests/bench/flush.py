@@ -20,6 +20,8 @@ EVENTS_PER_SECOND = 12_500
 """How many events stand for a second of a run: a round posts a given number, however long that takes."""
 GOALS = {100: Goal(least_rate_ratio=0.20), 10_000: Goal(least_rate_ratio=0.10)}
 """By number of accounts."""
+MOST_ACCOUNTS = max(GOALS)
+BLOCKS_EACH = 5
 
 
 @contextmanager
@@ -33,6 +35,9 @@ def comparisons(directory: Path) -> Iterator[list[Comparison]]:
         for backlog in backlogs.values():
             asyncio.run(insert_customers(stores.owner_url, backlog.catalogue, backlog.end_user_ids))
             backlog.load_accounts()
+        several = Backlog(redis, Catalogue(), MOST_ACCOUNTS)
+        asyncio.run(insert_customers(stores.owner_url, several.catalogue, several.end_user_ids, BLOCKS_EACH))
+        several.load_accounts()
         settings = f"Postgres with {asyncio.run(sync_settings(stores.owner_url))}, Valkey with {log_settings(redis)}"
         yield [
             Comparison(
@@ -47,8 +52,21 @@ def comparisons(directory: Path) -> Iterator[list[Comparison]]:
                 goal,
             )
             for accounts, goal in GOALS.items()
+        ] + [
+            Comparison(
+                f"flush, {MOST_ACCOUNTS:,} accounts of {BLOCKS_EACH} blocks",
+                "events",
+                f"flusher, one process, {BLOCKS_EACH} live blocks an account",
+                "the same with one block an account",
+                f"transactions of {BATCH_ENTRIES:,} events on both sides; {settings}",
+                stores.flush(several),
+                stores.flush(backlogs[MOST_ACCOUNTS]),
+                Goal(least_rate_ratio=0.5),
+            )
         ]
-        asyncio.run(check_ledger(stores.owner_url, redis_url, sum(backlog.events for backlog in backlogs.values())))
+        asyncio.run(
+            check_ledger(stores.owner_url, redis_url, sum(backlog.events for backlog in (*backlogs.values(), several)))
+        )
 
 
 class Stores:
