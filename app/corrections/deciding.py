@@ -17,9 +17,10 @@ from app.rules.credits import MAX_BALANCE_MICRO
 from app.rules.moments import NEVER_AT
 from app.wire.codes import Code
 from app.wire.ids import derived_id
-from app.wire.orders import Debit, Order, VoidGrant, VoidUsage, encode_order
+from app.wire.orders import BillOverage, Debit, Order, VoidGrant, VoidUsage, encode_order
 
 VOIDED = "voided"
+BILLED = "billed"
 TAKEN = "issued:adjustment"
 """An adjustment that takes credit undoes the issue of as much."""
 REFUND = "refund"
@@ -59,6 +60,7 @@ class Refused(msgspec.Struct, frozen=True):
 
 DETAILS = {
     Code.INSUFFICIENT_CREDITS: "The customer has less than is to be taken; with allow_debt the rest becomes debt.",
+    Code.NOTHING_OWED: "The customer owes nothing that could be billed.",
     Code.NOT_FOUND: "The customer has nothing of this id that could be voided.",
     Code.ALREADY_VOIDED: "It was voided before; a void is done once.",
     Code.GRANT_EXPIRED: "The grant has expired: nothing of it is left to take back.",
@@ -105,7 +107,7 @@ def target_of(order: Order) -> UUID | None:
             return order.event_id
         case VoidGrant():
             return order.block_id
-        case Debit():
+        case Debit() | BillOverage():
             return None
 
 
@@ -114,6 +116,8 @@ def carry_out(account: Account, order: Order, targets: Targets, at: int, revisio
     match order:
         case Debit():
             return _debit(account, order, at, revision)
+        case BillOverage():
+            return _bill_overage(account)
         case VoidGrant():
             return _void_grant(account, order, targets, at)
         case VoidUsage():
@@ -133,6 +137,14 @@ def _debit(account: Account, order: Debit, at: int, revision: int) -> Carried | 
         account.debt_micro += short_micro
         lines.append((DEBT, -short_micro))
     return Carried("adjustment", [*lines, (TAKEN, order.amount_micro)], [draw.block for draw in draws])
+
+
+def _bill_overage(account: Account) -> Carried | Refused:
+    """Known credit has paid what it can by now: what is left is for an invoice."""
+    owed_micro, account.debt_micro = account.debt_micro, 0
+    if not owed_micro:
+        return Refused(Code.NOTHING_OWED)
+    return Carried("overage_billed", [(DEBT, owed_micro), (BILLED, -owed_micro)], [])
 
 
 def _void_grant(account: Account, order: VoidGrant, targets: Targets, at: int) -> Carried | Refused:

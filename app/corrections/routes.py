@@ -2,6 +2,7 @@
 
 from uuid import UUID
 
+import msgspec
 from litestar import post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
@@ -12,6 +13,7 @@ from app.corrections.schemas import (
     CorrectionBody,
     NewAdjustment,
     NewEventVoid,
+    NewOverageBilling,
     NewVoid,
     show_done,
     show_preview,
@@ -30,7 +32,7 @@ from app.web.bodies import ExactResponse
 from app.web.principal import SECURITY, needs
 from app.wire.codes import Code
 from app.wire.ids import MalformedId, parse, show
-from app.wire.orders import Debit, VoidGrant, VoidUsage
+from app.wire.orders import BillOverage, Debit, Order, VoidGrant, VoidUsage
 from app.wire.scopes import Scope
 
 WRITE = needs(Scope.CREDITS_WRITE)
@@ -107,6 +109,21 @@ async def _take(data: NewAdjustment, mutation: Mutation, orders: Orders) -> Exac
     return await mutation.run(data, answer)
 
 
+@post("/v1/credits/overage-billings", guards=[WRITE], security=SECURITY, tags=["Credits"])
+async def create_overage_billing(
+    data: JSONBody[NewOverageBilling], mutation: NamedDependency[Mutation], orders: NamedDependency[Orders]
+) -> ExactResponse[CorrectionBody]:
+    """Close what a customer owes, because it is on an invoice now; or say how much that would be."""
+    order = BillOverage(
+        order_id=orders.id_of(mutation.environment_id, mutation.route, mutation.key),
+        actor=mutation.actor,
+        reason=data.reason,
+        idempotency_key=mutation.key,
+    )
+    account_id = await orders.find_account(mutation.environment_id, data.end_user_id)
+    return await _order(data, order, (account_id, data.end_user_id), mutation, orders, is_dry=data.dry_run)
+
+
 @post("/v1/credits/voids", guards=[WRITE], security=SECURITY, tags=["Credits"])
 async def create_void(
     data: JSONBody[NewVoid],
@@ -114,7 +131,7 @@ async def create_void(
     orders: NamedDependency[Orders],
 ) -> ExactResponse[CorrectionBody]:
     """Void a usage event or a grant, or say what that would do."""
-    return await _void(data, _order(data, orders, mutation), mutation, orders)
+    return await _void(data, mutation, orders)
 
 
 @post("/v1/usage/events/{event_id:str}/void", guards=[WRITE], security=SECURITY, tags=["Usage"])
@@ -126,10 +143,10 @@ async def void_event(
 ) -> ExactResponse[CorrectionBody]:
     """Void a usage event: its credit goes back to the blocks that it drew from."""
     asked = NewVoid(data.reason, event_id, dry_run=data.dry_run)
-    return await _void(asked, _order(asked, orders, mutation), mutation, orders)
+    return await _void(asked, mutation, orders)
 
 
-def _order(data: NewVoid, orders: Orders, mutation: Mutation) -> VoidUsage | VoidGrant:
+def _read_void(data: NewVoid, orders: Orders, mutation: Mutation) -> VoidUsage | VoidGrant:
     """The order that the body stands for. Raises ServiceError for an id that is none."""
     if (data.event_id is None) == (data.credit_block_id is None):
         raise invalid_value("event_id", "or credit_block_id, exactly one of them, names what is voided")
@@ -164,11 +181,18 @@ def _parse(field: str, prefix: str, text: str) -> UUID:
         raise invalid_value(field, str(error)) from error
 
 
-async def _void(
-    data: NewVoid, order: VoidUsage | VoidGrant, mutation: Mutation, orders: Orders
+async def _void(data: NewVoid, mutation: Mutation, orders: Orders) -> ExactResponse[CorrectionBody]:
+    order = _read_void(data, orders, mutation)
+    owner = await orders.find_owner(mutation.environment_id, order)
+    return await _order(data, order, owner, mutation, orders, is_dry=data.dry_run)
+
+
+async def _order(
+    data: msgspec.Struct, order: Order, owner: tuple[UUID, str], mutation: Mutation, orders: Orders, *, is_dry: bool
 ) -> ExactResponse[CorrectionBody]:
-    account_id, end_user_id = await orders.find_owner(mutation.environment_id, order)
-    if data.dry_run:
+    """Give the order, or say what it would do."""
+    account_id, end_user_id = owner
+    if is_dry:
 
         async def preview(tx: Transaction) -> CorrectionBody:
             return show_preview(end_user_id, await orders.preview(tx, account_id, order))
@@ -184,4 +208,4 @@ async def _void(
     return await mutation.run(data, answer)
 
 
-ROUTES = [create_adjustment, create_void, void_event]
+ROUTES = [create_adjustment, create_overage_billing, create_void, void_event]

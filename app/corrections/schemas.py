@@ -32,6 +32,14 @@ class NewEventVoid(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dry_run: bool = False
 
 
+class NewOverageBilling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a customer owes goes on an invoice of yours: it is closed, so that the next credit does not pay it again."""
+
+    end_user_id: EndUserId
+    reason: Reason
+    dry_run: bool = False
+
+
 class NewAdjustment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A correction: so much credit more, or less where `amount` is below zero.
 

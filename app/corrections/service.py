@@ -117,6 +117,14 @@ class Orders:
             raise ServiceError(Code.IDEMPOTENCY_KEY_REUSED, "The Idempotency-Key was used for another correction.")
         return done
 
+    async def find_account(self, environment_id: UUID, end_user_id: str) -> UUID:
+        """The customer's account. Raises ServiceError unknown_customer."""
+
+        async def read(tx: Transaction) -> UUID:
+            return (await reading.read_figures(tx, end_user_id)).account_id
+
+        return await self._database.run(environment_id, read)
+
     async def find_owner(self, environment_id: UUID, order: VoidUsage | VoidGrant) -> tuple[UUID, str]:
         """(account, end user) of what is to be voided. Raises ServiceError not_found, or event_pending."""
         event_id = order.event_id if isinstance(order, VoidUsage) else None

@@ -277,3 +277,11 @@ async def list_key_gaps(tx: DatabaseTransaction, environment_id: UUID | None, li
         table, message = ("usage_event_keys", "names no event") if row["has_key"] else ("usage_events", "has no key")
         found.append((row["environment_id"], Finding(62, f"{table} {row['id']}", message)))
     return found
+
+
+async def list_order_gaps(
+    tx: DatabaseTransaction, environment_id: UUID | None, limit: int
+) -> list[tuple[UUID, Finding]]:
+    """(environment, finding) of orders without their transaction and corrections without their order."""
+    rows = await tx.connection.fetch(_SQL["list_order_gaps"], environment_id, limit)
+    return [(row["environment_id"], Finding(63, row["name"], row["message"])) for row in rows]

@@ -209,10 +209,9 @@ class AccountProof:
         if account.debt_micro != -self.sums[DEBT]:
             self._report(3, row, f"has a debt of {account.debt_micro}, its entries give {-self.sums[DEBT]}")
         used = self.sums["consumed"] + self.sums["expired"] + self.sums["voided"]
-        if account.debt_micro - self.sums["issued"] != remaining + used:
-            self._report(
-                6, row, f"issued and owed is {account.debt_micro - self.sums['issued']}, not {remaining + used}"
-            )
+        owed = account.debt_micro - self.sums["issued"] - self.sums["billed"]
+        if owed != remaining + used:
+            self._report(6, row, f"issued, billed and owed is {owed}, not {remaining + used}")
 
     def _compare_block(self, replayed: _Replayed) -> None:
         block, granted_micro = replayed.row.block, replayed.row.granted_micro

@@ -32,7 +32,7 @@ WRITTEN_ONCE = (
     "ledger_checkpoints",
     "ledger_checkpoint_heads",
 )
-SUMMED = ("issued", "block", "debt", "consumed", "expired", "voided")
+SUMMED = ("issued", "billed", "block", "debt", "consumed", "expired", "voided")
 """Kinds of ledger account whose lines are summed even where there are none."""
 KEYED = ("accounts", "credit_blocks", *(table for table in WRITTEN_ONCE if table != "usage_events"))
 """Usage events have their key in a table of its own."""
@@ -210,11 +210,12 @@ class _Verification:
                 proof.compare_head(head["day"], head["hash"])
 
     async def _prove_usage(self) -> None:
-        """Each event has its key, and the hours are the sums of the events; of environments as a whole."""
+        """Each event has its key, each order its transaction, and the hours are the sums of the events."""
         if self._order.end_user_id is not None:
             return
         gaps = await rows.list_key_gaps(self._tx, self._order.environment_id, MAX_GAPS)
         gaps += await rows.list_usage_gaps(self._tx, self._order.environment_id, MAX_GAPS)
+        gaps += await rows.list_order_gaps(self._tx, self._order.environment_id, MAX_GAPS)
         for environment_id, finding in gaps:
             self._found(environment_id, "", finding)
 

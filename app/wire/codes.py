@@ -41,6 +41,7 @@ class Code(StrEnum):
     GRANT_SPENT = "grant_spent"
     GRANT_EXPIRED = "grant_expired"
     EVENT_PENDING = "event_pending"
+    NOTHING_OWED = "nothing_owed"
     ALREADY_RETRIED = "already_retried"
     NOT_RETRYABLE = "not_retryable"
     IDEMPOTENCY_KEY_IN_FLIGHT = "idempotency_key_in_flight"
@@ -88,6 +89,7 @@ MEANINGS: dict[Code, Meaning] = {
     Code.GRANT_SPENT: Meaning(409, "Some of the grant is spent"),
     Code.GRANT_EXPIRED: Meaning(409, "The grant has expired"),
     Code.EVENT_PENDING: Meaning(409, "The event is not posted yet"),
+    Code.NOTHING_OWED: Meaning(409, "There is no overage that could be billed"),
     Code.ALREADY_RETRIED: Meaning(409, "The event was retried already, or is posted"),
     Code.NOT_RETRYABLE: Meaning(409, "The rejected entry holds no event that could be posted"),
     Code.IDEMPOTENCY_KEY_IN_FLIGHT: Meaning(409, "A request with this idempotency key is still under way"),

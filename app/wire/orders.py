@@ -41,7 +41,11 @@ class Debit(OrderBase, frozen=True, tag="debit", kw_only=True):
     allow_debt: bool
 
 
-Order = VoidUsage | VoidGrant | Debit
+class BillOverage(OrderBase, frozen=True, tag="bill_overage", kw_only=True):
+    """What the customer owes is paid outside: it is closed, and no later credit pays it again."""
+
+
+Order = VoidUsage | VoidGrant | Debit | BillOverage
 
 _encoder = msgspec.msgpack.Encoder(uuid_format="bytes")
 _decoder = msgspec.msgpack.Decoder(Order)

@@ -4,7 +4,7 @@ CREATE TABLE ledger_orders (
     environment_id  uuid NOT NULL,
     id              uuid NOT NULL,
     account_id      uuid NOT NULL,
-    kind            text NOT NULL CHECK (kind IN ('void_usage', 'void_grant', 'debit')),
+    kind            text NOT NULL CHECK (kind IN ('void_usage', 'void_grant', 'debit', 'bill_overage')),
     target_id       uuid,
     -- NULL where it was carried out; else why not, with the amount that stood in its way.
     code            text,
@@ -14,7 +14,7 @@ CREATE TABLE ledger_orders (
     digest          bytea NOT NULL CHECK (octet_length(digest) = 32),
     recorded_at     timestamptz NOT NULL,
     CHECK ((code IS NULL) = (seq IS NOT NULL)),
-    CHECK ((kind = 'debit') = (target_id IS NULL)),
+    CHECK ((kind IN ('debit', 'bill_overage')) = (target_id IS NULL)),
     PRIMARY KEY (environment_id, id),
     FOREIGN KEY (environment_id, account_id) REFERENCES accounts (environment_id, id)
 );

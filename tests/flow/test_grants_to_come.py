@@ -128,3 +128,21 @@ async def test_an_adjustment_can_take(stack: Stack, tenant: Tenant) -> None:
     unknown = await tenant.core.post("/v1/credits/adjustments", body | {"end_user_id": "nobody"})
     assert (unknown.status, unknown.body["code"]) == (HTTPStatus.NOT_FOUND, "unknown_customer")
     assert await proved(stack, tenant)
+
+
+async def test_billed_overage_is_not_paid_again(stack: Stack, tenant: Tenant) -> None:
+    """What is on an invoice is closed; the next credit is whole; nothing is left to bill."""
+    await make_customer(tenant, 10)
+    usage = {"end_user_id": "u", "feature_key": FEATURE, "units": 14, "idempotency_key": "over"}
+    assert (await tenant.edge.post("/v1/usage", usage)).body["overage"] == 4
+    await drained(tenant.core, "u")
+    body = {"end_user_id": "u", "reason": "invoice 7"}
+    would = await tenant.core.post("/v1/credits/overage-billings", body | {"dry_run": True})
+    assert (would.status, would.body["total_before"], would.body["total_after"]) == (HTTPStatus.OK, -4, 0)
+    done = await tenant.core.post("/v1/credits/overage-billings", body)
+    assert (done.status, done.body["kind"], done.body["total_after"]) == (HTTPStatus.CREATED, "overage_billed", 0)
+    await grant(tenant, amount=5)
+    assert await balance(tenant) == 5
+    again = await tenant.core.post("/v1/credits/overage-billings", body)
+    assert (again.status, again.body["code"]) == (HTTPStatus.CONFLICT, "nothing_owed")
+    assert await proved(stack, tenant)

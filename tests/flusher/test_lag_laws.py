@@ -16,7 +16,7 @@ from app.ledger.book import Account, PostedEvent
 from app.rules.burndown import Block, Rollover, Terms
 from app.rules.moments import NEVER_AT
 from app.wire.events import EntryKind, StreamEntry
-from app.wire.orders import Debit, Order, VoidGrant, VoidUsage
+from app.wire.orders import BillOverage, Debit, Order, VoidGrant, VoidUsage
 from tests.flusher.batch_subjects import make_account, make_block, ref_of, tick, usage
 from tests.rules.laws import LAW
 
@@ -81,7 +81,7 @@ blocks = st.lists(
 )
 steps = st.lists(
     st.tuples(
-        st.sampled_from(["use", "use", "use", "tick", "void event", "void block", "take"]),
+        st.sampled_from(["use", "use", "use", "tick", "void event", "void block", "take", "bill"]),
         st.integers(0, 12),
         st.integers(0, 2),
         st.booleans(),
@@ -132,6 +132,8 @@ def make_order(verb: str, what: int, number: int, *, debt: bool) -> Order:
             return VoidUsage(order_id=order_id, actor="f", event_id=UUID(int=what))
         case "void block":
             return VoidGrant(order_id=order_id, actor="f", block_id=UUID(int=what % 5 + 1), allow_debt=debt)
+        case "bill":
+            return BillOverage(order_id=order_id, actor="f")
     return Debit(order_id=order_id, actor="f", amount_micro=what + 1, allow_debt=debt)
 
 
@@ -156,7 +158,7 @@ def test_lag_does_not_matter(
 
 
 @settings(LAW, max_examples=600)
-@given(blocks, steps, st.sampled_from(["void event", "void block", "take"]), st.integers(0, 12), st.booleans())
+@given(blocks, steps, st.sampled_from(["void event", "void block", "take", "bill"]), st.integers(0, 12), st.booleans())
 def test_a_preview_is_what_happens(
     made: list[tuple[int, int, int | None, int | None, int | None]],
     program: list[tuple[str, int, int, bool]],
@@ -167,13 +169,14 @@ def test_a_preview_is_what_happens(
     """The same lines and totals, or the same refusal, whatever is due or owed by then."""
     rows, entries = make_rows(made), make_entries(program)
     rows.post(entries)
-    at, order = 100 if what % 2 else 7, make_order(verb, what, 99, debt=debt)
+    at = max(100 if what % 2 else 7, rows.account.posted_at)  # as the script dates it
+    order = make_order(verb, what, 99, debt=debt)
     entry = StreamEntry((at, 99), REF, EntryKind.ORDER, at, rows.account.revision, 0, None, order)
     account = structs.replace(
         rows.account, blocks=[structs.replace(b) for b in rows.blocks.values() if b.remaining_micro]
     )
     account.blocks.sort(key=lambda block: (block.priority, block.expires_at, block.id))
-    would = preview_order(account, order, rows.targets([entry]), max(at, account.posted_at))
+    would = preview_order(account, order, rows.targets([entry]), at)
     really = rows.post([entry])
     assert [outcome.refused for outcome in would.outcomes] == [outcome.refused for outcome in really.outcomes]
     if really.outcomes[0].refused is None:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from msgspec import structs
 
-from app.corrections.deciding import Outcome, Targets
+from app.corrections.deciding import Outcome, Targets, target_of
 from app.flusher.batch import PostedEvent, Posting, RejectedEntry, post_batch
 from app.ledger.book import Account, Origin, block_account
 from app.rules import burndown, chain
@@ -15,7 +15,6 @@ from app.rules.boundaries import next_boundary
 from app.rules.burndown import Block
 from app.rules.moments import NEVER_AT
 from app.wire.events import EntryKind, StreamEntry, UnreadableEntry
-from app.wire.orders import Debit, VoidGrant
 from app.wire.snapshot import AccountState
 
 if TYPE_CHECKING:
@@ -119,8 +118,9 @@ class Ledger:
             order = outcome.order
             self.outcomes[order.order_id] = outcome
             self.times_ordered[order.order_id] += 1
-            if outcome.refused is None and not isinstance(order, Debit):
-                self.voided.add(order.block_id if isinstance(order, VoidGrant) else order.event_id)
+            target = target_of(order)
+            if outcome.refused is None and target is not None:
+                self.voided.add(target)
 
     def states(self, refs: Iterable[bytes]) -> list[AccountState]:
         """What is published of these accounts now."""

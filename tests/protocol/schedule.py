@@ -10,7 +10,7 @@ from uuid import UUID
 
 from app.rules import totals
 from app.rules.moments import NEVER_AT
-from app.wire.orders import Debit, VoidGrant, VoidUsage
+from app.wire.orders import BillOverage, Debit, VoidGrant, VoidUsage
 from tests.protocol import processes
 from tests.protocol.violation import Violation, check
 from tests.protocol.world import AHEAD, REFS, World, name_of
@@ -159,7 +159,9 @@ def give(world: World, ref: bytes) -> None:
     events = [event.id for event in ledger.events.values() if event.account_id == account_id]
     blocks = [block.id for block in ledger.accounts[ref].blocks]
     order_id, allow_debt = world.new_id(), random.random() < 0.5
-    match random.choice(["debit", "void grant", "void usage"]):
+    match random.choice(["debit", "bill", "void grant", "void usage"]):
+        case "bill":
+            return world.order(ref, BillOverage(order_id=order_id, actor="c"))
         case "void grant" if blocks:
             block_id = random.choice(blocks)
             return world.order(ref, VoidGrant(order_id=order_id, actor="c", block_id=block_id, allow_debt=allow_debt))

@@ -11,38 +11,42 @@ from app.corrections.deciding import Outcome, Targets
 from app.ledger.book import Account, PostedEvent, Transaction
 from app.rules.moments import NEVER_AT
 from app.wire.events import EntryKind, StreamEntry
-from app.wire.orders import Debit, Order, VoidGrant, VoidUsage
+from app.wire.orders import BillOverage, Debit, Order, VoidGrant, VoidUsage
 from tests.flusher.batch_subjects import Ledger, make_account, make_block, ref_of, usage
 from tests.rules.laws import LAW
 
 # Blocks: name, credit, [<expiry]. Steps: use n #event, void #event, void block [debt], take n [debt]; @time.
 # Postings: kind and what every account but those of uses gains; a refusal stands as !code amount.
 CASES = """
-blocks         | steps                                      | postings                                        | left
-a 9            | use 4 #1 @5, void #1 @6                    | void f-4 a+4                                    | a 9
-a 9            | use 9 #1 @5, void #1 @6, use 3 #2 @7       | void f-9 a+9                                    | a 6
-a 4, b 9       | use 6 #1 @5, void #1 @6                    | void f-6 a+4 b+2                                | a 4, b 9
-a 4            | use 6 #1 @5, void #1 @6                    | void f-6 debt+2 a+4                             | a 4
-               | use 6 #1 @5, use 1 #2 @5, void #1 @6       | void f-6 debt+6                                 | debt 1
-a 9 <20        | use 4 #1 @5, void #1 @30                   | void f-4 expired+4                              |
-a 4 <20, b 9   | use 6 #1 @5, void #1 @30                   | void f-6 expired+4 b+2                          | b 9
-a 9            | use 4 #1 @5, void #1 @6, void #1 @7        | void f-4 a+4; !already_voided 0                 | a 9
-a 9            | void #1 @5                                 | !not_found 0                                    | a 9
-a 9            | use 0 #1 @5, void #1 @6                    | void                                            | a 9
-a 9            | void a @5                                  | void voided+9 a-9                               |
-a 9, b 2       | void b @5, use 3 #1 @6                     | void voided+2 b-2                               | a 6
-a 9            | use 4 #1 @5, void a @6                     | !grant_spent 4                                  | a 5
-a 9            | use 4 #1 @5, void a debt @6                | void voided+9 a-5 debt-4                        | debt 4
-a 9            | use 9 #1 @5, void a debt @6                | void voided+9 debt-9                            | debt 9
-a 9            | use 4 #1 @5, void a debt @6, void #1 @7    | void voided+9 a-5 debt-4; void f-4 debt+4       |
-a 9 <20        | void a @20                                 | !grant_expired 0                                |
-a 9            | void a @5, void a @6                       | void voided+9 a-9; !already_voided 0            |
-a 9            | void z @5                                  | !not_found 0                                    | a 9
-a 9            | take 4 @5                                  | adjustment a-4 issued:adjustment+4              | a 5
-a 4, b 9       | take 6 @5                                  | adjustment a-4 b-2 issued:adjustment+6          | b 7
-a 4            | take 6 @5                                  | !insufficient_credits 4                         | a 4
-a 4            | take 6 debt @5                             | adjustment a-4 debt-2 issued:adjustment+6       | debt 2
-a 4 <20        | take 1 @20                                 | !insufficient_credits 0                         |
+blocks     | steps                                     | postings                                          | left
+a 9        | use 4 #1 @5, void #1 @6                   | void f-4 a+4                                      | a 9
+a 9        | use 9 #1 @5, void #1 @6, use 3 #2 @7      | void f-9 a+9                                      | a 6
+a 4, b 9   | use 6 #1 @5, void #1 @6                   | void f-6 a+4 b+2                                  | a 4, b 9
+a 4        | use 6 #1 @5, void #1 @6                   | void f-6 debt+2 a+4                               | a 4
+           | use 6 #1 @5, use 1 #2 @5, void #1 @6      | void f-6 debt+6                                   | debt 1
+a 9 <20    | use 4 #1 @5, void #1 @30                  | void f-4 expired+4                                |
+a 4 <20, b 9 | use 6 #1 @5, void #1 @30                  | void f-6 expired+4 b+2                            | b 9
+a 9        | use 4 #1 @5, void #1 @6, void #1 @7       | void f-4 a+4; !already_voided 0                   | a 9
+a 9        | void #1 @5                                | !not_found 0                                      | a 9
+a 9        | use 0 #1 @5, void #1 @6                   | void                                              | a 9
+a 9        | void a @5                                 | void voided+9 a-9                                 |
+a 9, b 2   | void b @5, use 3 #1 @6                    | void voided+2 b-2                                 | a 6
+a 9        | use 4 #1 @5, void a @6                    | !grant_spent 4                                    | a 5
+a 9        | use 4 #1 @5, void a debt @6               | void voided+9 a-5 debt-4                          | debt 4
+a 9        | use 9 #1 @5, void a debt @6               | void voided+9 debt-9                              | debt 9
+a 9        | use 4 #1 @5, void a debt @6, void #1 @7   | void voided+9 a-5 debt-4; void f-4 debt+4         |
+a 9 <20    | void a @20                                | !grant_expired 0                                  |
+a 9        | void a @5, void a @6                      | void voided+9 a-9; !already_voided 0              |
+a 9        | void z @5                                 | !not_found 0                                      | a 9
+a 9        | take 4 @5                                 | adjustment a-4 issued:adjustment+4                | a 5
+a 4, b 9   | take 6 @5                                 | adjustment a-4 b-2 issued:adjustment+6            | b 7
+a 4        | take 6 @5                                 | !insufficient_credits 4                           | a 4
+a 4        | take 6 debt @5                            | adjustment a-4 debt-2 issued:adjustment+6         | debt 2
+           | use 6 #1 @5, bill @6                      | overage_billed debt+6 billed-6                    |
+           | use 6 #1 @5, bill @6, bill @7             | overage_billed debt+6 billed-6; !nothing_owed 0   |
+           | use 6 #1 @5, bill @6, void #1 @7          | overage_billed debt+6 billed-6; void f-6 refund+6 | refund 6
+a 9        | use 4 #1 @5, bill @6                      | !nothing_owed 0                                   | a 5
+a 4 <20    | take 1 @20                                | !insufficient_credits 0                           |
 """
 ROWS = [[cell.strip() for cell in line.split("|")] for line in CASES.strip().splitlines()[1:]]
 
@@ -104,6 +108,8 @@ def read_step(text: str, number: int) -> StreamEntry:
     words, head = text.split(), {"order_id": UUID(int=1000 + number), "actor": "finance"}
     if words[0] == "use":
         return usage("user", int(words[2][1:]), int(words[1]), at)
+    if words[0] == "bill":
+        return order_entry(BillOverage(**head), at)
     debt = "debt" in words
     if words[0] == "take":
         return order_entry(Debit(**head, amount_micro=int(words[1]), allow_debt=debt), at)

@@ -31,6 +31,7 @@ ROUTES: list[tuple[str, str, set[Scope]]] = [
     ("GET", "/v1/subscriptions/s", {Scope.SUBSCRIPTIONS_WRITE, Scope.ENTITLEMENTS_READ}),
     ("POST", "/v1/credits/grants", {Scope.CREDITS_WRITE}),
     ("POST", "/v1/credits/voids", {Scope.CREDITS_WRITE}),
+    ("POST", "/v1/credits/overage-billings", {Scope.CREDITS_WRITE}),
     ("POST", "/v1/usage/events/{event_id}/void", {Scope.CREDITS_WRITE}),
     ("POST", "/v1/credits/adjustments", {Scope.CREDITS_WRITE}),
     ("GET", "/v1/customers/u/credits/explain", {Scope.CREDITS_WRITE, Scope.ENTITLEMENTS_READ}),
