@@ -1,10 +1,12 @@
 """Routes of corrections: adjustments, and voids of usage events and grants."""
 
+from functools import partial
 from uuid import UUID
 
 import msgspec
 from litestar import post
 from litestar.di import NamedDependency
+from litestar.openapi import ResponseSpec
 from litestar.params import FromPath, JSONBody
 
 from app.corrections import adjusting
@@ -36,6 +38,7 @@ from app.wire.orders import BillOverage, Debit, Order, VoidGrant, VoidUsage
 from app.wire.scopes import Scope
 
 WRITE = needs(Scope.CREDITS_WRITE)
+PREVIEW = {200: ResponseSpec(CorrectionBody, description="A dry run: what would be done")}
 _OTHERS = ("txn_", "sub_", "cus_", "topup_")
 
 
@@ -109,7 +112,7 @@ async def _take(data: NewAdjustment, mutation: Mutation, orders: Orders) -> Exac
     return await mutation.run(data, answer)
 
 
-@post("/v1/credits/overage-billings", guards=[WRITE], security=SECURITY, tags=["Credits"])
+@post("/v1/credits/overage-billings", guards=[WRITE], security=SECURITY, responses=PREVIEW, tags=["Credits"])
 async def create_overage_billing(
     data: JSONBody[NewOverageBilling], mutation: NamedDependency[Mutation], orders: NamedDependency[Orders]
 ) -> ExactResponse[CorrectionBody]:
@@ -124,7 +127,7 @@ async def create_overage_billing(
     return await _order(data, order, (account_id, data.end_user_id), mutation, orders, is_dry=data.dry_run)
 
 
-@post("/v1/credits/voids", guards=[WRITE], security=SECURITY, tags=["Credits"])
+@post("/v1/credits/voids", guards=[WRITE], security=SECURITY, responses=PREVIEW, tags=["Credits"])
 async def create_void(
     data: JSONBody[NewVoid],
     mutation: NamedDependency[Mutation],
@@ -134,7 +137,7 @@ async def create_void(
     return await _void(data, mutation, orders)
 
 
-@post("/v1/usage/events/{event_id:str}/void", guards=[WRITE], security=SECURITY, tags=["Usage"])
+@post("/v1/usage/events/{event_id:str}/void", guards=[WRITE], security=SECURITY, responses=PREVIEW, tags=["Usage"])
 async def void_event(
     data: JSONBody[NewEventVoid],
     event_id: FromPath[str],
@@ -182,9 +185,21 @@ def _parse(field: str, prefix: str, text: str) -> UUID:
 
 
 async def _void(data: NewVoid, mutation: Mutation, orders: Orders) -> ExactResponse[CorrectionBody]:
+    if (answered := await mutation.answered(data)) is not None:
+        return answered
     order = _read_void(data, orders, mutation)
-    owner = await orders.find_owner(mutation.environment_id, order)
+    try:
+        owner = await orders.find_owner(mutation.environment_id, order)
+    except ServiceError as error:
+        if error.code is not Code.NOT_FOUND:
+            raise
+        return await mutation.run(data, partial(_refuse, error))
     return await _order(data, order, owner, mutation, orders, is_dry=data.dry_run)
+
+
+async def _refuse(error: ServiceError, _tx: Transaction) -> CorrectionBody:
+    """A refusal that is stored beside its key."""
+    raise error
 
 
 async def _order(

@@ -33,6 +33,8 @@ from app.wire.orders import Order, VoidGrant, VoidUsage, encode_order
 
 WAIT_SECONDS = 5.0
 """How long a request waits for the flusher; the order is carried out all the same."""
+POSTING_SECONDS = 2.0
+"""How long an event that is to be voided may still be on its way to the ledger."""
 MAX_LOADS = 5
 """How often an account is loaded that is gone again when the order comes."""
 FIRST_PAUSE_SECONDS = 0.005
@@ -75,14 +77,14 @@ class Orders:
     async def give(self, environment_id: UUID, end_user_id: str, order: Order) -> CarriedOut:
         """Have an order carried out; what became of it, refused or not.
 
-        Raises ServiceError unknown_customer, account_loading, or account_unavailable where nobody posts: then the same
+        Raises ServiceError unknown_customer, account_loading, or correction_pending where nobody posts: then the same
         request under the same key finds out.
         """
         done = await self._read(environment_id, order)
         if done is not None:
             return done
         await self._append(environment_id, end_user_id, order)
-        async for _ in _pauses():
+        async for _ in _pauses(WAIT_SECONDS):
             done = await self._read(environment_id, order)
             if done is not None:
                 return done
@@ -91,7 +93,7 @@ class Orders:
             if order.idempotency_key
             else "Look at the customer's ledger before you ask again: without an Idempotency-Key it is another order."
         )
-        raise ServiceError(Code.ACCOUNT_UNAVAILABLE, detail)
+        raise ServiceError(Code.CORRECTION_PENDING, detail)
 
     async def _append(self, environment_id: UUID, end_user_id: str, order: Order) -> None:
         ref = keys.account_ref(keys.environment_ref(environment_id), end_user_id)
@@ -126,7 +128,19 @@ class Orders:
         return await self._database.run(environment_id, read)
 
     async def find_owner(self, environment_id: UUID, order: VoidUsage | VoidGrant) -> tuple[UUID, str]:
-        """(account, end user) of what is to be voided. Raises ServiceError not_found, or event_pending."""
+        """(account, end user) of what is to be voided; usage that was just accepted is waited for.
+
+        Raises ServiceError not_found, or event_pending where nobody posts.
+        """
+        owner = await self._look_for_owner(environment_id, order)
+        async for _ in _pauses(POSTING_SECONDS):
+            if owner is not None:
+                return owner
+            owner = await self._look_for_owner(environment_id, order)
+        raise ServiceError(Code.EVENT_PENDING, "The event was accepted and is not posted yet. Ask again in a moment.")
+
+    async def _look_for_owner(self, environment_id: UUID, order: VoidUsage | VoidGrant) -> tuple[UUID, str] | None:
+        """None for an event that is on its way to the ledger. Raises ServiceError not_found."""
         event_id = order.event_id if isinstance(order, VoidUsage) else None
         block_id = order.block_id if isinstance(order, VoidGrant) else None
 
@@ -137,13 +151,11 @@ class Orders:
         # Asked before the ledger: an event that is posted in between is then found there.
         is_pending = event_id is not None and await reading.is_pending(self._redis, environment_id, event_id)
         owner, rejection = await self._database.run(environment_id, read)
-        if owner is not None:
-            return owner
-        if rejection is not None:
+        if owner is None and rejection is not None:
             raise ServiceError(Code.NOT_FOUND, f"The event was accepted and could not be posted: {rejection.code}.")
-        if is_pending:
-            raise ServiceError(Code.EVENT_PENDING, "The event was accepted and is not posted yet. Ask again shortly.")
-        raise ServiceError(Code.NOT_FOUND, "Nothing of this id was posted in this environment.")
+        if owner is None and not is_pending:
+            raise ServiceError(Code.NOT_FOUND, "Nothing of this id was posted in this environment.")
+        return owner
 
     async def preview(self, tx: Transaction, account_id: UUID, order: Order) -> Previewed:
         """What the order would do now to what is posted; decided as the order itself would be.
@@ -177,9 +189,9 @@ def refusal(code: Code, amount_micro: int) -> ServiceError:
     return ServiceError(code, DETAILS[code], context=context)
 
 
-async def _pauses() -> AsyncIterator[None]:
-    """Growing pauses between looks, WAIT_SECONDS in all."""
-    deadline = asyncio.get_running_loop().time() + WAIT_SECONDS
+async def _pauses(seconds: float) -> AsyncIterator[None]:
+    """Growing pauses between looks, so long in all."""
+    deadline = asyncio.get_running_loop().time() + seconds
     pause_seconds = FIRST_PAUSE_SECONDS
     while asyncio.get_running_loop().time() < deadline:
         await asyncio.sleep(pause_seconds)

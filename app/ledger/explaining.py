@@ -59,4 +59,5 @@ def _block(block: LiveBlock) -> Block:
         to_at(block.effective_at),
         NEVER_AT if block.expires_at is None else to_at(block.expires_at),
         to_at(block.granted_at),
+        is_scheduled=block.is_scheduled,
     )

@@ -115,6 +115,7 @@ class EventRow(msgspec.Struct, frozen=True):
     accepted_at: datetime
     recorded_at: datetime
     seq: int
+    voided_at: datetime | None
 
 
 class Rejection(msgspec.Struct, frozen=True):

@@ -214,7 +214,7 @@ class UsageBody(msgspec.Struct, frozen=True):
 
 
 class UsageEventBody(msgspec.Struct, frozen=True):
-    """A posted usage event; `overage` is the part of its cost that no credit covered."""
+    """A posted usage event; `overage` is the part of its cost that no credit covered. Once voided, it is no usage."""
 
     event_id: str
     end_user_id: str
@@ -228,6 +228,7 @@ class UsageEventBody(msgspec.Struct, frozen=True):
     occurred_at: datetime
     accepted_at: datetime
     recorded_at: datetime
+    voided_at: datetime | None
 
 
 class EventStatus(StrEnum):
@@ -395,4 +396,5 @@ def show_event(row: EventRow) -> UsageEventBody:
         occurred_at=row.occurred_at,
         accepted_at=row.accepted_at,
         recorded_at=row.recorded_at,
+        voided_at=row.voided_at,
     )

@@ -66,6 +66,30 @@ async def test_a_voided_event_comes_back_where_it_came_from(tenant: Tenant) -> N
     assert await balance(tenant, "u") == 80
 
 
+async def test_usage_can_be_voided_as_soon_as_it_is_acknowledged(stack: Stack, tenant: Tenant) -> None:
+    """Nobody has to wait for it to be posted; it is marked, and counts no more."""
+    await subscribe(tenant, "u")
+    for number in range(10):
+        event_id = await use(tenant, "u", 3, f"k{number}")
+        done = await void(tenant, f"v{number}", event_id=event_id)
+        assert done.status == HTTPStatus.CREATED, done.body
+    assert await balance(tenant, "u") == 100
+    events = (await tenant.core.get("/v1/usage/events", end_user_id="u")).body["data"]
+    assert [event["voided_at"] is not None for event in events] == [True] * 10
+    assert (await tenant.core.get("/v1/usage", end_user_id="u")).body["data"] == []
+    one = (await tenant.core.get(f"/v1/usage/events/{events[0]['event_id']}")).body
+    assert one["event"]["voided_at"] == events[0]["voided_at"]
+    assert [f for f in (await stack.verify()).findings if f.environment_id == tenant.environment_id] == []
+
+
+async def test_what_is_unknown_is_refused_the_same_way_again(tenant: Tenant) -> None:
+    """A 404 is stored beside its key, as everywhere."""
+    await subscribe(tenant, "u")
+    first, again = [await void(tenant, "k", event_id=f"evt_{'0' * 32}") for _ in range(2)]
+    assert (first.status, again.status, again.raw) == (HTTPStatus.NOT_FOUND, HTTPStatus.NOT_FOUND, first.raw)
+    assert again.headers["Idempotent-Replayed"] == "true"
+
+
 async def test_a_voided_grant_is_gone_at_once(stack: Stack, tenant: Tenant) -> None:
     """What is left of it is taken back; where some is spent, only if debt is allowed."""
     await subscribe(tenant, "u")

@@ -25,6 +25,7 @@ SELECT * FROM (
     JOIN accounts a ON a.environment_id = $1 AND a.id = used.account_id
     WHERE ($2::text IS NULL OR a.end_user_id = $2) AND ($3::text IS NULL OR used.feature_key = $3)
     GROUP BY start_at, a.end_user_id, used.feature_key
+    HAVING sum(used.events) > 0
 ) AS usage
 WHERE $9::timestamptz IS NULL OR (start_at, end_user_id, feature_key) > ($9, $10::text, $11::text)
 ORDER BY start_at, end_user_id, feature_key
