@@ -7,7 +7,7 @@ import msgspec
 
 from app.io.postgres import Transaction
 from app.ledger import service
-from app.ledger.service import GrantedBlock, GrantRequest
+from app.ledger.service import GrantRequest
 from app.trail import outbox
 from app.trail.outbox import EventType
 from app.web.amounts import Credits
@@ -29,11 +29,14 @@ class CreditsAdjusted(msgspec.Struct, frozen=True):
 
 async def add(
     tx: Transaction, account_id: UUID, end_user_id: str, request: GrantRequest, now: datetime
-) -> GrantedBlock:
-    """Add credit as a correction (see `service.grant` for what it raises), and leave word of it in the outbox."""
+) -> CreditsAdjusted:
+    """Add credit as a correction (see `service.grant` for what it raises); the word of it that the outbox has."""
     granted = await service.grant(tx, account_id, request, now)
+    if granted.transaction_id is None:
+        message = "an adjustment is posted at once, never scheduled"
+        raise RuntimeError(message)
     told = CreditsAdjusted(
-        transaction_id=show("txn", granted.transaction_id or granted.block_id),
+        transaction_id=show("txn", granted.transaction_id),
         end_user_id=end_user_id,
         amount=Credits(request.amount_micro),
         reason=request.reason or "",
@@ -41,4 +44,4 @@ async def add(
         adjusted_at=now,
     )
     await outbox.leave(tx, EventType.CREDITS_ADJUSTED, end_user_id, told, now)
-    return granted
+    return told

@@ -33,7 +33,7 @@ from app.web.amounts import credits_or_none
 from app.web.bodies import ExactResponse
 from app.web.principal import SECURITY, needs
 from app.wire.codes import Code
-from app.wire.ids import MalformedId, parse, show
+from app.wire.ids import MalformedId, parse
 from app.wire.orders import BillOverage, Debit, Order, VoidGrant, VoidUsage
 from app.wire.scopes import Scope
 
@@ -74,14 +74,14 @@ async def _add(data: NewAdjustment, mutation: Mutation, redis: RedisStore) -> Ex
 
     async def work(tx: Transaction) -> AdjustmentBody:
         figures = await reading.read_figures(tx, data.end_user_id)
-        granted = await adjusting.add(tx, figures.account_id, data.end_user_id, request, mutation.now)
+        told = await adjusting.add(tx, figures.account_id, data.end_user_id, request, mutation.now)
         return AdjustmentBody(
-            transaction_id=show("txn", granted.transaction_id or granted.block_id),
+            transaction_id=told.transaction_id,
             end_user_id=data.end_user_id,
             amount=data.amount,
             balance=credits_or_none(await reading.balance_after(tx, so_far, data.end_user_id)),
             reason=data.reason,
-            credit_block_id=show("blk", granted.block_id),
+            credit_block_id=told.credit_block_id,
             expires_at=data.expires_at,
             adjusted_at=mutation.now,
         )

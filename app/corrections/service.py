@@ -5,8 +5,7 @@ down what became of it. Its id follows from the request's idempotency key, so th
 crash, gives the same order and gets the same outcome.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +17,7 @@ from app.corrections.store import CarriedOut, Posted
 from app.errors import ServiceError
 from app.io.clock import Clock
 from app.io.ids import new_id
+from app.io.pauses import pauses
 from app.io.postgres import Database, Transaction
 from app.io.redis import RedisStore
 from app.ledger import reading
@@ -37,8 +37,6 @@ POSTING_SECONDS = 2.0
 """How long an event that is to be voided may still be on its way to the ledger."""
 MAX_LOADS = 5
 """How often an account is loaded that is gone again when the order comes."""
-FIRST_PAUSE_SECONDS = 0.005
-LONGEST_PAUSE_SECONDS = 0.1
 LoadAccount = Callable[[UUID, str], Awaitable[str]]
 """Brings (environment, end user)'s account into Redis: 'loaded' | 'unknown' | 'busy'."""
 
@@ -84,7 +82,7 @@ class Orders:
         if done is not None:
             return done
         await self._append(environment_id, end_user_id, order)
-        async for _ in _pauses(WAIT_SECONDS):
+        async for _ in pauses(WAIT_SECONDS):
             done = await self._read(environment_id, order)
             if done is not None:
                 return done
@@ -132,11 +130,10 @@ class Orders:
 
         Raises ServiceError not_found, or event_pending where nobody posts.
         """
-        owner = await self._look_for_owner(environment_id, order)
-        async for _ in _pauses(POSTING_SECONDS):
+        async for _ in pauses(POSTING_SECONDS):
+            owner = await self._look_for_owner(environment_id, order)
             if owner is not None:
                 return owner
-            owner = await self._look_for_owner(environment_id, order)
         raise ServiceError(Code.EVENT_PENDING, "The event was accepted and is not posted yet. Ask again in a moment.")
 
     async def _look_for_owner(self, environment_id: UUID, order: VoidUsage | VoidGrant) -> tuple[UUID, str] | None:
@@ -187,13 +184,3 @@ def refusal(code: Code, amount_micro: int) -> ServiceError:
     elif code is Code.INSUFFICIENT_CREDITS:
         context = {"available": from_micro(amount_micro)}
     return ServiceError(code, DETAILS[code], context=context)
-
-
-async def _pauses(seconds: float) -> AsyncIterator[None]:
-    """Growing pauses between looks, so long in all."""
-    deadline = asyncio.get_running_loop().time() + seconds
-    pause_seconds = FIRST_PAUSE_SECONDS
-    while asyncio.get_running_loop().time() < deadline:
-        await asyncio.sleep(pause_seconds)
-        yield
-        pause_seconds = min(2 * pause_seconds, LONGEST_PAUSE_SECONDS)

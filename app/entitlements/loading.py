@@ -4,22 +4,19 @@ What is read must include everything that is in the stream, since `accepted` sta
 until the cursor has passed the stream's end, and its token makes it start again where anything happened meanwhile.
 """
 
-import asyncio
-from collections.abc import AsyncIterator
 from typing import Literal
 from uuid import UUID
 
 from app.entitlements import store
 from app.entitlements.publishing import new_token
 from app.entitlements.store import LoadableAccount
+from app.io.pauses import pauses
 from app.io.postgres import Database, Transaction
 from app.io.redis import LoadBegun, RedisStore
 from app.wire import keys
 
 WAIT_SECONDS = 2.0
 """How long a load waits for the flusher before it answers busy."""
-FIRST_PAUSE_SECONDS = 0.002
-LONGEST_PAUSE_SECONDS = 0.05
 
 Outcome = Literal["loaded", "unknown", "busy"]
 
@@ -35,7 +32,7 @@ async def load_account(database: Database, redis: RedisStore, environment_id: UU
     if await database.run(environment_id, read) is None:
         return "unknown"
     begun: LoadBegun | str = await redis.begin_load(ref, new_token())
-    async for _ in pauses():
+    async for _ in pauses(WAIT_SECONDS):
         if begun == "loaded":
             return "loaded"
         if isinstance(begun, LoadBegun):
@@ -46,17 +43,6 @@ async def load_account(database: Database, redis: RedisStore, environment_id: UU
                 return "loaded"
         begun = await redis.begin_load(ref, new_token())
     return "busy"
-
-
-async def pauses() -> AsyncIterator[None]:
-    """Growing pauses between tries, the first of them none, WAIT_SECONDS in all."""
-    deadline = asyncio.get_running_loop().time() + WAIT_SECONDS
-    pause_seconds = FIRST_PAUSE_SECONDS
-    yield
-    while asyncio.get_running_loop().time() < deadline:
-        await asyncio.sleep(pause_seconds)
-        yield
-        pause_seconds = min(2 * pause_seconds, LONGEST_PAUSE_SECONDS)
 
 
 async def load_plan(database: Database, redis: RedisStore, environment_id: UUID, snapshot_id: str) -> Outcome:

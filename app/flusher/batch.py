@@ -25,7 +25,7 @@ from app.rules import burndown, chain
 from app.rules.boundaries import next_boundary, next_due
 from app.rules.burndown import Block, Draw, Rollover, Terms, granted_under_cap, rolled_over
 from app.rules.credits import from_micro
-from app.rules.moments import HOUR_MICROSECONDS
+from app.rules.moments import hour_of
 from app.wire.events import UNSTORABLE, EntryKind, StreamEntry, UnreadableEntry, UsagePayload
 from app.wire.ids import derived_id
 from app.wire.keys import account_ref, environment_ref
@@ -333,14 +333,12 @@ def _by_hour(account: Account, events: list[PostedEvent], sign: int = 1) -> list
     """What events of the account come to by feature and hour; with the sign -1, to be taken back."""
     sums: dict[tuple[str, int], list[int]] = {}
     for event in events:
-        used = sums.setdefault((event.feature_key, event.occurred_at // HOUR_MICROSECONDS), [0, 0, 0])
+        used = sums.setdefault((event.feature_key, hour_of(event.occurred_at)), [0, 0, 0])
         used[0] += sign * event.units_micro
         used[1] += sign * event.cost_micro
         used[2] += sign
     owner = account.environment_id, account.id
-    return [
-        UsedInHour(*owner, feature_key, hour * HOUR_MICROSECONDS, *used) for (feature_key, hour), used in sums.items()
-    ]
+    return [UsedInHour(*owner, feature_key, hour_at, *used) for (feature_key, hour_at), used in sums.items()]
 
 
 def _reject(entry: StreamEntry | UnreadableEntry, code: str, detail: str) -> RejectedEntry:

@@ -243,12 +243,11 @@ class RedisStore:
         ref = keys.account_ref(keys.environment_ref(environment_id), end_user_id)
         return _view(await self.client.hmget(keys.account(self.partition(ref), ref), ACCOUNT_FIELDS))
 
-    async def read_account_at_rest(self, environment_id: UUID, end_user_id: str) -> LoadedAccount | None:
-        """The account beside how far its partition was published, at one moment; None where it is not loaded."""
-        return (await self.read_accounts_at_rest([(environment_id, end_user_id)]))[0]
-
     async def read_accounts_at_rest(self, customers: Sequence[tuple[UUID, str]]) -> list[LoadedAccount | None]:
-        """The same of several (environment, end user id), all at one moment: some hundreds at most."""
+        """Each (environment, end user id)'s account beside how far its partition was published, all at one moment.
+
+        None where it is not loaded; some hundreds at most.
+        """
         pipe = self.client.pipeline(transaction=True)
         for environment_id, end_user_id in customers:
             ref = keys.account_ref(keys.environment_ref(environment_id), end_user_id)

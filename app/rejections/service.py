@@ -9,8 +9,9 @@ from uuid import UUID
 
 import msgspec
 
-from app.entitlements.loading import load_account, pauses
+from app.entitlements.loading import WAIT_SECONDS, load_account
 from app.errors import ServiceError
+from app.io.pauses import pauses
 from app.io.postgres import Database, Transaction
 from app.io.redis import RedisStore, UsageRetry
 from app.ledger.schemas import EventStatus
@@ -57,7 +58,7 @@ async def append_again(retrying: Retrying, row: RejectedRow) -> None:
     ledger still has no such customer, (BACKLOG), (BALANCE_OUT_OF_RANGE), (ACCOUNT_LOADING), (ACCOUNT_UNAVAILABLE).
     """
     call, outcome = _call(retrying, row), "wait"
-    async for _ in pauses():
+    async for _ in pauses(WAIT_SECONDS):
         outcome = await retrying.redis.retry(call, to_at(retrying.now))
         if outcome == "miss":
             await _load(retrying, row.end_user_id)

@@ -137,7 +137,7 @@ class World:
         """The account once nothing of it is under way."""
 
         async def quiet() -> AccountView | None:
-            found = await self.redis.read_account_at_rest(self.environment_id, end_user_id)
+            [found] = await self.redis.read_accounts_at_rest([(self.environment_id, end_user_id)])
             return found.view if found is not None and found.quiet and not found.view.pending_micro else None
 
         return await wait_until_async(quiet, 20, f"{end_user_id} to come to rest")
