@@ -1,8 +1,10 @@
 """Entries of the stream.
 
 A stream entry has five fields: `a` the account ref, `k` the kind, `t` the accepted time (microseconds), `r` the
-revision that the script saw, `c` the signed cost in micro-credits; a usage entry also has `p`, the payload below as
-MessagePack, and an order has the order there (`wire.orders`).
+revision that the script saw, `c` the signed cost in micro-credits. All but ticks have `p` as MessagePack: the payload
+below, an order (`wire.orders`) or what becomes of a reservation (`wire.reservations`). What a script decides stands
+beside it: `d` when a reservation falls due (microseconds), `u` what of it was used (micro-credits), `s` the start of
+the period in which units were counted (microseconds).
 """
 
 from enum import StrEnum
@@ -13,6 +15,7 @@ import msgspec
 from app.rules.credits import MAX_COST_MICRO, MAX_UNITS_MICRO
 from app.rules.moments import NEVER_AT
 from app.wire.orders import Order, decode_order
+from app.wire.reservations import ReservationChange, ReservationEnd, decode_change
 
 
 class EntryKind(StrEnum):
@@ -21,6 +24,7 @@ class EntryKind(StrEnum):
     USAGE = "u"
     TICK = "t"
     ORDER = "o"
+    RESERVATION = "r"
 
 
 _KINDS = {kind.value.encode(): kind for kind in EntryKind}
@@ -54,6 +58,10 @@ class StreamEntry(msgspec.Struct, frozen=True):
     """Of a usage entry, and of no other."""
     order: Order | None = None
     """Of an order, and of no other."""
+    reservation: ReservationChange | None = None
+    """Of an entry about a reservation, and of no other."""
+    period_at: int | None = None
+    """Start of the period in which its units were counted; None where they were not."""
 
 
 class UnreadableEntry(msgspec.Struct, frozen=True):
@@ -130,19 +138,22 @@ def parse_entry(stream_id: bytes, fields: dict[bytes, bytes]) -> StreamEntry | U
 
 def _readable_cost(text: bytes) -> int:
     """What a rejected entry still counts as applied: a cost that no script can have written counts nothing."""
-    if not text.isdigit() or len(text) > len(str(MAX_COST_MICRO)):
+    if not text.removeprefix(b"-").isdigit() or len(text) > len(str(-MAX_COST_MICRO)):
         return 0
-    return min(int(text), MAX_COST_MICRO)
+    return max(-MAX_COST_MICRO, min(int(text), MAX_COST_MICRO))
 
 
 def _parse(stream_id: bytes, fields: dict[bytes, bytes]) -> StreamEntry:
     kind, cost_micro = _KINDS[fields[b"k"]], int(fields[b"c"])
-    payload = order = None
+    payload = order = reservation = None
     if kind is EntryKind.USAGE:
         payload = _decoder.decode(fields[b"p"])
         _check_payload(payload)
     elif kind is EntryKind.ORDER:
         order = decode_order(fields[b"p"])
+    elif kind is EntryKind.RESERVATION:
+        reservation = decode_change(fields[b"p"], int(fields.get(b"d", 0)), int(fields.get(b"u", 0)))
+    period = fields.get(b"s")
     entry = StreamEntry(
         parse_stream_id(stream_id),
         fields[b"a"],
@@ -152,8 +163,11 @@ def _parse(stream_id: bytes, fields: dict[bytes, bytes]) -> StreamEntry:
         cost_micro,
         payload,
         order,
+        reservation,
+        None if period is None else int(period),
     )
-    if not (0 <= cost_micro <= MAX_COST_MICRO and 0 <= entry.accepted_at <= NEVER_AT):
+    least_micro = -MAX_COST_MICRO if isinstance(reservation, ReservationEnd) else 0
+    if not (least_micro <= cost_micro <= MAX_COST_MICRO and 0 <= entry.accepted_at <= NEVER_AT):
         raise ValueError("cost or accepted time are out of bounds")
     return entry
 

@@ -73,6 +73,21 @@ def retried(partition: int, environment: bytes, event_id: UUID) -> bytes:
     return b"{%d}:retried:%b%b" % (partition, environment[-SEEN_ENVIRONMENT_LENGTH:], event_id.bytes)
 
 
+def used(partition: int, ref: bytes) -> bytes:
+    """Hash: units used and reserved in the account's present period, by feature; only of features that are counted."""
+    return b"{%d}:used:%b" % (partition, ref)
+
+
+def reservation(partition: int, environment: bytes, reservation_id: UUID) -> bytes:
+    """Hash: a reservation; with a TTL once it has ended."""
+    return b"{%d}:rsv:%b%b" % (partition, environment[-SEEN_ENVIRONMENT_LENGTH:], reservation_id.bytes)
+
+
+def due(partition: int) -> bytes:
+    """Sorted set of the partition's open reservations by when they fall due; a member is what follows `:rsv:`."""
+    return b"{%d}:due" % partition
+
+
 def plan(snapshot_id: str) -> bytes:
     """String: a content-addressed plan snapshot, never changed."""
     return b"plan:" + snapshot_id.encode()

@@ -25,6 +25,21 @@ Scripts keep `last_id` and `ticked` beside them.
 """
 
 
+class Beside(msgspec.Struct, frozen=True, array_like=True):
+    """What an account has beside its credit; nobody decides what it may spend by this."""
+
+    reserved_micro: int = 0
+    """Of all open reservations, for showing."""
+    open_reservations: int = 0
+    period_at: int = 0
+    """Start of the period in which units are counted; 0 = nothing of this customer is counted."""
+    used: list[tuple[str, int]] = []
+    """(feature, micro-units) used and reserved in that period."""
+
+
+NOTHING_BESIDE = Beside()
+
+
 class AccountState(msgspec.Struct, frozen=True):
     """What is published of an account: all figures as the ledger knows them at `revision`."""
 
@@ -38,6 +53,7 @@ class AccountState(msgspec.Struct, frozen=True):
     snapshot_id: str
     subscription_status: str
     floor_micro: int = 0
+    beside: Beside = NOTHING_BESIDE
 
 
 class FeatureTerms(msgspec.Struct, frozen=True, omit_defaults=True):
