@@ -140,9 +140,9 @@ class Recording(Attempt):
     def _accept(self, now_at: int, snapshot_id: bytes, cost: int, floor: bytes, payload: bytes) -> bytes:
         account, settings = self.account, self.services.settings
         return pack(
-            *(b"EVALSHA", scripts.ACCEPT.digest, 3, account.key, account.stream, self._seen_key),
+            *(b"EVALSHA", scripts.ACCEPT.digest, 4, account.key, account.stream, self._seen_key, account.used_key),
             *(now_at, snapshot_id, cost, int(self._event.enforce), floor, self._fingerprint, account.ref, payload),
-            *(settings.idempotency_window_seconds * 1000, settings.stream_max_entries),
+            *(settings.idempotency_window_seconds * 1000, settings.stream_max_entries, b"", b"", b""),
         )
 
     # ---- the answer

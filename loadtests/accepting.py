@@ -30,12 +30,13 @@ def accept_call(
         keys.account(partition, ref),
         keys.stream(partition),
         seen_key or keys.seen(partition, ref[: keys.ENVIRONMENT_REF_LENGTH], event_id),
+        keys.used(partition, ref),
     )
     fingerprint = usage_fingerprint(MICRO, None, None, enforce=False)
     return [
         *(scripts.ACCEPT.digest.decode(), len(script_keys), *script_keys),
         *(time.time_ns() // 1000, catalogue.snapshot_id, COST_MICRO, 0, "", fingerprint, ref, encode_usage(payload)),
-        *(agreement.idempotency_window_seconds * 1000, STREAM_MAX_ENTRIES),
+        *(agreement.idempotency_window_seconds * 1000, STREAM_MAX_ENTRIES, "", "", ""),
     ]
 
 

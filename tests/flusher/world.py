@@ -100,19 +100,25 @@ class World:
         assert found is not None
         return found
 
-    async def use(self, end_user_id: str, key: str, units: int, now: datetime | None = None) -> Any:
-        """One usage event, as an edge sends it whose clock says `now`; what the script answers."""
+    async def use(
+        self, end_user_id: str, key: str, units: int, now: datetime | None = None, limit: int | None = None
+    ) -> Any:
+        """One usage event, as an edge sends it whose clock says `now`; enforced and counted where there is a limit."""
         snapshot_id = (await self.view(end_user_id)).snapshot_id
         ref, units_micro = self.ref(end_user_id), units * CREDIT
         partition = self.redis.partition(ref)
         event_id = derived_id(ref, key.encode())
         payload = UsagePayload(event_id, "calls", units_micro, self.price_id, None, key, None)
-        fingerprint = usage_fingerprint(units_micro, None, None, enforce=False)
-        head = (to_at(now or self.clock.now()), snapshot_id, units_micro, "0", "")
+        fingerprint = usage_fingerprint(units_micro, None, None, enforce=limit is not None)
+        head = (to_at(now or self.clock.now()), snapshot_id, units_micro, int(limit is not None), "")
+        counted = ("", "", "") if limit is None else (units_micro, limit * CREDIT, "calls")
         return await self.redis.run(
             scripts.ACCEPT,
-            [keys.account(partition, ref), keys.stream(partition), keys.seen(partition, ref[:22], event_id)],
-            [*head, fingerprint, ref, encode_usage(payload), 10**8, 10**6],
+            [
+                *(keys.account(partition, ref), keys.stream(partition)),
+                *(keys.seen(partition, ref[:22], event_id), keys.used(partition, ref)),
+            ],
+            [*head, fingerprint, ref, encode_usage(payload), 10**8, 10**6, *counted],
         )
 
     async def forget(self, end_user_id: str, key: str) -> None:

@@ -9,7 +9,7 @@ from app.rules import totals
 from app.wire import keys, scripts
 from app.wire.events import parse_stream_id, show_stream_id
 from app.wire.scripts import Script
-from app.wire.snapshot import AccountState
+from app.wire.snapshot import AccountState, pack_beside
 from tests.wire.script_models import Accept, EdgeAccount, Load, Memory, NotePublished, Publish, Retry, StreamId
 
 if TYPE_CHECKING:
@@ -36,7 +36,10 @@ class RealPartition:
         """Run accept.lua."""
         return self._run(
             scripts.ACCEPT,
-            [keys.account(PARTITION, call.ref), keys.stream(PARTITION), keys.seen(PARTITION, ENVIRONMENT, call.key)],
+            [
+                *(keys.account(PARTITION, call.ref), keys.stream(PARTITION)),
+                *(keys.seen(PARTITION, ENVIRONMENT, call.key), keys.used(PARTITION, call.ref)),
+            ],
             [
                 call.now_at,
                 call.snapshot,
@@ -48,6 +51,9 @@ class RealPartition:
                 call.payload,
                 WINDOW_MILLISECONDS,
                 call.most_entries,
+                "" if call.units is None else call.units,
+                "" if call.limit is None else call.limit,
+                call.feature,
             ],
         )
 
@@ -57,9 +63,11 @@ class RealPartition:
             keys.account(PARTITION, call.ref),
             keys.stream(PARTITION),
             keys.retried(PARTITION, ENVIRONMENT, call.key),
+            keys.used(PARTITION, call.ref),
         ]
         head = (call.now_at, call.cost, call.ref, call.payload, call.rejected_id)
-        return self._run(scripts.RETRY, names, [*head, WINDOW_MILLISECONDS, call.most_entries])
+        counted = "" if call.units is None else call.units, call.feature
+        return self._run(scripts.RETRY, names, [*head, WINDOW_MILLISECONDS, call.most_entries, *counted])
 
     def tick(self, ref: bytes, now_at: int) -> bytes:
         """Run tick.lua."""
@@ -104,6 +112,7 @@ class RealPartition:
         pipe = self.client.pipeline(transaction=False)
         for ref in refs:
             pipe.hgetall(keys.account(PARTITION, ref))
+            pipe.hgetall(keys.used(PARTITION, ref))
             pipe.get(keys.load_token(PARTITION, ref))
         for mark in marks:
             pipe.get(keys.seen(PARTITION, ENVIRONMENT, mark))
@@ -112,7 +121,7 @@ class RealPartition:
         pipe.xrange(keys.stream(PARTITION))
         *found, stream = pipe.execute()
         self._match_ids(memory, [entry[0] for entry in stream])
-        pairs = ((self._hash(memory.accounts.get(ref)), memory.tokens.get(ref)) for ref in refs)
+        pairs = ((self._hash(memory.accounts.get(ref)), _counters(memory, ref), memory.tokens.get(ref)) for ref in refs)
         remembered = ((memory.seen.get(mark), memory.retried.get(mark)) for mark in marks)
         said = [*itertools.chain(*pairs, *remembered), self._meta(memory)]
         return (found, stream), (said, [(self.real_id(model_id), fields) for model_id, fields in memory.stream])
@@ -135,11 +144,15 @@ class RealPartition:
         return shown | ({b"order_id": self.real_id(account.order_id)} if account.order_id else {})
 
 
+def _counters(memory: Memory, ref: bytes) -> dict[bytes, bytes]:
+    return {feature.encode(): b"%d" % used for feature, used in memory.used.get(ref, {}).items()}
+
+
 def _account_keys(ref: bytes) -> list[bytes]:
     return [keys.account(PARTITION, ref), keys.load_token(PARTITION, ref), keys.meta(PARTITION)]
 
 
-def _figures(state: AccountState) -> tuple[int | str, ...]:
+def _figures(state: AccountState) -> tuple[int | str | bytes, ...]:
     return (
         state.revision,
         state.base_micro,
@@ -149,4 +162,5 @@ def _figures(state: AccountState) -> tuple[int | str, ...]:
         state.subscription_status,
         state.floor_micro,
         state.posted_at,
+        pack_beside(state.beside),
     )

@@ -10,7 +10,7 @@ from uuid import UUID
 from app.rules import totals
 from app.rules.moments import NEVER_AT
 from app.wire.events import show_stream_id
-from app.wire.snapshot import AccountState
+from app.wire.snapshot import NOTHING_BESIDE, AccountState, Beside
 
 StreamId = tuple[int, int]
 Fields = dict[bytes, bytes]
@@ -37,6 +37,11 @@ class EdgeAccount:
     """Of the last order that no publish includes yet."""
     held_until: int | None = None
     """What was published as the boundary meanwhile."""
+    reserved: int | None = None
+    open: int | None = None
+    period: int | None = None
+    """Start of the period in which units are counted; None = nothing is."""
+    resets_at: int | None = None
 
     @property
     def available(self) -> int:
@@ -49,6 +54,8 @@ class Memory:
     """All keys of one partition."""
 
     accounts: dict[bytes, EdgeAccount] = field(default_factory=dict)
+    used: dict[bytes, dict[str, int]] = field(default_factory=dict)
+    """Counters by account; none without any."""
     stream: list[tuple[StreamId, Fields]] = field(default_factory=list)
     seen: dict[UUID, bytes] = field(default_factory=dict)
     retried: dict[UUID, bytes] = field(default_factory=dict)
@@ -60,8 +67,9 @@ class Memory:
     def copy(self) -> "Memory":
         """An independent copy."""
         accounts = {ref: replace(account) for ref, account in self.accounts.items()}
+        used = {ref: {**counters} for ref, counters in self.used.items()}
         remembered = {**self.seen}, {**self.retried}, {**self.tokens}, {**self.meta}
-        return Memory(accounts, [*self.stream], *remembered, self.newest_id)
+        return Memory(accounts, used, [*self.stream], *remembered, self.newest_id)
 
 
 @dataclass(frozen=True)
@@ -78,6 +86,10 @@ class Accept:
     lowest: str = ""
     fingerprint: bytes = b"f"
     most_entries: int = 1_000_000
+    units: int | None = None
+    """To be counted; None = they are not."""
+    limit: int | None = None
+    feature: str = ""
 
 
 @dataclass(frozen=True)
@@ -91,6 +103,9 @@ class Retry:
     rejected_id: bytes
     payload: bytes = b""
     most_entries: int = 1_000_000
+    units: int | None = None
+    """To be counted; None = they are not."""
+    feature: str = ""
 
 
 @dataclass(frozen=True)
@@ -134,7 +149,10 @@ def accept(memory: Memory, call: Accept) -> list[bytes]:  # noqa: PLR0911 - one 
         return [b"wait"]
     if account.snapshot != call.snapshot:
         return [b"snapshot", account.snapshot.encode()]
-    before, cost = account.available, call.cost
+    before, cost, used = account.available, call.cost, _used(memory, call)
+    units = None if account.period is None else call.units
+    if call.enforce and units is not None and call.limit is not None and used + units > call.limit:
+        return _remember(memory, call, f"!{cost}:{before}:{used}:{call.limit}:{account.resets_at}")
     lowest = int(call.lowest) if call.lowest not in {"", "-"} else account.floor
     if call.enforce and cost and call.lowest != "-" and before - cost < lowest:
         return _remember(memory, call, f"-{cost}:{before}")
@@ -200,8 +218,10 @@ def publish(memory: Memory, call: Publish) -> bytes:
         account.order_id = account.held_until = None
     elif account.order_id is not None:
         account.valid_until, account.held_until = 0, state.valid_until
-    if is_current and call.cursor >= account.last_id:
+    is_quiet = is_current and call.cursor >= account.last_id
+    if is_quiet:
         account.accepted = account.applied
+    _bring_beside(memory, account, state, is_quiet=is_quiet)
     return b"published"
 
 
@@ -227,6 +247,8 @@ def load(memory: Memory, call: Load) -> bytes:
     _show(account, state)
     account.accepted = account.applied
     memory.accounts[state.ref] = account
+    memory.used.pop(state.ref, None)
+    _bring_beside(memory, account, state, is_quiet=True)
     del memory.tokens[state.ref]
     return b"loaded"
 
@@ -247,6 +269,34 @@ def _show(account: EdgeAccount, state: AccountState) -> None:
     account.applied, account.valid_until = totals.wrap(state.applied_micro), state.valid_until
     account.last_at = max(account.last_at, state.posted_at)
     account.snapshot, account.status, account.floor = state.snapshot_id, state.subscription_status, state.floor_micro
+
+
+def _bring_beside(memory: Memory, account: EdgeAccount, state: AccountState, *, is_quiet: bool) -> None:
+    """A new period begins with what the ledger has counted in it; else the ledger's word holds where all is quiet."""
+    beside, before = state.beside, account.period
+    if is_quiet:
+        account.reserved, account.open = beside.reserved_micro, beside.open_reservations
+    account.period, account.resets_at = beside.period_at, beside.resets_at
+    if beside == NOTHING_BESIDE:
+        _bring_nothing(account, is_quiet=is_quiet)
+    if account.period is None or is_quiet or account.period != before:
+        _replace_used(memory, state.ref, beside)
+
+
+def _bring_nothing(account: EdgeAccount, *, is_quiet: bool) -> None:
+    account.period = account.resets_at = None
+    if is_quiet:
+        account.reserved = account.open = None
+
+
+def _replace_used(memory: Memory, ref: bytes, beside: Beside) -> None:
+    memory.used.pop(ref, None)
+    if beside.used:
+        memory.used[ref] = {feature: max(0, min(used, NEVER_AT)) for feature, used in beside.used}
+
+
+def _used(memory: Memory, call: Accept | Retry) -> int:
+    return memory.used.get(call.ref, {}).get(call.feature, 0)
 
 
 def _waits_at_boundary(memory: Memory, ref: bytes, account: EdgeAccount, at: int) -> bool:
@@ -270,7 +320,12 @@ def _beyond_bound(memory: Memory, account: EdgeAccount, call: Accept | Retry) ->
 
 
 def _append_usage(memory: Memory, account: EdgeAccount, at: int, call: Accept | Retry) -> None:
-    _append(memory, call.ref, account, at, {b"k": b"u", b"c": b"%d" % call.cost, b"p": call.payload})
+    """Units are counted where the account has a period."""
+    fields = {b"k": b"u", b"c": b"%d" % call.cost, b"p": call.payload}
+    if call.units is not None and account.period is not None:
+        fields[b"s"] = b"%d" % account.period
+        memory.used.setdefault(call.ref, {})[call.feature] = min(_used(memory, call) + call.units, NEVER_AT)
+    _append(memory, call.ref, account, at, fields)
     account.accepted = totals.wrap(account.accepted + call.cost)
 
 

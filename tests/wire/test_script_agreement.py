@@ -10,7 +10,7 @@ from uuid import UUID
 from app.rules.moments import NEVER_AT
 from app.rules.totals import MAX_DISTANCE, MODULUS
 from app.wire import keys
-from app.wire.snapshot import AccountState
+from app.wire.snapshot import NOTHING_BESIDE, AccountState, Beside
 from tests.wire import script_models as models
 from tests.wire.real_partition import ENVIRONMENT, PARTITION, RealPartition
 from tests.wire.script_models import NOTHING_YET, Accept, Load, Memory, NotePublished, Publish, Retry, StreamId
@@ -27,9 +27,11 @@ INCARNATIONS = ("1f", "2e")
 DOUBLES = NEVER_AT
 """Where a double stops counting."""
 NEAR_WRAPS = (0, MODULUS - 200, 3 * MODULUS - 100, MODULUS // 2, MODULUS - MAX_DISTANCE, MAX_DISTANCE)
+FEATURES = ("f", "g")
 BALANCES = (500, 500, 500, 0, -80, DOUBLES - 50, 50 - DOUBLES)
 EVERY_ANSWER = {
-    *("seen", "miss", "wait", "snapshot", "accepted", "refused for credit", "backlog", "range", "full"),
+    *("seen", "miss", "wait", "snapshot", "accepted", "refused for credit", "refused for the limit"),
+    *("backlog", "range", "full"),
     *("early", "published", "stale", "absent", "begun", "unready", "loaded", "present", "refused", "changed"),
     *("noted", "not noted", "ordered", "not ordered", "retried", "again"),
 }
@@ -92,7 +94,19 @@ class Programmer:
             pick(["s1", "s1", "s1", "s2"]),
             pick(["none", "active"]),
             number(-60, 0),
+            self._beside(),
         )
+
+    def _beside(self) -> Beside:
+        """Mostly one of two periods, and counters of what there is of them; often nothing."""
+        pick, number = self._random.choice, self._random.randint
+        if pick([True, False]):
+            return NOTHING_BESIDE
+        counters = [(feature, pick([number(0, 40), DOUBLES - 5, DOUBLES + 7])) for feature in FEATURES if pick([0, 1])]
+        return Beside(number(0, 9), number(0, 2), pick([0, 100, 100, 200]), counters, number(200, 300))
+
+    def _counted(self) -> int | None:
+        return self._random.choice([None, self._random.randint(1, 30), 10**15])
 
     def step(self) -> Step:  # noqa: PLR0911 - one for each script
         """The next call."""
@@ -133,6 +147,8 @@ class Programmer:
             pick([b"1-1", b"2-1"]),
             pick([b"", b"\x00\xff payload"]),
             pick([1_000_000, 1_000_000, 1_000_000, 3]),
+            self._counted(),
+            pick(FEATURES),
         )
 
     def _accept(self, ref: bytes) -> Accept:
@@ -148,6 +164,9 @@ class Programmer:
             lowest=pick(["", "", "-", "0", "-120"]),
             fingerprint=pick([b"f", b"\x01" + bytes(24)]),
             most_entries=pick([1_000_000, 1_000_000, 1_000_000, 3]),
+            units=self._counted(),
+            limit=pick([None, number(0, 60), DOUBLES]),
+            feature=pick(FEATURES),
         )
 
 
@@ -192,7 +211,9 @@ def _change(change: Change, real: RealPartition, memory: Memory) -> None:
     client, meta = real.client, keys.meta(PARTITION)
     match change.name:
         case "evict":
-            client.delete(keys.account(PARTITION, change.ref), keys.load_token(PARTITION, change.ref))
+            names = (keys.account, keys.used, keys.load_token)
+            client.delete(*(name(PARTITION, change.ref) for name in names))
+            memory.used.pop(change.ref, None)
             memory.accounts.pop(change.ref, None)
             memory.tokens.pop(change.ref, None)
         case "forget":
@@ -251,7 +272,7 @@ def _kind(step: Step, answer: object) -> str:
         return "ordered" if answer == b"ok" else "not ordered"
     match answer:
         case [b"ok", outcome]:
-            return "accepted" if outcome.startswith(b"+") else "refused for credit"
+            return {b"+": "accepted", b"-": "refused for credit", b"!": "refused for the limit"}[outcome[:1]]
         case int():
             return "noted" if answer else "not noted"
         case [bytes() as kind, *_] | (bytes() as kind):
