@@ -17,7 +17,7 @@ from edge.exchange import Exchange, as_refusal
 from edge.recording import Outcome, Recording
 from edge.refusals import Refusal
 from edge.services import Services
-from edge.usage import insufficient_credits
+from edge.usage import refusal_of
 
 SLICE_EVENTS = 100
 """Events that are sent before other requests have their turn."""
@@ -127,8 +127,8 @@ class Place:
         return self._batch.request_id
 
     def decided(self, outcome: Outcome) -> None:
-        """The event was accepted, or refused for want of credit."""
-        refusal = None if outcome.is_accepted else insufficient_credits(outcome)
+        """The event was accepted, or refused for the limit or for want of credit."""
+        refusal = refusal_of(outcome)
         result = Result(
             "accepted" if refusal is None else "rejected",
             outcome.is_replayed,

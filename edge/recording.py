@@ -13,12 +13,13 @@ from uuid import UUID
 import msgspec
 
 from app.rules.credits import MAX_COST_MICRO
-from app.rules.entitlement import OveragePolicy, Reason
+from app.rules.entitlement import OveragePolicy, Reason, lowest_balance
 from app.rules.pricing import cost_micro
 from app.wire import ids, keys, scripts
 from app.wire.codes import Code
 from app.wire.events import UsagePayload, encode_usage
 from app.wire.fingerprint import mismatch, usage_fingerprint
+from app.wire.snapshot import FeatureTerms
 from edge.accounts import UNKNOWN_SNAPSHOT, Account
 from edge.attempt import Attempt, clock_at
 from edge.checks import cost_too_large
@@ -33,6 +34,15 @@ MAX_AHEAD_MICROSECONDS = 5 * 60 * 1_000_000
 
 _FLOOR_OF_ACCOUNT = b""
 _NO_FLOOR = b"-"
+_NOT_COUNTED: tuple[bytes | int, bytes | int, bytes] = (b"", b"", b"")
+
+
+class LimitReached(msgspec.Struct, frozen=True):
+    """Why units were not taken in: what the period allows and has used, in micro-units, and when it ends."""
+
+    limit_micro: int
+    used_micro: int
+    resets_at: int
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -45,6 +55,8 @@ class Outcome(msgspec.Struct, frozen=True):
     """After the event; where it was refused, what could be spent."""
     overage_micro: int
     is_replayed: bool
+    limit: LimitReached | None = None
+    """Where it was refused for the limit, and not for want of credit."""
 
 
 class Recipient(Protocol):
@@ -56,7 +68,7 @@ class Recipient(Protocol):
         ...
 
     def decided(self, outcome: Outcome) -> None:
-        """The event was accepted, or refused for want of credit; both are remembered."""
+        """The event was accepted, or refused for the limit or for want of credit; all are remembered."""
         ...
 
     def refused(self, refusal: Refusal) -> None:
@@ -112,7 +124,7 @@ class Recording(Attempt):
 
     def _unpriced(self, now_at: int) -> bytes:
         """Nothing is known of the account yet: a snapshot that no account has, so the script answers the right one."""
-        return self._accept(now_at, UNKNOWN_SNAPSHOT, 0, _FLOOR_OF_ACCOUNT, b"")
+        return self._accept(now_at, UNKNOWN_SNAPSHOT, 0, _FLOOR_OF_ACCOUNT, b"", _NOT_COUNTED)
 
     def _priced(self, plan: Plan, snapshot_id: bytes, now_at: int) -> bytes:
         event = self._event
@@ -134,15 +146,22 @@ class Recording(Attempt):
             event.idempotency_key,
             event.properties,
         )
-        floor = _FLOOR_OF_ACCOUNT if terms.overage_policy is OveragePolicy.BLOCK else _NO_FLOOR
-        return self._accept(now_at, snapshot_id, cost, floor, encode_usage(payload))
+        return self._accept(now_at, snapshot_id, cost, _floor(terms), encode_usage(payload), _counted(event, terms))
 
-    def _accept(self, now_at: int, snapshot_id: bytes, cost: int, floor: bytes, payload: bytes) -> bytes:
+    def _accept(  # noqa: PLR0917 - in the order of the script's arguments
+        self,
+        now_at: int,
+        snapshot_id: bytes,
+        cost: int,
+        floor: bytes,
+        payload: bytes,
+        counted: tuple[bytes | int, bytes | int, bytes],
+    ) -> bytes:
         account, settings = self.account, self.services.settings
         return pack(
             *(b"EVALSHA", scripts.ACCEPT.digest, 4, account.key, account.stream, self._seen_key, account.used_key),
             *(now_at, snapshot_id, cost, int(self._event.enforce), floor, self._fingerprint, account.ref, payload),
-            *(settings.idempotency_window_seconds * 1000, settings.stream_max_entries, b"", b"", b""),
+            *(settings.idempotency_window_seconds * 1000, settings.stream_max_entries, *counted),
         )
 
     # ---- the answer
@@ -169,10 +188,12 @@ class Recording(Attempt):
                 raise UnexpectedReply(other)
 
     def _decided(self, outcome: bytes, *, is_replayed: bool) -> None:
-        """`outcome` is '+cost:available:overage', or '-cost:available' where it was refused for want of credit."""
-        cost, balance, overage = map(int, (outcome[1:] + b":0").split(b":")[:3])
+        """`outcome` is '+cost:available:overage', or how it was refused: see the script's header."""
         event_id = ids.show("evt", self._event_id)
-        self._recipient.decided(Outcome(event_id, outcome[:1] == b"+", cost, balance, overage, is_replayed))
+        kind, (cost, balance, *more) = outcome[:1], map(int, outcome[1:].split(b":"))
+        overage = more[0] if kind == b"+" else 0
+        limit = LimitReached(more[1], more[0], more[2]) if kind == b"!" else None
+        self._recipient.decided(Outcome(event_id, kind == b"+", cost, balance, overage, is_replayed, limit))
 
     def _replay(self, stored: bytes) -> None:
         """`stored` is a length byte, the fingerprint of what was asked, the outcome."""
@@ -214,6 +235,22 @@ class Recording(Attempt):
 
 class UnexpectedReply(Exception):
     """The script answered what its header does not say."""
+
+
+def _floor(terms: FeatureTerms) -> bytes:
+    """How low an enforced event may bring the balance, as the script takes it."""
+    if terms.overage_policy is OveragePolicy.BLOCK:
+        return _FLOOR_OF_ACCOUNT
+    lowest = lowest_balance(0, terms.overage_policy, terms.overage_limit_micro)
+    return _NO_FLOOR if lowest is None else b"%d" % lowest
+
+
+def _counted(event: UsageEvent, terms: FeatureTerms) -> tuple[bytes | int, bytes | int, bytes]:
+    """Units to count, the limit and the feature, as the script takes them."""
+    if not terms.is_counted:
+        return _NOT_COUNTED
+    limit = b"" if terms.limit_units_micro is None else terms.limit_units_micro
+    return event.units_micro, limit, event.feature_key.encode()
 
 
 def _event_id(account: Account, event: UsageEvent) -> UUID:

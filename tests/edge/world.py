@@ -223,6 +223,7 @@ class Tenant:
             "lenient": FeatureTerms(PerUnitPrice(MICRO), PRICE_ID, included=True, overage_policy=OveragePolicy.NOTIFY),
             "extra": FeatureTerms(PerUnitPrice(MICRO), PRICE_ID, included=False),
             "unpriced": FeatureTerms(None, None, included=False),
+            "limited": FeatureTerms(PerUnitPrice(MICRO), PRICE_ID, included=True, limit_units_micro=10 * MICRO),
             **changed,
         }
         kept = {name: terms for name, terms in features.items() if terms is not None}

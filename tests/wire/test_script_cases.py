@@ -85,8 +85,8 @@ def test_accept(bare_valkey: "Redis", row: list[str]) -> None:
     assert real.accept(call) == models.accept(memory, call) == answer
 
 
-# Of the feature `f`, with 60 credits. `asked` is units at a cost; limit none = counted without one; most = what a double
-# counts to.
+# Of the feature `f`, with 60 credits. `asked` is units at a cost; limit none = counted without one; `most` is what a
+# double counts to.
 LIMITS = """
 used   | limit | asked                 | enforce | used after | answer
 0      | 10    | 10 at 1               | yes     | 10         | +1:59:0
