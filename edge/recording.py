@@ -34,7 +34,23 @@ MAX_AHEAD_MICROSECONDS = 5 * 60 * 1_000_000
 
 _FLOOR_OF_ACCOUNT = b""
 _NO_FLOOR = b"-"
-_NOT_COUNTED: tuple[bytes | int, bytes | int, bytes] = (b"", b"", b"")
+_Counted = tuple[bytes | int, bytes | int, bytes]
+"""Units to count, the limit and the feature, as the script takes them."""
+_NOT_COUNTED: _Counted = (b"", b"", b"")
+
+
+class _Priced(msgspec.Struct, frozen=True):
+    """What the event comes to by one plan snapshot."""
+
+    snapshot_id: bytes
+    cost_micro: int
+    floor: bytes
+    payload: bytes
+    counted: _Counted
+
+
+_UNPRICED = _Priced(UNKNOWN_SNAPSHOT, 0, _FLOOR_OF_ACCOUNT, b"", _NOT_COUNTED)
+"""Nothing is known of the account yet: a snapshot that no account has, so the script answers the right one."""
 
 
 class LimitReached(msgspec.Struct, frozen=True):
@@ -105,7 +121,7 @@ class Recording(Attempt):
         plan = self.services.plans.get(snapshot_id)
         try:
             self._check_timestamp(now_at)
-            command = self._unpriced(now_at) if plan is None else self._priced(plan, snapshot_id, now_at)
+            command = self._accept(now_at, _UNPRICED if plan is None else self._priced(plan, snapshot_id))
         except Refusal as refusal:
             self.aside(self._refuse_unless_seen(refusal, snapshot_id))
         else:
@@ -122,11 +138,7 @@ class Recording(Attempt):
             detail = f"timestamp must lie within the last {window_seconds} seconds, and at most 300 seconds ahead."
             raise Refusal(Code.TIMESTAMP_OUT_OF_RANGE, detail)
 
-    def _unpriced(self, now_at: int) -> bytes:
-        """Nothing is known of the account yet: a snapshot that no account has, so the script answers the right one."""
-        return self._accept(now_at, UNKNOWN_SNAPSHOT, 0, _FLOOR_OF_ACCOUNT, b"", _NOT_COUNTED)
-
-    def _priced(self, plan: Plan, snapshot_id: bytes, now_at: int) -> bytes:
+    def _priced(self, plan: Plan, snapshot_id: bytes) -> _Priced:
         event = self._event
         offer = plan.get(event.feature_key)
         if offer is None:
@@ -146,22 +158,15 @@ class Recording(Attempt):
             event.idempotency_key,
             event.properties,
         )
-        return self._accept(now_at, snapshot_id, cost, _floor(terms), encode_usage(payload), _counted(event, terms))
+        return _Priced(snapshot_id, cost, _floor(terms), encode_usage(payload), _counted(event, terms))
 
-    def _accept(  # noqa: PLR0917 - in the order of the script's arguments
-        self,
-        now_at: int,
-        snapshot_id: bytes,
-        cost: int,
-        floor: bytes,
-        payload: bytes,
-        counted: tuple[bytes | int, bytes | int, bytes],
-    ) -> bytes:
+    def _accept(self, now_at: int, priced: _Priced) -> bytes:
         account, settings = self.account, self.services.settings
         return pack(
             *(b"EVALSHA", scripts.ACCEPT.digest, 4, account.key, account.stream, self._seen_key, account.used_key),
-            *(now_at, snapshot_id, cost, int(self._event.enforce), floor, self._fingerprint, account.ref, payload),
-            *(settings.idempotency_window_seconds * 1000, settings.stream_max_entries, *counted),
+            *(now_at, priced.snapshot_id, priced.cost_micro, int(self._event.enforce), priced.floor),
+            *(self._fingerprint, account.ref, priced.payload),
+            *(settings.idempotency_window_seconds * 1000, settings.stream_max_entries, *priced.counted),
         )
 
     # ---- the answer
@@ -245,8 +250,7 @@ def _floor(terms: FeatureTerms) -> bytes:
     return _NO_FLOOR if lowest is None else b"%d" % lowest
 
 
-def _counted(event: UsageEvent, terms: FeatureTerms) -> tuple[bytes | int, bytes | int, bytes]:
-    """Units to count, the limit and the feature, as the script takes them."""
+def _counted(event: UsageEvent, terms: FeatureTerms) -> _Counted:
     if not terms.is_counted:
         return _NOT_COUNTED
     limit = b"" if terms.limit_units_micro is None else terms.limit_units_micro

@@ -20,7 +20,7 @@ FEATURE = "limited"
 """Of the plan that tests have by default: 1 credit a unit, 10 units a period."""
 PERIOD_AT = 1_700_000_000 * MICRO
 RESETS_AT = now_at() + 3600 * MICRO
-COUNTED = {"period": PERIOD_AT, "resets_at": RESETS_AT}
+COUNTED: dict[str, Any] = {"period": PERIOD_AT, "resets_at": RESETS_AT}
 
 
 async def seed(tenant: Tenant, balance: int = 1000, used: int = 0) -> None:
@@ -116,7 +116,8 @@ async def test_the_limit_comes_before_credit(
 
 async def test_a_new_period_is_seen_at_its_beginning(tenant: Tenant) -> None:
     """At the period's end nothing is decided until the ledger has turned it; then counting begins anew."""
-    await tenant.seed("user_1", 1000, **COUNTED | {"resets_at": now_at() - 1}, valid_until=now_at() - 1)
+    over: dict[str, Any] = COUNTED | {"resets_at": now_at() - 1, "valid_until": now_at() - 1}
+    await tenant.seed("user_1", 1000, **over)
     await set_used(tenant, 10)
     answering = asyncio.gather(
         check(tenant), tenant.use("user_1", FEATURE, units=10, enforce=True, idempotency_key="k")
