@@ -1,6 +1,6 @@
 """Tables of the domain, as Piccolo queries them. The truth is migrations/sql; a test compares the two."""
 
-from piccolo.columns import JSONB, UUID, Integer, Text, Timestamptz
+from piccolo.columns import JSONB, UUID, BigInt, Integer, Text, Timestamptz
 from piccolo.table import Table
 
 from app.io.postgres import ENGINE
@@ -15,6 +15,7 @@ class Feature(Table, tablename="features", db=ENGINE):
     name = Text()
     kind = Text()
     created_at = Timestamptz(default=None)
+    limit_units_micro = BigInt(null=True, default=None)
 
 
 class PriceVersion(Table, tablename="prices", db=ENGINE):

@@ -41,6 +41,13 @@ class Period(msgspec.Struct, frozen=True):
     end_at: int
 
 
+class Counting(msgspec.Struct, frozen=True):
+    """How a customer's units are counted, and the present period."""
+
+    calendar: Calendar
+    period: Period
+
+
 def calendar_month(zone: str) -> Calendar:
     """The months of a zone's own calendar."""
     return Calendar(to_at(datetime(2000, 1, 1, tzinfo=ZoneInfo(zone))), IntervalUnit.MONTH, 1, zone)

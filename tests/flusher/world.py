@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
+from zoneinfo import ZoneInfo
 
 import asyncpg
 
@@ -179,7 +180,7 @@ async def open_world(postgres: EmbeddedPostgres, valkey: EmbeddedValkey, name: s
     redis = await RedisStore.connect(valkey.url, AGREEMENT)
     await redis.client.flushall()
     await redis.check_agreement()
-    publisher = Publisher(redis, Clock())
+    publisher = Publisher(redis, Clock(), ZoneInfo("UTC"))
     core = await Database.open(urls["quotastack_core"], "core", 4, publisher.hooks())
     publisher.attach(core)
     world = World(urls, valkey.url, core, redis)
