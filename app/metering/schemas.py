@@ -9,7 +9,7 @@ from msgspec import Meta
 from app.errors import invalid_value
 from app.metering.tables import Feature, PriceVersion
 from app.rules.pricing import FlatPrice, PerUnitPrice, Price
-from app.web.amounts import UnitPrice
+from app.web.amounts import UnitLimit, UnitPrice, limit_or_none
 from app.web.fields import Key, Name
 from app.wire.ids import show
 
@@ -31,12 +31,16 @@ PriceBody = FlatPriceBody | PerUnitPriceBody
 
 
 class NewFeature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A feature to be made; `price` is its default price, by which it can be used without a plan."""
+    """A feature to be made; `price` is its default price, by which it can be used without a plan.
+
+    `limit` is how many units may be used in a period where a plan sets no other.
+    """
 
     key: Key
     name: Name
     kind: Literal["metered"] = "metered"
     price: PriceBody | None = None
+    limit: UnitLimit | None = None
 
 
 class FeatureBody(msgspec.Struct, frozen=True):
@@ -49,6 +53,7 @@ class FeatureBody(msgspec.Struct, frozen=True):
     price: PriceBody | None
     price_id: str | None
     created_at: datetime
+    limit: UnitLimit | None = None
 
 
 class PriceVersionBody(msgspec.Struct, frozen=True):
@@ -92,6 +97,7 @@ def show_feature(feature: Feature, price: PriceVersion | None) -> FeatureBody:
         None if price is None else show_price(decode_price(price)),
         None if price is None else show("price", price.id),
         feature.created_at,
+        limit_or_none(feature.limit_units_micro),
     )
 
 

@@ -14,6 +14,7 @@ from app.metering.schemas import NewFeature, parse_price
 from app.metering.tables import Feature, PriceVersion
 from app.rules.pricing import Price
 from app.trail import dirty
+from app.web.amounts import optional_micro
 from app.wire.codes import Code
 from app.wire.problem import FieldError
 
@@ -29,7 +30,13 @@ async def create_feature(tx: Transaction, new: NewFeature, now: datetime) -> tup
     """A new feature, with its default price if it has one. Raises ServiceError(CONFLICT, INVALID_VALUE)."""
     price = None if new.price is None else parse_price(new.price, "price")
     feature = Feature(
-        environment_id=tx.environment, id=new_id(now), key=new.key, name=new.name, kind=new.kind, created_at=now
+        environment_id=tx.environment,
+        id=new_id(now),
+        key=new.key,
+        name=new.name,
+        kind=new.kind,
+        created_at=now,
+        limit_units_micro=optional_micro("limit", new.limit),
     )
     if not await store.insert_feature(feature):
         raise ServiceError(Code.CONFLICT, f"There is a feature with the key {new.key!r} already.")

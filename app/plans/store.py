@@ -24,6 +24,7 @@ class Variant(msgspec.Struct, frozen=True):
     interval_count: int
     overage_policy: str
     created_at: datetime
+    overage_limit_micro: int | None
 
 
 class IncludedFeature(msgspec.Struct, frozen=True):
@@ -32,6 +33,8 @@ class IncludedFeature(msgspec.Struct, frozen=True):
     feature_key: str
     price: str | None
     overage_policy: str | None
+    overage_limit_micro: int | None
+    limit_units_micro: int | None
 
 
 async def insert_plan(plan: Plan) -> bool:
@@ -87,7 +90,8 @@ async def list_variants(tx: Transaction, plan_id: UUID, after: str | None, limit
 
 
 _VARIANTS = """
-    SELECT v.id, p.key, v.key, c.id, c.version, c.interval_unit, c.interval_count, c.overage_policy, v.created_at
+    SELECT v.id, p.key, v.key, c.id, c.version, c.interval_unit, c.interval_count, c.overage_policy, v.created_at,
+           c.overage_limit_micro
     FROM plan_variants v
     JOIN plans p ON p.environment_id = v.environment_id AND p.id = v.plan_id
     JOIN plan_variant_versions c ON c.environment_id = v.environment_id AND c.id = v.current_version_id
@@ -111,7 +115,7 @@ async def read_grants(tx: Transaction, version_ids: Sequence[UUID]) -> dict[UUID
 async def read_included(tx: Transaction, version_ids: Sequence[UUID]) -> dict[UUID, list[IncludedFeature]]:
     """What versions include, by version, with the prices that they set themselves."""
     statement = """
-        SELECT i.variant_version_id, f.key, p.price, i.overage_policy
+        SELECT i.variant_version_id, f.key, p.price, i.overage_policy, i.overage_limit_micro, i.limit_units_micro
         FROM plan_features i
         JOIN features f ON f.environment_id = i.environment_id AND f.id = i.feature_id
         LEFT JOIN prices p ON p.environment_id = i.environment_id AND p.feature_id = i.feature_id
@@ -121,6 +125,6 @@ async def read_included(tx: Transaction, version_ids: Sequence[UUID]) -> dict[UU
     """
     included: dict[UUID, list[IncludedFeature]] = {version_id: [] for version_id in version_ids}
     for row in await tx.connection.fetch(statement, tx.environment, version_ids):
-        feature = IncludedFeature(row["key"], row["price"], row["overage_policy"])
-        included[row["variant_version_id"]].append(feature)
+        version_id, *columns = row
+        included[version_id].append(IncludedFeature(*columns))
     return included
