@@ -17,7 +17,7 @@ from app.io.process import configure_logging
 from loadtests import report
 from loadtests.bench import BENCHES
 from loadtests.machine import describe
-from loadtests.measuring import Result, WrongResult, compare
+from loadtests.measuring import Measure, Result, WrongResult, compare
 from loadtests.programs import ROOT, MissingPrograms, ProgramFailed, require
 from loadtests.servers import ServerFailed
 
@@ -40,28 +40,35 @@ def main(names: tuple[str, ...], rounds: int, seconds: int) -> None:
     chosen = [name for name in BENCHES if name in names or not names]
     try:
         require(program for name in chosen for program in BENCHES[name].programs)
-        results = [result for name in chosen for result in run(name, rounds, seconds)]
+        found = [run(name, rounds, seconds) for name in chosen]
     except MissingPrograms as error:
         fail(str(error), MISSING_PROGRAMS)
     except (EmbeddedError, ProgramFailed, ServerFailed, WrongResult) as error:
         fail(str(error), FAILED)
-    document = report.Report(describe(), rounds, seconds, results)
-    Console(width=max(Console().width, NARROWEST_TABLE)).print(report.table(document))
+    results = [result for results, _ in found for result in results]
+    measures = [measure for _, measures in found for measure in measures]
+    document = report.Report(describe(), rounds, seconds, results, measures)
+    console = Console(width=max(Console().width, NARROWEST_TABLE))
+    console.print(report.table(document))
+    console.print(report.measures_table(document))
     for path in report.write(document, RESULTS):
         tell(f"written: {path.relative_to(ROOT)}")
 
 
-def run(name: str, rounds: int, seconds: int) -> list[Result]:
+def run(name: str, rounds: int, seconds: int) -> tuple[list[Result], list[Measure]]:
     """One bench from the start of its servers to their end.
 
     Its directory is under `var/`, on a disk: in many places the system's own is memory, where syncing costs nothing.
     """
     VAR.mkdir(mode=0o700, exist_ok=True)
-    with (
-        tempfile.TemporaryDirectory(prefix="bench-", dir=VAR) as directory,
-        BENCHES[name].comparisons(Path(directory)) as comparisons,
-    ):
-        return [compare(comparison, rounds, seconds, tell) for comparison in comparisons]
+    bench, results, measures = BENCHES[name], [], []
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=VAR) as directory:
+        if bench.comparisons is not None:
+            with bench.comparisons(Path(directory)) as comparisons:
+                results = [compare(comparison, rounds, seconds, tell) for comparison in comparisons]
+        if bench.measures is not None:
+            measures = bench.measures(Path(directory) / "measures")
+    return results, measures
 
 
 def tell(line: str) -> None:
