@@ -27,13 +27,15 @@ NARROWEST_TABLE = 140
 """Columns, where the terminal says nothing of its width or is no terminal."""
 VAR = ROOT / "var"
 RESULTS = ROOT / "loadtests" / "results"
+PAGE = ROOT / "docs" / "performance.md"
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("names", nargs=-1, type=click.Choice(list(BENCHES)))
 @click.option("--rounds", default=3, show_default=True, type=click.IntRange(1, 100), help="Runs of each side.")
 @click.option("--seconds", default=4, show_default=True, type=click.IntRange(1, 600), help="How long a run takes.")
-def main(names: tuple[str, ...], rounds: int, seconds: int) -> None:
+@click.option("--publish", is_flag=True, help="Also put the tables into docs/performance.md.")
+def main(names: tuple[str, ...], rounds: int, seconds: int, *, publish: bool) -> None:
     """Run comparisons (all where none is named), print them, and write them into loadtests/results/."""
     signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))  # servers and directories go in good order
     configure_logging("warning")
@@ -53,6 +55,9 @@ def main(names: tuple[str, ...], rounds: int, seconds: int) -> None:
     console.print(report.measures_table(document))
     for path in report.write(document, RESULTS):
         tell(f"written: {path.relative_to(ROOT)}")
+    if publish:
+        report.publish(document, PAGE)
+        tell(f"written: {PAGE.relative_to(ROOT)}")
 
 
 def run(name: str, rounds: int, seconds: int) -> tuple[list[Result], list[Measure]]:

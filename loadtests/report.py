@@ -12,6 +12,7 @@ from loadtests.measuring import Goal, Measure, Result, median_run
 HEADINGS = ("comparison", "subject/s", "baseline/s", "ratio", "range", "p50", "baseline p50", "p50 ratio", "goal")
 NUMERIC_COLUMNS = range(1, 8)
 MEASURE_HEADINGS = ("figure", "unit", "value", "goal")
+PAGE_BEGIN, PAGE_END = "<!-- figures begin -->", "<!-- figures end -->"
 SECOND = 1_000_000
 """In microseconds."""
 CAVEAT = (
@@ -107,7 +108,7 @@ def tables(report: Report) -> list[str]:
     return [
         *lines,
         "",
-        "## What each row is",
+        "### What each row is",
         "",
         *(f"- **{result.name}**: {result.subject} ÷ {result.baseline}; {result.what}." for result in report.results),
         *(f"- **{measure.name}**: {measure.what}." for measure in report.measures),
@@ -146,6 +147,14 @@ def json(report: Report) -> bytes:
 def write(report: Report, directory: Path) -> list[Path]:
     """Write both files, named after date and commit; their paths."""
     return write_files(directory, stem_of(report.machine), markdown(report), json(report))
+
+
+def publish(report: Report, page: Path) -> None:
+    """Put the tables into a page of the docs, in the place of those that stand between its two marks."""
+    before, _, rest = page.read_text().partition(PAGE_BEGIN)
+    _, _, after = rest.partition(PAGE_END)
+    lines = [PAGE_BEGIN, "", *machine_lines(report.machine), "", *tables(report), "", PAGE_END]
+    page.write_text(before + "\n".join(lines) + after)
 
 
 def stem_of(machine: Machine) -> str:

@@ -6,7 +6,19 @@ import msgspec
 
 from loadtests.machine import Machine
 from loadtests.measuring import Goal, Measure, Result, Run
-from loadtests.report import Report, cells, json, markdown, measure_cells, measures_table, table, write
+from loadtests.report import (
+    PAGE_BEGIN,
+    PAGE_END,
+    Report,
+    cells,
+    json,
+    markdown,
+    measure_cells,
+    measures_table,
+    publish,
+    table,
+    write,
+)
 
 MACHINE = Machine(
     date="2026-01-31",
@@ -91,3 +103,16 @@ def test_figures_by_themselves_have_a_table_of_their_own() -> None:
     assert measures_table(report).row_count == 3
     assert "- **key**: of one." in markdown(report)
     assert msgspec.json.decode(json(report))["measures"]["account"]["value"] == 276.04
+
+
+def test_tables_of_a_page_are_written_anew(tmp_path: Path) -> None:
+    """What stands between the marks goes, what stands around them stays, however often."""
+    page = tmp_path / "page.md"
+    page.write_text(f"# Title\n{PAGE_BEGIN}\nold\n{PAGE_END}\nthe end\n")
+    for _ in range(2):
+        publish(REPORT, page)
+    text = page.read_text()
+    assert text.startswith("# Title\n")
+    assert text.endswith("\nthe end\n")
+    assert "old" not in text
+    assert text.count("check, c=1 (requests)") == 1
