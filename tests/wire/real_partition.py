@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from app.rules import totals
+from app.rules.moments import NEVER_AT
 from app.wire import keys, scripts
 from app.wire.events import parse_stream_id, show_stream_id
 from app.wire.scripts import Script
 from app.wire.snapshot import AccountState
+from app.wire.tiers import pack_tiers
 from tests.wire.script_models import Accept, EdgeAccount, Load, Memory, NotePublished, Publish, Retry, StreamId
 
 if TYPE_CHECKING:
@@ -34,9 +36,15 @@ class RealPartition:
 
     def accept(self, call: Accept) -> list[bytes]:
         """Run accept.lua."""
+        graduated = call.graduated
         return self._run(
             scripts.ACCEPT,
-            [keys.account(PARTITION, call.ref), keys.stream(PARTITION), keys.seen(PARTITION, ENVIRONMENT, call.key)],
+            [
+                keys.account(PARTITION, call.ref),
+                keys.stream(PARTITION),
+                keys.seen(PARTITION, ENVIRONMENT, call.key),
+                keys.used(PARTITION, call.ref),
+            ],
             [
                 call.now_at,
                 call.snapshot,
@@ -48,6 +56,10 @@ class RealPartition:
                 call.payload,
                 WINDOW_MILLISECONDS,
                 call.most_entries,
+                "" if graduated is None else pack_tiers(graduated),
+                "" if call.until_at == NEVER_AT else call.until_at,
+                "" if graduated is None else call.feature_key,
+                "" if graduated is None else call.units_micro,
             ],
         )
 
@@ -105,6 +117,7 @@ class RealPartition:
         for ref in refs:
             pipe.hgetall(keys.account(PARTITION, ref))
             pipe.get(keys.load_token(PARTITION, ref))
+            pipe.hgetall(keys.used(PARTITION, ref))
         for mark in marks:
             pipe.get(keys.seen(PARTITION, ENVIRONMENT, mark))
             pipe.get(keys.retried(PARTITION, ENVIRONMENT, mark))
@@ -112,9 +125,12 @@ class RealPartition:
         pipe.xrange(keys.stream(PARTITION))
         *found, stream = pipe.execute()
         self._match_ids(memory, [entry[0] for entry in stream])
-        pairs = ((self._hash(memory.accounts.get(ref)), memory.tokens.get(ref)) for ref in refs)
+        known = (
+            (self._hash(memory.accounts.get(ref)), memory.tokens.get(ref), _counters(memory.used.get(ref, {})))
+            for ref in refs
+        )
         remembered = ((memory.seen.get(mark), memory.retried.get(mark)) for mark in marks)
-        said = [*itertools.chain(*pairs, *remembered), self._meta(memory)]
+        said = [*itertools.chain(*known, *remembered), self._meta(memory)]
         return (found, stream), (said, [(self.real_id(model_id), fields) for model_id, fields in memory.stream])
 
     def _match_ids(self, memory: Memory, found: list[bytes]) -> None:
@@ -133,6 +149,10 @@ class RealPartition:
         shown = {name.encode(): str(value).encode() for name, value in vars(account).items() if value is not None}
         shown |= {b"last_id": self.real_id(account.last_id)}
         return shown | ({b"order_id": self.real_id(account.order_id)} if account.order_id else {})
+
+
+def _counters(used: dict[str, int]) -> dict[bytes, bytes]:
+    return {feature_key.encode(): b"%d" % units_micro for feature_key, units_micro in used.items()}
 
 
 def _account_keys(ref: bytes) -> list[bytes]:
