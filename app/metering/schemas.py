@@ -30,13 +30,21 @@ from app.wire.codes import Code
 from app.wire.ids import show
 from app.wire.problem import FieldError
 
-Per = Annotated[int, Meta(ge=1, le=MAX_PER, description="So many whole units.")]
+Per = Annotated[int, Meta(ge=1, le=MAX_PER, description="So many whole units.", examples=[1000])]
+Match = Annotated[
+    dict[str, str],
+    Meta(
+        max_length=MAX_MATCHED,
+        description="The price is for usage whose `properties` have all of these.",
+        examples=[{"model": "large"}],
+    ),
+]
 
 
 class PriceTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What every price may say: for which usage it is, and from when on."""
 
-    match: Annotated[dict[str, str], Meta(max_length=MAX_MATCHED)] | msgspec.UnsetType = msgspec.UNSET
+    match: Match | msgspec.UnsetType = msgspec.UNSET
     effective_at: Moment | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -67,7 +75,15 @@ class TierBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     up_to: Annotated[int, Meta(ge=1, le=MAX_BOUND)] | None = None
 
 
-Tiers = Annotated[list[TierBody], Meta(min_length=1, max_length=MAX_TIERS)]
+Tiers = Annotated[
+    list[TierBody],
+    Meta(
+        min_length=1,
+        max_length=MAX_TIERS,
+        description="With ascending `up_to`; the last one has none.",
+        examples=[[{"amount": 0.05, "up_to": 1000}, {"amount": 0.02}]],
+    ),
+]
 
 
 class GraduatedPriceBody(PriceTerms, frozen=True, tag="graduated", tag_field="kind"):

@@ -133,6 +133,12 @@ async def test_a_query_ends_with_its_line(tenant: Tenant) -> None:
         ("end_user_id=a%00b&feature_key=b", 422, "invalid_value", "end_user_id"),
         ("end_user_id=a&feature_key=a%0Ab", 422, "invalid_value", "feature_key"),
         (f"end_user_id=a&feature_key={'x' * 65}", 422, "invalid_value", "feature_key"),
+        ("end_user_id=a&feature_key=b&properties=", 400, "invalid_body", "properties"),
+        ("end_user_id=a&feature_key=b&properties=[]", 400, "invalid_body", "properties"),
+        ("end_user_id=a&feature_key=b&properties=%7B%22a%22", 400, "invalid_body", "properties"),
+        ("end_user_id=a&feature_key=b&properties=%7B%7D%7B%7D", 400, "invalid_body", "properties"),
+        ("end_user_id=a&feature_key=b&properties=%ff", 400, "invalid_body", "properties"),
+        (f"end_user_id=a&feature_key=b&properties=%7B{'+' * 4096}%7D", 422, "invalid_value", "properties"),
     ],
 )
 async def test_a_bad_query_is_refused_by_name(tenant: Tenant, query: str, status: int, code: str, field: str) -> None:
