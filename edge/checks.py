@@ -8,18 +8,17 @@ from decimal import Decimal
 import msgspec
 
 from app.rules import totals
-from app.rules.credits import MAX_COST_MICRO, from_micro
+from app.rules.credits import from_micro
 from app.rules.entitlement import OveragePolicy, Reason, refusal_of_credit, refusal_of_limit
 from app.rules.moments import to_rfc3339
-from app.rules.pricing import cost_micro
 from app.wire.codes import Code
 from app.wire.snapshot import ACCOUNT_FIELDS
 from edge.accounts import Account
 from edge.attempt import Attempt, clock_at
 from edge.auth import Principal
+from edge.charging import Offer
 from edge.decoding import CheckQuestion, read_check
 from edge.exchange import Exchange
-from edge.plans import Offer
 from edge.redis import Reply, pack
 from edge.refusals import Refusal
 from edge.services import Services
@@ -46,18 +45,29 @@ class CheckAnswer(msgspec.Struct):
     version: int = 0
 
 
-def check(services: Services, exchange: Exchange, principal: Principal) -> None:
-    """Answer a check. Raises Refusal."""
-    question = read_check(exchange.query)
-    account = services.accounts.get(principal, question.end_user_id)
-    Check(services, account, question, exchange).send()
-
-
 class Counter(msgspec.Struct, frozen=True):
     """What is used of a feature in the account's present period, in micro-units, and where that ends."""
 
     used_micro: int
     resets_at: int
+
+
+class Figures(msgspec.Struct, frozen=True):
+    """What is known of an account when it is asked about."""
+
+    available_micro: int
+    floor_micro: int
+    subscription_status: str
+    revision: int
+    counter: Counter | None
+    """Of the feature, where its units are counted."""
+
+
+def check(services: Services, exchange: Exchange, principal: Principal) -> None:
+    """Answer a check. Raises Refusal."""
+    question = read_check(exchange.query)
+    account = services.accounts.get(principal, question.end_user_id)
+    Check(services, account, question, exchange).send()
 
 
 class Check(Attempt):
@@ -80,7 +90,7 @@ class Check(Attempt):
         account = self.account
         plan = self.services.plans.get(account.snapshot_id)
         offer = None if plan is None else plan.get(self._question.feature_key)
-        if offer is not None and offer.terms.is_counted:
+        if offer is not None and offer.is_counted:
             reading = _Reading(self)
             self.services.redis.send(pack(b"HMGET", account.key, *ACCOUNT_FIELDS, b"resets_at"), reading)
             self.services.redis.send(pack(b"HGET", account.used_key, self._question.feature_key), reading)
@@ -97,7 +107,8 @@ class Check(Attempt):
         if revision is None:
             self.overcome(self.load_account())
             return
-        if max(clock_at(), int(last_at)) >= int(valid_until):
+        at = max(clock_at(), int(last_at))
+        if at >= int(valid_until):
             self.overcome(self.tick())
             return
         plan = self.services.plans.get(snapshot_id)
@@ -105,14 +116,16 @@ class Check(Attempt):
             self.overcome(self.load_plan(snapshot_id))
             return
         offer = plan.get(self._question.feature_key)
-        if offer is not None and offer.terms.is_counted and counter is None:
+        if offer is not None and offer.is_counted and counter is None:
             self._ask_again(snapshot_id)
             return
         available_micro = totals.available(int(base), int(accepted), int(applied))
-        answer = decide(self._question, offer, available_micro, int(floor), counter)
-        answer.subscription_status = status.decode()
-        answer.version = int(revision)
-        self._exchange.respond(200, _encoder.encode(answer))
+        known = Figures(available_micro, int(floor), status.decode(), int(revision), counter)
+        cost = 0
+        if offer is not None and offer.terms.rates:
+            charge = offer.charge(self._question.units_micro, self._question.properties, at)
+            cost = charge.cost_micro(0 if counter is None else counter.used_micro)
+        self._exchange.respond(200, _encoder.encode(decide(self._question, offer, cost, known)))
 
     def _ask_again(self, snapshot_id: bytes) -> None:
         """The account has another plan than was believed, which counts this feature."""
@@ -164,42 +177,37 @@ class _Reading:
             self._check.failed(error)
 
 
-def decide(
-    question: CheckQuestion, offer: Offer | None, available_micro: int, floor_micro: int, counter: Counter | None = None
-) -> CheckAnswer:
-    """The answer where this much can be spent; no offer: unknown feature. Raises Refusal for too large a cost."""
-    if offer is None:
-        return _answer(question, available_micro, 0, Reason.UNKNOWN_FEATURE)
-    terms, reason, cost = offer.terms, offer.refusal, 0
-    if terms.price is not None:
-        cost = cost_micro(terms.price, question.units_micro)
-        if cost > MAX_COST_MICRO:
-            raise cost_too_large(cost)
-        if counter is not None:
-            reason = reason or refusal_of_limit(counter.used_micro, question.units_micro, terms.limit_units_micro)
-        bounds = floor_micro, terms.overage_policy, terms.overage_limit_micro
-        reason = reason or refusal_of_credit(available_micro, cost, *bounds)
-    answer = _answer(question, available_micro, cost, reason)
-    answer.overage_policy = terms.overage_policy
-    if counter is not None and terms.is_counted:
-        limit_micro = terms.limit_units_micro
-        answer.limit = None if limit_micro is None else from_micro(limit_micro)
-        answer.used, answer.resets_at = from_micro(counter.used_micro), to_rfc3339(counter.resets_at)
+def decide(question: CheckQuestion, offer: Offer | None, cost: int, figures: Figures) -> CheckAnswer:
+    """The answer where the units cost this much; no offer: unknown feature."""
+    answer = CheckAnswer(
+        allowed=False,
+        balance=from_micro(figures.available_micro),
+        feature_key=question.feature_key,
+        units=from_micro(question.units_micro),
+        cost=from_micro(cost),
+        reason=Reason.UNKNOWN_FEATURE,
+        subscription_status=figures.subscription_status,
+        version=figures.revision,
+    )
+    if offer is not None:
+        answer.reason = offer.refusal or _refusal(offer, question.units_micro, cost, figures)
+        answer.allowed = answer.reason is None
+        answer.overage_policy = offer.terms.overage_policy
+        if offer.is_counted and figures.counter is not None:
+            _show_counter(answer, offer, figures.counter)
     return answer
 
 
-def _answer(question: CheckQuestion, available_micro: int, cost: int, reason: Reason | None) -> CheckAnswer:
-    return CheckAnswer(
-        reason is None,
-        from_micro(available_micro),
-        question.feature_key,
-        from_micro(question.units_micro),
-        from_micro(cost),
-        reason=reason,
-    )
+def _refusal(offer: Offer, units_micro: int, cost: int, figures: Figures) -> Reason | None:
+    """The limit comes before credit."""
+    terms, counter = offer.terms, figures.counter
+    if counter is not None and refusal_of_limit(counter.used_micro, units_micro, terms.limit_units_micro):
+        return Reason.LIMIT_REACHED
+    bounds = figures.floor_micro, terms.overage_policy, terms.overage_limit_micro
+    return refusal_of_credit(figures.available_micro, cost, *bounds)
 
 
-def cost_too_large(cost: int) -> Refusal:
-    """An event that would cost more than one event may."""
-    detail = f"This would cost {from_micro(cost)} credits; one event may cost {from_micro(MAX_COST_MICRO)}."
-    return Refusal(Code.COST_TOO_LARGE, detail, context={"cost": from_micro(cost)})
+def _show_counter(answer: CheckAnswer, offer: Offer, counter: Counter) -> None:
+    limit_micro = offer.terms.limit_units_micro
+    answer.limit = None if limit_micro is None else from_micro(limit_micro)
+    answer.used, answer.resets_at = from_micro(counter.used_micro), to_rfc3339(counter.resets_at)

@@ -12,9 +12,8 @@ from uuid import UUID
 
 import msgspec
 
-from app.rules.credits import MAX_COST_MICRO
 from app.rules.entitlement import OveragePolicy, Reason, lowest_balance
-from app.rules.pricing import cost_micro
+from app.rules.moments import NEVER_AT
 from app.wire import ids, keys, scripts
 from app.wire.codes import Code
 from app.wire.events import UsagePayload, encode_usage
@@ -22,7 +21,7 @@ from app.wire.fingerprint import mismatch, usage_fingerprint
 from app.wire.snapshot import FeatureTerms
 from edge.accounts import UNKNOWN_SNAPSHOT, Account
 from edge.attempt import Attempt, clock_at
-from edge.checks import cost_too_large
+from edge.charging import Charge, Offer, cost_too_large
 from edge.decoding import UsageEvent
 from edge.plans import Plan
 from edge.redis import pack
@@ -34,9 +33,8 @@ MAX_AHEAD_MICROSECONDS = 5 * 60 * 1_000_000
 
 _FLOOR_OF_ACCOUNT = b""
 _NO_FLOOR = b"-"
-_Counted = tuple[bytes | int, bytes | int, bytes]
-"""Units to count, the limit and the feature, as the script takes them."""
-_NOT_COUNTED: _Counted = (b"", b"", b"")
+_UNCOUNTED = (b"", b"", b"", b"", b"")
+"""In place of what `_counting` answers."""
 
 
 class _Priced(msgspec.Struct, frozen=True):
@@ -46,10 +44,10 @@ class _Priced(msgspec.Struct, frozen=True):
     cost_micro: int
     floor: bytes
     payload: bytes
-    counted: _Counted
+    counting: tuple[bytes | int, ...]
 
 
-_UNPRICED = _Priced(UNKNOWN_SNAPSHOT, 0, _FLOOR_OF_ACCOUNT, b"", _NOT_COUNTED)
+_UNPRICED = _Priced(UNKNOWN_SNAPSHOT, 0, _FLOOR_OF_ACCOUNT, b"", _UNCOUNTED)
 """Nothing is known of the account yet: a snapshot that no account has, so the script answers the right one."""
 
 
@@ -95,7 +93,7 @@ class Recipient(Protocol):
 class Recording(Attempt):
     """One usage event under way."""
 
-    __slots__ = ("_event", "_event_id", "_fingerprint", "_recipient", "_seen_key")
+    __slots__ = ("_at", "_event", "_event_id", "_fingerprint", "_recipient", "_seen_key", "_until_at")
 
     def __init__(self, services: Services, account: Account, event: UsageEvent, recipient: Recipient) -> None:
         super().__init__(services, account)
@@ -105,6 +103,10 @@ class Recording(Attempt):
         self._fingerprint = usage_fingerprint(event.units_micro, event.occurred_at, properties, enforce=event.enforce)
         self._seen_key = keys.seen(account.partition, account.environment_ref, self._event_id)
         self._recipient = recipient
+        self._at = 0
+        """The account's clock, where that was found to be ahead of ours when a price changed."""
+        self._until_at = NEVER_AT
+        """Until when the price holds that was chosen."""
 
     @property
     def request_id(self) -> bytes:
@@ -117,11 +119,11 @@ class Recording(Attempt):
 
     def send(self) -> None:
         """Price the event and run the script; where it is to be refused, look first whether that is right."""
-        snapshot_id, now_at = self.account.snapshot_id, clock_at()
+        snapshot_id, now_at = self.account.snapshot_id, max(clock_at(), self._at)
         plan = self.services.plans.get(snapshot_id)
         try:
             self._check_timestamp(now_at)
-            command = self._accept(now_at, _UNPRICED if plan is None else self._priced(plan, snapshot_id))
+            command = self._accept(now_at, _UNPRICED if plan is None else self._priced(plan, snapshot_id, now_at))
         except Refusal as refusal:
             self.aside(self._refuse_unless_seen(refusal, snapshot_id))
         else:
@@ -138,27 +140,28 @@ class Recording(Attempt):
             detail = f"timestamp must lie within the last {window_seconds} seconds, and at most 300 seconds ahead."
             raise Refusal(Code.TIMESTAMP_OUT_OF_RANGE, detail)
 
-    def _priced(self, plan: Plan, snapshot_id: bytes) -> _Priced:
-        event = self._event
+    def _priced(self, plan: Plan, snapshot_id: bytes, now_at: int) -> _Priced:
+        event, self._until_at = self._event, NEVER_AT
         offer = plan.get(event.feature_key)
         if offer is None:
             raise _no_access(Reason.UNKNOWN_FEATURE, event.feature_key)
         terms = offer.terms
-        if terms.price is None or terms.price_id is None or (event.enforce and offer.refusal is not None):
+        if not terms.rates or (event.enforce and offer.refusal is not None):
             raise _no_access(offer.refusal or Reason.FEATURE_NOT_IN_PLAN, event.feature_key)
-        cost = cost_micro(terms.price, event.units_micro)
-        if cost > MAX_COST_MICRO:
-            raise cost_too_large(cost)
+        charge = offer.charge(event.units_micro, event.properties, now_at)
+        self._until_at = charge.until_at
+        counting = _counting(offer, charge, event.feature_key)
+        cost = 0 if charge.is_counted else charge.cost_micro()
         payload = UsagePayload(
             self._event_id,
             event.feature_key,
             event.units_micro,
-            terms.price_id,
+            charge.price_id,
             event.occurred_at,
             event.idempotency_key,
             event.properties,
         )
-        return _Priced(snapshot_id, cost, _floor(terms), encode_usage(payload), _counted(event, terms))
+        return _Priced(snapshot_id, cost, _floor(terms), encode_usage(payload), counting)
 
     def _accept(self, now_at: int, priced: _Priced) -> bytes:
         account, settings = self.account, self.services.settings
@@ -166,7 +169,8 @@ class Recording(Attempt):
             *(b"EVALSHA", scripts.ACCEPT.digest, 4, account.key, account.stream, self._seen_key, account.used_key),
             *(now_at, priced.snapshot_id, priced.cost_micro, int(self._event.enforce), priced.floor),
             *(self._fingerprint, account.ref, priced.payload),
-            *(settings.idempotency_window_seconds * 1000, settings.stream_max_entries, *priced.counted),
+            *(settings.idempotency_window_seconds * 1000, settings.stream_max_entries),
+            *priced.counting,
         )
 
     # ---- the answer
@@ -180,12 +184,16 @@ class Recording(Attempt):
                 self._replay(reply[1])
             case b"snapshot":
                 self._price_again(reply[1])
+            case b"reprice":
+                self._price_as_of(int(reply[1]))
             case b"miss":
                 self.overcome(self.load_account())
             case b"wait":
                 self.overcome(self.wait())
             case b"backlog" | b"full":
                 self.refused(Refusal(Code.BACKLOG, "More usage is waiting to be posted than may wait; try again."))
+            case b"dear":
+                self.refused(cost_too_large(int(reply[1])))
             case b"range":
                 detail = "The balance would leave the range that can be kept exactly."
                 self.refused(Refusal(Code.BALANCE_OUT_OF_RANGE, detail))
@@ -219,6 +227,12 @@ class Recording(Attempt):
             self.patience.detour()
             self.send()
 
+    def _price_as_of(self, at: int) -> None:
+        """A price has changed by the account's clock, which is ahead of ours."""
+        self._at = at
+        self.patience.detour()
+        self.send()
+
     async def _refuse_unless_seen(self, refusal: Refusal, snapshot_id: bytes) -> None:
         """Refuse where that is right: the key is new, and the account has the plan that the refusal was given for."""
         redis, account = self.services.redis, self.account
@@ -230,12 +244,23 @@ class Recording(Attempt):
             self._replay(stored)
         elif snapshot is None:
             self.overcome(self.load_account())
-        elif max(clock_at(), int(last_at)) >= int(valid_until):
+        elif (at := max(clock_at(), int(last_at))) >= int(valid_until):
             self.overcome(self.tick())
         elif snapshot != snapshot_id:
             self._price_again(snapshot)
+        elif at >= self._until_at:
+            self._price_as_of(at)
         else:
             self.refused(refusal)
+
+
+def _counting(offer: Offer, charge: Charge, feature_key: str) -> tuple[bytes | int, ...]:
+    """The script's last arguments: tiers, until when the price holds, feature key, units, hard limit."""
+    until = b"" if charge.until_at == NEVER_AT else charge.until_at
+    if not offer.is_counted:
+        return (b"", until, b"", b"", b"")
+    limit = b"" if offer.terms.limit_units_micro is None else offer.terms.limit_units_micro
+    return (charge.tiers(), until, feature_key.encode(), charge.units_micro, limit)
 
 
 class UnexpectedReply(Exception):
@@ -248,13 +273,6 @@ def _floor(terms: FeatureTerms) -> bytes:
         return _FLOOR_OF_ACCOUNT
     lowest = lowest_balance(0, terms.overage_policy, terms.overage_limit_micro)
     return _NO_FLOOR if lowest is None else b"%d" % lowest
-
-
-def _counted(event: UsageEvent, terms: FeatureTerms) -> _Counted:
-    if not terms.is_counted:
-        return _NOT_COUNTED
-    limit = b"" if terms.limit_units_micro is None else terms.limit_units_micro
-    return event.units_micro, limit, event.feature_key.encode()
 
 
 def _event_id(account: Account, event: UsageEvent) -> UUID:

@@ -8,7 +8,7 @@ import pytest
 from app.rules.credits import MICRO
 from app.rules.entitlement import OveragePolicy
 from app.rules.moments import to_rfc3339
-from app.rules.pricing import PerUnitPrice
+from app.rules.pricing import GraduatedPrice, PerUnitPrice, Tier, always
 from app.wire import keys
 from app.wire.snapshot import FeatureTerms
 from tests.edge.world import PRICE_ID, Tenant, now_at
@@ -133,7 +133,7 @@ async def test_a_new_period_is_seen_at_its_beginning(tenant: Tenant) -> None:
 
 async def test_a_worker_that_believes_in_another_plan_asks_again(tenant: Tenant) -> None:
     """A feature that is counted from now on, or no more, is answered by the plan that the account has."""
-    free = FeatureTerms(PerUnitPrice(MICRO), PRICE_ID, included=True)
+    free = FeatureTerms(always(PRICE_ID, PerUnitPrice(MICRO)), included=True)
     await tenant.seed("user_1", 1000, tenant.plan(limited=free))
     for _ in range(8):  # both workers come to know the plan
         assert (await tenant.use("user_1", FEATURE)).status == 202
@@ -152,8 +152,20 @@ async def test_a_worker_that_believes_in_another_plan_asks_again(tenant: Tenant)
 )
 async def test_overage_ends_at_its_limit(tenant: Tenant, balance: int, cost: int, code: str | None) -> None:
     """Where overage is allowed up to 5 credits, checks and enforced usage go so far; other usage goes on."""
-    lent = FeatureTerms(PerUnitPrice(MICRO), PRICE_ID, True, OveragePolicy.ALLOW, None, 5 * MICRO)  # noqa: FBT003
+    lent = FeatureTerms(always(PRICE_ID, PerUnitPrice(MICRO)), True, OveragePolicy.ALLOW, None, 5 * MICRO)  # noqa: FBT003
     await tenant.seed("user_1", balance, tenant.plan(lent=lent))
     assert (await tenant.check("user_1", "lent", units=cost)).body["reason"] == code
     assert (await tenant.use("user_1", "lent", units=cost, enforce=True)).body.get("code") == code
     assert (await tenant.use("user_1", "lent", units=cost)).status == 202
+
+
+async def test_a_graduated_price_goes_up_its_tiers(tenant: Tenant) -> None:
+    """Each event moves the counter by which the next is charged, enforced or not; a check is charged as it would be."""
+    tiers = GraduatedPrice((Tier(10, 3 * MICRO), Tier(None, MICRO)))
+    rising = FeatureTerms(always(PRICE_ID, tiers), included=True)
+    await tenant.seed("user_1", 1000, tenant.plan(rising=rising), **COUNTED)
+    costs = [(await tenant.use("user_1", "rising", units=8)).body["cost"] for _ in range(2)]
+    assert costs == [24, 12]
+    body = (await tenant.check("user_1", "rising", units=2)).body
+    assert (body["cost"], body["used"], body["limit"], body["resets_at"]) == (2, 16, None, to_rfc3339(RESETS_AT))
+    assert [entry[b"s"] for entry in await tenant.entries("user_1")] == [b"%d" % PERIOD_AT] * 2

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from app.rules import totals
+from app.rules.moments import NEVER_AT
 from app.wire import keys, scripts
 from app.wire.events import parse_stream_id, show_stream_id
 from app.wire.scripts import Script
 from app.wire.snapshot import AccountState, pack_beside
+from app.wire.tiers import pack_tiers
 from tests.wire.script_models import Accept, EdgeAccount, Load, Memory, NotePublished, Publish, Retry, StreamId
 
 if TYPE_CHECKING:
@@ -34,11 +36,14 @@ class RealPartition:
 
     def accept(self, call: Accept) -> list[bytes]:
         """Run accept.lua."""
+        graduated = call.graduated
         return self._run(
             scripts.ACCEPT,
             [
-                *(keys.account(PARTITION, call.ref), keys.stream(PARTITION)),
-                *(keys.seen(PARTITION, ENVIRONMENT, call.key), keys.used(PARTITION, call.ref)),
+                keys.account(PARTITION, call.ref),
+                keys.stream(PARTITION),
+                keys.seen(PARTITION, ENVIRONMENT, call.key),
+                keys.used(PARTITION, call.ref),
             ],
             [
                 call.now_at,
@@ -51,9 +56,11 @@ class RealPartition:
                 call.payload,
                 WINDOW_MILLISECONDS,
                 call.most_entries,
-                "" if call.units is None else call.units,
+                "" if graduated is None else pack_tiers(graduated),
+                "" if call.until_at == NEVER_AT else call.until_at,
+                call.feature_key if call.counts else "",
+                call.units_micro if call.counts else "",
                 "" if call.limit is None else call.limit,
-                call.feature,
             ],
         )
 
@@ -66,7 +73,7 @@ class RealPartition:
             keys.used(PARTITION, call.ref),
         ]
         head = (call.now_at, call.cost, call.ref, call.payload, call.rejected_id)
-        counted = "" if call.units is None else call.units, call.feature
+        counted = (call.units_micro, call.feature_key) if call.counts else ("", "")
         return self._run(scripts.RETRY, names, [*head, WINDOW_MILLISECONDS, call.most_entries, *counted])
 
     def tick(self, ref: bytes, now_at: int) -> bytes:
@@ -112,8 +119,8 @@ class RealPartition:
         pipe = self.client.pipeline(transaction=False)
         for ref in refs:
             pipe.hgetall(keys.account(PARTITION, ref))
-            pipe.hgetall(keys.used(PARTITION, ref))
             pipe.get(keys.load_token(PARTITION, ref))
+            pipe.hgetall(keys.used(PARTITION, ref))
         for mark in marks:
             pipe.get(keys.seen(PARTITION, ENVIRONMENT, mark))
             pipe.get(keys.retried(PARTITION, ENVIRONMENT, mark))
@@ -121,9 +128,12 @@ class RealPartition:
         pipe.xrange(keys.stream(PARTITION))
         *found, stream = pipe.execute()
         self._match_ids(memory, [entry[0] for entry in stream])
-        pairs = ((self._hash(memory.accounts.get(ref)), _counters(memory, ref), memory.tokens.get(ref)) for ref in refs)
+        known = (
+            (self._hash(memory.accounts.get(ref)), memory.tokens.get(ref), _counters(memory.used.get(ref, {})))
+            for ref in refs
+        )
         remembered = ((memory.seen.get(mark), memory.retried.get(mark)) for mark in marks)
-        said = [*itertools.chain(*pairs, *remembered), self._meta(memory)]
+        said = [*itertools.chain(*known, *remembered), self._meta(memory)]
         return (found, stream), (said, [(self.real_id(model_id), fields) for model_id, fields in memory.stream])
 
     def _match_ids(self, memory: Memory, found: list[bytes]) -> None:
@@ -144,8 +154,8 @@ class RealPartition:
         return shown | ({b"order_id": self.real_id(account.order_id)} if account.order_id else {})
 
 
-def _counters(memory: Memory, ref: bytes) -> dict[bytes, bytes]:
-    return {feature.encode(): b"%d" % used for feature, used in memory.used.get(ref, {}).items()}
+def _counters(used: dict[str, int]) -> dict[bytes, bytes]:
+    return {feature_key.encode(): b"%d" % units_micro for feature_key, units_micro in used.items()}
 
 
 def _account_keys(ref: bytes) -> list[bytes]:

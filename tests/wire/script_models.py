@@ -8,7 +8,9 @@ from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from app.rules import totals
+from app.rules.credits import MAX_COST_MICRO
 from app.rules.moments import NEVER_AT
+from app.rules.pricing import GraduatedPrice, cost_micro
 from app.wire.events import show_stream_id
 from app.wire.snapshot import NOTHING_BESIDE, AccountState, Beside
 
@@ -54,11 +56,11 @@ class Memory:
     """All keys of one partition."""
 
     accounts: dict[bytes, EdgeAccount] = field(default_factory=dict)
-    used: dict[bytes, dict[str, int]] = field(default_factory=dict)
-    """Counters by account; none without any."""
     stream: list[tuple[StreamId, Fields]] = field(default_factory=list)
     seen: dict[UUID, bytes] = field(default_factory=dict)
     retried: dict[UUID, bytes] = field(default_factory=dict)
+    used: dict[bytes, dict[str, int]] = field(default_factory=dict)
+    """Micro-units by account and feature; no account without any."""
     tokens: dict[bytes, bytes] = field(default_factory=dict)
     meta: dict[str, str] = field(default_factory=dict)
     newest_id: StreamId = NOTHING_YET
@@ -68,13 +70,16 @@ class Memory:
         """An independent copy."""
         accounts = {ref: replace(account) for ref, account in self.accounts.items()}
         used = {ref: {**counters} for ref, counters in self.used.items()}
-        remembered = {**self.seen}, {**self.retried}, {**self.tokens}, {**self.meta}
-        return Memory(accounts, used, [*self.stream], *remembered, self.newest_id)
+        remembered = {**self.seen}, {**self.retried}, used, {**self.tokens}, {**self.meta}
+        return Memory(accounts, [*self.stream], *remembered, self.newest_id)
 
 
 @dataclass(frozen=True)
 class Accept:
-    """Arguments of accept.lua. `lowest`: '' = the account's floor, '-' = none; `key` is the event's id."""
+    """Arguments of accept.lua. `lowest`: '' = the account's floor, '-' = none; `key` is the event's id.
+
+    With a graduated price `cost` says nothing: it follows from what was used of the feature.
+    """
 
     ref: bytes
     key: UUID
@@ -86,10 +91,18 @@ class Accept:
     lowest: str = ""
     fingerprint: bytes = b"f"
     most_entries: int = 1_000_000
-    units: int | None = None
-    """To be counted; None = they are not."""
+    graduated: GraduatedPrice | None = None
+    until_at: int = NEVER_AT
+    """From then on the price may be another."""
+    feature_key: str = "f"
+    units_micro: int = 0
+    counted: bool = False
     limit: int | None = None
-    feature: str = ""
+
+    @property
+    def counts(self) -> bool:
+        """Whether the feature's units are counted; those of a graduated price are."""
+        return self.counted or self.graduated is not None
 
 
 @dataclass(frozen=True)
@@ -103,9 +116,10 @@ class Retry:
     rejected_id: bytes
     payload: bytes = b""
     most_entries: int = 1_000_000
-    units: int | None = None
-    """To be counted; None = they are not."""
-    feature: str = ""
+    feature_key: str = "f"
+    units_micro: int = 0
+    counts: bool = False
+    """Whether the units were counted when the event first came."""
 
 
 @dataclass(frozen=True)
@@ -149,9 +163,14 @@ def accept(memory: Memory, call: Accept) -> list[bytes]:  # noqa: PLR0911 - one 
         return [b"wait"]
     if account.snapshot != call.snapshot:
         return [b"snapshot", account.snapshot.encode()]
-    before, cost, used = account.available, call.cost, _used(memory, call)
-    units = None if account.period is None else call.units
-    if call.enforce and units is not None and call.limit is not None and used + units > call.limit:
+    if at >= call.until_at:
+        return [b"reprice", b"%d" % at]
+    used = _used(memory, call)
+    call = _priced(call, used)
+    if call.cost > MAX_COST_MICRO:
+        return [b"dear", b"%d" % call.cost]
+    before, cost = account.available, call.cost
+    if _goes_beyond(account, call, used):
         return _remember(memory, call, f"!{cost}:{before}:{used}:{call.limit}:{account.resets_at}")
     lowest = int(call.lowest) if call.lowest not in {"", "-"} else account.floor
     if call.enforce and cost and call.lowest != "-" and before - cost < lowest:
@@ -295,8 +314,22 @@ def _replace_used(memory: Memory, ref: bytes, beside: Beside) -> None:
         memory.used[ref] = {feature: max(0, min(used, NEVER_AT)) for feature, used in beside.used}
 
 
+def _priced(call: Accept, used: int) -> Accept:
+    """With what a graduated price makes it cost."""
+    if call.graduated is None:
+        return call
+    return replace(call, cost=cost_micro(call.graduated, call.units_micro, used))
+
+
+def _goes_beyond(account: EdgeAccount, call: Accept, used: int) -> bool:
+    """Whether enforced units are more than the limit of the period leaves."""
+    if not (call.enforce and call.counts and account.period is not None):
+        return False
+    return call.limit is not None and used + call.units_micro > call.limit
+
+
 def _used(memory: Memory, call: Accept | Retry) -> int:
-    return memory.used.get(call.ref, {}).get(call.feature, 0)
+    return memory.used.get(call.ref, {}).get(call.feature_key, 0)
 
 
 def _waits_at_boundary(memory: Memory, ref: bytes, account: EdgeAccount, at: int) -> bool:
@@ -322,9 +355,9 @@ def _beyond_bound(memory: Memory, account: EdgeAccount, call: Accept | Retry) ->
 def _append_usage(memory: Memory, account: EdgeAccount, at: int, call: Accept | Retry) -> None:
     """Units are counted where the account has a period."""
     fields = {b"k": b"u", b"c": b"%d" % call.cost, b"p": call.payload}
-    if call.units is not None and account.period is not None:
+    if call.counts and account.period is not None:
         fields[b"s"] = b"%d" % account.period
-        memory.used.setdefault(call.ref, {})[call.feature] = min(_used(memory, call) + call.units, NEVER_AT)
+        memory.used.setdefault(call.ref, {})[call.feature_key] = min(_used(memory, call) + call.units_micro, NEVER_AT)
     _append(memory, call.ref, account, at, fields)
     account.accepted = totals.wrap(account.accepted + call.cost)
 

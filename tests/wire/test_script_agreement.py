@@ -7,7 +7,9 @@ from random import Random
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from app.rules.credits import MICRO
 from app.rules.moments import NEVER_AT
+from app.rules.pricing import GraduatedPrice, Tier
 from app.rules.totals import MAX_DISTANCE, MODULUS
 from app.wire import keys
 from app.wire.snapshot import NOTHING_BESIDE, AccountState, Beside
@@ -29,11 +31,15 @@ DOUBLES = NEVER_AT
 NEAR_WRAPS = (0, MODULUS - 200, 3 * MODULUS - 100, MODULUS // 2, MODULUS - MAX_DISTANCE, MAX_DISTANCE)
 FEATURES = ("f", "g")
 BALANCES = (500, 500, 500, 0, -80, DOUBLES - 50, 50 - DOUBLES)
+GRADUATED = (
+    GraduatedPrice((Tier(10, 30), Tier(25, 7), Tier(None, 1)), 3),
+    GraduatedPrice((Tier(None, 2 * MICRO),)),
+)
 EVERY_ANSWER = {
     *("seen", "miss", "wait", "snapshot", "accepted", "refused for credit", "refused for the limit"),
     *("backlog", "range", "full"),
     *("early", "published", "stale", "absent", "begun", "unready", "loaded", "present", "refused", "changed"),
-    *("noted", "not noted", "ordered", "not ordered", "retried", "again"),
+    *("noted", "not noted", "ordered", "not ordered", "retried", "again", "reprice", "dear"),
 }
 
 
@@ -102,11 +108,10 @@ class Programmer:
         pick, number = self._random.choice, self._random.randint
         if pick([True, False]):
             return NOTHING_BESIDE
-        counters = [(feature, pick([number(0, 40), DOUBLES - 5, DOUBLES + 7])) for feature in FEATURES if pick([0, 1])]
+        counters = [
+            (feature, pick([number(0, 40) * MICRO, DOUBLES - 5, DOUBLES + 7])) for feature in FEATURES if pick([0, 1])
+        ]
         return Beside(number(0, 9), number(0, 2), pick([0, 100, 100, 200]), counters, number(200, 300))
-
-    def _counted(self) -> int | None:
-        return self._random.choice([None, self._random.randint(1, 30), 10**15])
 
     def step(self) -> Step:  # noqa: PLR0911 - one for each script
         """The next call."""
@@ -132,7 +137,24 @@ class Programmer:
             case "note":
                 return NotePublished(pick(INCARNATIONS), (0, number(0, 4)), NOTHING_YET, pick([2, 1_000_000]))
         return Change(
-            pick(["evict", "evict", "forget", "incarnation", "incarnation", "closed", "closed", "plant", "trim"]),
+            pick(
+                [
+                    *[
+                        "evict",
+                        "evict",
+                        "forget",
+                        "incarnation",
+                        "incarnation",
+                        "closed",
+                        "closed",
+                        "plant",
+                        "trim",
+                        "use",
+                        "use",
+                        "use",
+                    ]
+                ]
+            ),
             ref,
             pick(EVENTS),
         )
@@ -147,8 +169,9 @@ class Programmer:
             pick([b"1-1", b"2-1"]),
             pick([b"", b"\x00\xff payload"]),
             pick([1_000_000, 1_000_000, 1_000_000, 3]),
-            self._counted(),
             pick(FEATURES),
+            number(1, 40) * MICRO,
+            pick([True, False]),
         )
 
     def _accept(self, ref: bytes) -> Accept:
@@ -164,9 +187,12 @@ class Programmer:
             lowest=pick(["", "", "-", "0", "-120"]),
             fingerprint=pick([b"f", b"\x01" + bytes(24)]),
             most_entries=pick([1_000_000, 1_000_000, 1_000_000, 3]),
-            units=self._counted(),
-            limit=pick([None, number(0, 60), DOUBLES]),
-            feature=pick(FEATURES),
+            graduated=pick([None, None, None, GRADUATED[0], GRADUATED[0], GRADUATED[1]]),
+            until_at=pick([NEVER_AT, NEVER_AT, NEVER_AT, number(3, 20)]),
+            feature_key=pick(FEATURES),
+            units_micro=pick([number(1, 40), number(1, 40), 10**9]) * MICRO,
+            counted=pick([True, False]),
+            limit=pick([None, number(0, 60) * MICRO, DOUBLES]),
         )
 
 
@@ -230,9 +256,20 @@ def _change(change: Change, real: RealPartition, memory: Memory) -> None:
         case "plant":
             client.set(keys.load_token(PARTITION, change.ref), TOKENS[0])
             memory.tokens[change.ref] = TOKENS[0]
+        case "use" if _counts(memory, change.ref):
+            used = memory.used.setdefault(change.ref, {})
+            used["f"] = used.get("f", 0) + 7 * MICRO - 1
+            client.hincrby(keys.used(PARTITION, change.ref), "f", 7 * MICRO - 1)
         case "trim" if memory.stream:
             client.xtrim(keys.stream(PARTITION), minid=real.real_id(_back(memory, 0)), approximate=False)
             del memory.stream[:-1]
+
+
+def _counts(memory: Memory, ref: bytes) -> bool:
+    """Whether something is counted of an account, and a counter has not come to its end."""
+    account = memory.accounts.get(ref)
+    is_counted = account is not None and account.period is not None
+    return is_counted and memory.used.get(ref, {}).get("f", 0) < DOUBLES // 2
 
 
 def _is_countable(step: Step, memory: Memory) -> bool:

@@ -113,7 +113,7 @@ def test_limits(bare_valkey: "Redis", row: list[str]) -> None:
     units, cost = map(int, asked.split(" at "))
     counted = structs.replace(state(60), floor_micro=0, beside=Beside(0, 0, 100, [("f", int(used))], 900))
     real, memory = loaded(bare_valkey, counted)
-    call = Accept(REF, EVENT, 5, "s", cost, enforce=enforce == "yes", units=units, feature="f")
+    call = Accept(REF, EVENT, 5, "s", cost, enforce=enforce == "yes", counted=True, units_micro=units)
     call = replace(call, limit=None if limit == "none" else int(limit))
     assert real.accept(call) == models.accept(memory, call) == [b"ok", expected.encode()]
     assert real.client.hget(keys.used(PARTITION, REF), "f") == after.encode()
@@ -124,7 +124,7 @@ def test_a_new_period_begins_with_what_the_ledger_counted(bare_valkey: "Redis") 
     """Also while something is under way; in the same period only a quiet publish replaces counters."""
     before, same, after = (Beside(0, 0, start, [("f", used)], 900) for start, used in ((100, 3), (100, 5), (200, 1)))
     real, _ = loaded(bare_valkey, structs.replace(state(60), beside=before))
-    assert real.accept(Accept(REF, EVENT, 5, "s", 1, units=4, feature="f"))[0] == b"ok"
+    assert real.accept(Accept(REF, EVENT, 5, "s", 1, counted=True, units_micro=4))[0] == b"ok"
     for revision, beside, cursor, used in (
         (2, same, (0, 0), b"7"),
         (3, after, (0, 0), b"1"),
@@ -182,7 +182,7 @@ def test_entry_is_readable(bare_valkey: "Redis") -> None:
     """What accept and tick append is what `wire.events` parses."""
     real, _ = loaded(bare_valkey, structs.replace(state(500), valid_until=9, beside=Beside(period_at=4, resets_at=9)))
     payload = UsagePayload(EVENT, "tokens", 3, UUID(int=2), None, "key", None)
-    counted = Accept(REF, EVENT, 5, "s", 7, encode_usage(payload), units=3, feature="tokens")
+    counted = Accept(REF, EVENT, 5, "s", 7, encode_usage(payload), counted=True, units_micro=3)
     assert real.accept(counted)[0] == b"ok"
     assert real.tick(REF, 9) == b"wait"
     usage, tick = [parse_entry(*entry) for entry in real.client.xrange(keys.stream(PARTITION))]
