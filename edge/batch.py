@@ -7,17 +7,19 @@ first, say) is taken in when its wait is over.
 import asyncio
 from decimal import Decimal
 from http import HTTPStatus
+from uuid import UUID
 
 import msgspec
 
 from app.rules.credits import from_micro
+from app.wire.ids import show
 from edge.auth import Principal
 from edge.decoding import header_key, read_batch, read_usage, require_json
 from edge.exchange import Exchange, as_refusal
 from edge.recording import Outcome, Recording
 from edge.refusals import Refusal
 from edge.services import Services
-from edge.usage import insufficient_credits
+from edge.usage import SPOOLED, insufficient_credits
 
 SLICE_EVENTS = 100
 """Events that are sent before other requests have their turn."""
@@ -36,6 +38,12 @@ class Result(msgspec.Struct):
     overage: int | Decimal | None = None
     code: str | None = None
     detail: str | None = None
+
+
+class SpooledResult(Result):
+    """What became of an event that is decided on later."""
+
+    durability: str = SPOOLED
 
 
 class BatchAnswer(msgspec.Struct):
@@ -140,6 +148,10 @@ class Place:
             None if refusal is None else refusal.detail,
         )
         self._batch.settle(self._index, result)
+
+    def spooled(self, event_id: UUID) -> None:
+        """The event is kept, and decided on later."""
+        self._batch.settle(self._index, SpooledResult("accepted", event_id=show("evt", event_id)))
 
     def refused(self, refusal: Refusal) -> None:
         """Nothing was recorded of it."""

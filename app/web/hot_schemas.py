@@ -1,7 +1,7 @@
 """What the hot routes take and answer, for the OpenAPI document. The edge has types of its own, made for speed."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -23,13 +23,17 @@ class UsageEvent(msgspec.Struct):
 
 
 class UsageAccepted(msgspec.Struct):
-    """The event is taken in for good. `balance` can be spent now; `overage` is the part that no credit covers."""
+    """The event is taken in for good. `balance` can be spent now; `overage` is the part that no credit covers.
+
+    With `durability` the event is spooled: kept, and decided on once a store is back, so nobody knows its cost yet.
+    """
 
     event_id: str
     accepted: bool
-    cost: Credits
-    balance: Credits
-    overage: Credits
+    cost: Credits | None
+    balance: Credits | None
+    overage: Credits | None
+    durability: Literal["spooled"] | msgspec.UnsetType = msgspec.UNSET
 
 
 class UsageBatch(msgspec.Struct):
@@ -49,6 +53,7 @@ class BatchResult(msgspec.Struct):
     overage: Credits | None
     code: str | None
     detail: str | None
+    durability: Literal["spooled"] | msgspec.UnsetType = msgspec.UNSET
 
 
 class BatchAccepted(msgspec.Struct):

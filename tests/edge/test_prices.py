@@ -244,15 +244,14 @@ async def test_a_refusal_is_of_the_price_at_the_accounts_clock(tenant: Tenant) -
     """What the old price made too dear, or whole, the new one may not, and the other way about."""
     dear, moment = PerUnitPrice(2 * MICRO), now_at() + HOUR
     changes = {"cheaper": (dear, PerUnitPrice(1)), "dearer": (PerUnitPrice(1), dear)}
-    both = {
-        name: FeatureTerms(
-            [Rate([PriceVersion(0, PRICE_ID, before), PriceVersion(moment, NEXT_ID, after)])], included=True
-        )
-        for name, (before, after) in changes.items()
-    }
-    await tenant.seed("user_1", 10**6, tenant.plan(**both))
+    cheaper, dearer = (
+        FeatureTerms([Rate([PriceVersion(0, PRICE_ID, before), PriceVersion(moment, NEXT_ID, after)])], included=True)
+        for before, after in changes.values()
+    )
+    plan = tenant.plan(cheaper=cheaper, dearer=dearer)
+    await tenant.seed("user_1", 10**6, plan)
     assert [(await tenant.use("user_1", name, units=10**9)).status for name in changes] == [422, 202]
-    await tenant.seed("user_1", 10**6, tenant.plan(**both), last_at=moment)
+    await tenant.seed("user_1", 10**6, plan, last_at=moment)
     assert [(await tenant.use("user_1", name, units=10**9)).status for name in changes] == [202, 422]
     assert [(await tenant.check("user_1", name, units="1000000000")).status for name in changes] == [200, 422]
 
