@@ -3,6 +3,8 @@
 from collections import OrderedDict
 from uuid import UUID
 
+import msgspec
+
 from app.rules.entitlement import refusal_of_access
 from app.wire import keys
 from app.wire.codes import Code
@@ -46,5 +48,8 @@ class Plans:
 
 
 def _plan(content: bytes) -> Plan:
-    snapshot = decode_plan(content)
+    try:
+        snapshot = decode_plan(content)
+    except msgspec.ValidationError:  # of another version: what is published of the account next names one of this
+        raise Refusal(Code.ACCOUNT_UNAVAILABLE, "The customer's plan is being published anew; try again.") from None
     return {key: Offer(terms, refusal_of_access(snapshot.access(key))) for key, terms in snapshot.features.items()}

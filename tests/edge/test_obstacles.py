@@ -160,6 +160,18 @@ async def test_a_plan_that_nobody_has(tenant: Tenant) -> None:
         assert (answer.status, answer.body["code"]) == (503, "account_unavailable")
 
 
+async def test_a_plan_of_another_version(tenant: Tenant) -> None:
+    """503 until a snapshot that this version can read is published."""
+    key = keys.plan(await tenant.seed("user_1", 1000))
+    content = await tenant.world.redis.get(key)
+    await tenant.world.redis.set(key, content.replace(b'"rates"', b'"price"'))
+    for kind in ("check", "usage"):
+        answer = await ask(tenant, kind)
+        assert (answer.status, answer.body["code"]) == (503, "account_unavailable")
+    await tenant.world.redis.set(key, content)
+    assert (await tenant.use("user_1")).status == 202
+
+
 # ---- one batch with all of it
 
 
