@@ -6,7 +6,7 @@ from uuid import UUID
 from app.rules.entitlement import refusal_of_access
 from app.wire import keys
 from app.wire.codes import Code
-from app.wire.snapshot import decode_plan
+from app.wire.snapshot import PlanSnapshot, decode_plan
 from edge.charging import Offer
 from edge.core_client import CoreClient
 from edge.redis import Redis
@@ -15,8 +15,14 @@ from edge.refusals import Refusal
 MAX_PLANS = 4096
 
 
-Plan = dict[str, Offer]
-"""The features of a snapshot by key; one that is not there is unknown."""
+class Plan(dict[str, Offer]):
+    """The features of a snapshot by key; one that is not there is unknown."""
+
+    def __init__(self, snapshot: PlanSnapshot) -> None:
+        super().__init__(
+            {key: Offer(terms, refusal_of_access(snapshot.access(key))) for key, terms in snapshot.features.items()}
+        )
+        self.event_types = snapshot.event_types
 
 
 class Plans:
@@ -42,9 +48,4 @@ class Plans:
             raise Refusal(Code.ACCOUNT_UNAVAILABLE, f"The plan snapshot {name} cannot be found; try again.")
         if len(self._known) >= MAX_PLANS:
             self._known.popitem(last=False)
-        self._known[snapshot_id] = _plan(content)
-
-
-def _plan(content: bytes) -> Plan:
-    snapshot = decode_plan(content)
-    return {key: Offer(terms, refusal_of_access(snapshot.access(key))) for key, terms in snapshot.features.items()}
+        self._known[snapshot_id] = Plan(decode_plan(content))

@@ -112,7 +112,8 @@ class Recording(Attempt):
             return
         window_seconds = self.services.settings.idempotency_window_seconds
         if not now_at - window_seconds * 1_000_000 <= occurred_at <= now_at + MAX_AHEAD_MICROSECONDS:
-            detail = f"timestamp must lie within the last {window_seconds} seconds, and at most 300 seconds ahead."
+            range_text = f"within the last {window_seconds} seconds, and at most 300 seconds ahead"
+            detail = f"timestamp (of a CloudEvent: time) must lie {range_text}."
             raise Refusal(Code.TIMESTAMP_OUT_OF_RANGE, detail)
 
     def _unpriced(self, now_at: int) -> bytes:

@@ -158,6 +158,7 @@ async def test_a_feature_may_get_another_name(core: Core, tenant: Tenant) -> Non
         ({"event_type": "t", "units_from": "x" * 257}, "units_from"),
         ({"event_type": "t", "units_from": "usage..total"}, "units_from"),
         ({"event_type": "t", "units_from": ".total"}, "units_from"),
+        ({"event_type": "t", "units_from": "a.b.c.d.e.f.g.h.i"}, "units_from"),
         ({"event_type": "t", "units_from": "total."}, "units_from"),
         ({"event_type": "t", "units_from": "a\tb"}, "units_from"),
     ],
