@@ -36,7 +36,8 @@ MAX_AHEAD_MICROSECONDS = 5 * 60 * 1_000_000
 BELIEVED_MICROSECONDS = 15 * 60 * 1_000_000
 """How long after an account was last decided on its plan is believed to be the same, while Redis cannot be asked."""
 
-_SPOOLED = (Code.STORE_UNAVAILABLE, Code.ACCOUNT_UNAVAILABLE, Code.ACCOUNT_LOADING)
+SPOOLED_CODES = (Code.STORE_UNAVAILABLE, Code.ACCOUNT_UNAVAILABLE, Code.ACCOUNT_LOADING)
+"""What usage is spooled for, unless it is to be enforced: it may be decided on later."""
 _FLOOR_OF_ACCOUNT = b""
 _NO_FLOOR = b"-"
 _UNCOUNTED = (b"", b"", b"", b"")
@@ -108,7 +109,7 @@ class Recording(Attempt):
 
     def refused(self, refusal: Refusal) -> None:
         """Nothing was recorded, or nobody knows whether it was; the spool takes what may be decided on later."""
-        if refusal.code in _SPOOLED and not self._event.enforce:
+        if refusal.code in SPOOLED_CODES and not self._event.enforce:
             self._spool()
         else:
             self._recipient.refused(refusal)
@@ -161,7 +162,8 @@ class Recording(Attempt):
             return
         window_seconds = self.services.settings.idempotency_window_seconds
         if not now_at - window_seconds * 1_000_000 <= occurred_at <= now_at + MAX_AHEAD_MICROSECONDS:
-            detail = f"timestamp must lie within the last {window_seconds} seconds, and at most 300 seconds ahead."
+            range_text = f"within the last {window_seconds} seconds, and at most 300 seconds ahead"
+            detail = f"timestamp (of a CloudEvent: time) must lie {range_text}."
             raise Refusal(Code.TIMESTAMP_OUT_OF_RANGE, detail)
 
     def _unpriced(self, now_at: int) -> bytes:
@@ -295,11 +297,16 @@ class Recording(Attempt):
 
     def _refuse_unasked(self, refusal: Refusal, unasked: Refusal) -> None:
         """Redis cannot say whether the refusal is right: it is given where the clock or a plan seen lately says so."""
-        is_believed = self._asked_at - self.account.decided_at <= BELIEVED_MICROSECONDS
+        is_believed = believes_plan(self.account, self._asked_at)
         if not self._event.enforce and (is_believed or refusal.code is Code.TIMESTAMP_OUT_OF_RANGE):
             self._recipient.refused(refusal)
         else:
             self.refused(unasked)
+
+
+def believes_plan(account: Account, at: int) -> bool:
+    """Whether the plan that the account had when it was last decided on is taken to be its plan, unasked."""
+    return at - account.decided_at <= BELIEVED_MICROSECONDS
 
 
 def _counting(charge: Charge, feature_key: str) -> tuple[bytes | int, ...]:

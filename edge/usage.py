@@ -25,10 +25,11 @@ _encoder = msgspec.json.Encoder(decimal_format="number")
 class UsageAnswer(msgspec.Struct):
     """The body of a 202."""
 
-    event_id: str
+    event_id: str | None
+    """None where a CloudEvent had no units, so that nothing was recorded."""
     accepted: bool
     cost: int | Decimal
-    balance: int | Decimal
+    balance: int | Decimal | None
     overage: int | Decimal
 
 

@@ -13,6 +13,7 @@ import aiohttp
 import msgspec
 import pytest
 import pytest_asyncio
+from msgspec import structs
 from redis.asyncio import Redis
 
 from app.embedded.valkey import EmbeddedValkey, start_valkey
@@ -25,6 +26,7 @@ from app.wire.events import EntryKind, StreamEntry, parse_entry
 from app.wire.ids import show
 from app.wire.snapshot import FeatureTerms, PlanSnapshot
 from edge.worker import EX_CONFIG
+from tests.edge.test_ingesting import cloud_event, emit
 from tests.edge.world import PEPPER, PRICE_ID, Answer, EdgeProcess, StandInCore, Tenant, World, now_at, wait_gone
 from tests.waiting import wait_until_async
 
@@ -77,8 +79,9 @@ async def tenant(own_valkey: EmbeddedValkey, spool: Path) -> AsyncIterator[Tenan
 
 
 def dear_plan(tenant: Tenant) -> PlanSnapshot:
-    """The usual plan, with a feature of which nobody can have much."""
-    return tenant.plan(dear=FeatureTerms(always(PRICE_ID, PerUnitPrice(10**6 * MICRO)), included=True))
+    """The usual plan, with a feature of which nobody can have much, and two that read a type of CloudEvents."""
+    plan = tenant.plan(dear=FeatureTerms(always(PRICE_ID, PerUnitPrice(10**6 * MICRO)), included=True))
+    return structs.replace(plan, event_types={"call": {"api_calls": "calls", "tokens": "tokens"}})
 
 
 # ---- what a test sees
@@ -183,6 +186,23 @@ async def test_an_event_of_which_nobody_knows(tenant: Tenant, own_valkey: Embedd
     await is_empty(spool)
     assert sorted((await event_ids(tenant))[1:]) == sorted({answer.body["event_id"] for answer in answers})
     assert (await tenant.check("user_1")).body["balance"] == 996
+
+
+async def test_cloudevents_are_spooled_too(tenant: Tenant, own_valkey: EmbeddedValkey, spool: Path) -> None:
+    """The plan that the customer had says which features they are for; of one whom nobody knows they are refused."""
+    event = cloud_event(data={"calls": 2, "tokens": 0})
+    await away(tenant, own_valkey)
+    [calls, tokens] = (await emit(tenant, event)).body["results"]
+    assert (calls["feature_key"], calls["status"], calls["durability"]) == ("api_calls", "accepted", "spooled")
+    assert (tokens["feature_key"], tokens["status"], tokens["balance"]) == ("tokens", "skipped", None)
+    assert (await emit(tenant, event, path="/api/v1/events")).status == 204
+    stranger = await emit(tenant, cloud_event(subject="user_2", data={"calls": 2}))
+    assert (stranger.status, stranger.body["code"]) == (503, "store_unavailable")
+
+    own_valkey.start()
+    await tenant.world.edge.ready()
+    await is_empty(spool)
+    assert (await event_ids(tenant))[1:] == [calls["event_id"]]
 
 
 async def test_a_redis_without_memory(tenant: Tenant, spool: Path) -> None:
