@@ -256,6 +256,18 @@ async def test_a_refusal_is_of_the_price_at_the_accounts_clock(tenant: Tenant) -
     assert [(await tenant.check("user_1", name, units="1000000000")).status for name in changes] == [200, 422]
 
 
+async def test_a_refusal_of_another_plan_has_nothing_to_do_with_the_price_before(tenant: Tenant) -> None:
+    """The feature is gone, and the moment at which its price would have changed has come: 404."""
+    moment = now_at() + HOUR
+    rate = Rate([PriceVersion(0, PRICE_ID, FlatPrice(MICRO)), PriceVersion(moment, NEXT_ID, FlatPrice(5 * MICRO))])
+    await seed(tenant, [rate])
+    for _ in range(8):  # both workers come to know the plan
+        assert (await tenant.use("user_1", "f")).status == 202
+    await tenant.seed("user_1", 1000, last_at=moment)
+    answers = await asyncio.gather(*(tenant.use("user_1", "f") for _ in range(10)))
+    assert {(answer.status, answer.body["code"]) for answer in answers} == {(404, "unknown_feature")}
+
+
 async def test_a_change_to_a_graduated_price(tenant: Tenant) -> None:
     """A price to come may be of another kind, and for some usage only."""
     moment = now_at() + HOUR
