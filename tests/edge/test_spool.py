@@ -324,12 +324,19 @@ async def test_what_is_refused_for_good_is_left_as_rejected(
 
 async def tenant_of_user_2(tenant: Tenant, valkey: EmbeddedValkey, spool: Path) -> None:
     """Usage of a customer whose plan the edge has not seen; then Redis is back with one who has spent one credit."""
+
+    async def load(question: dict[str, Any]) -> str:
+        if question["end_user_id"] != "user_2":
+            return "unknown"
+        await tenant.seed("user_2", 10, dear_plan(tenant))
+        return "loaded"
+
+    tenant.world.core.answers["accounts"] = load
     await spooled(tenant, "user_2", idempotency_key="k")
     await spooled(tenant, "user_2", idempotency_key="k", units=2)
     await spooled(tenant, "user_2", feature_key="no_such")
     await spooled(tenant, "user_2", feature_key="dear", units=10**9)
     valkey.start()
-    await tenant.seed("user_2", 10, dear_plan(tenant))
     await is_empty(spool)
 
 
