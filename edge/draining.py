@@ -31,8 +31,9 @@ MAX_FAULTS = 5
 
 
 async def drain(services: Services) -> None:
-    """Take spooled usage in whenever there is some; runs until cancelled."""
+    """Take spooled usage in whenever there is some, also of workers that have died; runs until cancelled."""
     async with asyncio.TaskGroup() as group:
+        group.create_task(services.spool.adopt_now_and_then())
         for _ in range(CUSTOMERS_AT_ONCE):
             group.create_task(_take_turns(services))
 

@@ -116,8 +116,8 @@ class Recording(Attempt):
 
     def send(self) -> None:
         """Price the event and run the script; where it is to be refused, look first whether that is right."""
-        snapshot_id, now_at = self.account.snapshot_id, max(clock_at(), self._at)
-        self._asked_at = now_at
+        snapshot_id, self._asked_at = self.account.snapshot_id, clock_at()
+        now_at = max(self._asked_at, self._at)
         plan = self.services.plans.get(snapshot_id)
         try:
             self._check_timestamp(now_at)

@@ -13,7 +13,7 @@ from array import array
 from collections.abc import Sequence
 from logging import getLogger
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, NoReturn, Protocol
 from uuid import UUID
 
 from app.wire.codes import Code
@@ -24,8 +24,10 @@ from edge.spool_format import SIGNATURE, SpooledUsage, encode_record, scan
 
 log = getLogger(__name__)
 
-FILE_BYTES = 16 * 1024 * 1024
+FILE_BYTES = 64 * 1024 * 1024
 """A file of this size gets no more records, so that one event that has to wait holds up no others' room."""
+ADOPT_SECONDS = 15
+"""How often a worker looks for what others have left, but for its start: one that died may have no successor."""
 TELL_SECONDS = 10
 """How often the log says what is spooled, while anything is."""
 
@@ -96,6 +98,12 @@ class _Taken(NamedTuple):
     recipient: Recipient
 
 
+class _Adopted(NamedTuple):
+    file: SpoolFile
+    found: list[tuple[int, bytes]]
+    """Where each event stands, and whose it is."""
+
+
 class Spool:
     """Of one worker. Made inside the running loop."""
 
@@ -115,38 +123,36 @@ class Spool:
         self._telling: asyncio.TimerHandle | None = None
         self._is_closed = False
 
-    # ---- what is there when the worker starts
+    # ---- what others have left
 
     def open(self) -> None:
         """Adopt what workers that have died left here. Raises SettingsError where the directory cannot be used."""
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for file in adopt(self._directory):
-                self._read(file)
+            self._keep_adopted(_adopt(self._directory))
         except OSError as error:
             raise SettingsError(f"SPOOL_DIRECTORY: {error}") from error
-        for waiting in self.waiting.values():
-            self._put_in_turn(waiting)
-        self._tell()
 
-    def _read(self, file: SpoolFile) -> None:
-        content = file.content()
-        if not SIGNATURE.startswith(content[: len(SIGNATURE)].rstrip(b"\0")):
-            log.error("%s is no spool of this version; it is left as it is", file.path)
-            file.close()
-            return
-        self._keep(file)
-        end = len(SIGNATURE)
-        for start, usage, end in scan(content):  # noqa: B007 - the last end is where the file is to end
-            self._of(usage.ref).add(file.number << _OFFSET_BITS | start)
-            file.left += 1
-            file.oldest_at = file.oldest_at or usage.received_at
-        if end < file.size:
-            log.warning("%s ends in a torn record: %d bytes are cut", file.path, file.size - end)
-            self._bytes -= file.size - end
-            file.cut(end)
-        log.info("%s is adopted with %d events", file.path, file.left)
-        self._remove_if_done(file)
+    async def adopt_now_and_then(self) -> NoReturn:
+        """Adopt what was left since; runs until cancelled."""
+        while True:
+            await asyncio.sleep(ADOPT_SECONDS)
+            try:
+                self._keep_adopted(await asyncio.to_thread(_adopt, self._directory))
+            except OSError as error:
+                log.error("%s cannot be looked through: %s", self._directory, error)  # noqa: TRY400 - a passing state
+
+    def _keep_adopted(self, adopted: list[_Adopted]) -> None:
+        is_first = not self.waiting
+        for file, found in adopted:
+            self._keep(file)
+            for start, ref in found:
+                self._of(ref).add(file.number << _OFFSET_BITS | start)
+            for _, ref in found:
+                self._put_in_turn(self._of(ref))
+            self._remove_if_done(file)
+        if is_first:
+            self._tell()
 
     def _keep(self, file: SpoolFile) -> None:
         file.number = next(self._numbers)
@@ -285,3 +291,25 @@ class Spool:
             self._files.popitem()[1].close()
         if self.waiting:
             log.warning("spooled usage of %d customers waits for the next start", len(self.waiting))
+
+
+def _adopt(directory: Path) -> list[_Adopted]:
+    """The files that nobody holds, read and cut where they are torn. Raises OSError."""
+    return [adopted for file in adopt(directory) if (adopted := _read(file)) is not None]
+
+
+def _read(file: SpoolFile) -> _Adopted | None:
+    content, found, end = file.content(), list[tuple[int, bytes]](), len(SIGNATURE)
+    if not SIGNATURE.startswith(content[:end].rstrip(b"\0")):
+        log.error("%s is no spool of this version; it is left as it is", file.path)
+        file.close()
+        return None
+    for start, usage, end in scan(content):  # noqa: B007 - the last end is where the file is to end
+        found.append((start, usage.ref))
+        file.oldest_at = file.oldest_at or usage.received_at
+    file.left = len(found)
+    if end < file.size:
+        log.warning("%s ends in a torn record: %d bytes are cut", file.path, file.size - end)
+        file.cut(end)
+    log.info("%s is adopted with %d events", file.path, file.left)
+    return _Adopted(file, found)

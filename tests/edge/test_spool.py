@@ -344,13 +344,61 @@ async def test_what_is_refused_for_good_is_left_as_rejected(
 
 async def tenant_of_user_2(tenant: Tenant, valkey: EmbeddedValkey, spool: Path) -> None:
     """Usage of a customer whose plan the edge has not seen; then Redis is back with one who has spent one credit."""
+
+    async def load(question: dict[str, Any]) -> str:
+        if question["end_user_id"] != "user_2":
+            return "unknown"
+        await tenant.seed("user_2", 10, dear_plan(tenant))
+        return "loaded"
+
+    tenant.world.core.answers["accounts"] = load
     await spooled(tenant, "user_2", idempotency_key="k")
     await spooled(tenant, "user_2", idempotency_key="k", units=2)
     await spooled(tenant, "user_2", feature_key="no_such")
     await spooled(tenant, "user_2", feature_key="dear", units=10**9)
     valkey.start()
-    await tenant.seed("user_2", 10, dear_plan(tenant))
     await is_empty(spool)
+
+
+async def test_a_rejection_waits_for_room_in_the_stream(own_valkey: EmbeddedValkey, spool: Path) -> None:
+    """It is an entry like any other, and the stream has a bound: until there is room it stays in the spool."""
+    async with edge_on(own_valkey.url, spool, STREAM_MAX_ENTRIES="3") as world:
+        tenant = await world.tenant()
+        await tenant.seed("user_1", 10)
+        assert (await tenant.use("user_1")).status == 202
+        stream = keys.stream(tenant.partition("nobody"))
+        for number in range(3):
+            await world.redis.xadd(stream, {"a": "x", "k": "t", "t": 1, "r": 1, "c": 0}, id=f"1-{number + 1}")
+        await away(tenant, own_valkey)
+        await spooled(tenant, "nobody")
+        await spooled(tenant, "user_1")
+        own_valkey.start()
+
+        async def is_asked() -> bool:
+            return len([1 for kind, _ in world.core.asked if kind == "accounts"]) > 1
+
+        await wait_until_async(is_asked, SECONDS, "it is tried again")
+        assert await read(tenant, "nobody") == []
+        await world.redis.xtrim(stream, 0)
+        await is_empty(spool)
+        assert [entry.kind for entry in await read(tenant, "nobody")] == [EntryKind.REJECTED]
+
+
+async def test_a_lasting_fault_of_ours_is_rejected(own_valkey: EmbeddedValkey, spool: Path) -> None:
+    """An account that no script can work with: after some attempts its usage is listed, and holds up nobody."""
+    async with edge_on(own_valkey.url, spool) as world:
+        tenant = await world.tenant()
+        await tenant.seed("user_1", 10)
+        assert (await tenant.use("user_1")).status == 202
+        await tenant.seed("user_2", 10, base="no number")
+        await away(tenant, own_valkey)
+        for user in ("user_2", "user_1", "user_2"):
+            await spooled(tenant, user)
+        own_valkey.start()
+        await is_empty(spool)
+        assert [entry.kind for entry in await read(tenant)] == [EntryKind.USAGE] * 2
+        found = await read(tenant, "user_2")
+        assert [entry.rejection and entry.rejection.code for entry in found] == ["internal_error"] * 2
 
 
 # ---- the edge dies, ends, has several workers

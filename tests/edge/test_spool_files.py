@@ -113,6 +113,28 @@ async def test_who_has_died_leaves_everything_to_the_next(tmp_path: Path) -> Non
         assert files(tmp_path) == []
 
 
+async def test_a_neighbour_that_dies_is_adopted_while_we_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may have no successor; what it left stands behind what we have of the same customer."""
+    monkeypatch.setattr(spool_module, "ADOPT_SECONDS", 0)
+    client = Client(tmp_path)
+    async with opened(tmp_path) as survivor:
+        adopting = asyncio.create_task(survivor.adopt_now_and_then())
+        async with opened(tmp_path) as neighbour:
+            for number in range(3):
+                neighbour.take(usage(number), client)
+            survivor.take(usage(9), client)
+            await client.told(4)
+            assert len(survivor.waiting[b"a"]) == 1
+
+        async def is_adopted() -> bool:
+            return len(survivor.waiting[b"a"]) == 4
+
+        await wait_until_async(is_adopted, PARENT_SECONDS, "what the neighbour left")
+        adopting.cancel()
+        assert drained(survivor, b"a", [True] * 4) == [9, 0, 1, 2]
+        assert files(tmp_path) == []
+
+
 @pytest.mark.parametrize("tail", [b"\x07", bytes(64), encode_record(usage(7))[:-1], b"\xff" * 20])
 async def test_a_torn_tail_is_cut(tmp_path: Path, tail: bytes) -> None:
     """Whatever a crash left behind the last whole record is gone from the file, and nothing else."""
