@@ -1,6 +1,7 @@
 """Stands between two parties on loopback and passes on what they say, until a test tells it to do otherwise.
 
-A fault holds for all connections, those there are and those to come, until `heal`; a cut is over once it was made.
+A fault holds for all connections, those there are and those to come, until `heal`; a cut is over once it was made, and
+a connection that was abandoned is never heard of again.
 """
 
 import asyncio
@@ -44,6 +45,7 @@ class FaultProxy:
         """What clients sent, where it remembers."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
+        self._abandoned: set[asyncio.StreamWriter] = set()
         self._stalled: frozenset[Way] = frozenset()
         self._left: dict[Way, int] = {}
         self._bytes_a_second: int | None = None
@@ -72,6 +74,10 @@ class FaultProxy:
         self._change()
         self._stalled = frozenset(ways or Way)
 
+    def abandon(self) -> None:
+        """Pass nothing on of the connections that there are, for ever, and tell nobody; those to come are whole."""
+        self._abandoned |= self._writers
+
     def slow(self, bytes_a_second: int) -> None:
         """Pass on so much of each connection and direction."""
         self._change()
@@ -90,12 +96,13 @@ class FaultProxy:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        task = asyncio.current_task()
-        assert task is not None
+        task = asyncio.create_task(self._serve(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writers = {writer}
         self._writers |= writers
         try:
@@ -110,6 +117,7 @@ class FaultProxy:
                 _reset(one)
         finally:
             self._writers -= writers
+            self._abandoned -= writers
             for one in writers:
                 one.close()
                 with suppress(OSError):
@@ -125,12 +133,12 @@ class FaultProxy:
             if self._remembers and way is Way.TO_SERVER:
                 self.seen += piece
             while piece:
-                await self._wait_while_stalled(way)
+                await self._wait_while_stalled(way, sink)
                 part, piece = self._take(way, piece)
                 sink.write(part)
                 await sink.drain()
                 await self._wait_after(len(part))
-        await self._wait_while_stalled(way)
+        await self._wait_while_stalled(way, sink)
         if not sink.is_closing():
             sink.write_eof()
 
@@ -148,8 +156,8 @@ class FaultProxy:
             self._left[way] -= len(part)
         return part, piece[most:]
 
-    async def _wait_while_stalled(self, way: Way) -> None:
-        while way in self._stalled:
+    async def _wait_while_stalled(self, way: Way, sink: asyncio.StreamWriter) -> None:
+        while way in self._stalled or sink in self._abandoned:
             await self._changed.wait()
 
     async def _wait_after(self, count: int) -> None:

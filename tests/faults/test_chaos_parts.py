@@ -1,4 +1,4 @@
-"""The parts of the chaos run: what breaks follows from the seed, and the books notice whatever is not as it should be."""
+"""The parts of the chaos run: what breaks follows from the seed, and the books notice whatever is wrong."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -153,6 +153,22 @@ async def test_a_cut_after_some_bytes(proxy: FaultProxy, echo: Echo, way: Way, p
     await following.close()
 
 
+async def test_an_abandoned_connection(proxy: FaultProxy, echo: Echo) -> None:
+    """It stays open and nothing passes, healed or not; the next connection is whole."""
+    wire = await connect(proxy)
+    wire.send(b"abc")
+    assert await wire.read(3) == b"abc"
+    proxy.abandon()
+    wire.send(b"def")
+    await proxy.heal()
+    following = await connect(proxy)
+    following.send(b"ghi")
+    assert await following.read(3) == b"ghi"
+    assert echo.received == 6
+    await wire.close()
+    await following.close()
+
+
 async def test_nobody_listens(proxy: FaultProxy) -> None:
     """Who is connected is cut off, who comes is refused; healed, it listens at the same port."""
     wire = await connect(proxy)
