@@ -12,7 +12,7 @@ from loadtests.load.judging import is_passing
 from tests.flow.stack import Client, Stack, Tenant, drained
 from tests.waiting import wait_until_async
 
-ATTEMPT_SECONDS = 3.0
+ATTEMPT_SECONDS = 1.5
 PATIENCE_SECONDS = 60.0
 CREDITS = 1_000
 MANY, SIDE_BY_SIDE = 12, 4

@@ -120,8 +120,7 @@ class FaultProxy:
             self._abandoned -= writers
             for one in writers:
                 one.close()
-                with suppress(OSError):
-                    await one.wait_closed()
+            await asyncio.gather(*[one.wait_closed() for one in writers], return_exceptions=True)
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if isinstance(self._target, Path):
