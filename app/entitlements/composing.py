@@ -56,5 +56,8 @@ def _counting(account: Subscribed, now: datetime, zone: str) -> Counting:
 
 async def _snapshots(tx: Transaction, versions: set[UUID | None], now: datetime) -> dict[UUID | None, Composed]:
     terms = await store.read_feature_terms(tx, {version for version in versions if version is not None}, now)
-    composed = {version: PlanSnapshot(tx.environment, version is not None, terms[version]) for version in versions}
+    event_types = await store.read_event_types(tx)
+    composed = {
+        version: PlanSnapshot(tx.environment, version is not None, terms[version], event_types) for version in versions
+    }
     return {version: Composed(*encode_plan(snapshot), snapshot.counts) for version, snapshot in composed.items()}
