@@ -186,16 +186,17 @@ async def read_account_at_cursor(
 
 def _published(row: Record) -> PublishedAccount:
     ref = keys.account_ref(keys.environment_ref(row["environment_id"]), row["end_user_id"])
+    beside = _beside(row)
     state = AccountState(
         ref,
         row["revision"],
         row["total_micro"],
         row["applied_micro"],
         NEVER_AT if row["valid_until"] is None else to_at(row["valid_until"]),
-        to_at(row["posted_at"]),
+        max(to_at(row["posted_at"]), beside.period_at),
         row["snapshot_id"],
         row["subscription_status"],
-        beside=_beside(row),
+        beside=beside,
     )
     return PublishedAccount(row["environment_id"], row["id"], state)
 

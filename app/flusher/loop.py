@@ -232,7 +232,7 @@ class Flusher:
                 account.total_micro,
                 account.applied_micro,
                 account.next_boundary(),
-                account.posted_at,
+                account.begun_at(),
                 account.snapshot_id,
                 account.subscription_status,
                 beside=account.beside(),

@@ -161,6 +161,10 @@ class Account(msgspec.Struct):
         """When the account next changes by itself. May lie in the past: then something is due."""
         return min(next_boundary(self.blocks), NEVER_AT if self.counting is None else self.counting.period.end_at)
 
+    def begun_at(self) -> int:
+        """No decision may be dated before this: what was posted by then, and the present period, count for it."""
+        return max(self.posted_at, 0 if self.counting is None else self.counting.period.start_at)
+
     def beside(self) -> Beside:
         """What is published of it beside its credit."""
         if self.counting is None:

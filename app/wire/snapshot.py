@@ -51,7 +51,7 @@ class AccountState(msgspec.Struct, frozen=True):
     applied_micro: int
     valid_until: int
     posted_at: int
-    """No decision may be dated before this: what the ledger did by then counts for it."""
+    """No decision may be dated before this: what the ledger did by then counts for it, and the period has begun."""
     snapshot_id: str
     subscription_status: str
     floor_micro: int = 0
