@@ -19,6 +19,7 @@ from app.wire.reservations import ReservationEnd, ReservationState, encode_chang
 
 MAX_OPEN_RESERVATIONS = 10_000
 """Of one customer."""
+DEFAULT_TTL_SECONDS = 600
 MAX_TTL_SECONDS = 7 * 86_400
 EXPIRY_LAG_SECONDS = 5
 """No reservation is open so long after it fell due, where Redis and jobs run: invariant 33."""
