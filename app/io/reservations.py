@@ -25,6 +25,8 @@ NO_BOUND = 2**53
 class Expiry(msgspec.Struct, frozen=True):
     """What became of a reservation that was past due."""
 
+    partition: int
+    member: bytes
     ref: bytes
     answer: str
     """'ok' (expired now) | 'miss' (its account is not loaded) | 'open' (extended meanwhile) | 'again' | 'ended'."""
@@ -38,31 +40,40 @@ async def put_ended_reservation(redis: RedisStore, ended: EndedReservation, seco
     return (await redis.run(scripts.RESTORE_RESERVATION, [key], arguments)).decode()
 
 
-async def list_due(redis: RedisStore, partitions: Sequence[int], now_at: int, page: int) -> dict[int, list[bytes]]:
-    """Members of `due` that are past due, by partition, of each at most `page`."""
+async def list_due(redis: RedisStore, partitions: Sequence[int], now_at: int, page: int) -> list[tuple[int, bytes]]:
+    """(partition, member of `due`) of what is past due, of each partition at most `page`."""
     pipe = redis.client.pipeline(transaction=False)
     for partition in partitions:
         pipe.zrangebyscore(keys.due(partition), "-inf", now_at, start=0, num=page)
-    return {partition: found for partition, found in zip(partitions, await pipe.execute(), strict=True) if found}
+    pages = zip(partitions, await pipe.execute(), strict=True)
+    return [(partition, member) for partition, members in pages for member in members]
 
 
-async def expire(redis: RedisStore, due: dict[int, list[bytes]], now_at: int) -> list[Expiry]:
+async def expire(redis: RedisStore, due: Sequence[tuple[int, bytes]], now_at: int) -> list[Expiry]:
     """End reservations that are past due at `now_at`."""
-    members = [(partition, member) for partition, found in due.items() for member in found]
     reading = redis.client.pipeline(transaction=False)
-    for partition, member in members:
+    for partition, member in due:
         reading.hmget(keys.reservation_of(partition, member), WHAT_IT_IS)
-    refs: list[bytes] = []
+    refs: list[bytes | None] = []
     pipe = redis.client.pipeline(transaction=False)
     pipe.script_load(scripts.END_RESERVATION.text)  # so that no call halfway through finds it missing
-    for (partition, member), (_, ref, facts, _) in zip(members, await reading.execute(), strict=True):
+    for (partition, member), (_, ref, facts, _) in zip(due, await reading.execute(), strict=True):
         if ref is None:  # it has ended, and was forgotten, since it was listed
             pipe.zrem(keys.due(partition), member)
         else:
             _expire(pipe, redis, Place(partition, ref, member), facts, now_at)
-        refs.append(ref or b"")
+        refs.append(ref)
     answers = (await pipe.execute())[1:]
-    return [Expiry(ref, answer[0].decode()) for ref, answer in zip(refs, answers, strict=True) if ref]
+    return [
+        Expiry(partition, member, ref, answer[0].decode())
+        for (partition, member), ref, answer in zip(due, refs, answers, strict=True)
+        if ref is not None
+    ]
+
+
+async def forget(redis: RedisStore, expiry: Expiry) -> None:
+    """Take what is nobody's out of what is due."""
+    await redis.client.zrem(keys.due(expiry.partition), expiry.member)
 
 
 def _expire(pipe: Any, redis: RedisStore, place: Place, facts: bytes, now_at: int) -> None:  # noqa: ANN401 - redis-py types little
