@@ -80,7 +80,7 @@ class CheckAnswer(msgspec.Struct):
 
 
 class NewReservation(msgspec.Struct):
-    """Credit to set aside for `units` of a feature, or for `credits`: one of the two. Open for 10 minutes by default."""
+    """Credit to set aside for `units` of a feature, or for `credits`, not both. Open for 10 minutes by default."""
 
     end_user_id: EndUserId
     feature_key: Key
@@ -133,7 +133,7 @@ class ReservationExtended(msgspec.Struct):
 
 
 class Reservation(msgspec.Struct):
-    """All that is known of it. `charged` and `released` are null while it is open; `units`, of credits."""
+    """All that is known of it. `charged` and `released` are null while it is open; `units` is, of credits."""
 
     reservation_id: str
     state: ReservationState
