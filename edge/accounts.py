@@ -25,6 +25,7 @@ class Account:
         "ref",
         "snapshot_id",
         "stream",
+        "used_key",
     )
 
     def __init__(self, principal: Principal, end_user_id: str, partitions: int) -> None:
@@ -35,6 +36,7 @@ class Account:
         self.partition = keys.partition_of(self.ref, partitions)
         self.key = keys.account(self.partition, self.ref)
         self.stream = keys.stream(self.partition)
+        self.used_key = keys.used(self.partition, self.ref)
         self.read_command = pack(b"HMGET", self.key, *ACCOUNT_FIELDS)
         self.snapshot_id = UNKNOWN_SNAPSHOT
 

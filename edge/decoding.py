@@ -28,6 +28,8 @@ MAX_SHOWN_NAME = 100
 """Of a name that a client sent, as much comes back to it."""
 MAX_QUERIES = 10_000
 """Queries of checks that a worker remembers the meaning of: the same ones come again and again."""
+MAX_REMEMBERED_QUERY = 1024
+"""Bytes; longer ones are read each time they come."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _AT_PATH = re.compile(r"(?P<message>.*?)(?: - at `\$\.?(?P<path>.*)`)?", re.DOTALL)
@@ -138,6 +140,8 @@ class CheckQuestion(msgspec.Struct, frozen=True):
     end_user_id: str
     feature_key: str
     units_micro: int
+    properties: str | None = None
+    """The text of a JSON object: a price may be for some of them only."""
 
 
 _usage_decoder = msgspec.json.Decoder(UsageBody, float_hook=_read_number)
@@ -146,6 +150,7 @@ _opening_decoder = msgspec.json.Decoder(ReservationBody, float_hook=_read_amount
 _commit_decoder = msgspec.json.Decoder(CommitBody | None, float_hook=_read_amount)
 _extension_decoder = msgspec.json.Decoder(ExtensionBody)
 _nothing_decoder = msgspec.json.Decoder(NoBody | None)
+_object_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _number_decoder = msgspec.json.Decoder(float_hook=_read_number)
 Body = TypeVar("Body")
 
@@ -255,9 +260,12 @@ def read_batch(body: bytes) -> list[msgspec.Raw]:
     return events
 
 
-@lru_cache(maxsize=MAX_QUERIES)
 def read_check(query: bytes) -> CheckQuestion:
     """A check from its query string. Raises Refusal."""
+    return _remembered_check(query) if len(query) <= MAX_REMEMBERED_QUERY else _check_of(query)
+
+
+def _check_of(query: bytes) -> CheckQuestion:
     if b"#" in query:  # a proxy would end the query there
         raise invalid_field("the query", "holds a '#', which ends an address; send it as %23.")
     sent: dict[bytes, bytes] = {}
@@ -269,13 +277,18 @@ def read_check(query: bytes) -> CheckQuestion:
     end_user_id = _parameter(sent, "end_user_id")
     feature_key = _parameter(sent, "feature_key")
     units = sent.pop(b"units", None)
+    properties = sent.pop(b"properties", None)
     if sent:
         raise _unknown(_unquote("the query", next(iter(sent))), "query parameter")
     units_micro = MICRO if units is None else _units_micro(_number(_unquote("units", units)))
     if units_micro < 0:
         raise _invalid_units("must not be less than 0.")
     _check_names(end_user_id, feature_key)
-    return CheckQuestion(end_user_id, feature_key, units_micro)
+    text = None if properties is None else _query_properties(_unquote("properties", properties))
+    return CheckQuestion(end_user_id, feature_key, units_micro, text)
+
+
+_remembered_check = lru_cache(maxsize=MAX_QUERIES)(_check_of)
 
 
 def _parameter(sent: dict[bytes, bytes], name: str) -> str:
@@ -340,6 +353,17 @@ def _properties(raw: bytes) -> str | None:
     if len(raw) > MAX_PROPERTIES_BYTES:
         raise invalid_value("properties", f"may have {MAX_PROPERTIES_BYTES} bytes; it has {len(raw)}.")
     return _utf8("properties", raw)  # msgspec looks at the form of what it leaves raw, not at its texts
+
+
+def _query_properties(text: str) -> str | None:
+    """What stands in a query was not read as JSON yet."""
+    properties = _properties(text.encode())
+    if properties is not None:
+        try:
+            _object_decoder.decode(properties)
+        except (msgspec.MsgspecError, RecursionError):
+            raise invalid_field("properties", "must be a JSON object.") from None
+    return properties
 
 
 def _decode(decoder: msgspec.json.Decoder[Body], body: bytes | msgspec.Raw) -> Body:

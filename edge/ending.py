@@ -11,16 +11,15 @@ from uuid import UUID
 
 import msgspec
 
-from app.rules.credits import MAX_COST_MICRO, MICRO, from_micro
-from app.rules.moments import to_rfc3339
-from app.rules.pricing import cost_micro
+from app.rules.credits import MICRO, from_micro
+from app.rules.moments import NEVER_AT, to_rfc3339
 from app.wire import scripts
 from app.wire.codes import Code
 from app.wire.held import Ending, Facts, HeldState, end_arguments
 from app.wire.reservations import ReservationExtension, ReservationState, encode_change
 from edge.attempt import Attempt, clock_at
 from edge.auth import Principal
-from edge.checks import cost_too_large
+from edge.charging import Charge
 from edge.decoding import Amount, read_commit, read_extension, read_nothing, refuse_query, require_json
 from edge.exchange import ID_SEGMENT, REPLAYED, Exchange
 from edge.expiring import expire
@@ -141,10 +140,11 @@ def _commit_of(reservation: Reservation, sent: Amount | None) -> Ending:
         sent = Amount(reservation.reserved_micro if facts.in_credits else facts.units_micro, facts.in_credits)
     if sent.in_credits is not facts.in_credits:
         raise _measure_mismatch(facts)
-    used_micro = sent.micro if sent.in_credits else cost_micro(facts.price, sent.micro)
-    if used_micro > MAX_COST_MICRO:
-        raise cost_too_large(used_micro)
-    return Ending(ReservationState.COMMITTED, sent.micro, used_micro)
+    if sent.in_credits:
+        return Ending(ReservationState.COMMITTED, sent.micro, sent.micro)
+    charge = Charge(facts.price_id, facts.price, sent.micro, NEVER_AT)
+    charge.tiers()  # refuses fractions where only whole units are counted
+    return Ending(ReservationState.COMMITTED, sent.micro, 0 if charge.is_counted else charge.cost_micro())
 
 
 class ReservationCall(Attempt):
@@ -267,8 +267,7 @@ class Showing(ReservationCall):
 
     def send(self) -> None:
         """Read what Redis holds of it."""
-        _, _, key, _ = self.reservation.place.script_keys
-        self.services.redis.send(pack(b"HMGET", key, b"state", b"due", b"ended", b"late"), self)
+        self.services.redis.send(pack(b"HMGET", self.reservation.place.key, b"state", b"due", b"ended", b"late"), self)
 
     def received(self, reply: Reply) -> None:
         """Answer; one that is past due is expired first."""

@@ -3,24 +3,16 @@
 from collections import OrderedDict
 from uuid import UUID
 
-import msgspec
-
-from app.rules.entitlement import Reason, refusal_of_access
+from app.rules.entitlement import refusal_of_access
 from app.wire import keys
 from app.wire.codes import Code
-from app.wire.snapshot import FeatureTerms, decode_plan
+from app.wire.snapshot import decode_plan
+from edge.charging import Offer
 from edge.core_client import CoreClient
 from edge.redis import Redis
 from edge.refusals import Refusal
 
 MAX_PLANS = 4096
-
-
-class Offer(msgspec.Struct, frozen=True):
-    """One feature of a snapshot: its terms, and why it may not be used, which follows from the snapshot alone."""
-
-    terms: FeatureTerms
-    refusal: Reason | None
 
 
 Plan = dict[str, Offer]

@@ -12,16 +12,14 @@ from uuid import UUID
 
 import msgspec
 
-from app.rules.credits import MAX_COST_MICRO
 from app.rules.entitlement import OveragePolicy, Reason
-from app.rules.pricing import cost_micro
 from app.wire import ids, keys, scripts
 from app.wire.codes import Code
 from app.wire.events import UsagePayload, encode_usage
 from app.wire.fingerprint import mismatch, usage_fingerprint
 from edge.accounts import UNKNOWN_SNAPSHOT, Account
-from edge.attempt import STANDING, Attempt, clock_at
-from edge.checks import cost_too_large
+from edge.attempt import clock_at
+from edge.deciding import FLOOR_OF_ACCOUNT, NO_FLOOR, STANDING, UNCOUNTED, Deciding, no_access
 from edge.decoding import UsageEvent
 from edge.plans import Plan
 from edge.redis import pack
@@ -30,10 +28,6 @@ from edge.services import Services
 
 MAX_AHEAD_MICROSECONDS = 5 * 60 * 1_000_000
 """How far a client's clock may be ahead of ours."""
-
-FLOOR_OF_ACCOUNT = b""
-NO_FLOOR = b"-"
-"""The lowest balance that an event may leave, as scripts are told it."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -65,7 +59,7 @@ class Recipient(Protocol):
         ...
 
 
-class Recording(Attempt):
+class Recording(Deciding):
     """One usage event under way."""
 
     __slots__ = ("_event", "_event_id", "_fingerprint", "_recipient", "_seen_key")
@@ -90,7 +84,7 @@ class Recording(Attempt):
 
     def send(self) -> None:
         """Price the event and run the script; where it is to be refused, look first whether that is right."""
-        snapshot_id, now_at = self.account.snapshot_id, clock_at()
+        snapshot_id, now_at = self.account.snapshot_id, self.now_at()
         plan = self.services.plans.get(snapshot_id)
         try:
             self._check_timestamp(now_at)
@@ -121,29 +115,39 @@ class Recording(Attempt):
         if offer is None:
             raise no_access(Reason.UNKNOWN_FEATURE, event.feature_key)
         terms = offer.terms
-        if terms.price is None or terms.price_id is None or (event.enforce and offer.refusal is not None):
+        if not terms.rates or (event.enforce and offer.refusal is not None):
             raise no_access(offer.refusal or Reason.FEATURE_NOT_IN_PLAN, event.feature_key)
-        cost = cost_micro(terms.price, event.units_micro)
-        if cost > MAX_COST_MICRO:
-            raise cost_too_large(cost)
+        charge = offer.charge(event.units_micro, event.properties, now_at)
+        counting = self.counting(charge, event.feature_key)
+        cost = 0 if charge.is_counted else charge.cost_micro()
         payload = UsagePayload(
             self._event_id,
             event.feature_key,
             event.units_micro,
-            terms.price_id,
+            charge.price_id,
             event.occurred_at,
             event.idempotency_key,
             event.properties,
         )
         floor = FLOOR_OF_ACCOUNT if terms.overage_policy is OveragePolicy.BLOCK else NO_FLOOR
-        return self._accept(now_at, snapshot_id, cost, floor, encode_usage(payload))
+        return self._accept(now_at, snapshot_id, cost, floor, encode_usage(payload), counting=counting)
 
-    def _accept(self, now_at: int, snapshot_id: bytes, cost: int, floor: bytes, payload: bytes) -> bytes:
+    def _accept(
+        self,
+        now_at: int,
+        snapshot_id: bytes,
+        cost: int,
+        floor: bytes,
+        payload: bytes,
+        *,
+        counting: tuple[bytes | int, ...] = UNCOUNTED,
+    ) -> bytes:
         account, settings = self.account, self.services.settings
         return pack(
-            *(b"EVALSHA", scripts.ACCEPT.digest, 3, account.key, account.stream, self._seen_key),
+            *(b"EVALSHA", scripts.ACCEPT.digest, 4, account.key, account.stream, self._seen_key, account.used_key),
             *(now_at, snapshot_id, cost, int(self._event.enforce), floor, self._fingerprint, account.ref, payload),
             *(settings.idempotency_window_seconds * 1000, settings.stream_max_entries),
+            *counting,
         )
 
     # ---- the answer
@@ -183,7 +187,7 @@ class Recording(Attempt):
         if stored is not None:
             self._replay(stored)
         else:
-            self.refuse_of_plan(refusal, snapshot_id, standing)
+            self.refuse_where_right(refusal, snapshot_id, standing)
 
 
 def _event_id(account: Account, event: UsageEvent) -> UUID:
@@ -197,13 +201,3 @@ def _event_id(account: Account, event: UsageEvent) -> UUID:
         event.feature_key.encode(),
         event.idempotency_key.encode(),
     )
-
-
-def no_access(reason: Reason, feature_key: str) -> Refusal:
-    """A reason is the code of its refusal."""
-    details = {
-        Reason.UNKNOWN_FEATURE: f"No feature has the key '{feature_key}'.",
-        Reason.NO_SUBSCRIPTION: f"The customer has no subscription, and '{feature_key}' has no price of its own.",
-        Reason.FEATURE_NOT_IN_PLAN: f"The customer's plan does not include '{feature_key}'.",
-    }
-    return Refusal(Code(reason.value), details[reason])

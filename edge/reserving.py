@@ -7,28 +7,28 @@ import asyncio
 import secrets
 from decimal import Decimal
 from http import HTTPStatus
+from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
 
-from app.rules.credits import MAX_COST_MICRO, MICRO, from_micro
+from app.rules.credits import MICRO, from_micro
 from app.rules.entitlement import OveragePolicy, Reason
 from app.rules.moments import to_rfc3339
-from app.rules.pricing import cost_micro
 from app.wire import ids, keys, scripts
 from app.wire.codes import Code
 from app.wire.fingerprint import reservation_fingerprint, reservation_mismatch
 from app.wire.held import MAX_OPEN_RESERVATIONS, Facts, Place, encode_facts
 from app.wire.reservations import ReservationOpening, encode_change
 from edge.accounts import UNKNOWN_SNAPSHOT, Account
-from edge.attempt import STANDING, Attempt, clock_at
+from edge.attempt import clock_at
 from edge.auth import Principal
-from edge.checks import cost_too_large
-from edge.decoding import Amount, Opening, header_key, read_opening, require_json
+from edge.deciding import FLOOR_OF_ACCOUNT, NO_FLOOR, STANDING, UNCOUNTED, Deciding, no_access
+from edge.decoding import Opening, header_key, read_opening, require_json
 from edge.exchange import REPLAYED, Exchange
 from edge.expiring import EXPIRED_AT_ONCE, expire_members
-from edge.plans import Offer, Plan
-from edge.recording import FLOOR_OF_ACCOUNT, NO_FLOOR, Outcome, no_access
+from edge.plans import Plan
+from edge.recording import Outcome
 from edge.redis import Reply, pack
 from edge.refusals import Refusal, invalid_value
 from edge.reservations import PREFIX, Reservation
@@ -47,6 +47,16 @@ class OpeningAnswer(msgspec.Struct):
     expires_at: str
 
 
+class _Priced(NamedTuple):
+    """What the script is told of the price."""
+
+    cost: int
+    floor: bytes
+    payload: bytes
+    facts: bytes
+    counting: tuple[bytes | int, ...]
+
+
 def reserve(services: Services, exchange: Exchange, principal: Principal) -> None:
     """Open a reservation. Raises Refusal."""
     require_json(exchange)
@@ -57,7 +67,7 @@ def reserve(services: Services, exchange: Exchange, principal: Principal) -> Non
     Reserving(services, services.accounts.get(principal, opening.end_user_id), opening, exchange).send()
 
 
-class Reserving(Attempt):
+class Reserving(Deciding):
     """One opening under way."""
 
     __slots__ = ("_exchange", "_facts", "_fingerprint", "_opening", "_place", "_reservation_id")
@@ -86,10 +96,10 @@ class Reserving(Attempt):
 
     def send(self) -> None:
         """Price it and run the script; where it is to be refused, look first whether that is right."""
-        snapshot_id = self.account.snapshot_id
+        snapshot_id, now_at = self.account.snapshot_id, self.now_at()
         plan = self.services.plans.get(snapshot_id)
         try:
-            command = self._unpriced() if plan is None else self._priced(plan, snapshot_id)
+            command = self._unpriced(now_at) if plan is None else self._priced(plan, snapshot_id, now_at)
         except Refusal as refusal:
             self.aside(self._refuse_unless_seen(refusal, snapshot_id))
         else:
@@ -97,17 +107,26 @@ class Reserving(Attempt):
 
     # ---- the command
 
-    def _unpriced(self) -> bytes:
+    def _unpriced(self, now_at: int) -> bytes:
         """Nothing is known of the account yet: a snapshot that no account has, so the script answers the right one."""
-        return self._command(UNKNOWN_SNAPSHOT, 0, FLOOR_OF_ACCOUNT, b"", b"")
+        return self._command(now_at, UNKNOWN_SNAPSHOT, _Priced(0, FLOOR_OF_ACCOUNT, b"", b"", UNCOUNTED))
 
-    def _priced(self, plan: Plan, snapshot_id: bytes) -> bytes:
+    def _priced(self, plan: Plan, snapshot_id: bytes, now_at: int) -> bytes:
         opening = self._opening
         offer = plan.get(opening.feature_key)
         if offer is None:
             raise no_access(Reason.UNKNOWN_FEATURE, opening.feature_key)
-        facts, cost = _pin(offer, opening.feature_key, opening.amount)
-        self._facts = facts
+        if not offer.terms.rates or offer.refusal is not None:
+            raise no_access(offer.refusal or Reason.FEATURE_NOT_IN_PLAN, opening.feature_key)
+        amount = opening.amount
+        charge = offer.charge(0 if amount.in_credits else amount.micro, opening.properties, now_at)
+        counting = self.counting(charge, opening.feature_key)
+        cost = charge.cost_micro() if not charge.is_counted else 0
+        if amount.in_credits:
+            counting, cost = (b"", counting[1], b"", b""), amount.micro
+        self._facts = facts = Facts(
+            opening.feature_key, amount.in_credits, charge.units_micro, charge.price_id, charge.price
+        )
         change = ReservationOpening(
             reservation_id=self._reservation_id,
             feature_key=facts.feature_key,
@@ -118,14 +137,16 @@ class Reserving(Attempt):
             properties=opening.properties,
         )
         floor = FLOOR_OF_ACCOUNT if offer.terms.overage_policy is OveragePolicy.BLOCK else NO_FLOOR
-        return self._command(snapshot_id, cost, floor, encode_change(change), encode_facts(facts))
+        priced = _Priced(cost, floor, encode_change(change), encode_facts(facts), counting)
+        return self._command(now_at, snapshot_id, priced)
 
-    def _command(self, snapshot_id: bytes, cost: int, floor: bytes, payload: bytes, facts: bytes) -> bytes:
+    def _command(self, now_at: int, snapshot_id: bytes, priced: "_Priced") -> bytes:
         bounds, script_keys = self.services.bounds, self._place.script_keys
         return pack(
-            *(b"EVALSHA", scripts.RESERVE.digest, len(script_keys), *script_keys, clock_at(), snapshot_id, cost),
-            *(self._opening.ttl_seconds * MICRO, floor, self._fingerprint, self.account.ref, payload),
-            *(bounds.window_milliseconds, bounds.most_entries, facts, MAX_OPEN_RESERVATIONS, EXPIRED_AT_ONCE),
+            *(b"EVALSHA", scripts.RESERVE.digest, len(script_keys), *script_keys, now_at, snapshot_id, priced.cost),
+            *(self._opening.ttl_seconds * MICRO, priced.floor, self._fingerprint, self.account.ref, priced.payload),
+            *(bounds.window_milliseconds, bounds.most_entries, *priced.counting),
+            *(priced.facts, MAX_OPEN_RESERVATIONS, EXPIRED_AT_ONCE),
         )
 
     # ---- the answer
@@ -178,27 +199,15 @@ class Reserving(Attempt):
 
     async def _refuse_unless_seen(self, refusal: Refusal, snapshot_id: bytes) -> None:
         """Refuse where that is right: the key is new, and the account has the plan that the refusal was given for."""
-        redis, (account_key, _, reservation_key, _) = self.services.redis, self._place.script_keys
+        redis = self.services.redis
         (asked, outcome), standing = await asyncio.gather(
-            redis.ask(b"HMGET", reservation_key, b"asked", b"opening"), redis.ask(b"HMGET", account_key, *STANDING)
+            redis.ask(b"HMGET", self._place.key, b"asked", b"opening"),
+            redis.ask(b"HMGET", self.account.key, *STANDING),
         )
         if outcome is not None:
             self._replay(asked, outcome)
         else:
-            self.refuse_of_plan(refusal, snapshot_id, standing)
-
-
-def _pin(offer: Offer, feature_key: str, amount: Amount) -> tuple[Facts, int]:
-    """What is reserved, at the price of this moment, and what it costs. Raises Refusal."""
-    terms = offer.terms
-    if terms.price is None or terms.price_id is None or offer.refusal is not None:
-        raise no_access(offer.refusal or Reason.FEATURE_NOT_IN_PLAN, feature_key)
-    units_micro = 0 if amount.in_credits else amount.micro
-    facts = Facts(feature_key, amount.in_credits, units_micro, terms.price_id, terms.price)
-    cost = amount.micro if amount.in_credits else cost_micro(terms.price, units_micro)
-    if cost > MAX_COST_MICRO:
-        raise cost_too_large(cost)
-    return facts, cost
+            self.refuse_where_right(refusal, snapshot_id, standing)
 
 
 def _reservation_id(account: Account, opening: Opening) -> UUID:

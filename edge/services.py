@@ -19,7 +19,7 @@ class Services:
 
     def __init__(self, settings: EdgeSettings) -> None:
         self.settings = settings
-        self.redis = Redis(settings.redis_url, settings.agreement().fingerprint())
+        self.redis = Redis(settings.redis_url, settings.agreement().fingerprint(), settings.durability)
         self.core = CoreClient(settings.core_internal_url, settings.internal_secret)
         self.keys = Keys(self.redis, self.core, settings.key_pepper.encode())
         self.plans = Plans(self.redis, self.core)

@@ -89,6 +89,14 @@ def _hot_paths() -> dict[str, Any]:
         {"name": "end_user_id", "in": "query", "required": True, "schema": text},
         {"name": "feature_key", "in": "query", "required": True, "schema": text},
         {"name": "units", "in": "query", "required": False, "schema": {"type": "number", "default": 1}},
+        {
+            "name": "properties",
+            "in": "query",
+            "required": False,
+            "description": "A JSON object, as usage has it: a price may be for some properties only.",
+            "schema": text,
+            "example": '{"model": "large"}',
+        },
     ]
     check = _operation("May this customer use this feature now?", "CheckEntitlement", "200", "CheckAnswer")
     record = _operation("Record usage", "RecordUsage", "202", "UsageAccepted", "UsageEvent")

@@ -12,10 +12,11 @@ from uuid import UUID
 
 import msgspec
 
-from app.rules.pricing import Price
+from app.rules.pricing import GraduatedPrice, Price
 from app.wire import keys
 from app.wire.events import UsagePayload, encode_usage
 from app.wire.reservations import ReservationEnd, ReservationState, encode_change
+from app.wire.tiers import pack_tiers
 
 MAX_OPEN_RESERVATIONS = 10_000
 """Of one customer."""
@@ -61,7 +62,7 @@ class Ending(msgspec.Struct, frozen=True):
     verb: EndVerb
     asked_micro: int = 0
     used_micro: int = 0
-    """What that costs."""
+    """What that costs; at a graduated price only the script can say it."""
 
 
 class EndedReservation(msgspec.Struct, frozen=True):
@@ -103,15 +104,16 @@ class Place(msgspec.Struct, frozen=True):
     member: bytes
 
     @property
-    def script_keys(self) -> tuple[bytes, bytes, bytes, bytes]:
-        """KEYS of every script about it: account, stream, reservation, due."""
-        partition = self.partition
-        return (
-            keys.account(partition, self.ref),
-            keys.stream(partition),
-            keys.reservation_of(partition, self.member),
-            keys.due(partition),
-        )
+    def key(self) -> bytes:
+        """Its hash."""
+        return keys.reservation_of(self.partition, self.member)
+
+    @property
+    def script_keys(self) -> tuple[bytes, ...]:
+        """KEYS of every script about it: account, stream, reservation, used, due."""
+        partition, ref = self.partition, self.ref
+        first = (keys.account(partition, ref), keys.stream(partition), self.key)
+        return (*first, keys.used(partition, ref), keys.due(partition))
 
 
 class Bounds(msgspec.Struct, frozen=True):
@@ -131,6 +133,7 @@ def end_arguments(
         *(now_at, ending.verb.value, ending.used_micro, asked_text(ending), place.ref),
         *(_end(place, facts, ending), _end(place, facts, EXPIRY), late),
         *(bounds.window_milliseconds, bounds.most_entries),
+        *_counting(facts, ending),
     )
 
 
@@ -145,6 +148,13 @@ def restored_fields(ended: EndedReservation) -> tuple[bytes | int | str, ...]:
     if ended.late is None:
         return fields
     return (*fields, "late_asked", asked_text(ended.late), "late", f"{ended.late.used_micro}:0:{ended.balance_micro}:1")
+
+
+def _counting(facts: Facts, ending: Ending) -> tuple[bytes | int | str, ...]:
+    """Tiers, feature key and units, where the cost of a commit follows from what was used before in the period."""
+    if ending.verb is not ReservationState.COMMITTED or facts.in_credits or not isinstance(facts.price, GraduatedPrice):
+        return ("", "", "")
+    return (pack_tiers(facts.price), facts.feature_key, ending.asked_micro)
 
 
 def asked_text(ending: Ending) -> str:

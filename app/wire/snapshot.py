@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 
 from app.rules.entitlement import Access, OveragePolicy
-from app.rules.pricing import Price
+from app.rules.pricing import GraduatedPrice, Rate
 
 ACCOUNT_FIELDS = (
     b"revision",
@@ -60,11 +60,17 @@ class AccountState(msgspec.Struct, frozen=True):
 class FeatureTerms(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a customer on this composition may do with one feature, and what it costs."""
 
-    price: Price | None
-    price_id: UUID | None
+    rates: list[Rate]
+    """In order of precedence, with the versions that are in force and those to come; empty = it has no price."""
     included: bool
     """In the plan; without a subscription: usable at the feature's default price."""
     overage_policy: OveragePolicy = OveragePolicy.BLOCK
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether units are counted by period: a graduated price needs to know how many were used before."""
+        versions = (version for rate in self.rates for version in rate.versions)
+        return any(isinstance(version.price, GraduatedPrice) for version in versions)
 
 
 class PlanSnapshot(msgspec.Struct, frozen=True):
@@ -79,7 +85,7 @@ class PlanSnapshot(msgspec.Struct, frozen=True):
         terms = self.features.get(feature_key)
         if terms is None:
             return None
-        return Access(terms.price is not None, terms.included, self.subscribed, terms.overage_policy)
+        return Access(bool(terms.rates), terms.included, self.subscribed, terms.overage_policy)
 
 
 class ApiKeyRecord(msgspec.Struct, frozen=True):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from app.rules.credits import MICRO
-from app.rules.pricing import PerUnitPrice
+from app.rules.pricing import PerUnitPrice, always
 from app.wire import keys
 from app.wire.snapshot import FeatureTerms
 from tests.edge.world import PRICE_ID, Answer, Tenant, now_at
@@ -116,7 +116,7 @@ async def test_an_event_is_priced_with_the_plan_that_the_account_has(tenant: Ten
     await tenant.seed("user_1", 1000)
     for _ in range(8):  # both workers come to know the plan
         assert (await tenant.use("user_1")).body["cost"] == 1
-    dear = FeatureTerms(PerUnitPrice(5 * MICRO), PRICE_ID, included=True)
+    dear = FeatureTerms(always(PRICE_ID, PerUnitPrice(5 * MICRO)), included=True)
     await tenant.seed("user_1", 1000, tenant.plan(api_calls=dear))
     answers = await asyncio.gather(*(tenant.use("user_1") for _ in range(40)))
     assert {answer.body["cost"] for answer in answers} == {5}
@@ -128,7 +128,7 @@ async def test_a_refusal_is_of_the_plan_that_the_account_has(tenant: Tenant) -> 
     await tenant.seed("user_1", 1000)
     for _ in range(8):
         assert (await tenant.use("user_1", "no_such")).status == 404
-    added = FeatureTerms(PerUnitPrice(MICRO), PRICE_ID, included=True)
+    added = FeatureTerms(always(PRICE_ID, PerUnitPrice(MICRO)), included=True)
     await tenant.seed("user_1", 1000, tenant.plan(no_such=added))
     assert [(await tenant.use("user_1", "no_such")).status for _ in range(8)] == [202] * 8
     await tenant.seed("user_1", 1000)

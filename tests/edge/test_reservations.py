@@ -11,7 +11,7 @@ import pytest
 
 from app.rules.credits import MICRO
 from app.rules.moments import NEVER_AT
-from app.rules.pricing import PerUnitPrice
+from app.rules.pricing import PerUnitPrice, always
 from app.wire import ids
 from app.wire.events import StreamEntry, parse_entry
 from app.wire.held import MAX_OPEN_RESERVATIONS, MAX_TTL_SECONDS
@@ -142,7 +142,7 @@ async def test_what_cannot_be_reserved(
     tenant: Tenant, sent: dict[str, Any], status: int, code: str, field: str | None
 ) -> None:
     """Named, and nothing is reserved."""
-    dear = FeatureTerms(PerUnitPrice(5 * MICRO), PRICE_ID, included=True)
+    dear = FeatureTerms(always(PRICE_ID, PerUnitPrice(5 * MICRO)), included=True)
     await tenant.seed("user_1", 10, tenant.plan(dear=dear))
     answer = await tenant.reserve("user_1", **sent)
     assert refusal(answer) == (status, code)
@@ -249,7 +249,7 @@ async def test_the_price_is_pinned(tenant: Tenant) -> None:
     """A commit costs what it cost when it was reserved, whatever the plan says by now, on any worker."""
     await tenant.seed("user_1", 1000)
     reservation_id = await opened(tenant, units=10)
-    dear = FeatureTerms(PerUnitPrice(5 * MICRO), PRICE_ID, included=True)
+    dear = FeatureTerms(always(PRICE_ID, PerUnitPrice(5 * MICRO)), included=True)
     await tenant.seed("user_1", 990, tenant.plan(api_calls=dear))
     assert (await tenant.change(reservation_id, "commit", units=20)).body["charged"] == 20
 
@@ -281,7 +281,7 @@ async def test_units_and_credits_are_not_mixed(tenant: Tenant, reserved: dict[st
 )
 async def test_what_cannot_be_asked(tenant: Tenant, verb: str, sent: dict[str, Any], status: int, code: str) -> None:
     """Named, and the reservation stays open."""
-    dear = FeatureTerms(PerUnitPrice(5 * MICRO), PRICE_ID, included=True)
+    dear = FeatureTerms(always(PRICE_ID, PerUnitPrice(5 * MICRO)), included=True)
     await tenant.seed("user_1", 1000, tenant.plan(api_calls=dear))
     reservation_id = await opened(tenant, units=1)
     assert refusal(await tenant.change(reservation_id, verb, **sent)) == (status, code)

@@ -208,3 +208,28 @@ async def test_another_agreement_ends_the_edge(own_valkey: EmbeddedValkey, tmp_p
     assert await asyncio.to_thread(edge.process.wait, RECOVERY_SECONDS) == EX_CONFIG
     assert f'"partitions":{PARTITIONS + 1}' in log.read_text()
     await redis.aclose()
+
+
+@pytest.mark.parametrize(("appendfsync", "warns"), [("always", False), ("everysec", True), ("no", True)])
+async def test_a_redis_that_writes_less_often_than_is_promised(
+    own_valkey: EmbeddedValkey, tmp_path: Path, appendfsync: str, *, warns: bool
+) -> None:
+    """The edge serves, and its log says that acknowledged events can be lost."""
+    log = tmp_path / "edge.log"
+    redis = Redis.from_url(own_valkey.url, protocol=2)
+    await redis.config_set("appendfsync", appendfsync)
+    await redis.aclose()
+    async with edge_on(own_valkey.url, log) as world:
+        await world.edge.ready()
+    assert (f"Redis writes to its disk {appendfsync}" in log.read_text()) is warns
+
+
+async def test_a_redis_without_a_log(own_valkey: EmbeddedValkey, tmp_path: Path) -> None:
+    """What is not written at all is never called written."""
+    log = tmp_path / "edge.log"
+    redis = Redis.from_url(own_valkey.url, protocol=2)
+    await redis.config_set("appendonly", "no")
+    await redis.aclose()
+    async with edge_on(own_valkey.url, log) as world:
+        await world.edge.ready()
+    assert "Redis writes to its disk never" in log.read_text()

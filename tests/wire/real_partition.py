@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from app.rules import totals
+from app.rules.moments import NEVER_AT
 from app.wire import keys, scripts
 from app.wire.events import parse_stream_id, show_stream_id
 from app.wire.scripts import Script
 from app.wire.snapshot import AccountState
+from app.wire.tiers import pack_tiers
 from tests.wire.reservation_models import End, Extend, Reserve
 from tests.wire.script_models import Accept, EdgeAccount, Held, Load, Memory, NotePublished, Publish, Retry, StreamId
 
@@ -35,9 +37,15 @@ class RealPartition:
 
     def accept(self, call: Accept) -> list[bytes]:
         """Run accept.lua."""
+        graduated = call.graduated
         return self._run(
             scripts.ACCEPT,
-            [keys.account(PARTITION, call.ref), keys.stream(PARTITION), keys.seen(PARTITION, ENVIRONMENT, call.key)],
+            [
+                keys.account(PARTITION, call.ref),
+                keys.stream(PARTITION),
+                keys.seen(PARTITION, ENVIRONMENT, call.key),
+                keys.used(PARTITION, call.ref),
+            ],
             [
                 call.now_at,
                 call.snapshot,
@@ -49,6 +57,10 @@ class RealPartition:
                 call.payload,
                 WINDOW_MILLISECONDS,
                 call.most_entries,
+                "" if graduated is None else pack_tiers(graduated),
+                "" if call.until_at == NEVER_AT else call.until_at,
+                "" if graduated is None else call.feature_key,
+                "" if graduated is None else call.units_micro,
             ],
         )
 
@@ -94,15 +106,27 @@ class RealPartition:
 
     def reserve(self, call: Reserve) -> list[bytes]:
         """Run reserve.lua."""
-        tail = (WINDOW_MILLISECONDS, call.most_entries, call.facts, call.most_open, call.most_named)
+        until = "" if call.until_at == NEVER_AT else call.until_at
+        tiers, *counted = _counting(call)
+        tail = (WINDOW_MILLISECONDS, call.most_entries, tiers, until, *counted)
         head = (call.now_at, call.snapshot, call.cost, call.lasts, call.lowest)
-        arguments = [*head, call.fingerprint, call.ref, call.payload, *tail]
+        arguments = [
+            *head,
+            call.fingerprint,
+            call.ref,
+            call.payload,
+            *tail,
+            call.facts,
+            call.most_open,
+            call.most_named,
+        ]
         return self._run(scripts.RESERVE, _reservation_keys(call.ref, call.key), arguments)
 
     def end(self, call: End) -> list[bytes]:
         """Run end_reservation.lua."""
         head = (call.now_at, call.verb, call.used, call.asked, call.ref)
-        arguments = [*head, call.payload, call.expiry, call.late, WINDOW_MILLISECONDS, call.most_entries]
+        tail = (WINDOW_MILLISECONDS, call.most_entries, *_counting(call))
+        arguments = [*head, call.payload, call.expiry, call.late, *tail]
         return self._run(scripts.END_RESERVATION, _reservation_keys(call.ref, call.key), arguments)
 
     def extend(self, call: Extend) -> list[bytes]:
@@ -147,6 +171,7 @@ class RealPartition:
         for ref in refs:
             pipe.hgetall(keys.account(PARTITION, ref))
             pipe.get(keys.load_token(PARTITION, ref))
+            pipe.hgetall(keys.used(PARTITION, ref))
         for mark in marks:
             pipe.get(keys.seen(PARTITION, ENVIRONMENT, mark))
             pipe.get(keys.retried(PARTITION, ENVIRONMENT, mark))
@@ -154,9 +179,12 @@ class RealPartition:
         pipe.xrange(keys.stream(PARTITION))
         *found, stream = pipe.execute()
         self._match_ids(memory, [entry[0] for entry in stream])
-        pairs = ((self._hash(memory.accounts.get(ref)), memory.tokens.get(ref)) for ref in refs)
+        known = (
+            (self._hash(memory.accounts.get(ref)), memory.tokens.get(ref), _counters(memory.used.get(ref, {})))
+            for ref in refs
+        )
         remembered = ((memory.seen.get(mark), memory.retried.get(mark)) for mark in marks)
-        said = [*itertools.chain(*pairs, *remembered), self._meta(memory)]
+        said = [*itertools.chain(*known, *remembered), self._meta(memory)]
         return (found, stream), (said, [(self.real_id(model_id), fields) for model_id, fields in memory.stream])
 
     def _match_ids(self, memory: Memory, found: list[bytes]) -> None:
@@ -188,7 +216,19 @@ def _bytes(value: bytes | str | int) -> bytes:
 
 def _reservation_keys(ref: bytes, key: UUID) -> list[bytes]:
     reservation = keys.reservation(PARTITION, ENVIRONMENT, key)
-    return [keys.account(PARTITION, ref), keys.stream(PARTITION), reservation, keys.due(PARTITION)]
+    first = [keys.account(PARTITION, ref), keys.stream(PARTITION), reservation]
+    return [*first, keys.used(PARTITION, ref), keys.due(PARTITION)]
+
+
+def _counting(call: Reserve | End) -> list[bytes | str | int]:
+    """Tiers, feature and units."""
+    if call.graduated is None:
+        return ["", "", ""]
+    return [pack_tiers(call.graduated), call.feature_key, call.units_micro]
+
+
+def _counters(used: dict[str, int]) -> dict[bytes, bytes]:
+    return {feature_key.encode(): b"%d" % units_micro for feature_key, units_micro in used.items()}
 
 
 def _account_keys(ref: bytes) -> list[bytes]:

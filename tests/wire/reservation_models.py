@@ -1,9 +1,12 @@
 """What the scripts of reservations do, written in Python like the others (script_models.py)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from app.rules import totals
+from app.rules.credits import MAX_COST_MICRO
+from app.rules.moments import NEVER_AT
+from app.rules.pricing import GraduatedPrice, cost_micro
 from app.wire import keys
 from tests.wire.script_models import (
     EdgeAccount,
@@ -36,6 +39,11 @@ class Reserve:
     most_open: int = 10_000
     most_named: int = 100
     most_entries: int = 1_000_000
+    graduated: GraduatedPrice | None = None
+    until_at: int = NEVER_AT
+    """From then on the price may be another."""
+    feature_key: str = "f"
+    units_micro: int = 0
 
 
 @dataclass(frozen=True)
@@ -52,6 +60,9 @@ class End:
     expiry: bytes = b"expiry"
     late: bytes = b"late"
     most_entries: int = 1_000_000
+    graduated: GraduatedPrice | None = None
+    feature_key: str = "f"
+    units_micro: int = 0
 
 
 @dataclass(frozen=True)
@@ -66,7 +77,7 @@ class Extend:
     most_entries: int = 1_000_000
 
 
-def reserve(memory: Memory, call: Reserve) -> list[bytes]:  # noqa: PLR0911 - one for each answer, in their order
+def reserve(memory: Memory, call: Reserve) -> list[bytes]:  # noqa: C901, PLR0911 - one for each answer, in their order
     """Set credit aside."""
     held, account = memory.reservations.get(call.key), memory.accounts.get(call.ref)
     if held is not None and held.opening is not None:
@@ -80,14 +91,24 @@ def reserve(memory: Memory, call: Reserve) -> list[bytes]:  # noqa: PLR0911 - on
         return [b"wait"]
     if account.snapshot != call.snapshot:
         return [b"snapshot", account.snapshot.encode()]
-    left, has_many = account.available - call.cost, account.open >= call.most_open
+    if at >= call.until_at:
+        return [b"reprice", b"%d" % at]
+    cost = _graduated(memory, call)
+    if cost > MAX_COST_MICRO:
+        return [b"dear", b"%d" % cost]
+    call = replace(call, cost=cost)
+    has_many = account.open >= call.most_open
     if has_many or _is_short(account, call):
         if due := _past_due(memory, at)[: call.most_named]:
             return [b"due", b"%d" % at, *due]
         return [b"many"] if has_many else _refuse(memory, call, account)
     if bound := beyond_bound(memory, account, call.cost, call.most_entries):
         return [bound]
-    due_at, until = at + call.lasts, account.valid_until
+    return _open(memory, call, account, at)
+
+
+def _open(memory: Memory, call: Reserve, account: EdgeAccount, at: int) -> list[bytes]:
+    left, due_at, until = account.available - call.cost, at + call.lasts, account.valid_until
     fields = {b"k": b"r", b"c": b"%d" % call.cost, b"p": call.payload, b"d": b"%d" % due_at}
     append(memory, call.ref, at, fields)
     account.accepted = totals.wrap(account.accepted + call.cost)
@@ -98,6 +119,14 @@ def reserve(memory: Memory, call: Reserve) -> list[bytes]:  # noqa: PLR0911 - on
     opened = ("open", call.ref, call.facts, call.fingerprint, outcome, call.cost, account.last_id, until, due_at)
     memory.reservations[call.key] = Held(*opened)
     return [b"ok", outcome.encode()]
+
+
+def _graduated(memory: Memory, call: "Reserve | End") -> int:
+    """What it costs: as was said, or by what was used before."""
+    if call.graduated is None:
+        return call.cost if isinstance(call, Reserve) else call.used
+    used_micro = memory.used.get(call.ref, {}).get(call.feature_key, 0)
+    return cost_micro(call.graduated, call.units_micro, used_micro)
 
 
 def _is_short(account: EdgeAccount, call: Reserve) -> bool:
@@ -117,7 +146,7 @@ def _refuse(memory: Memory, call: Reserve, account: EdgeAccount) -> list[bytes]:
     return [b"ok", outcome.encode()]
 
 
-def end(memory: Memory, call: End) -> list[bytes]:  # noqa: PLR0911 - one for each answer, in their order
+def end(memory: Memory, call: End) -> list[bytes]:  # noqa: C901, PLR0911 - one for each answer, in their order
     """Commit, release or expire."""
     held, account = memory.reservations.get(call.key), memory.accounts.get(call.ref)
     if held is None or held.state == "refused":
@@ -130,7 +159,10 @@ def end(memory: Memory, call: End) -> list[bytes]:  # noqa: PLR0911 - one for ea
         return _answer(b"again", held.late) if held.late_asked == call.asked else [b"ended", b"expired"]
     if account is None:
         return [b"miss"]
-    at = max(call.now_at, account.last_at)
+    at, used = max(call.now_at, account.last_at), _graduated(memory, call)
+    if used > MAX_COST_MICRO and call.graduated is not None:
+        return [b"dear", b"%d" % used]
+    call = replace(call, used=used)
     if held.state == "open":
         assert held.due is not None
         if call.verb == "expired" and at < held.due:

@@ -6,20 +6,34 @@ from random import Random
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from app.rules.credits import MICRO
+from app.rules.moments import NEVER_AT
 from tests.wire import reservation_models as models
 from tests.wire.real_partition import RealPartition
 from tests.wire.reservation_models import End, Extend, Reserve
 from tests.wire.script_models import Load, Memory, Reopened
-from tests.wire.test_script_agreement import DOUBLES, INCARNATIONS, REFS, TOKENS, Change, Programmer, Step, begin, both
+from tests.wire.test_script_agreement import (
+    DOUBLES,
+    GRADUATED,
+    INCARNATIONS,
+    REFS,
+    TOKENS,
+    Change,
+    Programmer,
+    Step,
+    begin,
+    both,
+)
 
 if TYPE_CHECKING:
     from redis import Redis
 
-PROGRAMS = 360
+PROGRAMS = 440
 CALLS = 60
 RESERVATIONS = tuple(UUID(int=n << 64) for n in range(1, 7))
 EVERY_ANSWER = {
     *("reserved", "refused for credit", "reserve seen", "reserve miss", "reserve wait", "reserve snapshot"),
+    *("reserve reprice", "reserve dear", "end dear"),
     *("reserve due", "reserve many", "reserve backlog", "reserve full", "reserve range"),
     *("committed", "released", "expired", "late", "end again", "end ended", "end open", "end unknown", "end miss"),
     *("end backlog", "end full", "end range"),
@@ -37,24 +51,33 @@ class ReservationProgrammer:
     def step(self) -> Step | Reserve | End | Extend:
         """The next call."""
         pick, number = self._random.choice, self._random.randint
-        at, most_entries = number(0, 14), pick([1_000_000, 1_000_000, 1_000_000, 3])
+        at, most_entries = number(0, 14), pick([1_000_000, 1_000_000, 1_000_000, 1_000_000, 3])
         key = pick(RESERVATIONS)
         ref = _owner(key)
         match self._random.choices(["reserve", "end", "extend", "load", "evict", "other"], [30, 34, 6, 12, 1, 17])[0]:
             case "reserve":
-                lasts, cost = number(1, 9), pick([number(0, 300), number(0, 40), 0, 10**15])
+                lasts, cost = number(1, 9), pick([number(0, 300), number(0, 40), 0, 10**15, 10**15])
                 return Reserve(
                     *(ref, key, at, pick(["s1", "s1", "s1", "s2"]), cost, lasts, b"\x00 opening"),
-                    lowest=pick(["", "", "-", "0", "-120"]),
+                    lowest=pick(["", "-", "-", "0", "-120"]),
                     facts=b"\xff\n\x00 facts",
                     most_open=pick([10_000, 10_000, 2, 1]),
                     most_named=pick([1, 100]),
                     most_entries=most_entries,
+                    graduated=pick([None, None, None, *GRADUATED]),
+                    until_at=pick([NEVER_AT, NEVER_AT, NEVER_AT, number(3, 20)]),
+                    units_micro=pick([number(1, 40), 10**9]) * MICRO,
                 )
             case "end":
                 verb = pick(["committed", "committed", "released", "expired"])
-                used = pick([0, 40, number(0, 300), 10**15, 10**15]) if verb == "committed" else 0
-                return End(ref, key, at, verb, used, pick(["1", "2"]) if used else "", most_entries=most_entries)
+                used = pick([0, 40, number(0, 300), 10**15, 10**15, 10**15]) if verb == "committed" else 0
+                graduated = pick([None, None, None, *GRADUATED]) if verb == "committed" else None
+                return End(
+                    *(ref, key, at, verb, used, pick(["1", "2"]) if verb == "committed" else ""),
+                    most_entries=most_entries,
+                    graduated=graduated,
+                    units_micro=pick([number(0, 40), number(1, 40), 10**9]) * MICRO,
+                )
             case "extend":
                 return Extend(ref, key, at, number(1, 20), b"\x00 extension", most_entries)
             case "load":

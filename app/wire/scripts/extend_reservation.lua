@@ -1,6 +1,6 @@
 -- Has a reservation fall due later; never earlier, and not once it is past due.
 --
--- KEYS  1 account  2 stream  3 reservation  4 due
+-- KEYS  1 account  2 stream  3 reservation  4 used  5 due
 -- ARGV  1 now_at  2 how long it stays open from now (microseconds)  3 account ref  4 payload  5 most entries in the stream
 -- Returns one of
 --   {'ok', due}        when it falls due now
@@ -24,6 +24,6 @@ due = integer(at + tonumber(ARGV[2]))
 local id = redis.call('XADD', KEYS[2], '*', 'a', ARGV[3], 'k', 'r', 't', integer(at), 'r', account[1], 'c', '0',
     'p', ARGV[4], 'd', due)
 redis.call('HSET', KEYS[1], 'last_id', id, 'last_at', integer(at))
-redis.call('ZADD', KEYS[4], due, due_member(KEYS[3]))
+redis.call('ZADD', KEYS[5], due, due_member(KEYS[3]))
 redis.call('HSET', KEYS[3], 'due', due)
 return {'ok', due}

@@ -4,7 +4,10 @@ from typing import Any
 
 import pytest
 
+from app.rules.credits import MICRO
+from app.rules.pricing import FlatPrice, always
 from app.wire.codes import Code
+from app.wire.ids import parse
 from app.wire.snapshot import FeatureTerms, decode_plan
 from tests.app.core import Core, Tenant
 from tests.app.web.test_problems import assert_problem
@@ -54,7 +57,7 @@ async def test_prices_that_can_be_set(tenant: Tenant, sent: dict[str, Any], show
     ("price", "field"),
     [
         ({"kind": "flat", "amount": 10**9 + 1}, "amount"),
-        ({"kind": "flat", "amount": -0.5}, "price.amount"),
+        ({"kind": "flat", "amount": -0.5}, "amount"),
         ({"kind": "per_unit", "amount": 1, "per": 0}, "per"),
         ({"kind": "per_unit", "amount": 1, "per": 10**9 + 1}, "per"),
     ],
@@ -71,13 +74,12 @@ async def test_a_new_price_is_a_new_version_and_known_at_once(core: Core, tenant
     """Versions count up, the newest is in force, and every account is published with it before the answer."""
     await tenant.sandbox.made("/v1/features", {"key": "f", "name": "F"})
     await tenant.sandbox.made("/v1/customers", {"end_user_id": "u"})
-    assert (await published_terms(core, tenant, "u"))["f"].price is None
+    assert (await published_terms(core, tenant, "u"))["f"].rates == []
     for version, amount in enumerate((1, 2, 3), 1):
         made = await tenant.sandbox.made("/v1/features/f/prices", {"kind": "flat", "amount": amount})
         assert (made["version"], made["feature_key"], made["price"]["amount"]) == (version, "f", amount)
         terms = (await published_terms(core, tenant, "u"))["f"]
-        assert terms.price is not None
-        assert terms.price.amount_micro == amount * 1_000_000
+        assert terms.rates == always(parse("price", made["price_id"]), FlatPrice(amount * MICRO))
         assert terms.included
     assert (await tenant.sandbox.read("/v1/features/f"))["price"] == {"kind": "flat", "amount": 3}
     listed = await tenant.sandbox.read("/v1/features/f/prices", limit=2)
