@@ -1,4 +1,7 @@
-"""`GET /v1/entitlements/check`: may this customer do this, now? One HMGET, answered from what it brings."""
+"""`GET /v1/entitlements/check`: may this customer do this, now? One HMGET, answered from what it brings.
+
+Only where the price goes by what was used before in the period is that read as well.
+"""
 
 from decimal import Decimal
 

@@ -36,10 +36,10 @@ class Deciding(Attempt):
         self._until_at = NEVER_AT
         """Until when the price holds that was chosen."""
 
-    def now_at(self) -> int:
-        """As of when it is priced and dated; no price is chosen yet."""
+    def as_of(self, asked_at: int) -> int:
+        """The moment as of which it is priced and dated, where our clock says `asked_at`; no price is chosen yet."""
         self._until_at = NEVER_AT
-        return max(clock_at(), self._at)
+        return max(asked_at, self._at)
 
     def counting(self, charge: Charge, feature_key: str) -> tuple[bytes | int, ...]:
         """What scripts are told of a price: tiers, until when it holds, feature key, units. Raises Refusal."""
@@ -87,6 +87,12 @@ class Deciding(Attempt):
         self._at = at
         self.patience.detour()
         self.send()
+
+
+def after_the_spool() -> Refusal:
+    """Nothing is decided before earlier usage of the customer that this worker has spooled."""
+    detail = "Earlier usage of this customer was spooled and is not taken in yet; try again."
+    return Refusal(Code.ACCOUNT_UNAVAILABLE, detail)
 
 
 def no_access(reason: Reason, feature_key: str) -> Refusal:

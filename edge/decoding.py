@@ -18,6 +18,7 @@ from app.wire.problem import FieldError
 from edge.exchange import Exchange
 from edge.refusals import Refusal, invalid_field, invalid_value
 
+JSON = b"application/json"
 MAX_END_USER_ID = 256
 MAX_FEATURE_KEY = 64
 MAX_IDEMPOTENCY_KEY = 255
@@ -157,9 +158,18 @@ Body = TypeVar("Body")
 
 def require_json(exchange: Exchange) -> None:
     """Raises Refusal where the body says of itself that it is something else, or where there is a query."""
-    kind = exchange.headers.get(b"content-type", b"application/json").partition(b";")[0].strip().lower()
-    if kind != b"application/json":
+    if media_type(exchange) != JSON:
         raise Refusal(Code.UNSUPPORTED_MEDIA_TYPE, "Send the body as application/json.")
+    require_plain(exchange)
+
+
+def media_type(exchange: Exchange) -> bytes:
+    """What the body says of itself, in small letters and without parameters; where it says nothing, JSON."""
+    return exchange.headers.get(b"content-type", JSON).partition(b";")[0].strip().lower()
+
+
+def require_plain(exchange: Exchange) -> None:
+    """Raises Refusal where the body is coded, or where there is a query."""
     if exchange.headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise Refusal(Code.UNSUPPORTED_MEDIA_TYPE, "Send the body as it is, without a Content-Encoding.")
     refuse_query(exchange)
@@ -175,12 +185,12 @@ def refuse_query(exchange: Exchange) -> None:
 def header_key(exchange: Exchange) -> str | None:
     """The Idempotency-Key of the head. Raises Refusal."""
     value = exchange.headers.get(b"idempotency-key")
-    return None if value is None else _usable_key(_utf8("Idempotency-Key", value.strip()), "Idempotency-Key")
+    return None if value is None else _usable_key(read_utf8("Idempotency-Key", value.strip()), "Idempotency-Key")
 
 
 def read_usage(body: bytes | msgspec.Raw, default_key: str | None) -> UsageEvent:
     """A usage event; without an idempotency key of its own it takes `default_key`. Raises Refusal."""
-    sent = _decode(_usage_decoder, body)
+    sent = decode(_usage_decoder, body)
     key = default_key
     if sent.idempotency_key is not None:
         key = _usable_key(sent.idempotency_key, "idempotency_key")
@@ -195,7 +205,7 @@ def read_usage(body: bytes | msgspec.Raw, default_key: str | None) -> UsageEvent
 
 def read_opening(body: bytes, default_key: str | None) -> Opening:
     """A reservation that is asked for; without an idempotency key of its own it takes `default_key`. Raises Refusal."""
-    sent = _decode(_opening_decoder, body)
+    sent = decode(_opening_decoder, body)
     amount = _amount(sent.units, sent.credits)
     if amount is None:
         raise invalid_value("units", "or credits must say how much to reserve.")
@@ -209,7 +219,7 @@ def read_opening(body: bytes, default_key: str | None) -> Opening:
 
 def read_commit(body: bytes) -> Amount | None:
     """What was really used, 0 or more; None = all that was reserved. Raises Refusal."""
-    sent = _decode(_commit_decoder, body) if body else None
+    sent = decode(_commit_decoder, body) if body else None
     amount = None if sent is None else _amount(sent.units, sent.credits)
     if amount is not None and amount.micro < 0:
         raise _invalid_amount(amount, "must not be less than 0.")
@@ -218,13 +228,13 @@ def read_commit(body: bytes) -> Amount | None:
 
 def read_extension(body: bytes) -> int:
     """How many seconds the reservation stays open from now. Raises Refusal."""
-    return _ttl_seconds(_decode(_extension_decoder, body or b"{}").ttl_seconds)
+    return _ttl_seconds(decode(_extension_decoder, body or b"{}").ttl_seconds)
 
 
 def read_nothing(body: bytes) -> None:
     """Raises Refusal where a body says something."""
     if body:
-        _decode(_nothing_decoder, body)
+        decode(_nothing_decoder, body)
 
 
 def _ttl_seconds(sent: int) -> int:
@@ -252,7 +262,7 @@ def _invalid_amount(amount: Amount, message: str) -> Refusal:
 
 def read_batch(body: bytes) -> list[msgspec.Raw]:
     """The events of a batch, still as text. Raises Refusal."""
-    events = _decode(_batch_decoder, body).events
+    events = decode(_batch_decoder, body).events
     if not events:
         raise invalid_value("events", "must not be empty.")
     if len(events) > MAX_BATCH_EVENTS:
@@ -301,10 +311,11 @@ def _parameter(sent: dict[bytes, bytes], name: str) -> str:
 def _unquote(name: str, value: bytes) -> str:
     if b"%" in value or b"+" in value:
         value = unquote_to_bytes(value.replace(b"+", b" "))
-    return _utf8(name, value)
+    return read_utf8(name, value)
 
 
-def _utf8(name: str, value: bytes) -> str:
+def read_utf8(name: str, value: bytes) -> str:
+    """The text. Raises Refusal."""
     try:
         return value.decode()
     except UnicodeDecodeError:
@@ -328,11 +339,12 @@ def _units_micro(units: object) -> int:
 
 
 def _check_names(end_user_id: str, feature_key: str) -> None:
-    _check_text("end_user_id", end_user_id, MAX_END_USER_ID)
-    _check_text("feature_key", feature_key, MAX_FEATURE_KEY)
+    check_text("end_user_id", end_user_id, MAX_END_USER_ID)
+    check_text("feature_key", feature_key, MAX_FEATURE_KEY)
 
 
-def _check_text(name: str, text: str, longest: int) -> None:
+def check_text(name: str, text: str, longest: int) -> None:
+    """Raises Refusal where the text is empty, too long or holds control characters."""
     if not 0 < len(text) <= longest:
         raise invalid_value(name, f"must have 1 to {longest} characters.")
     if not text.isprintable() and _CONTROL.search(text):
@@ -352,7 +364,7 @@ def _properties(raw: bytes) -> str | None:
         raise invalid_field("properties", "must be an object.")
     if len(raw) > MAX_PROPERTIES_BYTES:
         raise invalid_value("properties", f"may have {MAX_PROPERTIES_BYTES} bytes; it has {len(raw)}.")
-    return _utf8("properties", raw)  # msgspec looks at the form of what it leaves raw, not at its texts
+    return read_utf8("properties", raw)  # msgspec looks at the form of what it leaves raw, not at its texts
 
 
 def _query_properties(text: str) -> str | None:
@@ -366,7 +378,8 @@ def _query_properties(text: str) -> str | None:
     return properties
 
 
-def _decode(decoder: msgspec.json.Decoder[Body], body: bytes | msgspec.Raw) -> Body:
+def decode(decoder: msgspec.json.Decoder[Body], body: bytes | msgspec.Raw) -> Body:
+    """What the decoder makes of the body. Raises Refusal that says what is wrong, and where."""
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:

@@ -3,10 +3,12 @@
 from collections import OrderedDict
 from uuid import UUID
 
+import msgspec
+
 from app.rules.entitlement import refusal_of_access
 from app.wire import keys
 from app.wire.codes import Code
-from app.wire.snapshot import decode_plan
+from app.wire.snapshot import PlanSnapshot, decode_plan
 from edge.charging import Offer
 from edge.core_client import CoreClient
 from edge.redis import Redis
@@ -15,8 +17,14 @@ from edge.refusals import Refusal
 MAX_PLANS = 4096
 
 
-Plan = dict[str, Offer]
-"""The features of a snapshot by key; one that is not there is unknown."""
+class Plan(dict[str, Offer]):
+    """The features of a snapshot by key; one that is not there is unknown."""
+
+    def __init__(self, snapshot: PlanSnapshot) -> None:
+        super().__init__(
+            {key: Offer(terms, refusal_of_access(snapshot.access(key))) for key, terms in snapshot.features.items()}
+        )
+        self.event_types = snapshot.event_types
 
 
 class Plans:
@@ -46,5 +54,7 @@ class Plans:
 
 
 def _plan(content: bytes) -> Plan:
-    snapshot = decode_plan(content)
-    return {key: Offer(terms, refusal_of_access(snapshot.access(key))) for key, terms in snapshot.features.items()}
+    try:
+        return Plan(decode_plan(content))
+    except msgspec.ValidationError:  # of another version: what is published of the account next names one of this
+        raise Refusal(Code.ACCOUNT_UNAVAILABLE, "The customer's plan is being published anew; try again.") from None

@@ -3,6 +3,8 @@
 The script accepts, refuses or replays in one atomic step whose effects are on disk before its answer is here. What
 would be refused without asking it (a feature that is not there, a price beyond every bound, a timestamp outside the
 window) is refused only after Redis was asked whether the key was used before, and whether the plan is the right one.
+
+What cannot be decided now, because a store or a process is not there, goes to the spool, unless it is to be enforced.
 """
 
 import asyncio
@@ -19,15 +21,22 @@ from app.wire.events import UsagePayload, encode_usage
 from app.wire.fingerprint import mismatch, usage_fingerprint
 from edge.accounts import UNKNOWN_SNAPSHOT, Account
 from edge.attempt import clock_at
-from edge.deciding import FLOOR_OF_ACCOUNT, NO_FLOOR, STANDING, UNCOUNTED, Deciding, no_access
+from edge.deciding import FLOOR_OF_ACCOUNT, NO_FLOOR, STANDING, UNCOUNTED, Deciding, after_the_spool, no_access
 from edge.decoding import UsageEvent
 from edge.plans import Plan
 from edge.redis import pack
 from edge.refusals import Refusal
 from edge.services import Services
+from edge.spool_format import SpooledUsage
 
 MAX_AHEAD_MICROSECONDS = 5 * 60 * 1_000_000
 """How far a client's clock may be ahead of ours."""
+
+BELIEVED_MICROSECONDS = 15 * 60 * 1_000_000
+"""How long after an account was last decided on its plan is believed to be the same, while Redis cannot be asked."""
+
+SPOOLED_CODES = (Code.STORE_UNAVAILABLE, Code.ACCOUNT_UNAVAILABLE, Code.ACCOUNT_LOADING)
+"""What usage is spooled for, unless it is to be enforced: it may be decided on later."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -43,7 +52,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class Recipient(Protocol):
-    """Who is told what became of an event; exactly one of the two is called, once."""
+    """Who is told what became of an event; exactly one of the three is called, once."""
 
     @property
     def request_id(self) -> bytes:
@@ -54,20 +63,31 @@ class Recipient(Protocol):
         """The event was accepted, or refused for want of credit; both are remembered."""
         ...
 
+    def spooled(self, event_id: UUID) -> None:
+        """The event is kept, and decided on later."""
+        ...
+
     def refused(self, refusal: Refusal) -> None:
         """Nothing was recorded."""
         ...
 
 
 class Recording(Deciding):
-    """One usage event under way."""
+    """One usage event under way; `event_id` where it has one already."""
 
-    __slots__ = ("_event", "_event_id", "_fingerprint", "_recipient", "_seen_key")
+    __slots__ = ("_asked_at", "_event", "_event_id", "_fingerprint", "_recipient", "_seen_key")
 
-    def __init__(self, services: Services, account: Account, event: UsageEvent, recipient: Recipient) -> None:
+    def __init__(
+        self,
+        services: Services,
+        account: Account,
+        event: UsageEvent,
+        recipient: Recipient,
+        event_id: UUID | None = None,
+    ) -> None:
         super().__init__(services, account)
         self._event = event
-        self._event_id = _event_id(account, event)
+        self._event_id = event_id or _event_id(account, event)
         properties = None if event.properties is None else event.properties.encode()
         self._fingerprint = usage_fingerprint(event.units_micro, event.occurred_at, properties, enforce=event.enforce)
         self._seen_key = keys.seen(account.partition, account.environment_ref, self._event_id)
@@ -79,12 +99,16 @@ class Recording(Deciding):
         return self._recipient.request_id
 
     def refused(self, refusal: Refusal) -> None:
-        """Nothing was recorded."""
-        self._recipient.refused(refusal)
+        """Nothing was recorded, or nobody knows whether it was; the spool takes what may be decided on later."""
+        if refusal.code in SPOOLED_CODES and not self._event.enforce:
+            self._spool()
+        else:
+            self._recipient.refused(refusal)
 
     def send(self) -> None:
         """Price the event and run the script; where it is to be refused, look first whether that is right."""
-        snapshot_id, now_at = self.account.snapshot_id, self.now_at()
+        snapshot_id, self._asked_at = self.account.snapshot_id, clock_at()
+        now_at = self.as_of(self._asked_at)
         plan = self.services.plans.get(snapshot_id)
         try:
             self._check_timestamp(now_at)
@@ -92,7 +116,33 @@ class Recording(Deciding):
         except Refusal as refusal:
             self.aside(self._refuse_unless_seen(refusal, snapshot_id))
         else:
+            if self.account.ref in self.services.spool.waiting and self._joins_spool():
+                return
             self.services.redis.send(command, self, is_script=True)
+
+    # ---- the spool
+
+    def _joins_spool(self) -> bool:
+        """Earlier usage of the customer is in the spool: it comes first."""
+        if self._event.enforce:
+            self._recipient.refused(after_the_spool())
+        else:
+            self._spool()
+        return True
+
+    def _spool(self) -> None:
+        event = self._event
+        usage = SpooledUsage(
+            self.account.ref,
+            self._event_id,
+            self._asked_at,
+            event.feature_key,
+            event.units_micro,
+            event.occurred_at,
+            event.idempotency_key,
+            event.properties,
+        )
+        self.services.spool.take(usage, self._recipient)
 
     # ---- the command
 
@@ -102,7 +152,8 @@ class Recording(Deciding):
             return
         window_seconds = self.services.settings.idempotency_window_seconds
         if not now_at - window_seconds * 1_000_000 <= occurred_at <= now_at + MAX_AHEAD_MICROSECONDS:
-            detail = f"timestamp must lie within the last {window_seconds} seconds, and at most 300 seconds ahead."
+            range_text = f"within the last {window_seconds} seconds, and at most 300 seconds ahead"
+            detail = f"timestamp (of a CloudEvent: time) must lie {range_text}."
             raise Refusal(Code.TIMESTAMP_OUT_OF_RANGE, detail)
 
     def _unpriced(self, now_at: int) -> bytes:
@@ -164,6 +215,7 @@ class Recording(Deciding):
 
     def _decided(self, outcome: bytes, *, is_replayed: bool) -> None:
         """`outcome` is '+cost:available:overage', or '-cost:available' where it was refused for want of credit."""
+        self.account.decided_at = self._asked_at
         cost, balance, overage = map(int, (outcome[1:] + b":0").split(b":")[:3])
         event_id = ids.show("evt", self._event_id)
         self._recipient.decided(Outcome(event_id, outcome[:1] == b"+", cost, balance, overage, is_replayed))
@@ -181,13 +233,30 @@ class Recording(Deciding):
     async def _refuse_unless_seen(self, refusal: Refusal, snapshot_id: bytes) -> None:
         """Refuse where that is right: the key is new, and the account has the plan that the refusal was given for."""
         redis = self.services.redis
-        stored, standing = await asyncio.gather(
-            redis.ask(b"GET", self._seen_key), redis.ask(b"HMGET", self.account.key, *STANDING)
-        )
+        try:
+            stored, standing = await asyncio.gather(
+                redis.ask(b"GET", self._seen_key), redis.ask(b"HMGET", self.account.key, *STANDING)
+            )
+        except Refusal as unasked:
+            self._refuse_unasked(refusal, unasked)
+            return
         if stored is not None:
             self._replay(stored)
         else:
             self.refuse_where_right(refusal, snapshot_id, standing)
+
+    def _refuse_unasked(self, refusal: Refusal, unasked: Refusal) -> None:
+        """Redis cannot say whether the refusal is right: it is given where the clock or a plan seen lately says so."""
+        is_believed = believes_plan(self.account, self._asked_at)
+        if not self._event.enforce and (is_believed or refusal.code is Code.TIMESTAMP_OUT_OF_RANGE):
+            self._recipient.refused(refusal)
+        else:
+            self.refused(unasked)
+
+
+def believes_plan(account: Account, at: int) -> bool:
+    """Whether the plan that the account had when it was last decided on is taken to be its plan, unasked."""
+    return at - account.decided_at <= BELIEVED_MICROSECONDS
 
 
 def _event_id(account: Account, event: UsageEvent) -> UUID:

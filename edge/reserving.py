@@ -23,7 +23,7 @@ from app.wire.reservations import ReservationOpening, encode_change
 from edge.accounts import UNKNOWN_SNAPSHOT, Account
 from edge.attempt import clock_at
 from edge.auth import Principal
-from edge.deciding import FLOOR_OF_ACCOUNT, NO_FLOOR, STANDING, UNCOUNTED, Deciding, no_access
+from edge.deciding import FLOOR_OF_ACCOUNT, NO_FLOOR, STANDING, UNCOUNTED, Deciding, after_the_spool, no_access
 from edge.decoding import Opening, header_key, read_opening, require_json
 from edge.exchange import REPLAYED, Exchange
 from edge.expiring import EXPIRED_AT_ONCE, expire_members
@@ -96,7 +96,10 @@ class Reserving(Deciding):
 
     def send(self) -> None:
         """Price it and run the script; where it is to be refused, look first whether that is right."""
-        snapshot_id, now_at = self.account.snapshot_id, self.now_at()
+        if self.account.ref in self.services.spool.waiting:
+            self.refused(after_the_spool())
+            return
+        snapshot_id, now_at = self.account.snapshot_id, self.as_of(clock_at())
         plan = self.services.plans.get(snapshot_id)
         try:
             command = self._unpriced(now_at) if plan is None else self._priced(plan, snapshot_id, now_at)

@@ -11,11 +11,11 @@ from edge.batch import record_batch
 from edge.checks import check
 from edge.ending import commit, extend, release, show
 from edge.exchange import ID_SEGMENT, Exchange
+from edge.ingesting import record_any, record_emitted
 from edge.redis import Reply, pack
 from edge.refusals import Refusal
 from edge.reserving import reserve
 from edge.services import Services
-from edge.usage import record
 
 MAX_BATCH_BYTES = 4 * 1024 * 1024
 MAX_SHOWN_PATH = 200
@@ -33,8 +33,9 @@ class Route(msgspec.Struct, frozen=True):
 
 ROUTES = {
     (b"GET", b"/v1/entitlements/check"): Route(check, Scope.ENTITLEMENTS_READ),
-    (b"POST", b"/v1/usage"): Route(record, Scope.USAGE_WRITE),
+    (b"POST", b"/v1/usage"): Route(record_any, Scope.USAGE_WRITE),
     (b"POST", b"/v1/usage/batch"): Route(record_batch, Scope.USAGE_WRITE),
+    (b"POST", b"/api/v1/events"): Route(record_emitted, Scope.USAGE_WRITE),
     (b"POST", b"/v1/reservations"): Route(reserve, Scope.USAGE_WRITE),
     (b"POST", b"/v1/reservations/{}/commit"): Route(commit, Scope.USAGE_WRITE),
     (b"POST", b"/v1/reservations/{}/release"): Route(release, Scope.USAGE_WRITE),
@@ -43,7 +44,7 @@ ROUTES = {
 }
 """By method and path; `{}` stands for an id."""
 PROBES = (b"/livez", b"/readyz")
-BODY_LIMITS = {b"/v1/usage/batch": MAX_BATCH_BYTES}
+BODY_LIMITS = {b"/v1/usage/batch": MAX_BATCH_BYTES, b"/api/v1/events": MAX_BATCH_BYTES}
 
 
 class Router:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any
 
 from app.wire.held import Bounds
@@ -12,6 +13,7 @@ from edge.plans import Plans
 from edge.redis import Redis
 from edge.reservations import Reservations
 from edge.settings import EdgeSettings
+from edge.spool import Spool
 
 
 class Services:
@@ -26,6 +28,7 @@ class Services:
         self.accounts = Accounts(settings.partitions)
         self.reservations = Reservations(self.redis, self.core, self.accounts, settings.partitions)
         self.bounds = Bounds(settings.idempotency_window_seconds * 1000, settings.stream_max_entries)
+        self.spool = Spool(Path(settings.spool_directory), settings.spool_max_bytes)
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:

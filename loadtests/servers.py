@@ -56,6 +56,7 @@ def running_edge(directory: Path, redis_url: str, key_pepper: str) -> Iterator[t
         "KEY_PEPPER": key_pepper,
         "INTERNAL_SECRET": secrets.token_hex(),
         "STREAM_MAX_ENTRIES": str(STREAM_MAX_ENTRIES),
+        "SPOOL_DIRECTORY": str(directory / "spool"),
         "LOG_LEVEL": "warning",
     }
     with running([sys.executable, "-m", "edge.main"], environment, directory / "edge.log") as process:

@@ -99,6 +99,14 @@ async def _read_rates(tx: Transaction, versions: set[UUID], now: datetime) -> di
     }
 
 
+async def read_event_types(tx: Transaction) -> dict[str, dict[str, str | None]]:
+    """By type of a CloudEvent, then by feature that reads it: where the units are (`PlanSnapshot.event_types`)."""
+    readers: dict[str, dict[str, str | None]] = {}
+    for row in await tx.connection.fetch(_SQL["read_event_types"], tx.environment):
+        readers.setdefault(row["event_type"], {})[row["key"]] = row["units_from"]
+    return readers
+
+
 async def insert_snapshots(tx: Transaction, snapshots: dict[str, bytes], now: datetime) -> None:
     """Keep the contents of snapshots by their ids."""
     await tx.connection.execute(

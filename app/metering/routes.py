@@ -1,6 +1,6 @@
 """Routes of features and their default prices."""
 
-from litestar import get, post
+from litestar import get, patch, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 
@@ -9,6 +9,7 @@ from app.io.postgres import Transaction
 from app.metering import service, store
 from app.metering.schemas import (
     FeatureBody,
+    FeatureChange,
     NewFeature,
     PriceBody,
     PriceVersionBody,
@@ -25,6 +26,7 @@ from app.wire.scopes import Scope
 
 READ = needs(Scope.ENTITLEMENTS_READ, Scope.CATALOG_WRITE)
 WRITE = needs(Scope.CATALOG_WRITE)
+_OK = 200
 
 
 @post("/v1/features", guards=[WRITE], security=SECURITY, tags=["Features"])
@@ -64,6 +66,18 @@ async def get_feature(
     return await reader.run(work)
 
 
+@patch("/v1/features/{key:str}", guards=[WRITE], security=SECURITY, tags=["Features"])
+async def change_feature(
+    key: FromPath[str], data: JSONBody[FeatureChange], mutation: NamedDependency[Mutation]
+) -> ExactResponse[FeatureBody]:
+    """Change the name of a feature, or the CloudEvents that it counts. What was counted before stays."""
+
+    async def work(tx: Transaction) -> FeatureBody:
+        return show_feature(*await service.change_feature(tx, key, data, mutation.now))
+
+    return await mutation.run(data, work, status=_OK)
+
+
 @post("/v1/features/{key:str}/prices", guards=[WRITE], security=SECURITY, tags=["Features"])
 async def change_price(
     key: FromPath[str], data: JSONBody[PriceBody], mutation: NamedDependency[Mutation]
@@ -99,4 +113,4 @@ async def list_prices(
     return await reader.run(work)
 
 
-ROUTES = [create_feature, list_features, get_feature, change_price, list_prices]
+ROUTES = [create_feature, list_features, get_feature, change_feature, change_price, list_prices]

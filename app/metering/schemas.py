@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Annotated, Literal, TypedDict, Unpack, assert_never
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from app.errors import ServiceError
 from app.metering.tables import Feature, PriceVersion
@@ -25,7 +25,7 @@ from app.rules.pricing import (
     faults_of_match,
 )
 from app.web.amounts import UnitPrice
-from app.web.fields import Key, Moment, Name
+from app.web.fields import EventType, Key, Moment, Name, UnitsFrom
 from app.wire.codes import Code
 from app.wire.ids import show
 from app.wire.problem import FieldError
@@ -125,6 +125,16 @@ class NewFeature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: Name
     kind: Literal["metered"] = "metered"
     price: PriceBody | None = None
+    event_type: EventType | None = None
+    units_from: UnitsFrom | None = None
+
+
+class FeatureChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is to change of a feature; what is left out stays. Without an `event_type` there is no `units_from`."""
+
+    name: Name | UnsetType = UNSET
+    event_type: EventType | UnsetType | None = UNSET
+    units_from: UnitsFrom | UnsetType | None = UNSET
 
 
 class FeatureBody(msgspec.Struct, frozen=True):
@@ -136,6 +146,8 @@ class FeatureBody(msgspec.Struct, frozen=True):
     kind: str
     price: PriceBody | None
     price_id: str | None
+    event_type: str | None
+    units_from: str | None
     created_at: datetime
 
 
@@ -225,6 +237,8 @@ def show_feature(feature: Feature, price: PriceVersion | None) -> FeatureBody:
         feature.kind,
         None if price is None else show_price(decode_price(price)),
         None if price is None else show("price", price.id),
+        feature.event_type,
+        feature.units_from,
         feature.created_at,
     )
 

@@ -5,12 +5,13 @@ from datetime import datetime
 from uuid import UUID
 
 import msgspec
+from msgspec import UNSET
 
 from app.errors import ServiceError, invalid_value
 from app.io.ids import new_id
 from app.io.postgres import Transaction
 from app.metering import store
-from app.metering.schemas import NewFeature, NewPrice, parse_price
+from app.metering.schemas import FeatureChange, NewFeature, NewPrice, parse_price
 from app.metering.tables import Feature, PriceVersion
 from app.rules.moments import NEVER_AT, to_at
 from app.trail import dirty
@@ -19,6 +20,26 @@ from app.wire.problem import FieldError
 
 MAX_PRICES = 100
 """Default prices of a feature that a snapshot holds: one for each match, and those that are to come."""
+MAX_READERS = 20
+"""Features that read one type of CloudEvents: each event of it becomes as many usage events."""
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """Which CloudEvents a feature reads, and where in them the units are; None: none, and the usual place."""
+
+    event_type: str | None
+    units_from: str | None
+
+    def changed(self, change: FeatureChange) -> "Reading":
+        """After a change. What the feature does not read any more has no units."""
+        event_type = self.event_type if change.event_type is UNSET else change.event_type
+        units_from = self.units_from if event_type is not None else None
+        return Reading(event_type, units_from if change.units_from is UNSET else change.units_from)
+
+    def check(self) -> None:
+        """Raises ServiceError(INVALID_VALUE)."""
+        if self.units_from is not None and self.event_type is None:
+            raise invalid_value("units_from", "is of use with an event_type only")
 
 
 class PriceTarget(msgspec.Struct, frozen=True):
@@ -33,15 +54,43 @@ async def create_feature(tx: Transaction, new: NewFeature, now: datetime) -> tup
     price = None if new.price is None else parse_price(new.price, "price")
     if price is not None:
         check_first_price(price, "price.")
+    Reading(new.event_type, new.units_from).check()
     feature = Feature(
-        environment_id=tx.environment, id=new_id(now), key=new.key, name=new.name, kind=new.kind, created_at=now
+        environment_id=tx.environment,
+        id=new_id(now),
+        key=new.key,
+        name=new.name,
+        kind=new.kind,
+        event_type=new.event_type,
+        units_from=new.units_from,
+        created_at=now,
     )
     if not await store.insert_feature(feature):
         raise ServiceError(Code.CONFLICT, f"There is a feature with the key {new.key!r} already.")
+    await _check_readers(tx, new.event_type)
     dirty.mark_environment(tx)
     if price is None:
         return feature, None
     return feature, await add_price(tx, PriceTarget(feature.id), price, 1, now)
+
+
+async def change_feature(
+    tx: Transaction, key: str, change: FeatureChange, now: datetime
+) -> tuple[Feature, PriceVersion | None]:
+    """The feature with another name or other CloudEvents. Raises ServiceError(UNKNOWN_FEATURE, INVALID_VALUE)."""
+    feature = await store.lock_feature(tx, key)
+    if feature is None:
+        raise _unknown(key)
+    before = Reading(feature.event_type, feature.units_from)
+    reading = before.changed(change)
+    reading.check()
+    if change.name is not UNSET:
+        feature.name = change.name
+    await store.update_feature(feature, reading.event_type, reading.units_from)
+    if reading != before:
+        dirty.mark_environment(tx)
+        await _check_readers(tx, reading.event_type)
+    return await find_feature(tx, key, now)
 
 
 async def add_default_price(tx: Transaction, key: str, new: NewPrice, now: datetime) -> tuple[Feature, PriceVersion]:
@@ -120,6 +169,15 @@ async def find_features(tx: Transaction, keys: Sequence[str]) -> dict[str, Featu
     if missing:
         raise ServiceError(Code.UNKNOWN_FEATURE, "; ".join(error.message for error in missing), errors=missing)
     return found
+
+
+async def _check_readers(tx: Transaction, event_type: str | None) -> None:
+    """That no more features read the type than may. Raises ServiceError(INVALID_VALUE)."""
+    if event_type is None:
+        return
+    await dirty.change_catalogue(tx)  # two who count at once would not see each other's feature
+    if await store.count_readers(tx, event_type) > MAX_READERS:
+        raise invalid_value("event_type", f"is read by {MAX_READERS} features already, and no more may read it")
 
 
 def _unknown(key: str) -> ServiceError:

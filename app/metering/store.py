@@ -50,6 +50,19 @@ async def read_features(tx: Transaction, keys: Sequence[str]) -> dict[str, Featu
     return {feature.key: feature for feature in await query}
 
 
+async def update_feature(feature: Feature, event_type: str | None, units_from: str | None) -> None:
+    """Keep the feature's name as it is now, and what it reads."""
+    await Feature.update(
+        {Feature.name: feature.name, Feature.event_type: event_type, Feature.units_from: units_from}
+    ).where(Feature.environment_id == feature.environment_id, Feature.id == feature.id)
+
+
+async def count_readers(tx: Transaction, event_type: str) -> int:
+    """How many features read CloudEvents of this type."""
+    statement = "SELECT count(*) FROM features WHERE environment_id = $1 AND event_type = $2"
+    return await tx.connection.fetchval(statement, tx.environment, event_type)
+
+
 async def list_features(tx: Transaction, after: str | None, limit: int) -> list[Feature]:
     """Features by key, after the key `after`."""
     query = Feature.objects().where(Feature.environment_id == tx.environment)

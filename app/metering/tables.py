@@ -14,6 +14,8 @@ class Feature(Table, tablename="features", db=ENGINE):
     key = Text()
     name = Text()
     kind = Text()
+    event_type = Text(null=True, default=None)
+    units_from = Text(null=True, default=None)
     created_at = Timestamptz(default=None)
 
 

@@ -26,6 +26,7 @@ HOT_ROUTES: tuple[tuple[Method, str], ...] = (
     ("GET", "/v1/entitlements/check"),
     ("POST", "/v1/usage"),
     ("POST", "/v1/usage/batch"),
+    ("POST", "/api/v1/events"),
     ("POST", "/v1/reservations"),
     ("POST", "/v1/reservations/{reservation_id:str}/commit"),
     ("POST", "/v1/reservations/{reservation_id:str}/release"),

@@ -1,7 +1,7 @@
 """What the hot routes take and answer, for the OpenAPI document. The edge has types of its own, made for speed."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -11,6 +11,8 @@ from app.web.amounts import Credits, Units
 from app.web.fields import EndUserId, Key
 from app.wire.held import DEFAULT_TTL_SECONDS, MAX_TTL_SECONDS
 from app.wire.reservations import ReservationState
+
+Attribute = Annotated[str, Meta(min_length=1, max_length=1024)]
 
 
 class UsageEvent(msgspec.Struct):
@@ -26,13 +28,19 @@ class UsageEvent(msgspec.Struct):
 
 
 class UsageAccepted(msgspec.Struct):
-    """The event is taken in for good. `balance` can be spent now; `overage` is the part that no credit covers."""
+    """The event is taken in for good. `balance` can be spent now; `overage` is the part that no credit covers.
 
-    event_id: str
+    With `durability` the event is spooled: kept, and decided on once a store is back, so nobody knows its cost yet.
+
+    `event_id` is null where a CloudEvent had no units, so that nothing was recorded.
+    """
+
+    event_id: str | None
     accepted: bool
-    cost: Credits
-    balance: Credits
-    overage: Credits
+    cost: Credits | None
+    balance: Credits | None
+    overage: Credits | None
+    durability: Literal["spooled"] | msgspec.UnsetType = msgspec.UNSET
 
 
 class UsageBatch(msgspec.Struct):
@@ -42,7 +50,11 @@ class UsageBatch(msgspec.Struct):
 
 
 class BatchResult(msgspec.Struct):
-    """What became of one event of a batch, in the order of the batch."""
+    """What became of one event of a batch, in the order of the batch.
+
+    Of CloudEvents there is one result for each feature that reads the event: `index` is its place in the request,
+    and the status may be `skipped` too, where it had no units.
+    """
 
     status: str
     replayed: bool
@@ -52,12 +64,31 @@ class BatchResult(msgspec.Struct):
     overage: Credits | None
     code: str | None
     detail: str | None
+    durability: Literal["spooled"] | msgspec.UnsetType = msgspec.UNSET
+    index: int | msgspec.UnsetType = msgspec.UNSET
+    feature_key: str | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class BatchAccepted(msgspec.Struct):
     """One result per event."""
 
     results: list[BatchResult]
+
+
+class CloudEvent(msgspec.Struct):
+    """A CloudEvent 1.0, of one customer; `source` and `id` together are its idempotency key.
+
+    It is usage of every feature whose `event_type` is its `type`, by the units that the feature's `units_from` names in
+    `data`: a number or a text that is one. Extension attributes are passed over.
+    """
+
+    specversion: Literal["1.0"]
+    id: Attribute
+    source: Attribute
+    type: Attribute
+    subject: EndUserId
+    time: datetime | None = None
+    data: Any = None
 
 
 class CheckAnswer(msgspec.Struct):
@@ -133,7 +164,7 @@ class ReservationExtended(msgspec.Struct):
 
 
 class Reservation(msgspec.Struct):
-    """All that is known of it. `charged` and `released` are null while it is open; `units` is, of credits."""
+    """All that is known of it. Null are `charged` and `released` of an open one, `units` of one in credits."""
 
     reservation_id: str
     state: ReservationState
@@ -148,7 +179,7 @@ class Reservation(msgspec.Struct):
 
 
 BODIES = (
-    *(UsageEvent, UsageAccepted, UsageBatch, BatchAccepted, CheckAnswer),
+    *(UsageEvent, UsageAccepted, UsageBatch, BatchAccepted, CloudEvent, CheckAnswer),
     *(NewReservation, ReservationOpened, ReservationCommit, ReservationEnded, Reservation),
     *(ReservationExtension, ReservationExtended),
 )

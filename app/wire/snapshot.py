@@ -73,12 +73,14 @@ class FeatureTerms(msgspec.Struct, frozen=True, omit_defaults=True):
         return any(isinstance(version.price, GraduatedPrice) for version in versions)
 
 
-class PlanSnapshot(msgspec.Struct, frozen=True):
+class PlanSnapshot(msgspec.Struct, frozen=True, omit_defaults=True):
     """Base plan, overrides and defaults composed: every feature of the environment by key. Never changed."""
 
     environment_id: UUID
     subscribed: bool
     features: dict[str, FeatureTerms]
+    event_types: dict[str, dict[str, str | None]] = {}
+    """By type of a CloudEvent, then by feature that reads it: the member of `data` with the units; None: the usual."""
 
     def access(self, feature_key: str) -> Access | None:
         """The feature as `rules.entitlement` wants it; None where the environment has no such feature."""

@@ -244,17 +244,28 @@ async def test_a_refusal_is_of_the_price_at_the_accounts_clock(tenant: Tenant) -
     """What the old price made too dear, or whole, the new one may not, and the other way about."""
     dear, moment = PerUnitPrice(2 * MICRO), now_at() + HOUR
     changes = {"cheaper": (dear, PerUnitPrice(1)), "dearer": (PerUnitPrice(1), dear)}
-    both = {
-        name: FeatureTerms(
-            [Rate([PriceVersion(0, PRICE_ID, before), PriceVersion(moment, NEXT_ID, after)])], included=True
-        )
-        for name, (before, after) in changes.items()
-    }
-    await tenant.seed("user_1", 10**6, tenant.plan(subscribed=True, **both))
+    cheaper, dearer = (
+        FeatureTerms([Rate([PriceVersion(0, PRICE_ID, before), PriceVersion(moment, NEXT_ID, after)])], included=True)
+        for before, after in changes.values()
+    )
+    plan = tenant.plan(cheaper=cheaper, dearer=dearer)
+    await tenant.seed("user_1", 10**6, plan)
     assert [(await tenant.use("user_1", name, units=10**9)).status for name in changes] == [422, 202]
-    await tenant.seed("user_1", 10**6, tenant.plan(subscribed=True, **both), last_at=moment)
+    await tenant.seed("user_1", 10**6, plan, last_at=moment)
     assert [(await tenant.use("user_1", name, units=10**9)).status for name in changes] == [202, 422]
     assert [(await tenant.check("user_1", name, units="1000000000")).status for name in changes] == [200, 422]
+
+
+async def test_a_refusal_of_another_plan_has_nothing_to_do_with_the_price_before(tenant: Tenant) -> None:
+    """The feature is gone, and the moment at which its price would have changed has come: 404."""
+    moment = now_at() + HOUR
+    rate = Rate([PriceVersion(0, PRICE_ID, FlatPrice(MICRO)), PriceVersion(moment, NEXT_ID, FlatPrice(5 * MICRO))])
+    await seed(tenant, [rate])
+    for _ in range(8):  # both workers come to know the plan
+        assert (await tenant.use("user_1", "f")).status == 202
+    await tenant.seed("user_1", 1000, last_at=moment)
+    answers = await asyncio.gather(*(tenant.use("user_1", "f") for _ in range(10)))
+    assert {(answer.status, answer.body["code"]) for answer in answers} == {(404, "unknown_feature")}
 
 
 async def test_a_change_to_a_graduated_price(tenant: Tenant) -> None:

@@ -1,4 +1,7 @@
-"""Redis goes away, comes back, forgets, refuses: what the edge answers, and that it finds back by itself."""
+"""Redis goes away, comes back, forgets, refuses: what the edge answers, and that it finds back by itself.
+
+Usage is enforced here: other usage goes to the spool, see test_spool.py.
+"""
 
 import asyncio
 import os
@@ -61,8 +64,8 @@ async def own_world(own_valkey: EmbeddedValkey) -> AsyncIterator[World]:
 
 async def is_unavailable(tenant: Tenant) -> bool:
     """Whether everything that needs Redis is answered as it should be while Redis is away."""
-    answers = [await tenant.check("user_1"), await tenant.use("user_1", idempotency_key="while-away")]
-    answers += [await tenant.batch([{"end_user_id": "user_1", "feature_key": "api_calls"}])]
+    answers = [await tenant.check("user_1"), await tenant.use("user_1", idempotency_key="while-away", enforce=True)]
+    answers += [await tenant.batch([{"end_user_id": "user_1", "feature_key": "api_calls", "enforce": True}])]
     answers += [await tenant.reserve("user_1", units=1), await tenant.show(A_RESERVATION)]
     answers += [await tenant.change(A_RESERVATION, verb) for verb in ("commit", "release", "extend")]
     answers += [await tenant.world.send("GET", "/readyz")]
@@ -86,7 +89,7 @@ async def test_a_killed_redis_that_comes_back(own_world: World, own_valkey: Embe
     own_valkey.start()
     await own_world.edge.ready()
     assert (await tenant.use("user_1", idempotency_key="before")).raw == before.raw
-    assert (await tenant.use("user_1", idempotency_key="while-away")).body["balance"] == 998
+    assert (await tenant.use("user_1", idempotency_key="while-away", enforce=True)).body["balance"] == 998
     reserved = await tenant.reserve("user_1", units=8, idempotency_key="while-away")
     assert reserved.body["balance"] == 990
     assert (await tenant.change(reserved.body["reservation_id"], "release")).body["balance"] == 998
@@ -120,7 +123,7 @@ async def test_kills_under_load_lose_nothing_and_double_nothing(own_world: World
 
 
 async def _is_taken_in(tenant: Tenant, key: str) -> bool:
-    return (await tenant.use("user_1", idempotency_key=key)).status == 202
+    return (await tenant.use("user_1", idempotency_key=key, enforce=True)).status == 202
 
 
 async def test_a_redis_that_does_not_answer(own_world: World, own_valkey: EmbeddedValkey) -> None:
@@ -131,14 +134,14 @@ async def test_a_redis_that_does_not_answer(own_world: World, own_valkey: Embedd
     os.kill(own_valkey.pid, signal.SIGSTOP)
     try:
         began = time.monotonic()
-        answer = await tenant.use("user_1", idempotency_key="k")
+        answer = await tenant.use("user_1", idempotency_key="k", enforce=True)
         assert (answer.status, answer.body["code"]) == (503, "store_unavailable")
         assert 0.9 < time.monotonic() - began < 3
         assert await is_unavailable(tenant)
     finally:
         os.kill(own_valkey.pid, signal.SIGCONT)
     await own_world.edge.ready()
-    assert (await tenant.use("user_1", idempotency_key="k")).status == 202
+    assert (await tenant.use("user_1", idempotency_key="k", enforce=True)).status == 202
     assert len(await tenant.entries("user_1")) == 1
 
 
@@ -158,7 +161,7 @@ async def test_a_redis_without_memory(own_world: World) -> None:
     tenant = await own_world.tenant()
     await tenant.seed("user_1", 1000)
     await own_world.redis.config_set("maxmemory", 1)
-    answer = await tenant.use("user_1")
+    answer = await tenant.use("user_1", enforce=True)
     assert (answer.status, answer.body["code"]) == (503, "store_unavailable")
     assert (await tenant.check("user_1")).body["balance"] == 1000
     await own_world.redis.config_set("maxmemory", 0)

@@ -3,11 +3,14 @@
 import asyncio
 import io
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
+import weakref
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -131,6 +134,9 @@ class EdgeProcess:
             "IDEMPOTENCY_WINDOW_SECONDS": str(WINDOW_SECONDS),
             **more,
         }
+        if "SPOOL_DIRECTORY" not in more:
+            self.environment["SPOOL_DIRECTORY"] = own = tempfile.mkdtemp(prefix="spool-")
+            weakref.finalize(self, shutil.rmtree, own, ignore_errors=True)
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, log: Path | None = None, open_files: int | None = None) -> None:

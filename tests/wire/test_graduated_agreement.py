@@ -6,7 +6,7 @@ from uuid import UUID
 
 from app.rules.credits import MAX_COST_MICRO, MAX_UNITS_MICRO, MICRO
 from app.rules.moments import NEVER_AT
-from app.rules.pricing import MAX_BOUND, MAX_DOUBLE, MAX_PER, GraduatedPrice, Tier, cost_micro, faults, reduced
+from app.rules.pricing import MAX_BOUND, MAX_DOUBLE, GraduatedPrice, Tier, cost_micro, faults, reduced
 from app.wire import keys
 from app.wire.snapshot import AccountState
 from tests.wire.real_partition import PARTITION, RealPartition
@@ -22,14 +22,15 @@ MAX_UNITS = MAX_UNITS_MICRO // MICRO
 
 
 def random_price(random: Random) -> GraduatedPrice:
-    """A price that may be set; its numbers are small as often as they are as large as they may be."""
+    """A price that may be set; its numbers are small as often as they are as large as they may be, and not reduced."""
     bounds = sorted({random.randint(1, random.choice([20, 10**6, MAX_BOUND])) for _ in range(random.randint(0, 6))})
     dearest = (MAX_DOUBLE - 1) // ((bounds[-1] if bounds else 0) + MAX_UNITS)
     amounts = [
         random.choice([random.randint(0, dearest), dearest, random.randint(0, 9)]) for _ in range(len(bounds) + 1)
     ]
-    tiers = tuple(Tier(up_to, amount) for up_to, amount in zip([*bounds, None], amounts, strict=True))
-    price = GraduatedPrice(tiers, random.choice([1, 3, random.randint(1, MAX_PER), MAX_PER]))
+    per, factor = random.choice([1, 2, 3, 8, random.randint(1, 10**6), 10**6]), random.choice([1, 997, 1000])
+    tiers = tuple(Tier(up_to, amount * factor) for up_to, amount in zip([*bounds, None], amounts, strict=True))
+    price = GraduatedPrice(tiers, per * factor)
     assert list(faults(price)) == []
     return price
 

@@ -45,7 +45,11 @@ versions = st.lists(st.builds(PriceVersion, st.integers(0, 2**53), st.uuids(), p
 rates = st.builds(Rate, versions, st.dictionaries(st.text("ab"), st.text(max_size=3), max_size=2))
 terms = st.builds(FeatureTerms, st.lists(rates, max_size=2), st.booleans(), st.sampled_from(OveragePolicy))
 snapshots = st.builds(
-    PlanSnapshot, st.uuids(), st.booleans(), st.dictionaries(st.text("abc._-", min_size=1), terms, max_size=5)
+    PlanSnapshot,
+    st.uuids(),
+    st.booleans(),
+    st.dictionaries(st.text("abc._-", min_size=1), terms, max_size=5),
+    st.dictionaries(st.text(max_size=3), st.dictionaries(st.text("abc", min_size=1), st.none() | st.text(max_size=3))),
 )
 records = st.builds(
     ApiKeyRecord,
@@ -64,7 +68,10 @@ def test_a_snapshot_is_named_by_its_content(snapshot: PlanSnapshot, other: PlanS
     assert decode_plan(content) == snapshot
     features = list(snapshot.features.items())
     random.shuffle(features)
-    assert encode_plan(structs.replace(snapshot, features=dict(features))) == (snapshot_id, content)
+    event_types = list(snapshot.event_types.items())
+    random.shuffle(event_types)
+    shuffled = structs.replace(snapshot, features=dict(features), event_types=dict(event_types))
+    assert encode_plan(shuffled) == (snapshot_id, content)
     assert (encode_plan(other)[0] == snapshot_id) == (other == snapshot)
 
 

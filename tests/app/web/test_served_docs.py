@@ -39,6 +39,25 @@ async def test_amounts_are_numbers_in_the_document(core: Core) -> None:
     assert schemas["FlatPriceBody"]["properties"]["kind"] == {"type": "string", "const": "flat"}
 
 
+async def test_cloud_events_are_in_the_document(core: Core) -> None:
+    """By their media types, one and many, on both routes; what else they carry is allowed."""
+    document = (await core.operator.http.get("/schema")).json()
+    one, many = "application/cloudevents+json", "application/cloudevents-batch+json"
+    event = {"$ref": "#/components/schemas/CloudEvent"}
+    for path, plain in (
+        ("/v1/usage", {"$ref": "#/components/schemas/UsageEvent"}),
+        ("/api/v1/events", {"anyOf": [event, {"type": "array", "items": event, "maxItems": 1000}]}),
+    ):
+        content = document["paths"][path]["post"]["requestBody"]["content"]
+        assert content[one]["schema"] == event
+        assert content[many]["schema"] == {"type": "array", "items": event, "maxItems": 1000}
+        assert content["application/json"]["schema"] == plain
+    assert set(document["paths"]["/api/v1/events"]["post"]["responses"]) == {"202", "204", "default"}
+    schema = document["components"]["schemas"]["CloudEvent"]
+    assert schema["required"] == ["specversion", "id", "source", "type", "subject"]
+    assert schema.get("additionalProperties", True) is True
+
+
 async def test_the_page_asks_nobody_else(core: Core) -> None:
     """Its script is served by us, and the browser is told to load nothing from elsewhere."""
     answer = await core.operator.http.get("/docs/api")
