@@ -80,7 +80,7 @@ def test_a_rejection_is_read_back(
         {"p": encode_usage(GOOD)},
         {"p": encode_rejection(Rejection("a\0b", "", GOOD))},
         {"p": encode_rejection(Rejection("", "a\0b", GOOD))},
-        {"p": encode_rejection(Rejection("", "", UsagePayload(UUID(int=1), "f", 0, NO_PRICE, None, None, None)))},
+        {"p": encode_rejection(Rejection("", "", UsagePayload(UUID(int=1), "f", -1, NO_PRICE, None, None, None)))},
     ],
 )
 def test_a_rejection_that_could_not_be_kept(changed: dict[str, bytes]) -> None:
