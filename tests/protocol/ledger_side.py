@@ -11,7 +11,6 @@ from app.corrections.deciding import Outcome, Targets, target_of
 from app.flusher.batch import PostedEvent, Posting, RejectedEntry, post_batch
 from app.ledger.book import Account, Origin, block_account
 from app.rules import burndown, chain
-from app.rules.boundaries import next_boundary
 from app.rules.burndown import Block
 from app.rules.moments import NEVER_AT
 from app.wire.events import EntryKind, StreamEntry, UnreadableEntry
@@ -127,7 +126,7 @@ class Ledger:
         return [self._state(ref, self.accounts[ref]) for ref in refs]
 
     def _state(self, ref: bytes, account: Account) -> AccountState:
-        until = NEVER_AT if "tick" in self.without else next_boundary(account.blocks)
+        until = NEVER_AT if "tick" in self.without else account.next_boundary()
         return AccountState(
             ref,
             account.revision,
