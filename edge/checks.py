@@ -34,7 +34,7 @@ class CheckAnswer(msgspec.Struct):
     feature_key: str
     units: int | Decimal
     cost: int | Decimal = 0
-    reserved: int = 0
+    reserved: int | Decimal = 0
     reason: Reason | None = None
     overage_policy: OveragePolicy | None = None
     subscription_status: str | None = None
@@ -59,6 +59,7 @@ class Figures(msgspec.Struct, frozen=True):
     floor_micro: int
     subscription_status: str
     revision: int
+    reserved_micro: int
     counter: Counter | None
     """Of the feature, where its units are counted."""
 
@@ -103,7 +104,7 @@ class Check(Attempt):
 
     def answer(self, figures: Reply, counter: Counter | None) -> None:
         """Answer from the account's figures, unless it is not loaded or at its boundary."""
-        revision, base, applied, accepted, last_at, valid_until, snapshot_id, status, floor = figures
+        revision, base, applied, accepted, last_at, valid_until, snapshot_id, status, floor, reserved = figures
         if revision is None:
             self.overcome(self.load_account())
             return
@@ -120,7 +121,7 @@ class Check(Attempt):
             self._ask_again(snapshot_id)
             return
         available_micro = totals.available(int(base), int(accepted), int(applied))
-        known = Figures(available_micro, int(floor), status.decode(), int(revision), counter)
+        known = Figures(available_micro, int(floor), status.decode(), int(revision), int(reserved or 0), counter)
         cost = 0
         if offer is not None and offer.terms.rates:
             charge = offer.charge(self._question.units_micro, self._question.properties, at)
@@ -185,6 +186,7 @@ def decide(question: CheckQuestion, offer: Offer | None, cost: int, figures: Fig
         feature_key=question.feature_key,
         units=from_micro(question.units_micro),
         cost=from_micro(cost),
+        reserved=from_micro(figures.reserved_micro),
         reason=Reason.UNKNOWN_FEATURE,
         subscription_status=figures.subscription_status,
         version=figures.revision,

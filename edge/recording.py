@@ -14,16 +14,14 @@ from uuid import UUID
 
 import msgspec
 
-from app.rules.entitlement import OveragePolicy, Reason, lowest_balance
-from app.rules.moments import NEVER_AT
+from app.rules.entitlement import Reason
 from app.wire import ids, keys, scripts
 from app.wire.codes import Code
 from app.wire.events import UsagePayload, encode_usage
 from app.wire.fingerprint import mismatch, usage_fingerprint
-from app.wire.snapshot import FeatureTerms
 from edge.accounts import UNKNOWN_SNAPSHOT, Account
-from edge.attempt import Attempt, clock_at
-from edge.charging import Charge, Offer, cost_too_large
+from edge.attempt import clock_at
+from edge.deciding import FLOOR_OF_ACCOUNT, STANDING, UNCOUNTED, Deciding, after_the_spool, floor_of, no_access
 from edge.decoding import UsageEvent
 from edge.plans import Plan
 from edge.redis import pack
@@ -39,10 +37,6 @@ BELIEVED_MICROSECONDS = 15 * 60 * 1_000_000
 
 SPOOLED_CODES = (Code.STORE_UNAVAILABLE, Code.ACCOUNT_UNAVAILABLE, Code.ACCOUNT_LOADING)
 """What usage is spooled for, unless it is to be enforced: it may be decided on later."""
-_FLOOR_OF_ACCOUNT = b""
-_NO_FLOOR = b"-"
-_UNCOUNTED = (b"", b"", b"", b"", b"")
-"""In place of what `_counting` answers."""
 
 
 class _Priced(msgspec.Struct, frozen=True):
@@ -55,7 +49,7 @@ class _Priced(msgspec.Struct, frozen=True):
     counting: tuple[bytes | int, ...]
 
 
-_UNPRICED = _Priced(UNKNOWN_SNAPSHOT, 0, _FLOOR_OF_ACCOUNT, b"", _UNCOUNTED)
+_UNPRICED = _Priced(UNKNOWN_SNAPSHOT, 0, FLOOR_OF_ACCOUNT, b"", UNCOUNTED)
 """Nothing is known of the account yet: a snapshot that no account has, so the script answers the right one."""
 
 
@@ -75,8 +69,8 @@ class Outcome(msgspec.Struct, frozen=True):
     cost_micro: int
     balance_micro: int
     """After the event; where it was refused, what could be spent."""
-    overage_micro: int
-    is_replayed: bool
+    overage_micro: int = 0
+    is_replayed: bool = False
     limit: LimitReached | None = None
     """Where it was refused for the limit, and not for want of credit."""
 
@@ -102,10 +96,10 @@ class Recipient(Protocol):
         ...
 
 
-class Recording(Attempt):
+class Recording(Deciding):
     """One usage event under way; `event_id` where it has one already."""
 
-    __slots__ = ("_asked_at", "_at", "_event", "_event_id", "_fingerprint", "_recipient", "_seen_key", "_until_at")
+    __slots__ = ("_asked_at", "_event", "_event_id", "_fingerprint", "_recipient", "_seen_key")
 
     def __init__(
         self,
@@ -122,10 +116,6 @@ class Recording(Attempt):
         self._fingerprint = usage_fingerprint(event.units_micro, event.occurred_at, properties, enforce=event.enforce)
         self._seen_key = keys.seen(account.partition, account.environment_ref, self._event_id)
         self._recipient = recipient
-        self._at = 0
-        """The account's clock, where that was found to be ahead of ours when a price changed."""
-        self._until_at = NEVER_AT
-        """Until when the price holds that was chosen."""
 
     @property
     def request_id(self) -> bytes:
@@ -142,7 +132,7 @@ class Recording(Attempt):
     def send(self) -> None:
         """Price the event and run the script; where it is to be refused, look first whether that is right."""
         snapshot_id, self._asked_at = self.account.snapshot_id, clock_at()
-        now_at = max(self._asked_at, self._at)
+        now_at = self.as_of(self._asked_at)
         plan = self.services.plans.get(snapshot_id)
         try:
             self._check_timestamp(now_at)
@@ -159,8 +149,7 @@ class Recording(Attempt):
     def _joins_spool(self) -> bool:
         """Earlier usage of the customer is in the spool: it comes first."""
         if self._event.enforce:
-            detail = "Earlier usage of this customer was spooled and is not taken in yet; try again."
-            self._recipient.refused(Refusal(Code.ACCOUNT_UNAVAILABLE, detail))
+            self._recipient.refused(after_the_spool())
         else:
             self._spool()
         return True
@@ -192,16 +181,15 @@ class Recording(Attempt):
             raise Refusal(Code.TIMESTAMP_OUT_OF_RANGE, detail)
 
     def _priced(self, plan: Plan, snapshot_id: bytes, now_at: int) -> _Priced:
-        event, self._until_at = self._event, NEVER_AT
+        event = self._event
         offer = plan.get(event.feature_key)
         if offer is None:
-            raise _no_access(Reason.UNKNOWN_FEATURE, event.feature_key)
+            raise no_access(Reason.UNKNOWN_FEATURE, event.feature_key)
         terms = offer.terms
         if not terms.rates or (event.enforce and offer.refusal is not None):
-            raise _no_access(offer.refusal or Reason.FEATURE_NOT_IN_PLAN, event.feature_key)
+            raise no_access(offer.refusal or Reason.FEATURE_NOT_IN_PLAN, event.feature_key)
         charge = offer.charge(event.units_micro, event.properties, now_at)
-        self._until_at = charge.until_at
-        counting = _counting(offer, charge, event.feature_key)
+        counting = self.counting(offer, charge, event.feature_key)
         cost = 0 if charge.is_counted else charge.cost_micro()
         payload = UsagePayload(
             self._event_id,
@@ -212,7 +200,7 @@ class Recording(Attempt):
             event.idempotency_key,
             event.properties,
         )
-        return _Priced(snapshot_id, cost, _floor(terms), encode_usage(payload), counting)
+        return _Priced(snapshot_id, cost, floor_of(terms), encode_usage(payload), counting)
 
     def _accept(self, now_at: int, priced: _Priced) -> bytes:
         account, settings = self.account, self.services.settings
@@ -233,23 +221,8 @@ class Recording(Attempt):
                 self._decided(reply[1], is_replayed=False)
             case b"seen":
                 self._replay(reply[1])
-            case b"snapshot":
-                self._price_again(reply[1])
-            case b"reprice":
-                self._price_as_of(int(reply[1]))
-            case b"miss":
-                self.overcome(self.load_account())
-            case b"wait":
-                self.overcome(self.wait())
-            case b"backlog" | b"full":
-                self.refused(Refusal(Code.BACKLOG, "More usage is waiting to be posted than may wait; try again."))
-            case b"dear":
-                self.refused(cost_too_large(int(reply[1])))
-            case b"range":
-                detail = "The balance would leave the range that can be kept exactly."
-                self.refused(Refusal(Code.BALANCE_OUT_OF_RANGE, detail))
-            case other:
-                raise UnexpectedReply(other)
+            case _:
+                self.obstacle(reply)
 
     def _decided(self, outcome: bytes, *, is_replayed: bool) -> None:
         """`outcome` is '+cost:available:overage', or how it was refused: see the script's header."""
@@ -270,44 +243,20 @@ class Recording(Attempt):
         else:
             self._decided(stored[start:], is_replayed=True)
 
-    def _price_again(self, snapshot_id: bytes) -> None:
-        """The account has another plan than was believed."""
-        self.account.snapshot_id = snapshot_id
-        if self.services.plans.get(snapshot_id) is None:
-            self.overcome(self.load_plan(snapshot_id))
-        else:
-            self.patience.detour()
-            self.send()
-
-    def _price_as_of(self, at: int) -> None:
-        """A price has changed by the account's clock, which is ahead of ours."""
-        self._at = at
-        self.patience.detour()
-        self.send()
-
     async def _refuse_unless_seen(self, refusal: Refusal, snapshot_id: bytes) -> None:
         """Refuse where that is right: the key is new, and the account has the plan that the refusal was given for."""
-        redis, account = self.services.redis, self.account
+        redis = self.services.redis
         try:
-            stored, (snapshot, last_at, valid_until) = await asyncio.gather(
-                redis.ask(b"GET", self._seen_key),
-                redis.ask(b"HMGET", account.key, b"snapshot", b"last_at", b"valid_until"),
+            stored, standing = await asyncio.gather(
+                redis.ask(b"GET", self._seen_key), redis.ask(b"HMGET", self.account.key, *STANDING)
             )
         except Refusal as unasked:
             self._refuse_unasked(refusal, unasked)
             return
         if stored is not None:
             self._replay(stored)
-        elif snapshot is None:
-            self.overcome(self.load_account())
-        elif (at := max(clock_at(), int(last_at))) >= int(valid_until):
-            self.overcome(self.tick())
-        elif snapshot != snapshot_id:
-            self._price_again(snapshot)
-        elif at >= self._until_at:
-            self._price_as_of(at)
         else:
-            self.refused(refusal)
+            self.refuse_where_right(refusal, snapshot_id, standing)
 
     def _refuse_unasked(self, refusal: Refusal, unasked: Refusal) -> None:
         """Redis cannot say whether the refusal is right: it is given where the clock or a plan seen lately says so."""
@@ -323,27 +272,6 @@ def believes_plan(account: Account, at: int) -> bool:
     return at - account.decided_at <= BELIEVED_MICROSECONDS
 
 
-def _counting(offer: Offer, charge: Charge, feature_key: str) -> tuple[bytes | int, ...]:
-    """The script's last arguments: tiers, until when the price holds, feature key, units, hard limit."""
-    until = b"" if charge.until_at == NEVER_AT else charge.until_at
-    if not offer.is_counted:
-        return (b"", until, b"", b"", b"")
-    limit = b"" if offer.terms.limit_units_micro is None else offer.terms.limit_units_micro
-    return (charge.tiers(), until, feature_key.encode(), charge.units_micro, limit)
-
-
-class UnexpectedReply(Exception):
-    """The script answered what its header does not say."""
-
-
-def _floor(terms: FeatureTerms) -> bytes:
-    """How low an enforced event may bring the balance, as the script takes it."""
-    if terms.overage_policy is OveragePolicy.BLOCK:
-        return _FLOOR_OF_ACCOUNT
-    lowest = lowest_balance(0, terms.overage_policy, terms.overage_limit_micro)
-    return _NO_FLOOR if lowest is None else b"%d" % lowest
-
-
 def _event_id(account: Account, event: UsageEvent) -> UUID:
     """The same for the same key, for ever; without a key every event is another."""
     if event.idempotency_key is None:
@@ -355,13 +283,3 @@ def _event_id(account: Account, event: UsageEvent) -> UUID:
         event.feature_key.encode(),
         event.idempotency_key.encode(),
     )
-
-
-def _no_access(reason: Reason, feature_key: str) -> Refusal:
-    """A reason is the code of its refusal."""
-    details = {
-        Reason.UNKNOWN_FEATURE: f"No feature has the key '{feature_key}'.",
-        Reason.NO_SUBSCRIPTION: f"The customer has no subscription, and '{feature_key}' has no price of its own.",
-        Reason.FEATURE_NOT_IN_PLAN: f"The customer's plan does not include '{feature_key}'.",
-    }
-    return Refusal(Code(reason.value), details[reason])

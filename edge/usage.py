@@ -60,7 +60,7 @@ def refusal_of(outcome: Outcome) -> Refusal | None:
     """A remembered refusal: everything in it follows from what is remembered, so that a replay says the same."""
     if outcome.is_accepted:
         return None
-    return _insufficient_credits(outcome) if outcome.limit is None else _limit_reached(outcome.limit)
+    return insufficient_credits(outcome) if outcome.limit is None else _limit_reached(outcome.limit)
 
 
 def _limit_reached(reached: LimitReached) -> Refusal:
@@ -73,7 +73,8 @@ def _limit_reached(reached: LimitReached) -> Refusal:
     return Refusal(Code.LIMIT_REACHED, detail, context={"limit": limit, "used": used, "resets_at": resets_at})
 
 
-def _insufficient_credits(outcome: Outcome) -> Refusal:
+def insufficient_credits(outcome: Outcome) -> Refusal:
+    """It costs more than can be spent."""
     cost, balance = from_micro(outcome.cost_micro), from_micro(outcome.balance_micro)
     detail = (
         f"This costs {cost} credits, and {balance} can be spent. After a top-up, send it with a new idempotency key."
