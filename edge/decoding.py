@@ -10,13 +10,15 @@ from urllib.parse import unquote_to_bytes
 import msgspec
 from msgspec import Meta
 
-from app.rules.credits import MAX_UNITS_MICRO, MICRO, NotAnAmount, to_micro
+from app.rules.credits import MAX_COST_MICRO, MAX_UNITS_MICRO, MICRO, NotAnAmount, to_micro
 from app.rules.moments import to_at
 from app.wire.codes import Code
+from app.wire.held import DEFAULT_TTL_SECONDS, MAX_TTL_SECONDS
 from app.wire.problem import FieldError
 from edge.exchange import Exchange
 from edge.refusals import Refusal, invalid_field, invalid_value
 
+JSON = b"application/json"
 MAX_END_USER_ID = 256
 MAX_FEATURE_KEY = 64
 MAX_IDEMPOTENCY_KEY = 255
@@ -27,6 +29,8 @@ MAX_SHOWN_NAME = 100
 """Of a name that a client sent, as much comes back to it."""
 MAX_QUERIES = 10_000
 """Queries of checks that a worker remembers the meaning of: the same ones come again and again."""
+MAX_REMEMBERED_QUERY = 1024
+"""Bytes; longer ones are read each time they come."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _AT_PATH = re.compile(r"(?P<message>.*?)(?: - at `\$\.?(?P<path>.*)`)?", re.DOTALL)
@@ -43,6 +47,13 @@ def _read_number(text: str) -> Decimal:
         raise Refusal(Code.INVALID_UNITS, "units is beyond every bound.") from None
 
 
+def _read_amount(text: str) -> Decimal:
+    try:
+        return Decimal(text) if len(text) <= MAX_NUMBER_CHARACTERS else Decimal("inf")
+    except InvalidOperation:  # an exponent beyond what Decimal holds
+        return Decimal("inf")  # refused by the name of its field
+
+
 class UsageBody(msgspec.Struct, forbid_unknown_fields=True):
     """One usage event as it is sent."""
 
@@ -54,6 +65,35 @@ class UsageBody(msgspec.Struct, forbid_unknown_fields=True):
     timestamp: Annotated[datetime, Meta(tz=True)] | None = None
     properties: msgspec.Raw = msgspec.Raw(b"null")
     enforce: bool = False
+
+
+class ReservationBody(msgspec.Struct, forbid_unknown_fields=True):
+    """An opening as it is sent: units or credits."""
+
+    end_user_id: str
+    feature_key: str
+    units: Any = None
+    credits: Any = None
+    ttl_seconds: int = DEFAULT_TTL_SECONDS
+    idempotency_key: str | None = None
+    properties: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class CommitBody(msgspec.Struct, forbid_unknown_fields=True):
+    """What was really used; neither = all that was reserved."""
+
+    units: Any = None
+    credits: Any = None
+
+
+class ExtensionBody(msgspec.Struct, forbid_unknown_fields=True):
+    """How long the reservation stays open from now."""
+
+    ttl_seconds: int = DEFAULT_TTL_SECONDS
+
+
+class NoBody(msgspec.Struct, forbid_unknown_fields=True):
+    """Nothing can be said."""
 
 
 class BatchBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -76,27 +116,67 @@ class UsageEvent(msgspec.Struct, frozen=True):
     enforce: bool
 
 
+class Amount(msgspec.Struct, frozen=True):
+    """Units or credits."""
+
+    micro: int
+    in_credits: bool
+
+
+class Opening(msgspec.Struct, frozen=True):
+    """A reservation that is asked for."""
+
+    end_user_id: str
+    feature_key: str
+    amount: Amount
+    ttl_seconds: int
+    idempotency_key: str | None
+    properties: str | None
+    """The text of a JSON object."""
+
+
 class CheckQuestion(msgspec.Struct, frozen=True):
     """What a check asks."""
 
     end_user_id: str
     feature_key: str
     units_micro: int
+    properties: str | None = None
+    """The text of a JSON object: a price may be for some of them only."""
 
 
 _usage_decoder = msgspec.json.Decoder(UsageBody, float_hook=_read_number)
 _batch_decoder = msgspec.json.Decoder(BatchBody)
+_opening_decoder = msgspec.json.Decoder(ReservationBody, float_hook=_read_amount)
+_commit_decoder = msgspec.json.Decoder(CommitBody | None, float_hook=_read_amount)
+_extension_decoder = msgspec.json.Decoder(ExtensionBody)
+_nothing_decoder = msgspec.json.Decoder(NoBody | None)
+_object_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _number_decoder = msgspec.json.Decoder(float_hook=_read_number)
 Body = TypeVar("Body")
 
 
 def require_json(exchange: Exchange) -> None:
     """Raises Refusal where the body says of itself that it is something else, or where there is a query."""
-    kind = exchange.headers.get(b"content-type", b"application/json").partition(b";")[0].strip().lower()
-    if kind != b"application/json":
+    if media_type(exchange) != JSON:
         raise Refusal(Code.UNSUPPORTED_MEDIA_TYPE, "Send the body as application/json.")
+    require_plain(exchange)
+
+
+def media_type(exchange: Exchange) -> bytes:
+    """What the body says of itself, in small letters and without parameters; where it says nothing, JSON."""
+    return exchange.headers.get(b"content-type", JSON).partition(b";")[0].strip().lower()
+
+
+def require_plain(exchange: Exchange) -> None:
+    """Raises Refusal where the body is coded, or where there is a query."""
     if exchange.headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise Refusal(Code.UNSUPPORTED_MEDIA_TYPE, "Send the body as it is, without a Content-Encoding.")
+    refuse_query(exchange)
+
+
+def refuse_query(exchange: Exchange) -> None:
+    """Raises Refusal where there is a query."""
     if exchange.query:
         name = _unquote("the query", exchange.query.partition(b"&")[0].partition(b"=")[0])
         raise _unknown(name, "query parameter")
@@ -105,12 +185,12 @@ def require_json(exchange: Exchange) -> None:
 def header_key(exchange: Exchange) -> str | None:
     """The Idempotency-Key of the head. Raises Refusal."""
     value = exchange.headers.get(b"idempotency-key")
-    return None if value is None else _usable_key(_utf8("Idempotency-Key", value.strip()), "Idempotency-Key")
+    return None if value is None else _usable_key(read_utf8("Idempotency-Key", value.strip()), "Idempotency-Key")
 
 
 def read_usage(body: bytes | msgspec.Raw, default_key: str | None) -> UsageEvent:
     """A usage event; without an idempotency key of its own it takes `default_key`. Raises Refusal."""
-    sent = _decode(_usage_decoder, body)
+    sent = decode(_usage_decoder, body)
     key = default_key
     if sent.idempotency_key is not None:
         key = _usable_key(sent.idempotency_key, "idempotency_key")
@@ -123,9 +203,66 @@ def read_usage(body: bytes | msgspec.Raw, default_key: str | None) -> UsageEvent
     return UsageEvent(sent.end_user_id, sent.feature_key, units_micro, key, occurred_at, properties, sent.enforce)
 
 
+def read_opening(body: bytes, default_key: str | None) -> Opening:
+    """A reservation that is asked for; without an idempotency key of its own it takes `default_key`. Raises Refusal."""
+    sent = decode(_opening_decoder, body)
+    amount = _amount(sent.units, sent.credits)
+    if amount is None:
+        raise invalid_value("units", "or credits must say how much to reserve.")
+    if amount.micro <= 0:
+        raise _invalid_amount(amount, "must be greater than 0.")
+    key = default_key if sent.idempotency_key is None else _usable_key(sent.idempotency_key, "idempotency_key")
+    _check_names(sent.end_user_id, sent.feature_key)
+    ttl_seconds = _ttl_seconds(sent.ttl_seconds)
+    return Opening(sent.end_user_id, sent.feature_key, amount, ttl_seconds, key, _properties(bytes(sent.properties)))
+
+
+def read_commit(body: bytes) -> Amount | None:
+    """What was really used, 0 or more; None = all that was reserved. Raises Refusal."""
+    sent = decode(_commit_decoder, body) if body else None
+    amount = None if sent is None else _amount(sent.units, sent.credits)
+    if amount is not None and amount.micro < 0:
+        raise _invalid_amount(amount, "must not be less than 0.")
+    return amount
+
+
+def read_extension(body: bytes) -> int:
+    """How many seconds the reservation stays open from now. Raises Refusal."""
+    return _ttl_seconds(decode(_extension_decoder, body or b"{}").ttl_seconds)
+
+
+def read_nothing(body: bytes) -> None:
+    """Raises Refusal where a body says something."""
+    if body:
+        decode(_nothing_decoder, body)
+
+
+def _ttl_seconds(sent: int) -> int:
+    if not 1 <= sent <= MAX_TTL_SECONDS:
+        raise invalid_value("ttl_seconds", f"must be between 1 and {MAX_TTL_SECONDS}.")
+    return sent
+
+
+def _amount(units: object, credits_sent: object) -> Amount | None:
+    if units is not None and credits_sent is not None:
+        raise invalid_value("credits", "came beside units; send one of them.")
+    if credits_sent is None:
+        return None if units is None else Amount(_units_micro(units), in_credits=False)
+    if isinstance(credits_sent, bool) or not isinstance(credits_sent, (int, Decimal)):
+        raise invalid_field("credits", "must be a number.")
+    try:
+        return Amount(to_micro(credits_sent, MAX_COST_MICRO), in_credits=True)
+    except NotAnAmount as error:
+        raise invalid_value("credits", f"{error}.") from None
+
+
+def _invalid_amount(amount: Amount, message: str) -> Refusal:
+    return invalid_value("credits", message) if amount.in_credits else _invalid_units(message)
+
+
 def read_batch(body: bytes) -> list[msgspec.Raw]:
     """The events of a batch, still as text. Raises Refusal."""
-    events = _decode(_batch_decoder, body).events
+    events = decode(_batch_decoder, body).events
     if not events:
         raise invalid_value("events", "must not be empty.")
     if len(events) > MAX_BATCH_EVENTS:
@@ -133,9 +270,12 @@ def read_batch(body: bytes) -> list[msgspec.Raw]:
     return events
 
 
-@lru_cache(maxsize=MAX_QUERIES)
 def read_check(query: bytes) -> CheckQuestion:
     """A check from its query string. Raises Refusal."""
+    return _remembered_check(query) if len(query) <= MAX_REMEMBERED_QUERY else _check_of(query)
+
+
+def _check_of(query: bytes) -> CheckQuestion:
     if b"#" in query:  # a proxy would end the query there
         raise invalid_field("the query", "holds a '#', which ends an address; send it as %23.")
     sent: dict[bytes, bytes] = {}
@@ -147,13 +287,18 @@ def read_check(query: bytes) -> CheckQuestion:
     end_user_id = _parameter(sent, "end_user_id")
     feature_key = _parameter(sent, "feature_key")
     units = sent.pop(b"units", None)
+    properties = sent.pop(b"properties", None)
     if sent:
         raise _unknown(_unquote("the query", next(iter(sent))), "query parameter")
     units_micro = MICRO if units is None else _units_micro(_number(_unquote("units", units)))
     if units_micro < 0:
         raise _invalid_units("must not be less than 0.")
     _check_names(end_user_id, feature_key)
-    return CheckQuestion(end_user_id, feature_key, units_micro)
+    text = None if properties is None else _query_properties(_unquote("properties", properties))
+    return CheckQuestion(end_user_id, feature_key, units_micro, text)
+
+
+_remembered_check = lru_cache(maxsize=MAX_QUERIES)(_check_of)
 
 
 def _parameter(sent: dict[bytes, bytes], name: str) -> str:
@@ -166,10 +311,11 @@ def _parameter(sent: dict[bytes, bytes], name: str) -> str:
 def _unquote(name: str, value: bytes) -> str:
     if b"%" in value or b"+" in value:
         value = unquote_to_bytes(value.replace(b"+", b" "))
-    return _utf8(name, value)
+    return read_utf8(name, value)
 
 
-def _utf8(name: str, value: bytes) -> str:
+def read_utf8(name: str, value: bytes) -> str:
+    """The text. Raises Refusal."""
     try:
         return value.decode()
     except UnicodeDecodeError:
@@ -193,11 +339,12 @@ def _units_micro(units: object) -> int:
 
 
 def _check_names(end_user_id: str, feature_key: str) -> None:
-    _check_text("end_user_id", end_user_id, MAX_END_USER_ID)
-    _check_text("feature_key", feature_key, MAX_FEATURE_KEY)
+    check_text("end_user_id", end_user_id, MAX_END_USER_ID)
+    check_text("feature_key", feature_key, MAX_FEATURE_KEY)
 
 
-def _check_text(name: str, text: str, longest: int) -> None:
+def check_text(name: str, text: str, longest: int) -> None:
+    """Raises Refusal where the text is empty, too long or holds control characters."""
     if not 0 < len(text) <= longest:
         raise invalid_value(name, f"must have 1 to {longest} characters.")
     if not text.isprintable() and _CONTROL.search(text):
@@ -217,10 +364,22 @@ def _properties(raw: bytes) -> str | None:
         raise invalid_field("properties", "must be an object.")
     if len(raw) > MAX_PROPERTIES_BYTES:
         raise invalid_value("properties", f"may have {MAX_PROPERTIES_BYTES} bytes; it has {len(raw)}.")
-    return _utf8("properties", raw)  # msgspec looks at the form of what it leaves raw, not at its texts
+    return read_utf8("properties", raw)  # msgspec looks at the form of what it leaves raw, not at its texts
 
 
-def _decode(decoder: msgspec.json.Decoder[Body], body: bytes | msgspec.Raw) -> Body:
+def _query_properties(text: str) -> str | None:
+    """What stands in a query was not read as JSON yet."""
+    properties = _properties(text.encode())
+    if properties is not None:
+        try:
+            _object_decoder.decode(properties)
+        except (msgspec.MsgspecError, RecursionError):
+            raise invalid_field("properties", "must be a JSON object.") from None
+    return properties
+
+
+def decode(decoder: msgspec.json.Decoder[Body], body: bytes | msgspec.Raw) -> Body:
+    """What the decoder makes of the body. Raises Refusal that says what is wrong, and where."""
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:

@@ -5,10 +5,11 @@ from uuid import UUID
 
 import msgspec
 
-from app.rules.entitlement import Reason, refusal_of_access
+from app.rules.entitlement import refusal_of_access
 from app.wire import keys
 from app.wire.codes import Code
-from app.wire.snapshot import FeatureTerms, decode_plan
+from app.wire.snapshot import PlanSnapshot, decode_plan
+from edge.charging import Offer
 from edge.core_client import CoreClient
 from edge.redis import Redis
 from edge.refusals import Refusal
@@ -16,15 +17,14 @@ from edge.refusals import Refusal
 MAX_PLANS = 4096
 
 
-class Offer(msgspec.Struct, frozen=True):
-    """One feature of a snapshot: its terms, and why it may not be used, which follows from the snapshot alone."""
+class Plan(dict[str, Offer]):
+    """The features of a snapshot by key; one that is not there is unknown."""
 
-    terms: FeatureTerms
-    refusal: Reason | None
-
-
-Plan = dict[str, Offer]
-"""The features of a snapshot by key; one that is not there is unknown."""
+    def __init__(self, snapshot: PlanSnapshot) -> None:
+        super().__init__(
+            {key: Offer(terms, refusal_of_access(snapshot.access(key))) for key, terms in snapshot.features.items()}
+        )
+        self.event_types = snapshot.event_types
 
 
 class Plans:
@@ -54,5 +54,7 @@ class Plans:
 
 
 def _plan(content: bytes) -> Plan:
-    snapshot = decode_plan(content)
-    return {key: Offer(terms, refusal_of_access(snapshot.access(key))) for key, terms in snapshot.features.items()}
+    try:
+        return Plan(decode_plan(content))
+    except msgspec.ValidationError:  # of another version: what is published of the account next names one of this
+        raise Refusal(Code.ACCOUNT_UNAVAILABLE, "The customer's plan is being published anew; try again.") from None

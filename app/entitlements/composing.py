@@ -33,6 +33,8 @@ async def _snapshots(
     tx: Transaction, versions: set[UUID | None], now: datetime
 ) -> dict[UUID | None, tuple[str, bytes]]:
     terms = await store.read_feature_terms(tx, {version for version in versions if version is not None}, now)
+    event_types = await store.read_event_types(tx)
     return {
-        version: encode_plan(PlanSnapshot(tx.environment, version is not None, terms[version])) for version in versions
+        version: encode_plan(PlanSnapshot(tx.environment, version is not None, terms[version], event_types))
+        for version in versions
     }

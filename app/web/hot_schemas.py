@@ -1,13 +1,18 @@
 """What the hot routes take and answer, for the OpenAPI document. The edge has types of its own, made for speed."""
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta
 
 from app.rules.entitlement import OveragePolicy, Reason
 from app.web.amounts import Credits, Units
 from app.web.fields import EndUserId, Key
+from app.wire.held import DEFAULT_TTL_SECONDS, MAX_TTL_SECONDS
+from app.wire.reservations import ReservationState
+
+Attribute = Annotated[str, Meta(min_length=1, max_length=1024)]
 
 
 class UsageEvent(msgspec.Struct):
@@ -23,13 +28,19 @@ class UsageEvent(msgspec.Struct):
 
 
 class UsageAccepted(msgspec.Struct):
-    """The event is taken in for good. `balance` can be spent now; `overage` is the part that no credit covers."""
+    """The event is taken in for good. `balance` can be spent now; `overage` is the part that no credit covers.
 
-    event_id: str
+    With `durability` the event is spooled: kept, and decided on once a store is back, so nobody knows its cost yet.
+
+    `event_id` is null where a CloudEvent had no units, so that nothing was recorded.
+    """
+
+    event_id: str | None
     accepted: bool
-    cost: Credits
-    balance: Credits
-    overage: Credits
+    cost: Credits | None
+    balance: Credits | None
+    overage: Credits | None
+    durability: Literal["spooled"] | msgspec.UnsetType = msgspec.UNSET
 
 
 class UsageBatch(msgspec.Struct):
@@ -39,7 +50,11 @@ class UsageBatch(msgspec.Struct):
 
 
 class BatchResult(msgspec.Struct):
-    """What became of one event of a batch, in the order of the batch."""
+    """What became of one event of a batch, in the order of the batch.
+
+    Of CloudEvents there is one result for each feature that reads the event: `index` is its place in the request,
+    and the status may be `skipped` too, where it had no units.
+    """
 
     status: str
     replayed: bool
@@ -49,12 +64,31 @@ class BatchResult(msgspec.Struct):
     overage: Credits | None
     code: str | None
     detail: str | None
+    durability: Literal["spooled"] | msgspec.UnsetType = msgspec.UNSET
+    index: int | msgspec.UnsetType = msgspec.UNSET
+    feature_key: str | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class BatchAccepted(msgspec.Struct):
     """One result per event."""
 
     results: list[BatchResult]
+
+
+class CloudEvent(msgspec.Struct):
+    """A CloudEvent 1.0, of one customer; `source` and `id` together are its idempotency key.
+
+    It is usage of every feature whose `event_type` is its `type`, by the units that the feature's `units_from` names in
+    `data`: a number or a text that is one. Extension attributes are passed over.
+    """
+
+    specversion: Literal["1.0"]
+    id: Attribute
+    source: Attribute
+    type: Attribute
+    subject: EndUserId
+    time: datetime | None = None
+    data: Any = None
 
 
 class CheckAnswer(msgspec.Struct):
@@ -76,4 +110,76 @@ class CheckAnswer(msgspec.Struct):
     version: int
 
 
-BODIES = (UsageEvent, UsageAccepted, UsageBatch, BatchAccepted, CheckAnswer)
+class NewReservation(msgspec.Struct):
+    """Credit to set aside for `units` of a feature, or for `credits`, not both. Open for 10 minutes by default."""
+
+    end_user_id: EndUserId
+    feature_key: Key
+    units: Units | msgspec.UnsetType = msgspec.UNSET
+    credits: Credits | msgspec.UnsetType = msgspec.UNSET
+    ttl_seconds: Annotated[int, Meta(ge=1, le=MAX_TTL_SECONDS)] = DEFAULT_TTL_SECONDS
+    idempotency_key: str | None = None
+    properties: dict[str, Any] | None = None
+
+
+class ReservationOpened(msgspec.Struct):
+    """The credit is set aside until `expires_at`. `balance` can be spent now besides."""
+
+    reservation_id: str
+    reserved: Credits
+    balance: Credits
+    expires_at: datetime
+
+
+class ReservationCommit(msgspec.Struct):
+    """What was really used, in the measure that was reserved, 0 and more than was reserved included; neither = all."""
+
+    units: Units | None = None
+    credits: Credits | None = None
+
+
+class ReservationEnded(msgspec.Struct):
+    """What was charged and what comes back. `late`: it had expired, and the commit was taken as usage."""
+
+    reservation_id: str
+    state: ReservationState
+    charged: Credits
+    released: Credits
+    balance: Credits
+    late: bool
+
+
+class ReservationExtension(msgspec.Struct):
+    """From now on; a reservation never falls due earlier by it."""
+
+    ttl_seconds: Annotated[int, Meta(ge=1, le=MAX_TTL_SECONDS)] = DEFAULT_TTL_SECONDS
+
+
+class ReservationExtended(msgspec.Struct):
+    """When it falls due now."""
+
+    reservation_id: str
+    state: ReservationState
+    expires_at: datetime
+
+
+class Reservation(msgspec.Struct):
+    """All that is known of it. Null are `charged` and `released` of an open one, `units` of one in credits."""
+
+    reservation_id: str
+    state: ReservationState
+    end_user_id: str
+    feature_key: str
+    units: Units | None
+    reserved: Credits
+    charged: Credits | None
+    released: Credits | None
+    late: bool
+    expires_at: datetime
+
+
+BODIES = (
+    *(UsageEvent, UsageAccepted, UsageBatch, BatchAccepted, CloudEvent, CheckAnswer),
+    *(NewReservation, ReservationOpened, ReservationCommit, ReservationEnded, Reservation),
+    *(ReservationExtension, ReservationExtended),
+)

@@ -89,14 +89,57 @@ def _hot_paths() -> dict[str, Any]:
         {"name": "end_user_id", "in": "query", "required": True, "schema": text},
         {"name": "feature_key", "in": "query", "required": True, "schema": text},
         {"name": "units", "in": "query", "required": False, "schema": {"type": "number", "default": 1}},
+        {
+            "name": "properties",
+            "in": "query",
+            "required": False,
+            "description": "A JSON object, as usage has it: a price may be for some properties only.",
+            "schema": text,
+            "example": '{"model": "large"}',
+        },
     ]
     check = _operation("May this customer use this feature now?", "CheckEntitlement", "200", "CheckAnswer")
     record = _operation("Record usage", "RecordUsage", "202", "UsageAccepted", "UsageEvent")
+    accepted = {"anyOf": [_reference("UsageAccepted"), _reference("BatchAccepted")]}
+    record["requestBody"]["content"] |= _CLOUD_EVENTS
+    record["responses"]["202"]["content"][JSON]["schema"] = accepted
+    emit = _operation("Record CloudEvents, as sent to OpenMeter", "EmitEvents", "202", "BatchAccepted", "CloudEvent")
+    emit["requestBody"]["content"] |= _CLOUD_EVENTS
+    emit["requestBody"]["content"][JSON]["schema"] = {"anyOf": [_reference("CloudEvent"), _CLOUD_EVENT_LIST]}
+    emit["responses"]["202"]["description"] = "Some were refused"
+    emit["responses"]["204"] = {"description": "All were recorded"}
     batch = _operation("Record up to 1000 events", "RecordUsageBatch", "202", "BatchAccepted", "UsageBatch")
     return {
         "/v1/entitlements/check": {"get": {**check, "parameters": query}},
         "/v1/usage": {"post": record},
         "/v1/usage/batch": {"post": batch},
+        "/api/v1/events": {"post": emit},
+        **_reservation_paths(),
+    }
+
+
+def _reservation_paths() -> dict[str, Any]:
+    identified = {
+        "parameters": [{"name": "reservation_id", "in": "path", "required": True, "schema": {"type": "string"}}]
+    }
+    opening = _operation("Reserve credit", "Reserve", "201", "ReservationOpened", "NewReservation")
+    commit = _operation(
+        "Charge what was really used", "CommitReservation", "200", "ReservationEnded", "ReservationCommit"
+    )
+    release = _operation("Give all of it back", "ReleaseReservation", "200", "ReservationEnded")
+    extend = _operation(
+        "Have it fall due later", "ExtendReservation", "200", "ReservationExtended", "ReservationExtension"
+    )
+    show = _operation("Show a reservation", "ShowReservation", "200", "Reservation")
+    for operation in (commit, extend):
+        operation["requestBody"]["required"] = False
+    path = "/v1/reservations/{reservation_id}"
+    return {
+        "/v1/reservations": {"post": opening},
+        f"{path}/commit": {"post": commit | identified},
+        f"{path}/release": {"post": release | identified},
+        f"{path}/extend": {"post": extend | identified},
+        path: {"get": show | identified},
     }
 
 
@@ -114,7 +157,18 @@ def _operation(summary: str, operation_id: str, status: str, answer: str, body: 
 
 
 def _content(name: str) -> dict[str, Any]:
-    return {JSON: {"schema": {"$ref": _REFERENCE.format(name=name)}}}
+    return {JSON: {"schema": _reference(name)}}
+
+
+def _reference(name: str) -> dict[str, Any]:
+    return {"$ref": _REFERENCE.format(name=name)}
+
+
+_CLOUD_EVENT_LIST = {"type": "array", "items": _reference("CloudEvent"), "maxItems": 1000}
+_CLOUD_EVENTS = {
+    "application/cloudevents+json": {"schema": _reference("CloudEvent")},
+    "application/cloudevents-batch+json": {"schema": _CLOUD_EVENT_LIST},
+}
 
 
 def _schema(kind: type) -> dict[str, Any]:

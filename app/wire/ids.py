@@ -29,6 +29,16 @@ def derived_id(*scope: bytes) -> UUID:
     return UUID(int=value & _VERSION_MASK & _VARIANT_MASK | 0x8 << 76 | _VARIANT)
 
 
+def in_partition(value: UUID, partition: int) -> UUID:
+    """The id with its first 12 bits saying whose partition it belongs to, so that the id alone finds it."""
+    return UUID(int=value.int & (1 << 116) - 1 | partition << 116)
+
+
+def partition_in(value: UUID) -> int:
+    """The partition that an id of `in_partition` names."""
+    return value.int >> 116
+
+
 def show(prefix: str, value: UUID) -> str:
     """The id as clients see it."""
     return f"{prefix}_{value.hex}"

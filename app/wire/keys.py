@@ -63,14 +63,45 @@ def load_token(partition: int, ref: bytes) -> bytes:
 def seen(partition: int, environment: bytes, event_id: UUID) -> bytes:
     """String with TTL: what was asked and answered under an idempotency key.
 
-    The id alone is unique; the end of the `environment_ref` keeps one environment from finding what another did.
+    The id alone is unique; the end of the `environment_ref` keeps one environment from finding what another did. There
+    are more of these than of anything else, so the name is short.
     """
-    return b"{%d}:seen:%b%b" % (partition, environment[-SEEN_ENVIRONMENT_LENGTH:], event_id.bytes)
+    return b"{%d}:s:%b%b" % (partition, environment[-SEEN_ENVIRONMENT_LENGTH:], event_id.bytes)
 
 
 def retried(partition: int, environment: bytes, event_id: UUID) -> bytes:
     """String with TTL: the stream id of the event's rejected entry that was appended again."""
     return b"{%d}:retried:%b%b" % (partition, environment[-SEEN_ENVIRONMENT_LENGTH:], event_id.bytes)
+
+
+def used(partition: int, ref: bytes) -> bytes:
+    """Hash: units used and reserved in the account's present period, by feature; only of features that are counted."""
+    return b"{%d}:used:%b" % (partition, ref)
+
+
+def reservation(partition: int, environment: bytes, reservation_id: UUID) -> bytes:
+    """Hash: a reservation (fields: `wire.held`); with a TTL once it has ended."""
+    return reservation_of(partition, due_member(environment, reservation_id))
+
+
+def due(partition: int) -> bytes:
+    """Sorted set of the partition's open reservations by when they fall due."""
+    return b"{%d}:due" % partition
+
+
+def due_member(environment: bytes, reservation_id: UUID) -> bytes:
+    """A reservation in the set of those that are open."""
+    return environment[-SEEN_ENVIRONMENT_LENGTH:] + reservation_id.bytes
+
+
+def reservation_of(partition: int, member: bytes) -> bytes:
+    """The reservation behind a `due_member`."""
+    return b"{%d}:rsv:%b" % (partition, member)
+
+
+def reservation_id_of(member: bytes) -> UUID:
+    """The id in a `due_member`."""
+    return UUID(bytes=member[SEEN_ENVIRONMENT_LENGTH:])
 
 
 def plan(snapshot_id: str) -> bytes:

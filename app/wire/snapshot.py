@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 
 from app.rules.entitlement import Access, OveragePolicy
-from app.rules.pricing import Price
+from app.rules.pricing import GraduatedPrice, Rate
 
 ACCOUNT_FIELDS = (
     b"revision",
@@ -18,11 +18,27 @@ ACCOUNT_FIELDS = (
     b"snapshot",
     b"status",
     b"floor",
+    b"reserved",
 )
-"""What a check reads of the account hash, in this order (`AccountView`).
+"""What a check reads of the account hash, in this order (`AccountView`); without `reserved` nothing is.
 
 Scripts keep `last_id` and `ticked` beside them.
 """
+
+
+class Beside(msgspec.Struct, frozen=True, array_like=True):
+    """What an account has beside its credit; nobody decides what it may spend by this."""
+
+    reserved_micro: int = 0
+    """Of all open reservations, for showing."""
+    open_reservations: int = 0
+    period_at: int = 0
+    """Start of the period in which units are counted; 0 = nothing of this customer is counted."""
+    used: list[tuple[str, int]] = []
+    """(feature, micro-units) used and reserved in that period."""
+
+
+NOTHING_BESIDE = Beside()
 
 
 class AccountState(msgspec.Struct, frozen=True):
@@ -38,31 +54,40 @@ class AccountState(msgspec.Struct, frozen=True):
     snapshot_id: str
     subscription_status: str
     floor_micro: int = 0
+    beside: Beside = NOTHING_BESIDE
 
 
 class FeatureTerms(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a customer on this composition may do with one feature, and what it costs."""
 
-    price: Price | None
-    price_id: UUID | None
+    rates: list[Rate]
+    """In order of precedence, with the versions that are in force and those to come; empty = it has no price."""
     included: bool
     """In the plan; without a subscription: usable at the feature's default price."""
     overage_policy: OveragePolicy = OveragePolicy.BLOCK
 
+    @property
+    def is_counted(self) -> bool:
+        """Whether units are counted by period: a graduated price needs to know how many were used before."""
+        versions = (version for rate in self.rates for version in rate.versions)
+        return any(isinstance(version.price, GraduatedPrice) for version in versions)
 
-class PlanSnapshot(msgspec.Struct, frozen=True):
+
+class PlanSnapshot(msgspec.Struct, frozen=True, omit_defaults=True):
     """Base plan, overrides and defaults composed: every feature of the environment by key. Never changed."""
 
     environment_id: UUID
     subscribed: bool
     features: dict[str, FeatureTerms]
+    event_types: dict[str, dict[str, str | None]] = {}
+    """By type of a CloudEvent, then by feature that reads it: the member of `data` with the units; None: the usual."""
 
     def access(self, feature_key: str) -> Access | None:
         """The feature as `rules.entitlement` wants it; None where the environment has no such feature."""
         terms = self.features.get(feature_key)
         if terms is None:
             return None
-        return Access(terms.price is not None, terms.included, self.subscribed, terms.overage_policy)
+        return Access(bool(terms.rates), terms.included, self.subscribed, terms.overage_policy)
 
 
 class ApiKeyRecord(msgspec.Struct, frozen=True):

@@ -7,7 +7,9 @@ from random import Random
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from app.rules.credits import MICRO
 from app.rules.moments import NEVER_AT
+from app.rules.pricing import GraduatedPrice, Tier
 from app.rules.totals import MAX_DISTANCE, MODULUS
 from app.wire import keys
 from app.wire.snapshot import AccountState
@@ -28,10 +30,14 @@ DOUBLES = NEVER_AT
 """Where a double stops counting."""
 NEAR_WRAPS = (0, MODULUS - 200, 3 * MODULUS - 100, MODULUS // 2, MODULUS - MAX_DISTANCE, MAX_DISTANCE)
 BALANCES = (500, 500, 500, 0, -80, DOUBLES - 50, 50 - DOUBLES)
+GRADUATED = (
+    GraduatedPrice((Tier(10, 30), Tier(25, 7), Tier(None, 1)), 3),
+    GraduatedPrice((Tier(None, 2 * MICRO),)),
+)
 EVERY_ANSWER = {
     *("seen", "miss", "wait", "snapshot", "accepted", "refused for credit", "backlog", "range", "full"),
     *("early", "published", "stale", "absent", "begun", "unready", "loaded", "present", "refused", "changed"),
-    *("noted", "not noted", "ordered", "not ordered", "retried", "again"),
+    *("noted", "not noted", "ordered", "not ordered", "retried", "again", "reprice", "dear"),
 }
 
 
@@ -118,7 +124,24 @@ class Programmer:
             case "note":
                 return NotePublished(pick(INCARNATIONS), (0, number(0, 4)), NOTHING_YET, pick([2, 1_000_000]))
         return Change(
-            pick(["evict", "evict", "forget", "incarnation", "incarnation", "closed", "closed", "plant", "trim"]),
+            pick(
+                [
+                    *[
+                        "evict",
+                        "evict",
+                        "forget",
+                        "incarnation",
+                        "incarnation",
+                        "closed",
+                        "closed",
+                        "plant",
+                        "trim",
+                        "use",
+                        "use",
+                        "use",
+                    ]
+                ]
+            ),
             ref,
             pick(EVENTS),
         )
@@ -148,10 +171,14 @@ class Programmer:
             lowest=pick(["", "", "-", "0", "-120"]),
             fingerprint=pick([b"f", b"\x01" + bytes(24)]),
             most_entries=pick([1_000_000, 1_000_000, 1_000_000, 3]),
+            graduated=pick([None, None, None, GRADUATED[0], GRADUATED[0], GRADUATED[1]]),
+            until_at=pick([NEVER_AT, NEVER_AT, NEVER_AT, number(3, 20)]),
+            feature_key=pick(["f", "g"]),
+            units_micro=pick([number(1, 40), number(1, 40), 10**9]) * MICRO,
         )
 
 
-def _call(  # noqa: C901, PLR0911 - one for each script
+def both(  # noqa: C901, PLR0911 - one for each script
     step: Step, real: RealPartition, memory: Memory
 ) -> tuple[object, object]:
     """(the server's answer, the model's answer)."""
@@ -209,6 +236,10 @@ def _change(change: Change, real: RealPartition, memory: Memory) -> None:
         case "plant":
             client.set(keys.load_token(PARTITION, change.ref), TOKENS[0])
             memory.tokens[change.ref] = TOKENS[0]
+        case "use":
+            used = memory.used.setdefault(change.ref, {})
+            used["f"] = used.get("f", 0) + 7 * MICRO - 1
+            client.hincrby(keys.used(PARTITION, change.ref), "f", 7 * MICRO - 1)
         case "trim" if memory.stream:
             client.xtrim(keys.stream(PARTITION), minid=real.real_id(_back(memory, 0)), approximate=False)
             del memory.stream[:-1]
@@ -220,26 +251,26 @@ def _is_countable(step: Step, memory: Memory) -> bool:
     return account is None or abs(account.available) <= DOUBLES
 
 
-def _begin(client: "Redis", programmer: Programmer) -> tuple[RealPartition, Memory]:
+def begin(client: "Redis", programmer: Programmer) -> tuple[RealPartition, Memory]:
     """Both sides with two loaded accounts."""
     real, memory = RealPartition(client), Memory(meta={"incarnation": INCARNATIONS[0]})
     real.client.hset(keys.meta(PARTITION), mapping=memory.meta)
     for ref in REFS:
-        _call(Begin(ref, TOKENS[0]), real, memory)
+        both(Begin(ref, TOKENS[0]), real, memory)
         load = Load(programmer.state(ref), TOKENS[0], INCARNATIONS[0])
-        assert _call(load, real, memory) == (b"loaded", b"loaded")
+        assert both(load, real, memory) == (b"loaded", b"loaded")
     return real, memory
 
 
 def _run(client: "Redis", seed: int) -> Iterator[str]:
     """Run one program; yields the kind of every answer."""
     programmer = Programmer(seed)
-    real, memory = _begin(client, programmer)
+    real, memory = begin(client, programmer)
     for number in range(CALLS):
         step = programmer.step()
         if not _is_countable(step, memory):
             continue
-        answer, said = _call(step, real, memory)
+        answer, said = both(step, real, memory)
         assert answer == said, (seed, number, step)
         found, expected = real.observe(memory, REFS, EVENTS)
         assert found == expected, (seed, number, step)

@@ -8,7 +8,17 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from app.rules.entitlement import OveragePolicy
-from app.rules.pricing import FlatPrice, PerUnitPrice
+from app.rules.pricing import (
+    FlatPrice,
+    GraduatedPrice,
+    PackagePrice,
+    PerUnitPrice,
+    PriceVersion,
+    Rate,
+    Tier,
+    VolumePrice,
+    always,
+)
 from app.wire.scopes import ALL_SCOPES, Scope, allows
 from app.wire.snapshot import (
     ApiKeyRecord,
@@ -22,10 +32,24 @@ from app.wire.snapshot import (
 from tests.rules.laws import LAW
 
 amounts = st.integers(0, 10**15)
-prices = st.none() | st.builds(FlatPrice, amounts) | st.builds(PerUnitPrice, amounts, st.integers(1, 10**9))
-terms = st.builds(FeatureTerms, prices, st.none() | st.uuids(), st.booleans(), st.sampled_from(OveragePolicy))
+pers = st.integers(1, 10**9)
+tiers = st.lists(st.builds(Tier, st.none() | st.integers(1, 10**12), amounts), min_size=1, max_size=3).map(tuple)
+prices = st.one_of(
+    st.builds(FlatPrice, amounts),
+    st.builds(PerUnitPrice, amounts, pers),
+    st.builds(PackagePrice, amounts, pers),
+    st.builds(GraduatedPrice, tiers, pers),
+    st.builds(VolumePrice, tiers, pers),
+)
+versions = st.lists(st.builds(PriceVersion, st.integers(0, 2**53), st.uuids(), prices), min_size=1, max_size=2)
+rates = st.builds(Rate, versions, st.dictionaries(st.text("ab"), st.text(max_size=3), max_size=2))
+terms = st.builds(FeatureTerms, st.lists(rates, max_size=2), st.booleans(), st.sampled_from(OveragePolicy))
 snapshots = st.builds(
-    PlanSnapshot, st.uuids(), st.booleans(), st.dictionaries(st.text("abc._-", min_size=1), terms, max_size=5)
+    PlanSnapshot,
+    st.uuids(),
+    st.booleans(),
+    st.dictionaries(st.text("abc._-", min_size=1), terms, max_size=5),
+    st.dictionaries(st.text(max_size=3), st.dictionaries(st.text("abc", min_size=1), st.none() | st.text(max_size=3))),
 )
 records = st.builds(
     ApiKeyRecord,
@@ -44,7 +68,10 @@ def test_a_snapshot_is_named_by_its_content(snapshot: PlanSnapshot, other: PlanS
     assert decode_plan(content) == snapshot
     features = list(snapshot.features.items())
     random.shuffle(features)
-    assert encode_plan(structs.replace(snapshot, features=dict(features))) == (snapshot_id, content)
+    event_types = list(snapshot.event_types.items())
+    random.shuffle(event_types)
+    shuffled = structs.replace(snapshot, features=dict(features), event_types=dict(event_types))
+    assert encode_plan(shuffled) == (snapshot_id, content)
     assert (encode_plan(other)[0] == snapshot_id) == (other == snapshot)
 
 
@@ -56,8 +83,16 @@ def test_access(snapshot: PlanSnapshot, feature_key: str) -> None:
     assert (access is None) == (feature_key not in snapshot.features)
     if access is not None:
         found = snapshot.features[feature_key]
-        assert access.has_price == (found.price is not None)
+        assert access.has_price == bool(found.rates)
         assert (access.included, access.subscribed) == (found.included, snapshot.subscribed)
+
+
+@LAW
+@given(terms)
+def test_only_graduated_prices_need_a_counter(terms: FeatureTerms) -> None:
+    """A feature is counted where any of its prices, now or to come, looks at what was used before."""
+    prices = [version.price for rate in terms.rates for version in rate.versions]
+    assert terms.is_counted == any(isinstance(price, GraduatedPrice) for price in prices)
 
 
 @LAW
@@ -78,6 +113,6 @@ def test_scopes(scopes: frozenset[Scope], needed: Scope) -> None:
 def test_snapshot_ids_stay() -> None:
     """Accounts name their snapshots: the same composition has the same id in every release."""
     snapshot = PlanSnapshot(
-        UUID(int=1), subscribed=True, features={"a": FeatureTerms(FlatPrice(5), None, included=True)}
+        UUID(int=1), subscribed=True, features={"a": FeatureTerms(always(UUID(int=2), FlatPrice(5)), included=True)}
     )
-    assert encode_plan(snapshot)[0] == "029e4f4826282006d67b90"
+    assert encode_plan(snapshot)[0] == "08dac6bdebfae156594dd2"

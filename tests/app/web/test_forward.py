@@ -1,5 +1,6 @@
 """The hot routes on core's address are the edge's, byte for byte."""
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -8,7 +9,9 @@ import pytest
 from aiohttp import web
 
 from app.embedded.valkey import EmbeddedValkey
+from app.web import forward
 from app.wire.codes import Code
+from edge.routes import ROUTES
 from tests.app.core import open_core
 from tests.app.web.test_problems import assert_problem
 from tests.conftest import DatabaseUrls
@@ -71,6 +74,11 @@ async def test_requests_and_answers_pass_unchanged(
             ("POST", "/v1/usage", body),
             ("POST", "/v1/usage/batch", b"x" * 5_000_000),
             ("POST", "/v1/usage?unknown=1", b""),
+            ("POST", "/v1/reservations", body),
+            ("POST", "/v1/reservations/rsv_%3F1/commit", b""),
+            ("POST", "/v1/reservations/rsv_1/release", b"{}"),
+            ("POST", "/v1/reservations/rsv_1/extend?a=1", body),
+            ("GET", "/v1/reservations/rsv_1", b""),
         ):
             headers = {"idempotency-key": "k", "x-request-id": "mine", "cookie": "a=b"}
             headers |= {"content-type": "text/plain"} if sent else {}
@@ -85,6 +93,27 @@ async def test_requests_and_answers_pass_unchanged(
             assert (seen["idempotency-key"], seen["x-request-id"]) == ("k", "mine")
             assert seen.get("content-type") == headers.get("content-type")
             assert not seen.keys() & {"cookie", "user-agent"}
+
+
+def test_what_is_forwarded_is_what_the_edge_answers() -> None:
+    """Every hot route and no other."""
+    forwarded = {(method, re.sub(r"\{\w+:str\}", "{}", path)) for method, path in forward.HOT_ROUTES}
+    assert forwarded == {(method.decode(), path.decode()) for method, path in ROUTES}
+
+
+async def test_an_answer_without_a_body(urls: DatabaseUrls, valkey: EmbeddedValkey, edge: StandInEdge) -> None:
+    """204 comes back as it is, with neither length nor type, whatever kind of body was sent."""
+    async with open_core(urls, valkey.url, edge_url=edge.url) as core:
+        edge.answer = {"status": 204, "headers": {"Idempotent-Replayed": "true"}}
+        kind = "application/cloudevents+json; charset=utf-8"
+        sent = {"content": b'{"specversion": "1.0"}', "headers": {"content-type": kind}}
+        answer = await core.client("qs_test_whatever").send("POST", "/api/v1/events", **sent)
+        assert (answer.status_code, answer.content) == (204, b"")
+        assert answer.headers["idempotent-replayed"] == "true"
+        assert not answer.headers.keys() & {"content-length", "content-type"}
+        method, path, body, seen = edge.seen.pop()
+        assert (method, path, body) == ("POST", "/api/v1/events", sent["content"])
+        assert seen["content-type"] == kind
 
 
 async def test_connections_are_kept(urls: DatabaseUrls, valkey: EmbeddedValkey, edge: StandInEdge) -> None:
