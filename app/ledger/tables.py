@@ -26,6 +26,8 @@ class Account(Table, tablename="accounts", db=ENGINE):
     snapshot_id = Text(null=True, default=None)
     subscription_status = Text()
     created_at = Timestamptz(default=None)
+    reserved_micro = BigInt()
+    open_reservations = BigInt()
 
 
 class CreditBlock(Table, tablename="credit_blocks", db=ENGINE):
