@@ -6,12 +6,13 @@ from uuid import UUID
 
 import msgspec
 
-from app.corrections.deciding import Outcome, Targets, digest_of, kind_of, target_of
+from app.corrections.deciding import Outcome, digest_of, kind_of, target_of
 from app.io.postgres import Record
 from app.io.postgres import Transaction as DatabaseTransaction
 from app.io.statements import statements
 from app.ledger import store as ledger_store
 from app.ledger.book import Account
+from app.ledger.targets import Targets
 from app.wire.orders import Order
 
 _SQL = statements("app.corrections")

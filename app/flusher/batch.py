@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 
-from app.corrections.deciding import Carried, Outcome, Refused, Targets, carry_out, origin_of
+from app.corrections.deciding import Carried, Outcome, Refused, carry_out, origin_of
 from app.ledger.book import (
     DEBT,
     EXPIRED,
@@ -21,6 +21,7 @@ from app.ledger.book import (
     UsedInHour,
     block_account,
 )
+from app.ledger.targets import Targets
 from app.rules import burndown, chain
 from app.rules.boundaries import next_boundary, next_due
 from app.rules.burndown import Block, Draw, Rollover, Terms, granted_under_cap, rolled_over

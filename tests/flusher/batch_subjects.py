@@ -2,9 +2,9 @@
 
 from uuid import UUID
 
-from app.corrections.deciding import Targets
 from app.flusher.batch import Entries, Posting, post_batch
 from app.ledger.book import Account
+from app.ledger.targets import Targets
 from app.rules import burndown, chain
 from app.rules.burndown import Block
 from app.rules.moments import NEVER_AT

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from app.corrections.deciding import Outcome, Targets, target_of
+from app.corrections.deciding import Outcome, target_of
 from app.flusher.batch import Posting, post_batch, preview_order
 from app.ledger.book import Account, PostedEvent
+from app.ledger.targets import Targets
 from app.rules.burndown import Block, Rollover, Terms
 from app.rules.moments import NEVER_AT
 from app.wire.events import EntryKind, StreamEntry

@@ -9,9 +9,10 @@ from uuid import UUID
 
 from msgspec import structs
 
-from app.corrections.deciding import Outcome, Targets, target_of
+from app.corrections.deciding import Outcome, target_of
 from app.flusher.batch import Posting, post_batch
 from app.ledger.book import Account, Origin, PostedEvent, Transaction, block_account
+from app.ledger.targets import Targets
 from app.rules import burndown, chain
 from app.rules.boundaries import next_boundary
 from app.rules.burndown import Block

@@ -11,6 +11,7 @@ from msgspec import structs
 
 from app.corrections import deciding
 from app.flusher import batch
+from app.ledger import returning
 from app.rules import burndown
 from app.rules.burndown import Block
 from tests.ledger_model.one_by_one import post_in_batches
@@ -42,9 +43,9 @@ MUTATIONS: dict[str, tuple[object, str, object]] = {
     "only known blocks are drawn": (burndown, "is_eligible", lambda block, at, _: _is_eligible(block, at, 2**60)),
     "debt is paid": (batch, "_pay_debt", _nothing),
     "what is due expires": (batch, "next_due", _nothing),
-    "spent blocks come back": (deciding, "_bring_back", _nothing),
+    "spent blocks come back": (returning, "_bring_back", _nothing),
     "a void lowers debt": (deciding, "_void_usage", _forget_debt),
-    "paid debt is refunded": (deciding, "_refund", _nothing),
+    "paid debt is refunded": (returning, "_refund", _nothing),
 }
 """The rule, and what is put in the place of what keeps it."""
 
