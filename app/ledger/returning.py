@@ -38,6 +38,10 @@ class Drawn(msgspec.Struct, frozen=True):
         debt_micro = min(first_micro, self.debt_micro)
         return Drawn(first, debt_micro), Drawn(rest, self.debt_micro - debt_micro)
 
+    def show(self) -> str:
+        """The draws as rows keep them."""
+        return "[" + ",".join([f'["{block_id}",{amount}]' for block_id, amount in self.draws]) + "]"
+
     def joined(self, more: "Drawn") -> "Drawn":
         """Both together, each block once."""
         amounts: dict[UUID, int] = {}

@@ -13,11 +13,12 @@ from msgspec.structs import astuple
 from app.io.postgres import CheckViolationError, Record
 from app.io.postgres import Transaction as DatabaseTransaction
 from app.io.statements import statements
-from app.ledger.book import NO_NOTES, Account, BlockNotes, PostedEvent, Transaction, UsedInHour
+from app.ledger.book import NO_NOTES, Account, BlockNotes, PostedEvent, Reservation, Transaction, UsedInHour
 from app.rules import burndown
 from app.rules.boundaries import next_boundary
 from app.rules.burndown import Block, Terms
 from app.rules.moments import NEVER_AT, to_at, to_datetime
+from app.wire.reservations import ReservationState
 
 _SQL = statements("app.ledger")
 
@@ -69,6 +70,8 @@ def account_of(row: Record) -> Account:
         row["snapshot_id"],
         row["subscription_status"],
         [],
+        row["reserved_micro"],
+        row["open_reservations"],
     )
 
 
@@ -164,6 +167,8 @@ async def update_accounts(tx: DatabaseTransaction, accounts: Sequence[Account]) 
         [_moment(next_boundary(a.blocks)) for a in accounts],
         [to_datetime(a.posted_at) for a in accounts],
         [a.head_hash for a in accounts],
+        [a.reserved_micro for a in accounts],
+        [a.open_reservations for a in accounts],
     )
 
 
@@ -272,6 +277,36 @@ def read_event_row(row: Record) -> PostedEvent:
         to_at(row["occurred_at"]),
         to_at(row["accepted_at"]),
     )
+
+
+def reservation_of(row: Record) -> Reservation:
+    """A reservation from its row."""
+    return Reservation(
+        row["environment_id"],
+        row["account_id"],
+        row["id"],
+        row["feature_key"],
+        row["in_credits"],
+        row["units_micro"],
+        row["reserved_micro"],
+        row["debt_micro"],
+        row["draws"],
+        row["price_id"],
+        row["idempotency_key"],
+        row["properties"],
+        _at(row["period_at"]),
+        to_at(row["opened_at"]),
+        row["opened_seq"],
+        to_at(row["expires_at"]),
+        ReservationState(row["state"]),
+        row["used_micro"],
+        _at(row["ended_at"]),
+        row["ended_seq"],
+    )
+
+
+def _at(moment: datetime | None) -> int | None:
+    return None if moment is None else to_at(moment)
 
 
 def _moment(at: int) -> datetime | None:

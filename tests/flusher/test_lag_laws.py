@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from app.corrections.deciding import Outcome, target_of
-from app.flusher.batch import Posting, post_batch, preview_order
+from app.flusher.batch import post_batch, preview_order
+from app.flusher.posting import Posting
 from app.ledger.book import Account, PostedEvent
 from app.ledger.targets import Targets
 from app.rules.burndown import Block, Rollover, Terms

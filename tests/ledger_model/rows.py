@@ -10,7 +10,8 @@ from uuid import UUID
 from msgspec import structs
 
 from app.corrections.deciding import Outcome, target_of
-from app.flusher.batch import Posting, post_batch
+from app.flusher.batch import post_batch
+from app.flusher.posting import Posting
 from app.ledger.book import Account, Origin, PostedEvent, Transaction, block_account
 from app.ledger.targets import Targets
 from app.rules import burndown, chain

@@ -10,7 +10,7 @@ import pytest
 from msgspec import structs
 
 from app.corrections import deciding
-from app.flusher import batch
+from app.flusher import falling_due
 from app.ledger import returning
 from app.rules import burndown
 from app.rules.burndown import Block
@@ -41,8 +41,8 @@ MUTATIONS: dict[str, tuple[object, str, object]] = {
     "free before paid": (burndown, "burn_order", _without(2)),
     "what was granted first is spent first": (burndown, "burn_order", lambda b: (*_burn_order(b)[:3], -b.granted_at)),
     "only known blocks are drawn": (burndown, "is_eligible", lambda block, at, _: _is_eligible(block, at, 2**60)),
-    "debt is paid": (batch, "_pay_debt", _nothing),
-    "what is due expires": (batch, "next_due", _nothing),
+    "debt is paid": (falling_due, "pay_debt", _nothing),
+    "what is due expires": (falling_due, "next_due", _nothing),
     "spent blocks come back": (returning, "_bring_back", _nothing),
     "a void lowers debt": (deciding, "_void_usage", _forget_debt),
     "paid debt is refunded": (returning, "_refund", _nothing),

@@ -8,7 +8,8 @@ from uuid import UUID
 from msgspec import structs
 
 from app.corrections.deciding import Outcome, target_of
-from app.flusher.batch import PostedEvent, Posting, RejectedEntry, post_batch
+from app.flusher.batch import post_batch
+from app.flusher.posting import PostedEvent, Posting, RejectedEntry
 from app.ledger.book import Account, Origin, block_account
 from app.ledger.targets import Targets
 from app.rules import burndown, chain

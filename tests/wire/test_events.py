@@ -91,7 +91,7 @@ def test_a_missing_field_is_rejected(name: str) -> None:
         fields_of(p=b""),
         fields_of(p=b"\xc1"),
         fields_of(p=encode_usage(GOOD)[:-1]),
-        fields_of(UsagePayload(UUID(int=1), "tokens", 0, UUID(int=2), None, None, None)),
+        fields_of(UsagePayload(UUID(int=1), "tokens", -1, UUID(int=2), None, None, None)),
         fields_of(UsagePayload(UUID(int=1), "tokens", MAX_UNITS_MICRO + 1, UUID(int=2), None, None, None)),
         fields_of(UsagePayload(UUID(int=1), "a\0b", 1, UUID(int=2), None, None, None)),
         fields_of(UsagePayload(UUID(int=1), "tokens", 1, UUID(int=2), -1, None, None)),
