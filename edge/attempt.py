@@ -23,6 +23,8 @@ WAIT_SECONDS = 2.0
 """How long one request waits, in all, for what is due to be posted."""
 FIRST_DELAY_SECONDS = 0.001
 LONGEST_DELAY_SECONDS = 0.05
+STANDING = (b"snapshot", b"last_at", b"valid_until")
+"""Fields of an account that say whether a refusal by a plan is right."""
 
 
 def clock_at() -> int:
@@ -59,6 +61,10 @@ class Patience:
             )
         await asyncio.sleep(self._delay_seconds)
         self._delay_seconds = min(2 * self._delay_seconds, LONGEST_DELAY_SECONDS)
+
+
+class UnexpectedReply(Exception):
+    """The script answered what its header does not say."""
 
 
 class Attempt:
@@ -120,6 +126,44 @@ class Attempt:
             await work
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets its answer
             self.failed(error)
+
+    def obstacle(self, reply: Reply) -> None:
+        """What every script that decides answers where it decided nothing. Raises UnexpectedReply."""
+        match reply[0]:
+            case b"snapshot":
+                self.price_again(reply[1])
+            case b"miss":
+                self.overcome(self.load_account())
+            case b"wait":
+                self.overcome(self.wait())
+            case b"backlog" | b"full":
+                self.refused(Refusal(Code.BACKLOG, "More usage is waiting to be posted than may wait; try again."))
+            case b"range":
+                detail = "The balance would leave the range that can be kept exactly."
+                self.refused(Refusal(Code.BALANCE_OUT_OF_RANGE, detail))
+            case other:
+                raise UnexpectedReply(other)
+
+    def price_again(self, snapshot_id: bytes) -> None:
+        """The account has another plan than was believed."""
+        self.account.snapshot_id = snapshot_id
+        if self.services.plans.get(snapshot_id) is None:
+            self.overcome(self.load_plan(snapshot_id))
+        else:
+            self.patience.detour()
+            self.send()
+
+    def refuse_of_plan(self, refusal: Refusal, snapshot_id: bytes, standing: Reply) -> None:
+        """Refuse where the account has the plan that the refusal was given for; `standing` are its STANDING fields."""
+        snapshot, last_at, valid_until = standing
+        if snapshot is None:
+            self.overcome(self.load_account())
+        elif max(clock_at(), int(last_at)) >= int(valid_until):
+            self.overcome(self.tick())
+        elif snapshot != snapshot_id:
+            self.price_again(snapshot)
+        else:
+            self.refused(refusal)
 
     async def load_account(self) -> None:
         """The account is not in Redis: core brings it. Raises Refusal."""

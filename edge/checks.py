@@ -30,7 +30,7 @@ class CheckAnswer(msgspec.Struct):
     feature_key: str
     units: int | Decimal
     cost: int | Decimal = 0
-    reserved: int = 0
+    reserved: int | Decimal = 0
     reason: Reason | None = None
     overage_policy: OveragePolicy | None = None
     subscription_status: str | None = None
@@ -69,7 +69,7 @@ class Check(Attempt):
 
     def received(self, reply: Reply) -> None:
         """Answer from the account's figures, unless it is not loaded or at its boundary."""
-        revision, base, applied, accepted, last_at, valid_until, snapshot_id, status, floor = reply
+        revision, base, applied, accepted, last_at, valid_until, snapshot_id, status, floor, reserved = reply
         if revision is None:
             self.overcome(self.load_account())
             return
@@ -84,6 +84,8 @@ class Check(Attempt):
         answer = decide(self._question, plan.get(self._question.feature_key), available_micro, int(floor))
         answer.subscription_status = status.decode()
         answer.version = int(revision)
+        if reserved is not None:
+            answer.reserved = from_micro(int(reserved))
         self._exchange.respond(200, _encoder.encode(answer))
 
     def refused(self, refusal: Refusal) -> None:

@@ -10,9 +10,10 @@ from urllib.parse import unquote_to_bytes
 import msgspec
 from msgspec import Meta
 
-from app.rules.credits import MAX_UNITS_MICRO, MICRO, NotAnAmount, to_micro
+from app.rules.credits import MAX_COST_MICRO, MAX_UNITS_MICRO, MICRO, NotAnAmount, to_micro
 from app.rules.moments import to_at
 from app.wire.codes import Code
+from app.wire.held import DEFAULT_TTL_SECONDS, MAX_TTL_SECONDS
 from app.wire.problem import FieldError
 from edge.exchange import Exchange
 from edge.refusals import Refusal, invalid_field, invalid_value
@@ -43,6 +44,13 @@ def _read_number(text: str) -> Decimal:
         raise Refusal(Code.INVALID_UNITS, "units is beyond every bound.") from None
 
 
+def _read_amount(text: str) -> Decimal:
+    try:
+        return Decimal(text) if len(text) <= MAX_NUMBER_CHARACTERS else Decimal("inf")
+    except InvalidOperation:  # an exponent beyond what Decimal holds
+        return Decimal("inf")  # refused by the name of its field
+
+
 class UsageBody(msgspec.Struct, forbid_unknown_fields=True):
     """One usage event as it is sent."""
 
@@ -54,6 +62,35 @@ class UsageBody(msgspec.Struct, forbid_unknown_fields=True):
     timestamp: Annotated[datetime, Meta(tz=True)] | None = None
     properties: msgspec.Raw = msgspec.Raw(b"null")
     enforce: bool = False
+
+
+class ReservationBody(msgspec.Struct, forbid_unknown_fields=True):
+    """An opening as it is sent: units or credits."""
+
+    end_user_id: str
+    feature_key: str
+    units: Any = None
+    credits: Any = None
+    ttl_seconds: int = DEFAULT_TTL_SECONDS
+    idempotency_key: str | None = None
+    properties: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class CommitBody(msgspec.Struct, forbid_unknown_fields=True):
+    """What was really used; neither = all that was reserved."""
+
+    units: Any = None
+    credits: Any = None
+
+
+class ExtensionBody(msgspec.Struct, forbid_unknown_fields=True):
+    """How long the reservation stays open from now."""
+
+    ttl_seconds: int = DEFAULT_TTL_SECONDS
+
+
+class NoBody(msgspec.Struct, forbid_unknown_fields=True):
+    """Nothing can be said."""
 
 
 class BatchBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -76,6 +113,25 @@ class UsageEvent(msgspec.Struct, frozen=True):
     enforce: bool
 
 
+class Amount(msgspec.Struct, frozen=True):
+    """Units or credits."""
+
+    micro: int
+    in_credits: bool
+
+
+class Opening(msgspec.Struct, frozen=True):
+    """A reservation that is asked for."""
+
+    end_user_id: str
+    feature_key: str
+    amount: Amount
+    ttl_seconds: int
+    idempotency_key: str | None
+    properties: str | None
+    """The text of a JSON object."""
+
+
 class CheckQuestion(msgspec.Struct, frozen=True):
     """What a check asks."""
 
@@ -86,6 +142,10 @@ class CheckQuestion(msgspec.Struct, frozen=True):
 
 _usage_decoder = msgspec.json.Decoder(UsageBody, float_hook=_read_number)
 _batch_decoder = msgspec.json.Decoder(BatchBody)
+_opening_decoder = msgspec.json.Decoder(ReservationBody, float_hook=_read_amount)
+_commit_decoder = msgspec.json.Decoder(CommitBody | None, float_hook=_read_amount)
+_extension_decoder = msgspec.json.Decoder(ExtensionBody)
+_nothing_decoder = msgspec.json.Decoder(NoBody | None)
 _number_decoder = msgspec.json.Decoder(float_hook=_read_number)
 Body = TypeVar("Body")
 
@@ -97,6 +157,11 @@ def require_json(exchange: Exchange) -> None:
         raise Refusal(Code.UNSUPPORTED_MEDIA_TYPE, "Send the body as application/json.")
     if exchange.headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise Refusal(Code.UNSUPPORTED_MEDIA_TYPE, "Send the body as it is, without a Content-Encoding.")
+    refuse_query(exchange)
+
+
+def refuse_query(exchange: Exchange) -> None:
+    """Raises Refusal where there is a query."""
     if exchange.query:
         name = _unquote("the query", exchange.query.partition(b"&")[0].partition(b"=")[0])
         raise _unknown(name, "query parameter")
@@ -121,6 +186,63 @@ def read_usage(body: bytes | msgspec.Raw, default_key: str | None) -> UsageEvent
     _check_names(sent.end_user_id, sent.feature_key)
     properties = _properties(bytes(sent.properties))
     return UsageEvent(sent.end_user_id, sent.feature_key, units_micro, key, occurred_at, properties, sent.enforce)
+
+
+def read_opening(body: bytes, default_key: str | None) -> Opening:
+    """A reservation that is asked for; without an idempotency key of its own it takes `default_key`. Raises Refusal."""
+    sent = _decode(_opening_decoder, body)
+    amount = _amount(sent.units, sent.credits)
+    if amount is None:
+        raise invalid_value("units", "or credits must say how much to reserve.")
+    if amount.micro <= 0:
+        raise _invalid_amount(amount, "must be greater than 0.")
+    key = default_key if sent.idempotency_key is None else _usable_key(sent.idempotency_key, "idempotency_key")
+    _check_names(sent.end_user_id, sent.feature_key)
+    ttl_seconds = _ttl_seconds(sent.ttl_seconds)
+    return Opening(sent.end_user_id, sent.feature_key, amount, ttl_seconds, key, _properties(bytes(sent.properties)))
+
+
+def read_commit(body: bytes) -> Amount | None:
+    """What was really used, 0 or more; None = all that was reserved. Raises Refusal."""
+    sent = _decode(_commit_decoder, body) if body else None
+    amount = None if sent is None else _amount(sent.units, sent.credits)
+    if amount is not None and amount.micro < 0:
+        raise _invalid_amount(amount, "must not be less than 0.")
+    return amount
+
+
+def read_extension(body: bytes) -> int:
+    """How many seconds the reservation stays open from now. Raises Refusal."""
+    return _ttl_seconds(_decode(_extension_decoder, body or b"{}").ttl_seconds)
+
+
+def read_nothing(body: bytes) -> None:
+    """Raises Refusal where a body says something."""
+    if body:
+        _decode(_nothing_decoder, body)
+
+
+def _ttl_seconds(sent: int) -> int:
+    if not 1 <= sent <= MAX_TTL_SECONDS:
+        raise invalid_value("ttl_seconds", f"must be between 1 and {MAX_TTL_SECONDS}.")
+    return sent
+
+
+def _amount(units: object, credits_sent: object) -> Amount | None:
+    if units is not None and credits_sent is not None:
+        raise invalid_value("credits", "came beside units; send one of them.")
+    if credits_sent is None:
+        return None if units is None else Amount(_units_micro(units), in_credits=False)
+    if isinstance(credits_sent, bool) or not isinstance(credits_sent, (int, Decimal)):
+        raise invalid_field("credits", "must be a number.")
+    try:
+        return Amount(to_micro(credits_sent, MAX_COST_MICRO), in_credits=True)
+    except NotAnAmount as error:
+        raise invalid_value("credits", f"{error}.") from None
+
+
+def _invalid_amount(amount: Amount, message: str) -> Refusal:
+    return invalid_value("credits", message) if amount.in_credits else _invalid_units(message)
 
 
 def read_batch(body: bytes) -> list[msgspec.Raw]:

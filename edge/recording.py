@@ -20,7 +20,7 @@ from app.wire.codes import Code
 from app.wire.events import UsagePayload, encode_usage
 from app.wire.fingerprint import mismatch, usage_fingerprint
 from edge.accounts import UNKNOWN_SNAPSHOT, Account
-from edge.attempt import Attempt, clock_at
+from edge.attempt import STANDING, Attempt, clock_at
 from edge.checks import cost_too_large
 from edge.decoding import UsageEvent
 from edge.plans import Plan
@@ -31,8 +31,9 @@ from edge.services import Services
 MAX_AHEAD_MICROSECONDS = 5 * 60 * 1_000_000
 """How far a client's clock may be ahead of ours."""
 
-_FLOOR_OF_ACCOUNT = b""
-_NO_FLOOR = b"-"
+FLOOR_OF_ACCOUNT = b""
+NO_FLOOR = b"-"
+"""The lowest balance that an event may leave, as scripts are told it."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -43,8 +44,8 @@ class Outcome(msgspec.Struct, frozen=True):
     cost_micro: int
     balance_micro: int
     """After the event; where it was refused, what could be spent."""
-    overage_micro: int
-    is_replayed: bool
+    overage_micro: int = 0
+    is_replayed: bool = False
 
 
 class Recipient(Protocol):
@@ -112,16 +113,16 @@ class Recording(Attempt):
 
     def _unpriced(self, now_at: int) -> bytes:
         """Nothing is known of the account yet: a snapshot that no account has, so the script answers the right one."""
-        return self._accept(now_at, UNKNOWN_SNAPSHOT, 0, _FLOOR_OF_ACCOUNT, b"")
+        return self._accept(now_at, UNKNOWN_SNAPSHOT, 0, FLOOR_OF_ACCOUNT, b"")
 
     def _priced(self, plan: Plan, snapshot_id: bytes, now_at: int) -> bytes:
         event = self._event
         offer = plan.get(event.feature_key)
         if offer is None:
-            raise _no_access(Reason.UNKNOWN_FEATURE, event.feature_key)
+            raise no_access(Reason.UNKNOWN_FEATURE, event.feature_key)
         terms = offer.terms
         if terms.price is None or terms.price_id is None or (event.enforce and offer.refusal is not None):
-            raise _no_access(offer.refusal or Reason.FEATURE_NOT_IN_PLAN, event.feature_key)
+            raise no_access(offer.refusal or Reason.FEATURE_NOT_IN_PLAN, event.feature_key)
         cost = cost_micro(terms.price, event.units_micro)
         if cost > MAX_COST_MICRO:
             raise cost_too_large(cost)
@@ -134,7 +135,7 @@ class Recording(Attempt):
             event.idempotency_key,
             event.properties,
         )
-        floor = _FLOOR_OF_ACCOUNT if terms.overage_policy is OveragePolicy.BLOCK else _NO_FLOOR
+        floor = FLOOR_OF_ACCOUNT if terms.overage_policy is OveragePolicy.BLOCK else NO_FLOOR
         return self._accept(now_at, snapshot_id, cost, floor, encode_usage(payload))
 
     def _accept(self, now_at: int, snapshot_id: bytes, cost: int, floor: bytes, payload: bytes) -> bytes:
@@ -154,19 +155,8 @@ class Recording(Attempt):
                 self._decided(reply[1], is_replayed=False)
             case b"seen":
                 self._replay(reply[1])
-            case b"snapshot":
-                self._price_again(reply[1])
-            case b"miss":
-                self.overcome(self.load_account())
-            case b"wait":
-                self.overcome(self.wait())
-            case b"backlog" | b"full":
-                self.refused(Refusal(Code.BACKLOG, "More usage is waiting to be posted than may wait; try again."))
-            case b"range":
-                detail = "The balance would leave the range that can be kept exactly."
-                self.refused(Refusal(Code.BALANCE_OUT_OF_RANGE, detail))
-            case other:
-                raise UnexpectedReply(other)
+            case _:
+                self.obstacle(reply)
 
     def _decided(self, outcome: bytes, *, is_replayed: bool) -> None:
         """`outcome` is '+cost:available:overage', or '-cost:available' where it was refused for want of credit."""
@@ -184,36 +174,16 @@ class Recording(Attempt):
         else:
             self._decided(stored[start:], is_replayed=True)
 
-    def _price_again(self, snapshot_id: bytes) -> None:
-        """The account has another plan than was believed."""
-        self.account.snapshot_id = snapshot_id
-        if self.services.plans.get(snapshot_id) is None:
-            self.overcome(self.load_plan(snapshot_id))
-        else:
-            self.patience.detour()
-            self.send()
-
     async def _refuse_unless_seen(self, refusal: Refusal, snapshot_id: bytes) -> None:
         """Refuse where that is right: the key is new, and the account has the plan that the refusal was given for."""
-        redis, account = self.services.redis, self.account
-        stored, (snapshot, last_at, valid_until) = await asyncio.gather(
-            redis.ask(b"GET", self._seen_key),
-            redis.ask(b"HMGET", account.key, b"snapshot", b"last_at", b"valid_until"),
+        redis = self.services.redis
+        stored, standing = await asyncio.gather(
+            redis.ask(b"GET", self._seen_key), redis.ask(b"HMGET", self.account.key, *STANDING)
         )
         if stored is not None:
             self._replay(stored)
-        elif snapshot is None:
-            self.overcome(self.load_account())
-        elif max(clock_at(), int(last_at)) >= int(valid_until):
-            self.overcome(self.tick())
-        elif snapshot != snapshot_id:
-            self._price_again(snapshot)
         else:
-            self.refused(refusal)
-
-
-class UnexpectedReply(Exception):
-    """The script answered what its header does not say."""
+            self.refuse_of_plan(refusal, snapshot_id, standing)
 
 
 def _event_id(account: Account, event: UsageEvent) -> UUID:
@@ -229,7 +199,7 @@ def _event_id(account: Account, event: UsageEvent) -> UUID:
     )
 
 
-def _no_access(reason: Reason, feature_key: str) -> Refusal:
+def no_access(reason: Reason, feature_key: str) -> Refusal:
     """A reason is the code of its refusal."""
     details = {
         Reason.UNKNOWN_FEATURE: f"No feature has the key '{feature_key}'.",

@@ -9,9 +9,11 @@ from app.wire.scopes import Scope
 from edge.auth import Principal
 from edge.batch import record_batch
 from edge.checks import check
-from edge.exchange import Exchange
+from edge.ending import commit, extend, release, show
+from edge.exchange import ID_SEGMENT, Exchange
 from edge.redis import Reply, pack
 from edge.refusals import Refusal
+from edge.reserving import reserve
 from edge.services import Services
 from edge.usage import record
 
@@ -33,7 +35,13 @@ ROUTES = {
     (b"GET", b"/v1/entitlements/check"): Route(check, Scope.ENTITLEMENTS_READ),
     (b"POST", b"/v1/usage"): Route(record, Scope.USAGE_WRITE),
     (b"POST", b"/v1/usage/batch"): Route(record_batch, Scope.USAGE_WRITE),
+    (b"POST", b"/v1/reservations"): Route(reserve, Scope.USAGE_WRITE),
+    (b"POST", b"/v1/reservations/{}/commit"): Route(commit, Scope.USAGE_WRITE),
+    (b"POST", b"/v1/reservations/{}/release"): Route(release, Scope.USAGE_WRITE),
+    (b"POST", b"/v1/reservations/{}/extend"): Route(extend, Scope.USAGE_WRITE),
+    (b"GET", b"/v1/reservations/{}"): Route(show, Scope.ENTITLEMENTS_READ),
 }
+"""By method and path; `{}` stands for an id."""
 PROBES = (b"/livez", b"/readyz")
 BODY_LIMITS = {b"/v1/usage/batch": MAX_BATCH_BYTES}
 
@@ -48,7 +56,7 @@ class Router:
         """Answer now, or see to it that the request will be; never raises."""
         try:
             route = ROUTES.get((exchange.method, exchange.path))
-            if route is None:
+            if route is None and (route := ROUTES.get((exchange.method, _pattern(exchange.path)))) is None:
                 self._dispatch_rest(exchange)
                 return
             principal = self._services.keys.known(exchange.headers)
@@ -76,8 +84,8 @@ class Router:
         reading = b"GET" if method == b"HEAD" else method
         if path in PROBES and reading == b"GET":
             self._probe(exchange)
-        elif (reading, path) in ROUTES and method == b"HEAD":
-            self._services.start(self._enter(ROUTES[reading, path], exchange))
+        elif method == b"HEAD" and (route := ROUTES.get((reading, path)) or ROUTES.get((reading, _pattern(path)))):
+            self._services.start(self._enter(route, exchange))
         else:
             raise _no_route(path)
 
@@ -104,8 +112,16 @@ class _Ready:
         self._exchange.fail(error)
 
 
+def _pattern(path: bytes) -> bytes:
+    """The path with its id taken out, as ROUTES names it; a path without one as it is."""
+    parts = path.split(b"/", ID_SEGMENT + 2)
+    if len(parts) > ID_SEGMENT:
+        parts[ID_SEGMENT] = b"{}"
+    return b"/".join(parts)
+
+
 def _no_route(path: bytes) -> Refusal:
-    allowed = [method for method, known in ROUTES if known == path] + [b"GET"] * (path in PROBES)
+    allowed = [method for method, known in ROUTES if known in {path, _pattern(path)}] + [b"GET"] * (path in PROBES)
     shown = path[:MAX_SHOWN_PATH].decode("latin-1")
     if not allowed:
         return Refusal(Code.NOT_FOUND, f"There is nothing at {shown}; see /docs for what there is.")

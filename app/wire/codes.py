@@ -28,6 +28,7 @@ class Code(StrEnum):
     UNKNOWN_CUSTOMER = "unknown_customer"
     UNKNOWN_FEATURE = "unknown_feature"
     UNKNOWN_PACKAGE = "unknown_package"
+    UNKNOWN_RESERVATION = "unknown_reservation"
     NO_SUBSCRIPTION = "no_subscription"
     FEATURE_NOT_IN_PLAN = "feature_not_in_plan"
     INSUFFICIENT_CREDITS = "insufficient_credits"
@@ -42,6 +43,8 @@ class Code(StrEnum):
     GRANT_EXPIRED = "grant_expired"
     EVENT_PENDING = "event_pending"
     NOTHING_OWED = "nothing_owed"
+    RESERVATION_ENDED = "reservation_ended"
+    TOO_MANY_RESERVATIONS = "too_many_reservations"
     ALREADY_RETRIED = "already_retried"
     NOT_RETRYABLE = "not_retryable"
     IDEMPOTENCY_KEY_IN_FLIGHT = "idempotency_key_in_flight"
@@ -51,6 +54,7 @@ class Code(StrEnum):
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     INVALID_UNITS = "invalid_units"
     INVALID_VALUE = "invalid_value"
+    MEASURE_MISMATCH = "measure_mismatch"
     COST_TOO_LARGE = "cost_too_large"
     BALANCE_OUT_OF_RANGE = "balance_out_of_range"
     BATCH_TOO_LARGE = "batch_too_large"
@@ -79,6 +83,7 @@ MEANINGS: dict[Code, Meaning] = {
     Code.UNKNOWN_CUSTOMER: Meaning(404, "No customer has this end_user_id"),
     Code.UNKNOWN_FEATURE: Meaning(404, "No feature has this key"),
     Code.UNKNOWN_PACKAGE: Meaning(404, "No top-up package has this key"),
+    Code.UNKNOWN_RESERVATION: Meaning(404, "There is no reservation with this id"),
     Code.METHOD_NOT_ALLOWED: Meaning(405, "This route does not take this method"),
     Code.CONFLICT: Meaning(409, "Something with this key exists already"),
     Code.SUBSCRIPTION_EXISTS: Meaning(409, "The customer has a subscription already"),
@@ -91,6 +96,8 @@ MEANINGS: dict[Code, Meaning] = {
     Code.GRANT_EXPIRED: Meaning(409, "The grant has expired"),
     Code.EVENT_PENDING: Meaning(409, "The event is not posted yet"),
     Code.NOTHING_OWED: Meaning(409, "There is no overage that could be billed"),
+    Code.RESERVATION_ENDED: Meaning(409, "The reservation has ended"),
+    Code.TOO_MANY_RESERVATIONS: Meaning(409, "The customer has as many open reservations as one may have"),
     Code.ALREADY_RETRIED: Meaning(409, "The event was retried already, or is posted"),
     Code.NOT_RETRYABLE: Meaning(409, "The rejected entry holds no event that could be posted"),
     Code.IDEMPOTENCY_KEY_IN_FLIGHT: Meaning(409, "A request with this idempotency key is still under way"),
@@ -99,6 +106,7 @@ MEANINGS: dict[Code, Meaning] = {
     Code.IDEMPOTENCY_KEY_REUSED: Meaning(422, "This idempotency key was used for another request"),
     Code.INVALID_UNITS: Meaning(422, "The units are not an amount that can be recorded"),
     Code.INVALID_VALUE: Meaning(422, "A field has a value that cannot be used"),
+    Code.MEASURE_MISMATCH: Meaning(422, "Units were reserved and credits sent, or the other way about"),
     Code.COST_TOO_LARGE: Meaning(422, "The event costs more than one event may"),
     Code.BALANCE_OUT_OF_RANGE: Meaning(422, "The balance would leave the range that can be kept exactly"),
     Code.BATCH_TOO_LARGE: Meaning(422, "The batch has more events than one request may carry"),

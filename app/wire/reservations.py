@@ -4,7 +4,6 @@ An entry's cost is signed: an opening costs what it reserves, an end what was re
 nothing where the ledger has to say what comes back (docs/credit-protocol.md, "Reservations").
 """
 
-from collections.abc import Sequence
 from enum import StrEnum
 from uuid import UUID
 
@@ -12,7 +11,6 @@ import msgspec
 
 from app.rules.credits import MAX_COST_MICRO, MAX_UNITS_MICRO
 from app.rules.moments import NEVER_AT
-from app.rules.pricing import Price
 
 
 class ReservationState(StrEnum):
@@ -106,45 +104,3 @@ def _check(units_micro: int, due_at: int, used_micro: int) -> None:
     """What the ledger's tables would refuse must not reach them: one poisoned entry would hold up its partition."""
     if not (0 <= units_micro <= MAX_UNITS_MICRO and 0 <= due_at <= NEVER_AT and 0 <= used_micro <= MAX_COST_MICRO):
         raise ValueError("units, due time or use are out of bounds")
-
-
-class ReservationFacts(msgspec.Struct, frozen=True, array_like=True):
-    """What a reservation is, for ever: all that an edge needs to price its commit."""
-
-    feature_key: str
-    in_credits: bool
-    units_micro: int
-    price_id: UUID
-    price: Price
-    properties: str | None = None
-
-
-class HeldReservation(msgspec.Struct, frozen=True, array_like=True):
-    """An open reservation as the ledger has it, to be put back into Redis with its account."""
-
-    reservation_id: UUID
-    facts: bytes
-    """Of `encode_facts`."""
-    reserved_micro: int
-    units_micro: int
-    period_at: int
-    """Start of the period in which its units were counted; 0 = they were not."""
-    due_at: int
-
-
-_facts_decoder = msgspec.msgpack.Decoder(ReservationFacts)
-
-
-def encode_facts(facts: ReservationFacts) -> bytes:
-    """The facts as Redis holds them."""
-    return _encoder.encode(facts)
-
-
-def decode_facts(content: bytes) -> ReservationFacts:
-    """The facts behind what Redis holds."""
-    return _facts_decoder.decode(content)
-
-
-def encode_held(held: Sequence[HeldReservation]) -> bytes:
-    """An account's open reservations as the loading script takes them; nothing where there are none."""
-    return _encoder.encode(held) if held else b""

@@ -26,7 +26,7 @@ payloads = st.builds(
     UsagePayload,
     event_id=st.uuids(),
     feature_key=texts,
-    units_micro=st.integers(1, MAX_UNITS_MICRO),
+    units_micro=st.integers(0, MAX_UNITS_MICRO),
     price_id=st.uuids(),
     occurred_at=st.none() | st.integers(0, NEVER_AT),
     idempotency_key=st.none() | texts,

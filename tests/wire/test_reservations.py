@@ -8,20 +8,14 @@ import pytest
 
 from app.rules.credits import MAX_COST_MICRO, MAX_UNITS_MICRO
 from app.rules.moments import NEVER_AT
-from app.rules.pricing import PerUnitPrice
 from app.wire.events import StreamEntry, UnreadableEntry, UsagePayload, encode_usage, parse_entry
 from app.wire.reservations import (
-    HeldReservation,
     ReservationChange,
     ReservationEnd,
     ReservationExtension,
-    ReservationFacts,
     ReservationOpening,
     ReservationState,
-    decode_facts,
     encode_change,
-    encode_facts,
-    encode_held,
 )
 
 OF: dict[str, Any] = {"reservation_id": UUID(int=7), "feature_key": "tokens"}
@@ -29,7 +23,6 @@ OPENING = ReservationOpening(**OF, units_micro=5, in_credits=False, price_id=UUI
 EXTENSION = ReservationExtension(**OF)
 COMMIT = ReservationEnd(**OF, state=ReservationState.COMMITTED, units_micro=3, price_id=UUID(int=2))
 RELEASE = ReservationEnd(**OF, state=ReservationState.RELEASED)
-FACTS = ReservationFacts("tokens", False, 5, UUID(int=2), PerUnitPrice(3, 1_000), '{"a": 1}')  # noqa: FBT003 - by place
 
 
 def parsed(change: ReservationChange, cost: int = 0, **fields: bytes) -> StreamEntry | UnreadableEntry:
@@ -87,15 +80,3 @@ def test_a_late_commit_of_credits_is_usage_without_units() -> None:
     entry = parse_entry(b"1-1", fields)
     assert isinstance(entry, StreamEntry)
     assert entry.payload == payload
-
-
-def test_facts_are_read_as_they_were_written() -> None:
-    """With the price itself."""
-    assert decode_facts(encode_facts(FACTS)) == FACTS
-
-
-def test_held_reservations_are_plain_arrays() -> None:
-    """A script reads them: an id is its sixteen bytes, and of none there is nothing."""
-    held = HeldReservation(UUID(int=7), encode_facts(FACTS), 9, 5, 0, 50)
-    assert msgspec.msgpack.decode(encode_held([held])) == [[UUID(int=7).bytes, encode_facts(FACTS), 9, 5, 0, 50]]
-    assert encode_held([]) == b""

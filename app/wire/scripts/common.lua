@@ -49,3 +49,9 @@ local function append_usage(account_key, stream_key, ref, at, revision, cost, pa
         'p', payload)
     redis.call('HSET', account_key, 'accepted', integer(accepted), 'last_id', id, 'last_at', integer(at))
 end
+
+-- The member of `due` that is the reservation behind a key: what follows `:rsv:` (see app/wire/keys.py).
+local function due_member(reservation_key)
+    local _, last = string.find(reservation_key, ':rsv:', 1, true)
+    return string.sub(reservation_key, last + 1)
+end
