@@ -9,12 +9,14 @@ import msgspec
 from app.io.postgres import Record, Transaction
 from app.io.redis import LoadBegun
 from app.io.statements import statements
+from app.reservations import store as reservations_store
 from app.rules.entitlement import OveragePolicy
 from app.rules.moments import NEVER_AT, to_at
 from app.rules.pricing import Price
 from app.wire import keys
 from app.wire.events import parse_stream_id
-from app.wire.snapshot import AccountState, FeatureTerms
+from app.wire.held import OpenReservation
+from app.wire.snapshot import NOTHING_BESIDE, AccountState, Beside, FeatureTerms
 
 _SQL = statements("app.entitlements")
 NO_SUBSCRIPTION = "none"
@@ -37,9 +39,10 @@ class PublishedAccount(msgspec.Struct, frozen=True):
 
 
 class LoadableAccount(msgspec.Struct, frozen=True):
-    """An account with the cursor of its partition, read at one moment."""
+    """An account with its open reservations and the cursor of its partition, read at one moment."""
 
     account: PublishedAccount
+    reservations: list[OpenReservation]
     incarnation: UUID | None
     cursor: tuple[int, int]
 
@@ -112,12 +115,18 @@ async def read_accounts(tx: Transaction, accounts: Sequence[tuple[UUID, UUID]]) 
 async def read_account_at_cursor(
     tx: Transaction, environment_id: UUID, end_user_id: str, partition: int
 ) -> LoadableAccount | None:
-    """An account to be loaded, with its partition's cursor at the same moment; None for an unknown customer."""
+    """An account to be loaded, with its partition's cursor; None for an unknown customer.
+
+    Of one moment only in a transaction that sees one (`repeatable_read`): its reservations are read for themselves.
+    """
     row = await tx.connection.fetchrow(_SQL["read_account_at_cursor"], environment_id, end_user_id, partition)
     if row is None:
         return None
     cursor = (0, 0) if row["last_id"] is None else parse_stream_id(row["last_id"].encode())
-    return LoadableAccount(_published(row), row["incarnation"], cursor)
+    held: list[OpenReservation] = []
+    if row["open_reservations"]:
+        held = await reservations_store.list_open(tx, environment_id, row["id"])
+    return LoadableAccount(_published(row), held, row["incarnation"], cursor)
 
 
 def _published(row: Record) -> PublishedAccount:
@@ -131,6 +140,7 @@ def _published(row: Record) -> PublishedAccount:
         to_at(row["posted_at"]),
         row["snapshot_id"],
         row["subscription_status"],
+        beside=Beside(row["reserved_micro"], row["open_reservations"]) if row["open_reservations"] else NOTHING_BESIDE,
     )
     return PublishedAccount(row["environment_id"], row["id"], state)
 

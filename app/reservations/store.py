@@ -4,11 +4,16 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from app.io.postgres import Transaction
+import msgspec
+
+from app.io.postgres import Record, Transaction
 from app.io.statements import statements
 from app.ledger import store as ledger_store
 from app.ledger.book import Reservation
-from app.rules.moments import to_datetime
+from app.rules.moments import to_at, to_datetime
+from app.rules.pricing import Price
+from app.wire.held import EXPIRY, Ending, Facts, OpenReservation
+from app.wire.reservations import ReservationState
 
 _SQL = statements("app.reservations")
 
@@ -48,6 +53,57 @@ async def write(tx: Transaction, reservations: Collection[Reservation]) -> None:
         _moments([r.ended_at for r in rows]),
         [r.ended_seq for r in rows],
     )
+
+
+async def list_open(tx: Transaction, environment_id: UUID, account_id: UUID) -> list[OpenReservation]:
+    """An account's open reservations, as they are put into Redis with it."""
+    rows = await tx.connection.fetch(_SQL["list_open"], environment_id, account_id)
+    return [OpenReservation(row["id"], _facts(row), row["reserved_micro"], to_at(row["expires_at"])) for row in rows]
+
+
+class KnownReservation(msgspec.Struct, frozen=True):
+    """A reservation as core finds it for an edge. `ending` None = it is open; `late` = of a commit after it expired."""
+
+    end_user_id: str
+    facts: Facts
+    reserved_micro: int
+    due_at: int
+    ending: Ending | None
+    late: Ending | None
+    total_micro: int
+    """What the ledger says that its customer has."""
+
+
+async def read_known(tx: Transaction, environment_id: UUID, reservation_id: UUID) -> KnownReservation | None:
+    """A reservation of the environment; None where the ledger has none of this id."""
+    row = await tx.connection.fetchrow(_SQL["read_known"], environment_id, reservation_id)
+    if row is None:
+        return None
+    facts, ending, late = _facts(row), None, None
+    match ReservationState(row["state"]):
+        case ReservationState.OPEN:
+            pass
+        case ReservationState.COMMITTED:
+            ending = _commit(facts, row)
+        case ReservationState.RELEASED:
+            ending = Ending(ReservationState.RELEASED)
+        case ReservationState.EXPIRED:
+            ending = EXPIRY
+            late = None if row["committed_micro"] is None else _commit(facts, row)
+    due_at = to_at(row["expires_at"])
+    return KnownReservation(row["end_user_id"], facts, row["reserved_micro"], due_at, ending, late, row["total_micro"])
+
+
+def _commit(facts: Facts, row: Record) -> Ending:
+    """In the measure in which it was reserved."""
+    used_micro = row["committed_micro"]
+    asked_micro = used_micro if facts.in_credits else row["committed_units_micro"]
+    return Ending(ReservationState.COMMITTED, asked_micro, used_micro)
+
+
+def _facts(row: Record) -> Facts:
+    price = msgspec.json.decode(row["price"], type=Price)
+    return Facts(row["feature_key"], row["in_credits"], row["units_micro"], row["price_id"], price)
 
 
 def _moments(moments: Sequence[int | None]) -> list[datetime | None]:

@@ -5,9 +5,15 @@ from uuid import UUID
 import asyncpg
 import pytest
 
+from app.entitlements.loading import load_reservation
+from app.io.stream import StreamConnection
+from app.rules.moments import NEVER_AT
+from app.rules.pricing import PerUnitPrice
 from app.wire import keys
+from app.wire.events import UsagePayload, encode_usage
+from app.wire.held import decode_facts
 from app.wire.reservations import ReservationExtension, ReservationState
-from tests.flusher.world import CREDIT, World
+from tests.flusher.world import AGREEMENT, CREDIT, World
 from tests.waiting import wait_until_async
 
 ROWS = "SELECT * FROM reservations ORDER BY id"
@@ -111,3 +117,94 @@ async def test_the_stream_is_held_against_the_rows(world: World, lost: str) -> N
     await connection.close()
     found = [(f.finding.invariant, f.finding.row) for f in (await world.verify()).findings]
     assert (38, f"reservations {UUID(int=1)}") in found
+
+
+async def held_in_redis(world: World, number: int) -> dict[bytes, bytes]:
+    """The hash of a reservation."""
+    ref = world.ref("ada")
+    name = keys.reservation(world.redis.partition(ref), ref[: keys.ENVIRONMENT_REF_LENGTH], UUID(int=number))
+    return await world.redis.client.hgetall(name)
+
+
+async def lose_memory(world: World) -> None:
+    """Redis comes back empty, and a flusher begins anew."""
+    await world.redis.client.flushall()
+    await world.redis.check_agreement()
+    async with world.flusher():
+        await world.view("ada")
+
+
+async def test_an_account_comes_back_with_what_is_open(world: World) -> None:
+    """After a loss of memory: with what its commits are priced by, and due when it was."""
+    async with world.flusher():
+        await world.customer("ada", 100)
+        await world.reserve("ada", 1, 20)
+        await world.end("ada", 1, ReservationState.COMMITTED, 20, used=20)
+        await world.reserve("ada", 2, 30)
+        await ended(world, 1)
+        await world.at_rest("ada")
+    await lose_memory(world)
+    view = await world.view("ada")
+    assert (view.available_micro, view.reserved_micro) == (50 * CREDIT, 30 * CREDIT)
+    held = await held_in_redis(world, 2)
+    facts = decode_facts(held[b"facts"])
+    assert (held[b"state"], held[b"reserved"], held[b"ref"]) == (b"open", b"%d" % (30 * CREDIT), world.ref("ada"))
+    assert (facts.feature_key, facts.price_id, facts.units_micro) == ("calls", world.price_id, 30 * CREDIT)
+    assert facts.price == PerUnitPrice(CREDIT, 1)
+    due, member = await due_in_redis(world), keys.due_member(world.ref("ada")[:22], UUID(int=2))
+    assert due == [(member, float(NEVER_AT))]
+    assert await held_in_redis(world, 1) == {}
+
+
+async def due_in_redis(world: World) -> list[tuple[bytes, float]]:
+    """What is open in ada's partition."""
+    partition = world.redis.partition(world.ref("ada"))
+    return await world.redis.client.zrange(keys.due(partition), 0, -1, withscores=True)
+
+
+async def test_a_new_incarnation_forgets_what_is_open(world: World) -> None:
+    """With its account, and with what that has used; what has ended stays remembered."""
+    await test_an_account_comes_back_with_what_is_open(world)
+    partition, ref = world.redis.partition(world.ref("ada")), world.ref("ada")
+    await world.redis.client.hset(keys.used(partition, ref), "calls", 5)
+    stream = await StreamConnection.connect(world.redis_url, AGREEMENT)
+    dropped = [count async for count in stream.drop_accounts([partition], b"token")]
+    await stream.close()
+    assert sum(dropped) == 1
+    assert (await due_in_redis(world), await held_in_redis(world, 2)) == ([], {})
+    assert not await world.redis.client.exists(keys.account(partition, ref), keys.used(partition, ref))
+
+
+async def test_a_reservation_is_loaded_for_an_edge(world: World) -> None:
+    """An open one with its account, one that has ended for a while, as it ended; what never was is unknown."""
+    async with world.flusher():
+        await world.customer("ada", 100)
+        for number in (1, 2, 3, 4):
+            await world.reserve("ada", number, 10)
+        await world.end("ada", 1, ReservationState.COMMITTED, 10, used=7)
+        await world.end("ada", 2, ReservationState.RELEASED, 10)
+        await world.end("ada", 3, ReservationState.EXPIRED, 10)
+        late = UsagePayload(UUID(int=3), "calls", 2 * CREDIT, world.price_id, None, None, None)
+        await world.append("ada", "u", encode_usage(late), 2)
+        await world.posted(2)
+        await world.at_rest("ada")
+    assert (await world.verify()).findings == []
+    await lose_memory(world)
+    left = 100 - 7 - 2 - 10
+    expected = {
+        1: {
+            "state": "committed",
+            "ended_asked": str(7 * CREDIT),
+            "ended": f"{7 * CREDIT}:{3 * CREDIT}:{left * CREDIT}:0",
+        },
+        2: {"state": "released", "ended_asked": "", "ended": f"0:{10 * CREDIT}:{left * CREDIT}:0"},
+        3: {"state": "expired", "late_asked": str(2 * CREDIT), "late": f"{2 * CREDIT}:0:{left * CREDIT}:1"},
+        4: {"state": "open"},
+    }
+    for number, fields in expected.items():
+        outcome = await load_reservation(world.core, world.redis, world.environment_id, UUID(int=number))
+        assert outcome == "loaded"
+        found = {name.decode(): value for name, value in (await held_in_redis(world, number)).items()}
+        assert {name: value.encode() for name, value in fields.items()}.items() <= found.items()
+    assert await load_reservation(world.core, world.redis, world.environment_id, UUID(int=5)) == "unknown"
+    assert await load_reservation(world.core, world.redis, UUID(int=8), UUID(int=1)) == "unknown"

@@ -126,12 +126,17 @@ class World:
     async def change(
         self, end_user_id: str, change: ReservationChange, cost: int = 0, *, due_at: int = 0, used: int = 0
     ) -> None:
-        """One entry about a reservation, as an edge's script leaves it; `cost` and `used` in credits."""
+        """One entry about a reservation; `cost` and `used` in credits."""
+        fields = ({"d": due_at} if due_at else {}) | ({"u": used * CREDIT} if used else {})
+        await self.append(end_user_id, "r", encode_change(change), cost, fields)
+
+    async def append(
+        self, end_user_id: str, kind: str, payload: bytes, cost: int, more: dict[str, int] | None = None
+    ) -> None:
+        """One entry, as an edge's script leaves it."""
         view, ref = await self.view(end_user_id), self.ref(end_user_id)
         partition, at = self.redis.partition(ref), max(to_at(self.clock.now()), view.last_at)
-        fields = {"a": ref, "k": "r", "t": at, "r": view.revision, "c": cost * CREDIT, "p": encode_change(change)}
-        fields |= {"d": due_at} if due_at else {}
-        fields |= {"u": used * CREDIT} if used else {}
+        fields = {"a": ref, "k": kind, "t": at, "r": view.revision, "c": cost * CREDIT, "p": payload, **(more or {})}
         last_id = await self.redis.client.xadd(keys.stream(partition), fields)
         accepted = totals.wrap(view.accepted_micro + cost * CREDIT)
         news = {"accepted": accepted, "last_id": last_id, "last_at": at}
