@@ -61,6 +61,28 @@ async def list_open(tx: Transaction, environment_id: UUID, account_id: UUID) -> 
     return [OpenReservation(row["id"], _facts(row), row["reserved_micro"], to_at(row["expires_at"])) for row in rows]
 
 
+class OpenRow(msgspec.Struct, frozen=True):
+    """An open reservation, for those who look at it."""
+
+    id: UUID
+    feature_key: str
+    in_credits: bool
+    units_micro: int
+    reserved_micro: int
+    idempotency_key: str | None
+    properties: str | None
+    opened_at: datetime
+    expires_at: datetime
+
+
+async def list_of_customer(
+    tx: Transaction, account_id: UUID, after: tuple[datetime, UUID], limit: int
+) -> list[OpenRow]:
+    """An account's open reservations by (when they fall due, id), after such a pair."""
+    rows = await tx.connection.fetch(_SQL["list_of_customer"], tx.environment, account_id, *after, limit)
+    return [OpenRow(*row) for row in rows]
+
+
 class KnownReservation(msgspec.Struct, frozen=True):
     """A reservation as core finds it for an edge. `ending` None = it is open; `late` = of a commit after it expired."""
 
