@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from app.rules import totals
+from app.rules.moments import NEVER_AT
 from app.wire import keys
 from tests.wire.script_models import (
     EdgeAccount,
@@ -158,6 +159,11 @@ def _end_open(memory: Memory, call: End, held: Held, at: int) -> bytes | None:
     payload = call.expiry if is_due else call.payload
     append(memory, call.ref, at, {b"k": b"r", b"c": b"%d" % cost, b"p": payload, b"u": b"%d" % used})
     account.accepted = totals.wrap(account.accepted + cost)
+    if cost < 0:
+        assert held.until is not None
+        account.returned_id = account.last_id
+        account.returned_until = min(held.until, NEVER_AT if account.returned_until is None else account.returned_until)
+        account.valid_until = min(account.valid_until, account.returned_until)
     account.reserved, account.open = max(0, account.reserved - held.reserved), max(0, account.open - 1)
     memory.due.pop(call.key, None)
     held.state = "expired" if is_due else call.verb

@@ -41,6 +41,10 @@ class EdgeAccount:
     """Of the last order ever."""
     reserved: int = 0
     open: int = 0
+    returned_id: StreamId | None = None
+    """Of the last end of a reservation that gave credit back at once, and is in no publish yet."""
+    returned_until: int | None = None
+    """The first boundary under which such credit was reserved."""
 
     @property
     def available(self) -> int:
@@ -234,13 +238,24 @@ def publish(memory: Memory, call: Publish) -> bytes:
             account.valid_until, account.order_id, account.held_until = account.held_until, None, None
         return b"stale"
     _show(account, state)
+    _keep_boundary(account, includes_return=is_current and call.cursor >= (account.returned_id or NOTHING_YET))
     if includes_order:
         account.order_id = account.held_until = None
     elif account.order_id is not None:
-        account.valid_until, account.held_until = 0, state.valid_until
+        account.valid_until, account.held_until = 0, account.valid_until
     if is_current and call.cursor >= account.last_id:
         account.accepted = account.applied
     return b"published"
+
+
+def _keep_boundary(account: EdgeAccount, *, includes_return: bool) -> None:
+    """What the ledger publishes knows nothing of credit that came back at once before its return is posted."""
+    if account.returned_until is None:
+        return
+    if includes_return:
+        account.returned_id = account.returned_until = None
+    else:
+        account.valid_until = min(account.valid_until, account.returned_until)
 
 
 def load_begin(memory: Memory, ref: bytes, new_token: bytes) -> list[bytes]:
