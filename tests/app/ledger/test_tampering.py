@@ -130,7 +130,7 @@ TAMPERINGS = [
     (
         "UPDATE ledger_lines SET account_name = 'expired' WHERE account_id = '{eve}' AND amount_micro = 3000000",
         30,
-        ENDED_LINES,
+        "ledger_lines {eve} seq 3",
     ),
     ("DELETE FROM usage_events WHERE id = '{held}'", 30, HELD),
     # checkpoints
