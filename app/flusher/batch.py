@@ -16,7 +16,7 @@ from app.flusher.posting import AccountKey, Entries, Posting, RejectedEntry, by_
 from app.ledger.book import Account
 from app.ledger.targets import Targets
 from app.rules.boundaries import next_boundary
-from app.wire.events import UNSTORABLE, EntryKind, StreamEntry, UnreadableEntry
+from app.wire.events import UNSTORABLE, EntryKind, StreamEntry, UnreadableEntry, UsagePayload
 from app.wire.keys import account_ref, environment_ref
 from app.wire.orders import Order, VoidUsage
 
@@ -51,13 +51,16 @@ def post_batch(
         if isinstance(entry, UnreadableEntry):
             account.applied_micro += entry.cost_micro
             posting.rejected.append(_reject(entry, UNREADABLE, entry.detail))
+        elif entry.payload is not None:
+            _post_usage(posting, group, entry, entry.payload, posted_ids)
         elif entry.order is not None:
             _post_order(posting, group, entry, targets)
         elif entry.reservation is not None:
             _come_to(posting, group, entry)
             reserving.post_change(posting, group, entry, targets, posted_ids)
         else:
-            _post_entry(posting, group, entry, posted_ids)
+            _come_to(posting, group, entry)
+            _pay_debt(posting, group, entry)
     for group in groups.values():
         group.close(posting)
         group.account.revision += 1
@@ -71,19 +74,27 @@ def _come_to(posting: Posting, group: UsageGroup, entry: StreamEntry) -> None:
     group.account.applied_micro += entry.cost_micro
 
 
-def _post_entry(posting: Posting, group: UsageGroup, entry: StreamEntry, posted_ids: set[tuple[UUID, UUID]]) -> None:
+def _pay_debt(posting: Posting, group: UsageGroup, entry: StreamEntry) -> None:
+    if group.account.debt_micro:
+        falling_due.pay_debt(posting, group, entry.accepted_at, entry.revision)
+
+
+def _post_usage(
+    posting: Posting, group: UsageGroup, entry: StreamEntry, payload: UsagePayload, posted_ids: set[tuple[UUID, UUID]]
+) -> None:
+    """One event: nearly all entries are, so what comes with every entry is written out here."""
     account = group.account
-    _come_to(posting, group, entry)
-    if entry.payload is not None:
-        event = (account.environment_id, entry.payload.event_id)
-        if event in posted_ids:
-            posting.duplicates += 1
-            return
-        posted_ids.add(event)
+    if entry.accepted_at >= group.next_boundary_at:
+        falling_due.post_due(posting, group, entry.accepted_at, entry.revision)
+    account.applied_micro += entry.cost_micro
+    event = (account.environment_id, payload.event_id)
+    if event in posted_ids:
+        posting.duplicates += 1
+        return
+    posted_ids.add(event)
     if account.debt_micro:
         falling_due.pay_debt(posting, group, entry.accepted_at, entry.revision)
-    if entry.payload is not None:
-        group.add(entry, entry.payload)
+    group.add(entry, payload)
 
 
 def _post_order(posting: Posting, group: UsageGroup, entry: StreamEntry, targets: Targets) -> None:
@@ -93,8 +104,7 @@ def _post_order(posting: Posting, group: UsageGroup, entry: StreamEntry, targets
     if order is None or order.order_id in targets.known:
         return
     targets.known.add(order.order_id)
-    if account.debt_micro:
-        falling_due.pay_debt(posting, group, at, entry.revision)
+    _pay_debt(posting, group, entry)
     group.close(posting)
     if isinstance(order, VoidUsage) and order.event_id not in targets.events:
         targets.events |= {event.id: event for event in posting.events if event.id == order.event_id}

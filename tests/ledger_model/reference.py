@@ -3,8 +3,8 @@
 Written from the design of the ledger and of the credit protocol, not from the code, so that where the two differ one of
 them is wrong. Amounts are whole micro-credits, moments whole microseconds, and everything has a name: customers, usage
 (by its idempotency key), grants and orders. Who plays a program here says what cannot follow from it: at which moments
-entries were accepted, where an edge left a tick, when it learned of what the ledger has, and what it counted of the end of a
-reservation.
+entries were accepted, where an edge left a tick, when it learned of what the ledger has, and what it counted of the end
+of a reservation.
 """
 
 from collections import Counter
