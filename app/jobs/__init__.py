@@ -1,9 +1,10 @@
 """What has to happen without anybody asking.
 
-Owns: when ticks are left for accounts that nobody touches, partitions for the months to come, and when the ledger's
-daily checkpoints are taken. To the ledger it adds nothing else: the flusher posts what is due.
-Invariants: 52 (catching up = having run on time).
-Tables: reads accounts and environments.
+Owns: when ticks are left for accounts that nobody touches, and when those are loaded that hold what should have ended;
+partitions for the months to come, and when the ledger's daily checkpoints are taken. To the ledger it adds nothing
+else: the flusher posts what is due.
+Invariants: 33 (no reservation is open long after it fell due), 52 (catching up = having run on time).
+Tables: reads accounts, reservations and environments.
 Neighbours: entitlements (loading), ledger (partitions, checkpoints), io.redis (the tick script).
 Not mine: posting anything to the ledger.
 """

@@ -53,6 +53,9 @@ END
 $$;
 
 GRANT SELECT ON reservations TO quotastack_core, quotastack_jobs;
+-- Who loads an account loads its open reservations with the prices of their commits.
+GRANT SELECT ON prices TO quotastack_jobs;
+CREATE POLICY of_jobs ON prices TO quotastack_jobs USING (true) WITH CHECK (true);
 GRANT SELECT, INSERT, UPDATE (expires_at, state, used_micro, ended_at, ended_seq) ON reservations TO quotastack_flusher;
 REVOKE DELETE, TRUNCATE ON reservations FROM CURRENT_USER;
 

@@ -1,12 +1,15 @@
 """Reservations on real stores: batch by batch, read again, and loaded again, they are what the stream said."""
 
+import asyncio
 from uuid import UUID
 
 import asyncpg
 import pytest
 
 from app.entitlements.loading import load_reservation
+from app.io.postgres import Database
 from app.io.stream import StreamConnection
+from app.jobs.reload import Reloader
 from app.rules.moments import NEVER_AT
 from app.rules.pricing import PerUnitPrice
 from app.wire import keys
@@ -208,3 +211,29 @@ async def test_a_reservation_is_loaded_for_an_edge(world: World) -> None:
         assert {name: value.encode() for name, value in fields.items()}.items() <= found.items()
     assert await load_reservation(world.core, world.redis, world.environment_id, UUID(int=5)) == "unknown"
     assert await load_reservation(world.core, world.redis, UUID(int=8), UUID(int=1)) == "unknown"
+
+
+async def test_an_account_that_nobody_touches_is_loaded_by_jobs(world: World) -> None:
+    """33: after a loss of memory, where something should have ended in it; what is not due yet can wait."""
+    async with world.flusher():
+        for end_user_id, number, due_at in (("ada", 1, 1_000_000), ("bob", 2, NEVER_AT)):
+            await world.customer(end_user_id, 10)
+            await world.reserve(end_user_id, number, 10, due_at)
+            await world.at_rest(end_user_id)
+    await world.redis.client.flushall()
+    await world.redis.check_agreement()
+    async with world.flusher():
+        await wait_until_async(lambda: is_ready(world), 20, "new incarnations")
+        jobs = await Database.open(world.urls["quotastack_jobs"], "test", 2)
+        assert await Reloader(jobs, world.redis, world.clock).round(asyncio.Event()) == 1
+        await jobs.close()
+        assert await world.redis.read_account(world.environment_id, "ada") is not None
+        assert await world.redis.read_account(world.environment_id, "bob") is None
+    assert (await held_in_redis(world, 1))[b"state"] == b"open"
+    assert [at for _, at in await due_in_redis(world)] == [1_000_000.0]
+
+
+async def is_ready(world: World) -> bool:
+    """Whether every partition has its incarnation."""
+    ends = [await world.redis.read_stream_end(partition) for partition in range(AGREEMENT.partitions)]
+    return all(end.incarnation is not None for end in ends)
