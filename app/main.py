@@ -35,6 +35,7 @@ from app.ledger.routes import ROUTES as LEDGER
 from app.metering.routes import ROUTES as METERING
 from app.plans.routes import ROUTES as PLANS
 from app.rejections.routes import ROUTES as REJECTIONS
+from app.reservations.routes import ROUTES as RESERVATIONS
 from app.settings import CoreSettings, SettingsError
 from app.subscriptions.routes import ROUTES as SUBSCRIPTIONS
 from app.tenants.routes import INTERNAL_ROUTES as TENANTS_INTERNAL
@@ -57,7 +58,7 @@ STOP_SECONDS = 5
 
 _DOMAINS = (
     *(*TENANTS, *METERING, *PLANS, *CUSTOMERS, *SUBSCRIPTIONS, *LEDGER),
-    *(*TOPUPS, *CORRECTIONS, *REJECTIONS),
+    *(*TOPUPS, *RESERVATIONS, *CORRECTIONS, *REJECTIONS),
 )
 
 

@@ -17,6 +17,7 @@ APP_CONFIG = AppConfig(
             "app.corrections.tables",
             "app.subscriptions.tables",
             "app.topups.tables",
+            "app.reservations.tables",
             "app.entitlements.tables",
             "app.trail.tables",
         ],

@@ -4,39 +4,24 @@ A correction never changes what was posted. It gives back to the blocks that wer
 are there, and is a transaction of its own.
 """
 
-from collections.abc import Iterable
 from hashlib import sha256
 from uuid import UUID
 
 import msgspec
 
-from app.ledger.book import DEBT, EXPIRED, Account, Lines, Origin, PostedEvent, block_account
+from app.ledger.book import DEBT, Account, Lines, Origin, block_account
+from app.ledger.returning import Drawn, give_back, merged, refund_id
+from app.ledger.targets import Targets
 from app.rules import burndown
 from app.rules.burndown import Block
 from app.rules.credits import MAX_BALANCE_MICRO
-from app.rules.moments import NEVER_AT
 from app.wire.codes import Code
-from app.wire.ids import derived_id
 from app.wire.orders import BillOverage, Debit, Order, VoidGrant, VoidUsage, encode_order
 
 VOIDED = "voided"
 BILLED = "billed"
 TAKEN = "issued:adjustment"
 """An adjustment that takes credit undoes the issue of as much."""
-REFUND = "refund"
-REFUND_PRIORITY = 100
-
-
-class Targets(msgspec.Struct):
-    """What the orders of a batch speak of, as far as the ledger has it."""
-
-    events: dict[UUID, PostedEvent] = {}
-    blocks: dict[UUID, Block] = {}
-    """Those that are in no account's working copy: nothing is left of them."""
-    voided: set[UUID] = set()
-    """Events and blocks that were voided before; those of this batch are added."""
-    known: set[UUID] = set()
-    """Orders that were carried out or refused before; those of this batch are added."""
 
 
 class Carried(msgspec.Struct, frozen=True):
@@ -148,7 +133,7 @@ def _bill_overage(account: Account) -> Carried | Refused:
 
 
 def _void_grant(account: Account, order: VoidGrant, targets: Targets, at: int) -> Carried | Refused:
-    block = _find_block(account, targets, order.block_id)
+    block = targets.find_block(account, order.block_id)
     if block is None:
         return Refused(Code.NOT_FOUND)
     if (refused := _refusal_of_grant(account, order, block, targets, at)) is not None:
@@ -161,7 +146,7 @@ def _void_grant(account: Account, order: VoidGrant, targets: Targets, at: int) -
     lines = [(VOIDED, block.granted_micro), (block_account(block.id), -block.remaining_micro), (DEBT, -spent_micro)]
     block.remaining_micro = 0
     account.debt_micro += spent_micro
-    return Carried("void", _merged(lines), [block])
+    return Carried("void", merged(lines), [block])
 
 
 def _refusal_of_grant(account: Account, order: VoidGrant, block: Block, targets: Targets, at: int) -> Refused | None:
@@ -186,71 +171,20 @@ def _void_usage(account: Account, order: VoidUsage, targets: Targets, at: int, r
         return Refused(Code.ALREADY_VOIDED)
     if _leaves_range(account, event.cost_micro):
         return Refused(Code.BALANCE_OUT_OF_RANGE)
-    draws = event.parsed_draws()
-    lines: Lines = [(f"consumed:{event.feature_key}", -event.cost_micro)]
-    # What came from a grant that was voided since was turned into debt then.
-    owed_micro = event.debt_micro + sum(amount for block_id, amount in draws if block_id in targets.voided)
-    paid_micro = min(owed_micro, account.debt_micro)
-    account.debt_micro -= paid_micro
-    lines.append((DEBT, paid_micro))
-    changed: list[Block] = []
-    for block_id, amount in draws:
-        if block_id in targets.voided:
-            continue
-        block = _find_block(account, targets, block_id)
-        if block is None or block.expires_at <= at:
-            lines.append((EXPIRED, amount))
-        else:
-            block.remaining_micro += amount
-            changed.append(block)
-            lines.append((block_account(block.id), amount))
-    refund = _refund(order, owed_micro - paid_micro, at, revision)
-    if refund is not None:
-        lines.append((block_account(refund.id), refund.remaining_micro))
-        account.blocks.append(refund)
-    _bring_back(account, changed)
+    back = give_back(
+        account,
+        Drawn(event.parsed_draws(), event.debt_micro),
+        targets,
+        at,
+        revision=revision,
+        refund_id=refund_id(order.order_id),
+    )
     targets.voided.add(event.id)
-    return Carried("void", _merged(lines), changed, refund=refund)
-
-
-def _find_block(account: Account, targets: Targets, block_id: UUID) -> Block | None:
-    """The account's working copy first: what this batch has posted so far is in it."""
-    return next((block for block in account.blocks if block.id == block_id), None) or targets.blocks.get(block_id)
+    lines: Lines = [(f"consumed:{event.feature_key}", -event.cost_micro), *back.lines]
+    return Carried("void", merged(lines), back.changed, refund=back.refund)
 
 
 def _leaves_range(account: Account, change_micro: int) -> bool:
     """Whether the balance could no longer be kept exactly by all who keep it."""
-    return abs(account.total_micro + change_micro) > MAX_BALANCE_MICRO
-
-
-def _refund(order: VoidUsage, amount_micro: int, at: int, revision: int) -> Block | None:
-    """A block for debt that was paid since: nobody remembers which of them paid it."""
-    if not amount_micro:
-        return None
-    block_id = derived_id(REFUND.encode(), order.order_id.hex.encode())
-    return Block(
-        block_id,
-        amount_micro,
-        REFUND_PRIORITY,
-        paid=False,
-        known_revision=revision,
-        effective_at=at,
-        expires_at=NEVER_AT,
-        granted_at=at,
-        source=REFUND,
-        granted_micro=amount_micro,
-    )
-
-
-def _bring_back(account: Account, blocks: Iterable[Block]) -> None:
-    """Blocks that were spent and have credit again are drawn from again, in their place."""
-    missing = [block for block in blocks if all(block is not known for known in account.blocks)]
-    account.blocks = burndown.sort_blocks([*account.blocks, *missing])
-
-
-def _merged(lines: Lines) -> Lines:
-    """One line for each ledger account, none for nothing."""
-    amounts: dict[str, int] = {}
-    for name, amount in lines:
-        amounts[name] = amounts.get(name, 0) + amount
-    return [(name, amount) for name, amount in amounts.items() if amount]
+    most_micro = account.total_micro + account.reserved_micro  # what is reserved may come back
+    return max(most_micro + change_micro, -(account.total_micro + change_micro)) > MAX_BALANCE_MICRO

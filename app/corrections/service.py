@@ -12,7 +12,7 @@ from uuid import UUID
 import msgspec
 
 from app.corrections import store
-from app.corrections.deciding import DETAILS, Refused, Targets, digest_of
+from app.corrections.deciding import DETAILS, Refused, digest_of
 from app.corrections.store import CarriedOut, Posted
 from app.errors import ServiceError
 from app.io.clock import Clock
@@ -24,6 +24,7 @@ from app.ledger import reading
 from app.ledger import store as ledger_store
 from app.ledger.book import Account, Lines
 from app.ledger.reading import Rejection
+from app.ledger.targets import Targets
 from app.rules.credits import from_micro
 from app.rules.moments import to_at
 from app.wire import keys

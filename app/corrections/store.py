@@ -1,20 +1,22 @@
 """Rows of orders, and of what they speak of."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
 import msgspec
 
-from app.corrections.deciding import Outcome, Targets, digest_of, kind_of, target_of
+from app.corrections.deciding import Outcome, digest_of, kind_of, target_of
 from app.io.postgres import Record
 from app.io.postgres import Transaction as DatabaseTransaction
 from app.io.statements import statements
 from app.ledger import store as ledger_store
-from app.ledger.book import Account
+from app.ledger.book import Account, Reservation
+from app.ledger.targets import Targets
 from app.wire.orders import Order
 
 _SQL = statements("app.corrections")
+NONE_HELD: Mapping[UUID, Reservation] = {}
 
 
 class Posted(msgspec.Struct, frozen=True):
@@ -38,17 +40,23 @@ class CarriedOut(msgspec.Struct, frozen=True):
     posted: Posted | None
 
 
-async def read_targets(tx: DatabaseTransaction, orders: Sequence[tuple[Account, Order]]) -> Targets:
-    """What these orders of locked accounts speak of."""
+async def read_targets(
+    tx: DatabaseTransaction,
+    orders: Sequence[tuple[Account, Order]],
+    reservations: Mapping[UUID, Reservation] = NONE_HELD,
+) -> Targets:
+    """What these orders and reservations of locked accounts speak of."""
     known = await _fetch(tx, "find_orders", [(account.environment_id, order.order_id) for account, order in orders])
-    targets = Targets(known={row["id"] for row in known})
+    targets = Targets(known={row["id"] for row in known}, reservations={**reservations})
     new = [(account, order) for account, order in orders if order.order_id not in targets.known]
-    accounts = {account.id: account for account, _ in new}
+    held = reservations.values()
+    accounts = {account.id for account, _ in new} | {reservation.account_id for reservation in held}
     named = {(account.environment_id, target) for account, order in new if (target := target_of(order)) is not None}
     for row in await _fetch(tx, "read_events", named):
         if row["account_id"] in accounts:
             targets.events[row["id"]] = ledger_store.read_event_row(row)
-    drawn = {(event.environment_id, block) for event in targets.events.values() for block, _ in event.parsed_draws()}
+    sources = [*targets.events.values(), *held]
+    drawn = {(source.environment_id, block) for source in sources for block, _ in source.parsed_draws()}
     for row in await _fetch(tx, "read_blocks", named | drawn):
         if row["account_id"] in accounts:
             targets.blocks[row["id"]] = ledger_store.block_of(row)

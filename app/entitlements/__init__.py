@@ -5,6 +5,7 @@ Invariants: 37 (`revision` in Redis never goes back), 42 (after drain and rebuil
 acknowledgement includes it).
 Tables: snapshots; reads features, prices, plans, subscriptions; keeps accounts.snapshot_id, the calendar and
 period by which an account counts, and dirty_accounts.
-Neighbours: ledger (accounts), subscriptions and plans (read), trail.dirty (the marks that lead here), io.redis.
+Neighbours: ledger (accounts), reservations (open ones come with their account), subscriptions and plans (read),
+trail.dirty (the marks that lead here), io.redis.
 Not mine: deciding a request (rules/entitlement at the edge); posting (ledger, flusher).
 """

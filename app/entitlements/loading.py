@@ -13,8 +13,14 @@ from app.entitlements.store import LoadableAccount
 from app.io.pauses import pauses
 from app.io.postgres import Database, Transaction
 from app.io.redis import LoadBegun, RedisStore
+from app.io.reservations import put_ended_reservation
+from app.reservations import store as reservations_store
+from app.reservations.store import KnownReservation
 from app.wire import keys
+from app.wire.held import EndedReservation
 
+ENDED_SECONDS = 60
+"""How long a reservation that has ended stays in Redis for those who ask about it again."""
 WAIT_SECONDS = 2.0
 """How long a load waits for the flusher before it answers busy."""
 
@@ -29,20 +35,51 @@ async def load_account(database: Database, redis: RedisStore, environment_id: UU
     async def read(tx: Transaction) -> LoadableAccount | None:
         return await store.read_account_at_cursor(tx, environment_id, end_user_id, partition)
 
-    if await database.run(environment_id, read) is None:
+    if await database.run(environment_id, read, isolation="repeatable_read") is None:
         return "unknown"
     begun: LoadBegun | str = await redis.begin_load(ref, new_token())
     async for _ in pauses(WAIT_SECONDS):
         if begun == "loaded":
             return "loaded"
         if isinstance(begun, LoadBegun):
-            row = await database.run(environment_id, read)
+            row = await database.run(environment_id, read, isolation="repeatable_read")
             if row is None or not row.has_drained(begun):
                 continue  # the same load goes on: a new one would have a later stream end to wait for
-            if await redis.finish_load(begun, row.account.state) != "refused":
+            if await redis.finish_load(begun, row.account.state, row.reservations) != "refused":
                 return "loaded"
         begun = await redis.begin_load(ref, new_token())
     return "busy"
+
+
+async def load_reservation(
+    database: Database, redis: RedisStore, environment_id: UUID, reservation_id: UUID
+) -> Outcome:
+    """Bring a reservation into Redis: an open one with its account, one that has ended for a while.
+
+    'unknown' where the ledger has none of this id; what was opened and is not posted yet is in Redis.
+    """
+
+    async def read(tx: Transaction) -> KnownReservation | None:
+        return await reservations_store.read_known(tx, environment_id, reservation_id)
+
+    known = await database.run(environment_id, read)
+    if known is None:
+        return "unknown"
+    if known.ending is None:
+        return await load_account(database, redis, environment_id, known.end_user_id)
+    view = await redis.read_account(environment_id, known.end_user_id)
+    ended = EndedReservation(
+        reservation_id,
+        keys.account_ref(keys.environment_ref(environment_id), known.end_user_id),
+        known.facts,
+        known.reserved_micro,
+        known.due_at,
+        known.ending,
+        known.late,
+        known.total_micro if view is None else view.available_micro,
+    )
+    await put_ended_reservation(redis, ended, ENDED_SECONDS)
+    return "loaded"
 
 
 async def load_plan(database: Database, redis: RedisStore, environment_id: UUID, snapshot_id: str) -> Outcome:

@@ -118,9 +118,9 @@ async def _load_new(database: Database, redis: RedisStore, account: PublishedAcc
     async def read(tx: Transaction) -> LoadableAccount | None:
         return await store.read_account_at_cursor(tx, environment_id, end_user_id, partition)
 
-    current = await database.run(environment_id, read)
+    current = await database.run(environment_id, read, isolation="repeatable_read")
     if current is not None and current.has_drained(begun):
-        await redis.finish_load(begun, current.account.state)
+        await redis.finish_load(begun, current.account.state, current.reservations)
 
 
 async def publish_left_over(database: Database, redis: RedisStore) -> int:

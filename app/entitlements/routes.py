@@ -7,7 +7,7 @@ from litestar import post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody
 
-from app.entitlements.loading import load_account, load_plan
+from app.entitlements.loading import load_account, load_plan, load_reservation
 from app.io.postgres import Database
 from app.io.redis import RedisStore
 from app.tenants.schemas import LoadOutcome
@@ -20,6 +20,13 @@ class AccountLoad(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     environment_id: UUID
     end_user_id: EndUserId
+
+
+class ReservationLoad(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The reservation that an edge does not find."""
+
+    environment_id: UUID
+    reservation_id: UUID
 
 
 class PlanLoad(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -39,6 +46,16 @@ async def load_account_route(
     return LoadOutcome(await load_account(database, redis, data.environment_id, data.end_user_id))
 
 
+@post("/internal/reservations/load", guards=[needs_internal_secret], status_code=200)
+async def load_reservation_route(
+    data: JSONBody[ReservationLoad],
+    database: NamedDependency[Database],
+    redis: NamedDependency[RedisStore],
+) -> LoadOutcome:
+    """Bring a reservation into Redis."""
+    return LoadOutcome(await load_reservation(database, redis, data.environment_id, data.reservation_id))
+
+
 @post("/internal/plans/load", guards=[needs_internal_secret], status_code=200)
 async def load_plan_route(
     data: JSONBody[PlanLoad], database: NamedDependency[Database], redis: NamedDependency[RedisStore]
@@ -47,4 +64,4 @@ async def load_plan_route(
     return LoadOutcome(await load_plan(database, redis, data.environment_id, data.snapshot_id))
 
 
-INTERNAL_ROUTES = [load_account_route, load_plan_route]
+INTERNAL_ROUTES = [load_account_route, load_reservation_route, load_plan_route]

@@ -12,13 +12,15 @@ from app.io.redis import LoadBegun
 from app.io.statements import statements
 from app.ledger import store as ledger_store
 from app.ledger.book import beside_of
+from app.reservations import store as reservations_store
 from app.rules.entitlement import OveragePolicy
 from app.rules.moments import NEVER_AT, to_at, to_datetime
 from app.rules.periods import Counting, IntervalUnit
 from app.rules.pricing import Price, PriceVersion, Rate, in_precedence
 from app.wire import keys
 from app.wire.events import parse_stream_id
-from app.wire.snapshot import NOTHING_BESIDE, AccountState, Beside, FeatureTerms
+from app.wire.held import OpenReservation
+from app.wire.snapshot import AccountState, Beside, FeatureTerms
 
 _SQL = statements("app.entitlements")
 NO_SUBSCRIPTION = "none"
@@ -44,9 +46,10 @@ class PublishedAccount(msgspec.Struct, frozen=True):
 
 
 class LoadableAccount(msgspec.Struct, frozen=True):
-    """An account with the cursor of its partition, read at one moment."""
+    """An account with its open reservations and the cursor of its partition, read at one moment."""
 
     account: PublishedAccount
+    reservations: list[OpenReservation]
     incarnation: UUID | None
     cursor: tuple[int, int]
 
@@ -176,12 +179,18 @@ async def read_accounts(tx: Transaction, accounts: Sequence[tuple[UUID, UUID]]) 
 async def read_account_at_cursor(
     tx: Transaction, environment_id: UUID, end_user_id: str, partition: int
 ) -> LoadableAccount | None:
-    """An account to be loaded, with its partition's cursor at the same moment; None for an unknown customer."""
+    """An account to be loaded, with its partition's cursor; None for an unknown customer.
+
+    Of one moment only in a transaction that sees one (`repeatable_read`): its reservations are read for themselves.
+    """
     row = await tx.connection.fetchrow(_SQL["read_account_at_cursor"], environment_id, end_user_id, partition)
     if row is None:
         return None
     cursor = (0, 0) if row["last_id"] is None else parse_stream_id(row["last_id"].encode())
-    return LoadableAccount(_published(row), row["incarnation"], cursor)
+    held: list[OpenReservation] = []
+    if row["open_reservations"]:
+        held = await reservations_store.list_open(tx, environment_id, row["id"])
+    return LoadableAccount(_published(row), held, row["incarnation"], cursor)
 
 
 def _published(row: Record) -> PublishedAccount:
@@ -202,11 +211,9 @@ def _published(row: Record) -> PublishedAccount:
 
 
 def _beside(row: Record) -> Beside:
-    counting = ledger_store.counting_of(row)
-    if counting is None:
-        return NOTHING_BESIDE
     counters = zip(row["counted_features"] or (), row["counted_units"] or (), strict=True)
-    return beside_of(counting, [(feature_key, int(units)) for feature_key, units in counters])
+    used = [(feature_key, int(units)) for feature_key, units in counters]
+    return beside_of(row["reserved_micro"], row["open_reservations"], ledger_store.counting_of(row), used)
 
 
 async def read_snapshot(tx: Transaction, environment_id: UUID, snapshot_id: str) -> bytes | None:

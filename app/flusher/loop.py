@@ -16,8 +16,8 @@ import structlog
 from app.entitlements.publishing import Cursors, new_token, publish_accounts, publish_left_over
 from app.errors import ServiceError
 from app.flusher import store
-from app.flusher.batch import Entries, Posting
 from app.flusher.memory import Cursor, Verdict, verdict
+from app.flusher.posting import Entries, Posting
 from app.flusher.reading import BATCH_ENTRIES, Reader
 from app.flusher.store import Fenced
 from app.flusher.under_way import UnderWay

@@ -1,9 +1,10 @@
 """What an order would do, by the very steps by which the flusher posts it."""
 
-from app.corrections.deciding import Refused, Targets
+from app.corrections.deciding import Refused
 from app.corrections.service import Previewed
 from app.flusher.batch import preview_order
 from app.ledger.book import Account
+from app.ledger.targets import Targets
 from app.wire.orders import Order
 
 

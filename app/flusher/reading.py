@@ -9,7 +9,7 @@ from collections.abc import Container, Mapping
 from itertools import islice
 from typing import Protocol
 
-from app.flusher.batch import Entries
+from app.flusher.posting import Entries
 from app.io.stream import RawEntry, StreamId
 from app.wire.events import parse_entry
 

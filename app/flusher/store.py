@@ -6,8 +6,8 @@ from uuid import UUID
 
 import msgspec
 
-from app.flusher.batch import RejectedEntry
 from app.flusher.memory import Cursor
+from app.flusher.posting import RejectedEntry
 from app.io.postgres import Transaction
 from app.io.statements import statements
 from app.wire import keys

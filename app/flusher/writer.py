@@ -10,14 +10,16 @@ import msgspec
 
 from app.corrections import store as corrections_store
 from app.flusher import store
-from app.flusher.batch import Entries, Posting, post_batch, unstorable
+from app.flusher.batch import post_batch, unstorable
 from app.flusher.memory import Cursor
+from app.flusher.posting import Entries, Posting
 from app.flusher.store import Fenced, RejectedFrom
 from app.io.clock import Clock
 from app.io.postgres import Database, Transaction, UniqueViolationError
 from app.ledger import store as ledger_store
 from app.ledger.book import Account
 from app.ledger.store import MonthMissing
+from app.reservations import store as reservations_store
 from app.rules.moments import to_datetime
 from app.wire import keys
 from app.wire.events import StreamEntry
@@ -122,11 +124,13 @@ class Writer:
         customers = customers_of({entry.ref for entry in entries})
         locked = await ledger_store.lock_accounts(tx, list(customers))
         accounts = {customers[account.environment_id, account.end_user_id]: account for account in locked}
-        orders = _orders(entries, accounts)
-        # What an order speaks of must not be decided by an event that turns out to be there already.
+        orders, named = _orders(entries, accounts), _reservations(entries, accounts)
+        # What an order speaks of must not be decided by an event that turns out to be there already. A commit is an
+        # event too: whether the ledger has it decides what becomes of its reservation.
         asked = _events(entries, accounts) if asks or orders else []
-        posted = await ledger_store.find_posted_events(tx, asked)
-        targets = await corrections_store.read_targets(tx, orders) if orders else None
+        posted = await ledger_store.find_posted_events(tx, [*asked, *named])
+        held = await reservations_store.read_named(tx, named) if named else {}
+        targets = await corrections_store.read_targets(tx, orders, held) if orders or held else None
         return post_batch(accounts, entries, posted, targets)
 
 
@@ -155,10 +159,22 @@ def _orders(entries: Entries, accounts: Mapping[bytes, Account]) -> list[tuple[A
     ]
 
 
+def _reservations(entries: Entries, accounts: Mapping[bytes, Account]) -> set[tuple[UUID, UUID]]:
+    return {
+        (accounts[entry.ref].environment_id, entry.reservation.reservation_id)
+        for entry in entries
+        if isinstance(entry, StreamEntry) and entry.reservation is not None and entry.ref in accounts
+    }
+
+
 def _accepted(batch: Batch) -> list[datetime]:
     """When the batch's events were accepted."""
     entries = [entry for partition in batch.entries.values() for entry in partition]
-    return [to_datetime(entry.accepted_at) for entry in entries if isinstance(entry, StreamEntry) and entry.payload]
+    return [
+        to_datetime(entry.accepted_at)
+        for entry in entries
+        if isinstance(entry, StreamEntry) and (entry.payload or entry.reservation)
+    ]
 
 
 def _with_incarnation(batch: Batch, posting: Posting) -> list[RejectedFrom]:
@@ -181,5 +197,6 @@ async def _write(tx: Transaction, posting: Posting, rejected: list[RejectedFrom]
     await ledger_store.settle_blocks(tx, posting.settled_blocks)
     await ledger_store.update_blocks(tx, posting.changed_blocks.values())
     await ledger_store.update_accounts(tx, list(posting.accounts.values()))
+    await reservations_store.write(tx, posting.reservations.values())
     await corrections_store.insert_outcomes(tx, posting.outcomes, now)
     await store.insert_rejected(tx, rejected, now)

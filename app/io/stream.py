@@ -4,7 +4,7 @@ Every command that fails leaves the connection closed, and the next one opens an
 after any RedisUnavailable the caller inspects again before it goes on.
 """
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from typing import Self
 from uuid import UUID
 
@@ -158,8 +158,11 @@ class StreamConnection(RedisStore):
             pipe.hdel(keys.meta(partition), "incarnation")
         await pipe.execute()
 
-    async def drop_accounts(self, partitions: Iterable[int], new_token: bytes) -> AsyncIterator[int]:
-        """Forget the accounts of these partitions, a page at a time: how many went. They are loaded again on demand."""
+    async def drop_accounts(self, partitions: Collection[int], new_token: bytes) -> AsyncIterator[int]:
+        """Forget the accounts of these partitions, a page at a time: how many went. They are loaded again on demand.
+
+        What they have used goes with them, and their open reservations, which come back with their account.
+        """
         tags = {keys.tag(partition) for partition in partitions}
         position = 0
         while True:
@@ -167,12 +170,25 @@ class StreamConnection(RedisStore):
             accounts = [key for key in found if keys.split_tag(key)[0] in tags]
             pipe = self.client.pipeline(transaction=False)
             for key in accounts:
-                pipe.delete(key)
+                pipe.delete(key, keys.used_beside(key))
                 pipe.set(keys.load_token_of(key), new_token, xx=True, ex=TOKEN_SECONDS)
             await pipe.execute()
             yield len(accounts)
             if not position:
-                return
+                break
+        for partition in partitions:  # now none can be opened meanwhile
+            async for _ in self._drop_reservations(partition):
+                yield 0
+
+    async def _drop_reservations(self, partition: int) -> AsyncIterator[int]:
+        """Forget what is open of a partition, a page at a time. What has ended stays remembered for its window."""
+        while found := await self.client.zrange(keys.due(partition), 0, SCAN_COUNT - 1):
+            pipe = self.client.pipeline(transaction=False)
+            for member in found:
+                pipe.delete(keys.reservation_of(partition, member))
+            pipe.zrem(keys.due(partition), *found)
+            await pipe.execute()
+            yield len(found)
 
     async def begin_incarnations(self, incarnations: Mapping[int, UUID], replication_id: str) -> None:
         """The partitions' memory counts as new from here on."""

@@ -8,6 +8,7 @@ from app.io.process import run_until_stopped
 from app.io.redis import RedisStore
 from app.jobs.checkpoint import Checkpointer
 from app.jobs.partitions import PartitionMaker
+from app.jobs.reload import Reloader
 from app.jobs.sweep import Sweeper
 from app.jobs.tick import Ticker
 from app.settings import JobsSettings
@@ -20,6 +21,7 @@ async def main(stop: asyncio.Event, settings: JobsSettings) -> None:
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(Ticker(database, redis, Clock()).run(stop))
+            group.create_task(Reloader(database, redis, Clock()).run(stop))
             group.create_task(Sweeper(database, redis, Clock()).run(stop))
             group.create_task(Checkpointer(database, Clock()).run(stop))
             group.create_task(PartitionMaker(database, Clock()).run(stop))

@@ -1,7 +1,7 @@
 """An account as it is posted to, pure: transactions come out numbered, chained and balanced.
 
 Signs of lines: a block's line is what it gains; `debt` falls as debt grows, so that the total is the sum of all block
-and debt lines; the other side (`issued:*`, `consumed:*`, `expired`) makes the sum zero.
+and debt lines; the other side (`issued:*`, `consumed:*`, `reserved:*`, `expired`) makes the sum zero.
 """
 
 from collections.abc import Iterable
@@ -15,6 +15,7 @@ from app.rules.burndown import Block
 from app.rules.moments import NEVER_AT
 from app.rules.periods import Counting
 from app.wire.ids import derived_id
+from app.wire.reservations import ReservationState
 from app.wire.snapshot import NOTHING_BESIDE, Beside
 
 Lines = list[tuple[str, int]]
@@ -27,6 +28,11 @@ EXPIRED = "expired"
 def block_account(block_id: UUID) -> str:
     """Ledger account of a block."""
     return f"block:{block_id}"
+
+
+def reserved_account(reservation_id: UUID) -> str:
+    """Ledger account of what a reservation holds."""
+    return f"reserved:{reservation_id}"
 
 
 class Transaction(msgspec.Struct, frozen=True):
@@ -87,6 +93,61 @@ class PostedEvent(msgspec.Struct, frozen=True):
 
     def parsed_draws(self) -> list[tuple[UUID, int]]:
         """(block id, micro-credits) that the event drew."""
+        return msgspec.json.decode(self.draws, type=list[tuple[UUID, int]])
+
+
+class Reservation(msgspec.Struct, frozen=True):
+    """A reservation as its row has it. What it is never changes; `expires_at`, and all from `state` on, does.
+
+    `draws` is JSON: [[block id, micro-credits], ...] in the order in which they were drawn. Moments in microseconds.
+    """
+
+    environment_id: UUID
+    account_id: UUID
+    id: UUID
+    feature_key: str
+    in_credits: bool
+    units_micro: int
+    reserved_micro: int
+    debt_micro: int
+    """The part of it that no block covered."""
+    draws: str
+    price_id: UUID
+    idempotency_key: str | None
+    properties: str | None
+    period_at: int | None
+    opened_at: int
+    opened_seq: int
+    expires_at: int
+    state: ReservationState = ReservationState.OPEN
+    used_micro: int = 0
+    ended_at: int | None = None
+    ended_seq: int | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it still holds credit."""
+        return self.state is ReservationState.OPEN
+
+    def chained(self) -> chain.ChainedReservation:
+        """What the digest of its opening covers of it."""
+        return chain.ChainedReservation(
+            self.id.bytes,
+            self.feature_key,
+            self.in_credits,
+            self.units_micro,
+            self.reserved_micro,
+            self.debt_micro,
+            self.draws,
+            self.price_id.bytes,
+            self.period_at,
+            self.opened_at,
+            chain.text_digest(self.properties),
+            chain.text_digest(self.idempotency_key),
+        )
+
+    def parsed_draws(self) -> list[tuple[UUID, int]]:
+        """(block id, micro-credits) that it drew."""
         return msgspec.json.decode(self.draws, type=list[tuple[UUID, int]])
 
 
@@ -152,6 +213,9 @@ class Account(msgspec.Struct):
     subscription_status: str
     blocks: list[Block]
     """Live blocks in burn order."""
+    reserved_micro: int = 0
+    """Of all open reservations; it is in no block, and not in the total."""
+    open_reservations: int = 0
     counting: Counting | None = None
     """None = nothing of the customer is counted."""
     counters: dict[tuple[str, int], int] = {}
@@ -168,10 +232,10 @@ class Account(msgspec.Struct):
     def beside(self) -> Beside:
         """What is published of it beside its credit."""
         if self.counting is None:
-            return NOTHING_BESIDE
+            return beside_of(self.reserved_micro, self.open_reservations, None, [])
         start_at = self.counting.period.start_at
         used = [(feature_key, units) for (feature_key, at), units in self.counters.items() if at == start_at]
-        return beside_of(self.counting, used)
+        return beside_of(self.reserved_micro, self.open_reservations, self.counting, used)
 
     def post(
         self, kind: str, lines: Lines, posted_at: int, origin: Origin, *, events_digest: bytes | None = None
@@ -228,7 +292,11 @@ class Account(msgspec.Struct):
         )
 
 
-def beside_of(counting: Counting, used: Iterable[tuple[str, int]]) -> Beside:
-    """As the edge hears of counters: no further than it counts (app/wire/scripts/common.lua)."""
+def beside_of(
+    reserved_micro: int, open_reservations: int, counting: Counting | None, used: Iterable[tuple[str, int]]
+) -> Beside:
+    """What the edge is told beside credit; of counters no further than it counts (app/wire/scripts/common.lua)."""
+    if counting is None:
+        return Beside(reserved_micro, open_reservations) if open_reservations else NOTHING_BESIDE
     bounded = [(feature_key, max(0, min(units, NEVER_AT))) for feature_key, units in used]
-    return Beside(0, 0, counting.period.start_at, bounded, counting.period.end_at)
+    return Beside(reserved_micro, open_reservations, counting.period.start_at, bounded, counting.period.end_at)

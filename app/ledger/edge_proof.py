@@ -14,6 +14,13 @@ from app.ledger.proof import Finding
 from app.rules import totals
 from app.wire import keys
 from app.wire.events import StreamEntry, UnreadableEntry, parse_entry, parse_stream_id, show_stream_id
+from app.wire.reservations import (
+    ReservationChange,
+    ReservationEnd,
+    ReservationExtension,
+    ReservationOpening,
+    ReservationState,
+)
 
 _SQL = statements("app.ledger")
 PAGE_ENTRIES = 1_000
@@ -89,6 +96,7 @@ class EdgeProof:
 
     async def _prove_posted(self, tx: DatabaseTransaction, entries: Sequence[StreamEntry | UnreadableEntry]) -> None:
         self.entries += len(entries)
+        await self._prove_reservations(tx, [e for e in entries if isinstance(e, StreamEntry) and e.reservation])
         wanted: Mapping[str, tuple[UUID, str, UUID | None]] = {
             show_stream_id(entry.stream_id): _whose(entry)
             for entry in entries
@@ -106,6 +114,35 @@ class EdgeProof:
             if place not in known and event_id not in known:
                 message = f"entry {place} of the stream is before the cursor, and neither posted nor rejected"
                 self._report(environment_id, end_user_id, Finding(38, f"usage_events {event_id}", message))
+
+    async def _prove_reservations(self, tx: DatabaseTransaction, entries: Sequence[StreamEntry]) -> None:
+        """What was opened has a row, what was ended is open no more; or it is the event that was posted, or listed."""
+        asked = {(_whose(entry)[0], entry.reservation.reservation_id) for entry in entries if entry.reservation}
+        if not asked:
+            return
+        pairs = [pair[0] for pair in asked], [pair[1] for pair in asked]
+        states = {row["id"]: row["state"] for row in await tx.connection.fetch(_SQL["find_reservations"], *pairs)}
+        posted = {event_id for _, event_id in await store.find_posted_events(tx, [*asked])}
+        for entry in entries:
+            change = entry.reservation
+            if change is None or change.reservation_id in posted or _is_told(change, states.get(change.reservation_id)):
+                continue
+            place = show_stream_id(entry.stream_id)
+            if not await tx.connection.fetch(_SQL["find_rejected"], list[UUID](), [place]):
+                environment_id, end_user_id, _ = _whose(entry)
+                message = f"entry {place} of the stream is before the cursor, and nothing came of it"
+                self._report(environment_id, end_user_id, Finding(38, f"reservations {change.reservation_id}", message))
+
+
+def _is_told(change: ReservationChange, state: str | None) -> bool:
+    """Whether the ledger shows what an entry did; the end or extension of what it never saw does nothing."""
+    match change:
+        case ReservationOpening():
+            return state is not None
+        case ReservationEnd():
+            return state != "open" and (state is not None or change.state is not ReservationState.COMMITTED)
+        case ReservationExtension():
+            return True
 
 
 def _compare(account: Account, loaded: LoadedAccount) -> list[Finding]:

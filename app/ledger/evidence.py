@@ -15,7 +15,8 @@ from app.io.postgres import Transaction as DatabaseTransaction
 from app.io.statements import statements
 from app.ledger import store
 from app.ledger.book import Account, Lines, Transaction
-from app.ledger.proof import BlockRow, Finding
+from app.ledger.draws_proof import BlockRow
+from app.ledger.proof import Finding
 from app.rules.chain import ChainedEvent, text_digest
 from app.rules.moments import to_at
 
@@ -112,11 +113,12 @@ class Evidence(msgspec.Struct, frozen=True):
     lines: KeyedRows
     events: KeyedRows
     heads: KeyedRows
+    reservations: KeyedRows
     held: Held
 
     async def pass_rest(self) -> None:
         """Report what follows the last account."""
-        for rows in (self.blocks, self.transactions, self.lines, self.events, self.heads):
+        for rows in (self.blocks, self.transactions, self.lines, self.events, self.heads, self.reservations):
             await rows.pass_rest()
 
 
@@ -137,6 +139,7 @@ async def open_evidence(
         await rows("read_all_lines", 3, _no_transaction_of_line),
         await rows("read_all_events", 3, _no_transaction_of_event),
         await rows("read_all_heads", 3, _no_transaction_of_head),
+        await rows("read_all_reservations", 3, _no_transaction_of_reservation),
         held,
     )
 
@@ -160,6 +163,10 @@ def _no_transaction_of_event(row: Record) -> Finding:
 def _no_transaction_of_head(row: Record) -> Finding:
     message = f"the checkpoint of {row['day']} has this transaction, the ledger has not"
     return Finding(9, f"ledger_checkpoint_heads {row[1]} seq {row[2]}", message)
+
+
+def _no_transaction_of_reservation(row: Record) -> Finding:
+    return Finding(28, f"reservations {row['id']}", f"account {row[1]} has no transaction {row[2]}")
 
 
 async def read_accounts(evidence: Evidence) -> AsyncIterator[list[Account]]:

@@ -5,31 +5,19 @@ the invariants in docs/invariants.md.
 """
 
 from bisect import insort
-from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 from datetime import date
 from uuid import UUID
 
 import msgspec
 
 from app.ledger.book import DEBT, Account, Lines, Origin, Transaction, block_account
+from app.ledger.draws_proof import BlockRow, BurnOrder, Draws, DrawsProof, Replayed, Report, Taken
+from app.ledger.reservation_proof import OPENED, HeldRow, ReservationsProof, extra_of
 from app.rules import burndown, chain
-from app.rules.burndown import Block
 
-BurnOrder = tuple[int, int, bool, int, UUID]
-"""Sort key of `rules.burndown`."""
 BLOCK = "block:"
-LEAST_KNOWN_REVISION = 1
-"""The edge takes nothing in for an account before it was published once: what was granted by then, it knows."""
-
-_decode_draws = msgspec.json.Decoder(list[tuple[str, int]]).decode
-
-
-class BlockRow(msgspec.Struct, frozen=True):
-    """A block as its row has it: `block.remaining_micro` is what the row says is left."""
-
-    block: Block
-    granted_micro: int
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -38,23 +26,6 @@ class Finding(msgspec.Struct, frozen=True):
     invariant: int
     row: str
     message: str
-
-
-Report = Callable[[int, str, str], None]
-"""Takes invariant, row and message of a finding."""
-
-
-class _Replayed(msgspec.Struct):
-    """A block while the entries are posted again, from zero."""
-
-    row: BlockRow
-    order: BurnOrder
-    remaining_micro: int = 0
-    granted_micro: int = 0
-    is_made: bool = False
-    """Its first line, which made it, was met."""
-    is_reported: bool = False
-    """It was below zero or above what was granted: that is said once."""
 
 
 class AccountProof:
@@ -66,9 +37,11 @@ class AccountProof:
         self._again = Account(
             account.environment_id, account.id, account.end_user_id, 0, 0, 0, 0, 0, 0, chain.GENESIS, "", "", []
         )
-        self._blocks = {block_account(row.block.id): _Replayed(row, burndown.burn_order(row.block)) for row in blocks}
-        self._open: list[tuple[BurnOrder, _Replayed]] = []
+        self._blocks = {block_account(row.block.id): Replayed(row, burndown.burn_order(row.block)) for row in blocks}
+        self._open: list[tuple[BurnOrder, Replayed]] = []
         """Blocks with credit left after the transactions so far, in burn order."""
+        self._draws = DrawsProof(self._blocks, self._open, report)
+        self.reservations = ReservationsProof(account, self._draws, report)
         self._missing: set[str] = set()
         self._events: _EventsProof | None = None
         self._stored: Transaction | None = None
@@ -141,7 +114,7 @@ class AccountProof:
             self._missing.add(name)
             self._report(4, f"credit_blocks {name.removeprefix(BLOCK)}", f"{row} moves it, the account has no such row")
 
-    def _move(self, replayed: _Replayed, amount: int, row: str) -> None:
+    def _move(self, replayed: Replayed, amount: int, row: str) -> None:
         before = replayed.remaining_micro
         replayed.remaining_micro = after = before + amount
         if before <= 0 < after:
@@ -153,7 +126,7 @@ class AccountProof:
             message = f"leaves {after} of {replayed.row.granted_micro} in block {replayed.row.block.id}"
             self._report(13, row, message)
 
-    def _expire(self, replayed: _Replayed, stored: Transaction, row: str) -> None:
+    def _expire(self, replayed: Replayed, stored: Transaction, row: str) -> None:
         block = replayed.row.block
         if replayed.remaining_micro:
             self._report(24, row, f"leaves {replayed.remaining_micro} in block {block.id}, which it expires")
@@ -163,17 +136,23 @@ class AccountProof:
     def add_event(self, event: chain.ChainedEvent) -> None:
         """Prove one event of the transaction that was begun last."""
         if self._events is None:
-            self._events = _EventsProof(self._blocks, self._open, self._report)
+            own = None if self._stored is None else self.reservations.own(self._stored)
+            self._events = _EventsProof(self._draws, own, self._report)
         self._events.add(event)
 
     def end(self) -> None:
         """Compare the transaction with the events that were added."""
         stored, events = self._stored, self._events
-        if stored is None or (events is None and stored.events_digest is None and stored.kind != "usage"):
+        if stored is None:
             return
-        digest, drawn = (None, {}) if events is None else (events.digest.value(), events.drawn)
-        if digest != stored.events_digest:
+        digest, drawn = (None, Counter[str]()) if events is None else (events.digest.value(), events.drawn)
+        self.reservations.prove(stored, drawn)
+        if digest != stored.events_digest and stored.kind != OPENED:  # an opening's is of its reservation
             self._report(9, self._row(stored.seq), "its usage events are not the ones that it was posted with")
+        if stored.kind == "usage" or (events is not None and not stored.kind.startswith("reservation_")):
+            self._compare_with_events(stored, drawn)
+
+    def _compare_with_events(self, stored: Transaction, drawn: Counter[str]) -> None:
         posted: dict[str, int] = defaultdict(int)
         for name, amount in stored.lines:
             posted[name] += amount
@@ -202,18 +181,19 @@ class AccountProof:
             self._report(13, row, f"has a total of {account.total_micro}, its entries give {total_micro}")
         for replayed in self._blocks.values():
             self._compare_block(replayed)
+        self.reservations.finish()
         blocks = [replayed.row.block for replayed in self._blocks.values()]
         remaining = sum(block.remaining_micro for block in blocks if not block.is_scheduled)
         if account.total_micro != remaining - account.debt_micro:
             self._report(3, row, f"total {account.total_micro} is not {remaining} - {account.debt_micro} of debt")
         if account.debt_micro != -self.sums[DEBT]:
             self._report(3, row, f"has a debt of {account.debt_micro}, its entries give {-self.sums[DEBT]}")
-        used = self.sums["consumed"] + self.sums["expired"] + self.sums["voided"]
+        used = self.sums["consumed"] + self.sums["expired"] + self.sums["voided"] + self.sums["reserved"]
         owed = account.debt_micro - self.sums["issued"] - self.sums["billed"]
         if owed != remaining + used:
             self._report(6, row, f"issued, billed and owed is {owed}, not {remaining + used}")
 
-    def _compare_block(self, replayed: _Replayed) -> None:
+    def _compare_block(self, replayed: Replayed) -> None:
         block, granted_micro = replayed.row.block, replayed.row.granted_micro
         row = f"credit_blocks {block.id}"
         if block.is_scheduled:
@@ -239,74 +219,46 @@ def _post_again(account: Account, stored: Transaction, rest: int) -> Transaction
 
 
 class _EventsProof:
-    """The events of one transaction, by id; `open_blocks` are those that have credit left after it."""
+    """The events of one transaction, by id."""
 
-    def __init__(
-        self,
-        blocks: dict[str, _Replayed],
-        open_blocks: list[tuple[BurnOrder, _Replayed]],
-        report: Report,
-    ) -> None:
+    def __init__(self, draws: DrawsProof, held: HeldRow | None, report: Report) -> None:
+        """`held` is the reservation that the transaction ends: its commit uses first what it had drawn."""
         self.digest = chain.RunningDigest()
-        self.drawn: dict[str, int] = defaultdict(int)
+        self.drawn = Counter[str]()
         """By ledger account: what the events say that the transaction's lines are."""
-        self._blocks = blocks
-        self._open = open_blocks
+        self._draws = draws
+        self._held = held
         self._report = report
 
     def add(self, event: chain.ChainedEvent) -> None:
         self.digest.add(event)
-        try:
-            draws = _decode_draws(event.draws)
-        except msgspec.MsgspecError as error:
-            self._report(7, _event_row(event), f"its draws cannot be read: {error}")
-            draws = []
+        row = _event_row(event)
+        draws = self._draws.read(row, event.draws, 7)
         drawn, debt, total = self.drawn, event.debt_micro, event.debt_micro
         for block_id, amount in draws:
             total += amount
-            drawn[BLOCK + block_id] -= amount
+            drawn[block_account(block_id)] -= amount
             if amount <= 0:
-                self._report(7, _event_row(event), f"draws {amount} from block {block_id}")
+                self._report(7, row, f"draws {amount} from block {block_id}")
         if total != event.cost_micro:
-            self._report(7, _event_row(event), f"its draws and its debt are {total}, its cost {event.cost_micro}")
+            self._report(7, row, f"its draws and its debt are {total}, its cost {event.cost_micro}")
         if debt:
             drawn[DEBT] -= debt
         if event.cost_micro:
             drawn[f"consumed:{event.feature_key}"] += event.cost_micro
-        self._prove_draws(event, draws)
+        if self._held is None:
+            self._draws.prove(Taken(row, event.accepted_at, draws, debt))
+        else:
+            self._prove_commit(self._held, event, draws)
 
-    def _prove_draws(self, event: chain.ChainedEvent, draws: list[tuple[str, int]]) -> None:
-        """From blocks of the account, at their time, in burn order, and past none that had credit.
-
-        Which blocks the edge knew is not in the row, but whoever drew from a block knew all that are as old. A block is
-        passed over for certain where it has credit left even after the whole transaction.
-        """
-        at, known = event.accepted_at, LEAST_KNOWN_REVISION
-        last: BurnOrder | None = None
-        for block_id, _ in draws:
-            replayed = self._blocks.get(BLOCK + block_id)
-            if replayed is None:
-                self._report(7, _event_row(event), f"draws from block {block_id}, which is none of the account's")
-                continue
-            block = replayed.row.block
-            if not block.effective_at <= at < block.expires_at:
-                self._report(23, _event_row(event), f"draws from block {block_id}, which was not valid at that time")
-            if last is not None and replayed.order <= last:
-                self._report(22, _event_row(event), f"draws from block {block_id} out of turn")
-            last, known = replayed.order, max(known, block.known_revision)
-        if event.debt_micro or last is not None:
-            self._prove_nothing_passed(event, None if event.debt_micro else last, known)
-
-    def _prove_nothing_passed(self, event: chain.ChainedEvent, last: BurnOrder | None, known: int) -> None:
-        """`last` None = everything that is open was to be drawn."""
-        for order, replayed in self._open:
-            if last is not None and order >= last:
-                return
-            block = replayed.row.block
-            if block.effective_at <= event.accepted_at < block.expires_at and block.known_revision <= known:
-                message = f"passes over block {block.id}, which has {replayed.remaining_micro} left after it"
-                self._report(22, _event_row(event), message)
-                return
+    def _prove_commit(self, held: HeldRow, event: chain.ChainedEvent, draws: Draws) -> None:
+        if event.event_id != held.row.id.bytes:
+            self._report(30, _event_row(event), f"is not of reservation {held.row.id}")
+        extra = extra_of(held, event, draws)
+        if extra is None:
+            self._report(22, _event_row(event), f"does not use first what reservation {held.row.id} had drawn")
+        else:
+            self._draws.prove(extra)
 
 
 def _event_row(event: chain.ChainedEvent) -> str:

@@ -33,6 +33,8 @@ class Figures(msgspec.Struct, frozen=True):
     debt_micro: int
     applied_micro: int
     posted_at: datetime
+    reserved_micro: int
+    """Of all open reservations; the total is without it."""
 
 
 class LiveBlock(msgspec.Struct, frozen=True):

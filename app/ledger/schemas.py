@@ -159,7 +159,10 @@ class BalanceBody(msgspec.Struct, frozen=True):
 
 
 class CreditsBody(msgspec.Struct, frozen=True):
-    """What a customer has: `balance` = `total` - `pending` can be spent now; `blocks` in the order of spending."""
+    """What a customer has: `balance` = `total` - `pending` can be spent now; `blocks` in the order of spending.
+
+    `reserved` is what open reservations hold, as far as they are posted: it is in no block, and not in the total.
+    """
 
     end_user_id: str
     balance: Credits
@@ -254,7 +257,7 @@ def show_credits(figures: Figures, pending_micro: int, blocks: list[LiveBlock], 
     return CreditsBody(
         end_user_id=figures.end_user_id,
         balance=Credits(figures.total_micro - pending_micro),
-        reserved=Credits(0),
+        reserved=Credits(figures.reserved_micro),
         pending=Credits(pending_micro),
         debt=Credits(figures.debt_micro),
         total=Credits(figures.total_micro),

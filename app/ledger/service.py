@@ -87,7 +87,8 @@ async def grant(tx: Transaction, account_id: UUID, request: GrantRequest, now: d
     if len(account.blocks) >= MAX_LIVE_BLOCKS:
         detail = f"The customer has {MAX_LIVE_BLOCKS} blocks with credit left. Grant less often, or larger amounts."
         raise ServiceError(Code.TOO_MANY_BLOCKS, detail)
-    if account.total_micro + request.amount_micro > MAX_BALANCE_MICRO:
+    # What is reserved may come back.
+    if account.total_micro + account.reserved_micro + request.amount_micro > MAX_BALANCE_MICRO:
         raise ServiceError(Code.BALANCE_OUT_OF_RANGE, "the grant would lift the balance above 9007199254 credits")
     block = _block(request, account.revision + 1, now)
     posted: list[PostedTransaction] = []

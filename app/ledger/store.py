@@ -13,12 +13,22 @@ from msgspec.structs import astuple
 from app.io.postgres import CheckViolationError, Record
 from app.io.postgres import Transaction as DatabaseTransaction
 from app.io.statements import statements
-from app.ledger.book import NO_NOTES, Account, BlockNotes, CountedUnits, PostedEvent, Transaction, UsedInHour
+from app.ledger.book import (
+    NO_NOTES,
+    Account,
+    BlockNotes,
+    CountedUnits,
+    PostedEvent,
+    Reservation,
+    Transaction,
+    UsedInHour,
+)
 from app.rules import burndown
 from app.rules.boundaries import next_boundary
 from app.rules.burndown import Block, Terms
 from app.rules.moments import NEVER_AT, to_at, to_datetime
 from app.rules.periods import Calendar, Counting, Period
+from app.wire.reservations import ReservationState
 
 _SQL = statements("app.ledger")
 
@@ -85,6 +95,8 @@ def account_of(row: Record) -> Account:
         row["snapshot_id"],
         row["subscription_status"],
         [],
+        row["reserved_micro"],
+        row["open_reservations"],
         counting_of(row),
     )
 
@@ -199,6 +211,8 @@ async def update_accounts(tx: DatabaseTransaction, accounts: Sequence[Account]) 
         [_moment(a.next_boundary()) for a in accounts],
         [to_datetime(a.posted_at) for a in accounts],
         [a.head_hash for a in accounts],
+        [a.reserved_micro for a in accounts],
+        [a.open_reservations for a in accounts],
         [None if period is None else to_datetime(period.start_at) for period in periods],
         [None if period is None else to_datetime(period.end_at) for period in periods],
     )
@@ -324,6 +338,36 @@ def read_event_row(row: Record) -> PostedEvent:
         to_at(row["accepted_at"]),
         None if row["period_at"] is None else to_at(row["period_at"]),
     )
+
+
+def reservation_of(row: Record) -> Reservation:
+    """A reservation from its row."""
+    return Reservation(
+        row["environment_id"],
+        row["account_id"],
+        row["id"],
+        row["feature_key"],
+        row["in_credits"],
+        row["units_micro"],
+        row["reserved_micro"],
+        row["debt_micro"],
+        row["draws"],
+        row["price_id"],
+        row["idempotency_key"],
+        row["properties"],
+        _at(row["period_at"]),
+        to_at(row["opened_at"]),
+        row["opened_seq"],
+        to_at(row["expires_at"]),
+        ReservationState(row["state"]),
+        row["used_micro"],
+        _at(row["ended_at"]),
+        row["ended_seq"],
+    )
+
+
+def _at(moment: datetime | None) -> int | None:
+    return None if moment is None else to_at(moment)
 
 
 def _moment(at: int) -> datetime | None:

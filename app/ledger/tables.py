@@ -26,6 +26,8 @@ class Account(Table, tablename="accounts", db=ENGINE):
     snapshot_id = Text(null=True, default=None)
     subscription_status = Text()
     created_at = Timestamptz(default=None)
+    reserved_micro = BigInt()
+    open_reservations = BigInt()
     calendar = Text(null=True, default=None)
     period_start_at = Timestamptz(null=True, default=None)
     period_end_at = Timestamptz(null=True, default=None)

@@ -13,6 +13,7 @@ from app.io.postgres import Database, Record, applied_steps
 from app.io.postgres import Transaction as DatabaseTransaction
 from app.io.redis import RedisStore
 from app.ledger import evidence as rows
+from app.ledger import store
 from app.ledger.book import Account
 from app.ledger.checkpoint_proof import prove_checkpoints
 from app.ledger.checkpoints import Checkpoint
@@ -32,14 +33,14 @@ WRITTEN_ONCE = (
     "ledger_checkpoints",
     "ledger_checkpoint_heads",
 )
-SUMMED = ("issued", "billed", "block", "debt", "consumed", "expired", "voided")
+SUMMED = ("issued", "billed", "block", "debt", "reserved", "consumed", "expired", "voided")
 """Kinds of ledger account whose lines are summed even where there are none."""
-KEYED = ("accounts", "credit_blocks", *(table for table in WRITTEN_ONCE if table != "usage_events"))
+KEYED = ("accounts", "credit_blocks", "reservations", *(table for table in WRITTEN_ONCE if table != "usage_events"))
 """Usage events have their key in a table of its own."""
 MAX_GAPS = 1_000
 TOLD_EVERY = 1_000
 """Accounts and events between two calls of whoever watches."""
-COUNTED = ("accounts", "transactions", "events", "blocks", *(f"{kind}_micro" for kind in SUMMED))
+COUNTED = ("accounts", "transactions", "events", "blocks", "reservations", *(f"{kind}_micro" for kind in SUMMED))
 _SETTINGS = {
     "statement_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
@@ -188,7 +189,7 @@ class _Verification:
                 await self._prove_transaction(evidence, proof, row)
             self._counts["transactions"] += len(page)
         proof.finish()
-        evidence.held.change(-len(blocks))
+        evidence.held.change(-len(blocks) - proof.reservations.count)
         self._counts["accounts"] += 1
         self._counts["blocks"] += len(blocks)
         for kind, amount in proof.sums.items():
@@ -204,7 +205,13 @@ class _Verification:
                 proof.add_event(rows.event_of(event))
             self._counts["events"] += len(page)
             self._tell()
+        before = proof.reservations.count
+        while reservations := await evidence.reservations.of(key):
+            for reservation in reservations:
+                proof.reservations.add(store.reservation_of(reservation))
+            self._counts["reservations"] += len(reservations)
         proof.end()
+        evidence.held.change(proof.reservations.count - before)
         while heads := await evidence.heads.of(key):
             for head in heads:
                 proof.compare_head(head["day"], head["hash"])

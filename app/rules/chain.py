@@ -69,6 +69,23 @@ class ChainedEvent(msgspec.Struct, frozen=True, array_like=True):
     idempotency_key_digest: bytes | None
 
 
+class ChainedReservation(msgspec.Struct, frozen=True, array_like=True):
+    """What the digest of its opening covers of a reservation: all that never changes of it. `draws` as in its row."""
+
+    reservation_id: bytes
+    feature_key: str
+    in_credits: bool
+    units_micro: int
+    reserved_micro: int
+    debt_micro: int
+    draws: str
+    price_id: bytes
+    period_at: int | None
+    opened_at: int
+    properties_digest: bytes | None
+    idempotency_key_digest: bytes | None
+
+
 def text_digest(text: str | None) -> bytes | None:
     """A text stands in the chain by its digest, so that erasing a profile breaks nothing."""
     return None if text is None else sha256(text.encode()).digest()
@@ -95,6 +112,11 @@ def events_digest(events: Iterable[ChainedEvent]) -> bytes:
     for event in sorted(events, key=lambda event: event.event_id):
         digest.add(event)
     return digest.value()
+
+
+def reservation_digest(reservation: ChainedReservation) -> bytes:
+    """The digest that an opening's transaction carries in the place of its events'."""
+    return sha256(_encode(reservation)).digest()
 
 
 def transaction_hash(previous_hash: bytes, transaction: ChainedTransaction) -> bytes:

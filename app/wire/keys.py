@@ -126,6 +126,12 @@ def split_tag(key: bytes) -> tuple[bytes, bytes]:
     return key[:end], key[end:]
 
 
+def used_beside(account_key: bytes) -> bytes:
+    """What the account of a key has used (`used`)."""
+    head, rest = split_tag(account_key)
+    return head + rest.replace(b":acct:", b":used:", 1)
+
+
 def load_token_of(account_key: bytes) -> bytes:
     """The load token beside an account key."""
     head, rest = split_tag(account_key)

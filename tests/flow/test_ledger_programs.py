@@ -13,8 +13,9 @@ import pytest
 from app.ledger.verify import VerifyReport, verify
 from tests.flow.stack import Client, Stack, Tenant, drained
 from tests.ledger_model.actions import Use
+from tests.ledger_model.customer import Customer
 from tests.ledger_model.over_http import Done, Http, Roles, moment_of
-from tests.ledger_model.reference import Customer, Reference
+from tests.ledger_model.reference import Reference
 from tests.ledger_model.steps import FEATURES, NAMES, STEPS, Cast, make_up
 from tests.waiting import wait_until_async
 

@@ -8,13 +8,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from app.flusher.batch import UNKNOWN_CUSTOMER, UNREADABLE, Entries
-from app.ledger.book import DEBT, Account, PostedEvent, Transaction, block_account
+from app.flusher.batch import UNKNOWN_CUSTOMER, UNREADABLE
+from app.flusher.posting import Entries
+from app.ledger.book import DEBT, Account, PostedEvent, Reservation, Transaction, block_account, reserved_account
 from app.rules import chain
 from app.rules.burndown import Block, is_eligible
 from app.rules.moments import NEVER_AT
 from app.wire.events import EntryKind, StreamEntry, UnreadableEntry
-from tests.flusher.batch_subjects import Ledger, make_account, ref_of, tick, unreadable, usage
+from app.wire.reservations import ReservationEnd, ReservationState
+from tests.flusher.batch_subjects import (
+    Ledger,
+    ending,
+    extension,
+    make_account,
+    opening,
+    ref_of,
+    tick,
+    unreadable,
+    usage,
+)
 from tests.rules.laws import LAW
 
 NAMES = ("ada", "bob")
@@ -37,8 +49,13 @@ blocks = st.lists(
     max_size=5,
     unique_by=lambda block: block.id,
 )
+ids = st.integers(1, 12)
+ends = st.sampled_from([ReservationState.COMMITTED, ReservationState.RELEASED, ReservationState.EXPIRED])
 entries = st.one_of(
-    st.builds(usage, names, st.integers(1, 12), costs, moments, revisions),
+    st.builds(usage, names, ids, costs, moments, revisions),
+    st.builds(opening, names, ids, costs, moments, revisions),
+    st.builds(extension, names, ids, moments, moments, revisions),
+    st.builds(ending, names, ids, ends, moments, revisions, used_micro=costs),
     st.builds(tick, names, moments, revisions),
     st.builds(unreadable, names, costs),
 )
@@ -158,7 +175,15 @@ def test_transactions_are_chained(start: tuple[list[Block], list[Block]], stream
         for transaction in own:
             events = [event for event in events_of(ledger, account) if event.seq == transaction.seq]
             digest = chain.events_digest(event.chained() for event in events) if events else None
+            if transaction.kind == "reservation_opened":
+                [opened] = [r for r in held_by(ledger, account) if r.opened_seq == transaction.seq]
+                digest = chain.reservation_digest(opened.chained())
             assert transaction.events_digest == digest
+
+
+def held_by(ledger: Ledger, account: Account) -> list[Reservation]:
+    """The account's reservations, open and ended."""
+    return [r for r in ledger.reservations.values() if r.account_id == account.id]
 
 
 def hash_of(transaction: Transaction) -> bytes:
@@ -192,13 +217,34 @@ def test_events_say_what_they_drew(start: tuple[list[Block], list[Block]], strea
         drawn: Counter[str] = Counter()
         for event in events_of(ledger, account):
             assert sum(amount for _, amount in event.parsed_draws()) + event.debt_micro == event.cost_micro
+            held = ledger.reservations.get(event.id)
+            if held is not None and held.state is ReservationState.COMMITTED:
+                continue  # its draws are those of the opening
             drawn.update({block_account(block_id): amount for block_id, amount in event.parsed_draws()})
-        lines = [
-            line for t in transactions(ledger) if t.account_id == account.id and t.kind == "usage" for line in t.lines
-        ]
+        own = [t for t in transactions(ledger) if t.account_id == account.id and t.kind == "usage"]
+        lines = [line for transaction in own for line in transaction.lines]
         assert drawn == Counter(
             {name: sum(-a for n, a in lines if n == name) for name, _ in lines if name.startswith("block:")}
         )
+
+
+@LAW
+@given(starts, any_streams, st.sampled_from([1, 4, 1_000]))
+def test_what_is_reserved_is_accounted_for(start: tuple[list[Block], list[Block]], stream: Entries, size: int) -> None:
+    """28-30: held while open, and by no more than one end given away; used and returned are what was reserved."""
+    ledger = begin(start).post(stream, size)
+    for account in ledger.accounts.values():
+        reservations, own = held_by(ledger, account), [t for t in transactions(ledger) if t.account_id == account.id]
+        held = [reservation.reserved_micro for reservation in reservations if reservation.is_open]
+        assert (account.reserved_micro, account.open_reservations) == (sum(held), len(held))
+        for reservation in reservations:
+            moves = [(t, a) for t in own for name, a in t.lines if name == reserved_account(reservation.id)]
+            ends = [-reservation.reserved_micro] * (not reservation.is_open)
+            assert [amount for _, amount in moves] == [a for a in [reservation.reserved_micro, *ends] if a]
+            if not reservation.is_open:
+                [end] = [t for t in own if t.seq == reservation.ended_seq]
+                gains = sum(a for name, a in end.lines if name == DEBT or name.startswith(("block:", "expired")))
+                assert reservation.used_micro + gains == reservation.reserved_micro
 
 
 @LAW
@@ -266,13 +312,12 @@ def test_no_debt_beside_credit_that_the_edge_knew(start: tuple[list[Block], list
     """After every entry that is posted, an account in debt has no credit that this entry might have drawn."""
     ledger = begin(start)
     for entry in stream:
-        seen = {event.id for posting in ledger.postings for event in posting.events}
         ledger.post([entry])
         if not isinstance(entry, StreamEntry) or entry.ref not in ledger.accounts:
             continue
-        is_duplicate = entry.payload is not None and entry.payload.event_id in seen
+        returns = isinstance(entry.reservation, ReservationEnd)  # the next entry pays from that
         account = ledger.accounts[entry.ref]
-        if account.debt_micro and not is_duplicate:
+        if account.debt_micro and not returns and not ledger.postings[-1].duplicates:
             assert not any(is_eligible(block, entry.accepted_at, entry.revision) for block in account.blocks)
 
 

@@ -16,7 +16,7 @@ from tests.flusher.batch_subjects import Ledger, make_account, make_block, ref_o
 from tests.rules.laws import LAW
 
 if TYPE_CHECKING:
-    from app.flusher.batch import Entries
+    from app.flusher.posting import Entries
 
 # Blocks: name credit, [>scheduled for], [<expiry], [cap n], [roll percent, [most n], until n]; all of one source.
 # Transactions: kind@time and what blocks gain; R is what rolled over.

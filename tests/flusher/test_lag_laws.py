@@ -10,14 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from app.corrections.deciding import Outcome, Targets, target_of
-from app.flusher.batch import Posting, post_batch, preview_order
-from app.ledger.book import Account, PostedEvent
+from app.corrections.deciding import Outcome, target_of
+from app.flusher.batch import post_batch, preview_order
+from app.flusher.posting import Posting
+from app.ledger.book import Account, PostedEvent, Reservation
+from app.ledger.targets import Targets
 from app.rules.burndown import Block, Rollover, Terms
 from app.rules.moments import NEVER_AT
 from app.wire.events import EntryKind, StreamEntry
 from app.wire.orders import BillOverage, Debit, Order, VoidGrant, VoidUsage
-from tests.flusher.batch_subjects import make_account, make_block, ref_of, tick, usage
+from app.wire.reservations import ReservationState
+from tests.flusher.batch_subjects import ending, extension, make_account, make_block, opening, ref_of, tick, usage
 from tests.rules.laws import LAW
 
 SOURCE = "plan"
@@ -32,29 +35,37 @@ class Rows:
     blocks: dict[UUID, Block]
     events: dict[UUID, PostedEvent] = field(default_factory=dict)
     outcomes: dict[UUID, Outcome] = field(default_factory=dict)
+    reservations: dict[UUID, Reservation] = field(default_factory=dict)
 
     def targets(self, entries: list[StreamEntry]) -> Targets:
-        """What the flusher reads for the orders of a batch: rows as they were before it, nothing else."""
+        """What the flusher reads for orders and reservations of a batch: rows as they were before it, nothing else."""
         orders = [entry.order for entry in entries if entry.order and entry.order.order_id not in self.outcomes]
         named = {target_of(order) for order in orders}
         events = {event_id: event for event_id, event in self.events.items() if event_id in named}
-        drawn = {block_id for event in events.values() for block_id, _ in event.parsed_draws()}
+        held = {e.reservation.reservation_id for e in entries if e.reservation} & self.reservations.keys()
+        reservations = {key: self.reservations[key] for key in held}
+        sources = [*events.values(), *reservations.values()]
+        drawn = {block_id for source in sources for block_id, _ in source.parsed_draws()}
         blocks = {key: structs.replace(block) for key, block in self.blocks.items() if key in named | drawn}
         done = [outcome for outcome in self.outcomes.values() if outcome.refused is None]
         voided = {target for outcome in done if (target := target_of(outcome.order)) is not None}
-        return Targets(events, blocks, voided & (named | drawn), {*self.outcomes})
+        return Targets(events, blocks, voided & (named | drawn), {*self.outcomes}, reservations)
 
     def post(self, entries: list[StreamEntry]) -> Posting:
         """Post a batch: live blocks are the account's, everything else is looked up."""
         live = [structs.replace(block) for block in self.blocks.values() if block.remaining_micro]
         self.account.blocks = sorted(live, key=lambda block: (block.priority, block.expires_at, block.id))
-        posting = post_batch({REF: self.account}, [*entries], set(), self.targets(entries))
+        ids = [e.payload.event_id for e in entries if e.payload]
+        ids += [e.reservation.reservation_id for e in entries if e.reservation]
+        posted = {(self.account.environment_id, one) for one in ids if one in self.events}
+        posting = post_batch({REF: self.account}, [*entries], posted, self.targets(entries))
         for block in [*[block for _, block in posting.made_blocks], *self.account.blocks]:
             self.blocks[block.id] = structs.replace(block)
         for _, block in posting.changed_blocks.values():
             self.blocks[block.id] = structs.replace(block)
         self.events |= {event.id: event for event in posting.events}
         self.outcomes |= {outcome.order.order_id: outcome for outcome in posting.outcomes}
+        self.reservations |= posting.reservations
         return posting
 
     def summary(self) -> object:
@@ -65,6 +76,8 @@ class Rows:
             {key: (b.remaining_micro, b.granted_micro, b.is_scheduled) for key, b in self.blocks.items()},
             {key: (event.draws, event.debt_micro) for key, event in self.events.items()},
             {key: outcome.refused for key, outcome in self.outcomes.items()},
+            {key: structs.replace(r, opened_seq=0, ended_seq=0) for key, r in self.reservations.items()},
+            (self.account.reserved_micro, self.account.open_reservations),
         )
 
 
@@ -79,9 +92,11 @@ blocks = st.lists(
     min_size=1,
     max_size=4,
 )
+ENDS = {"commit": ReservationState.COMMITTED, "release": ReservationState.RELEASED, "expire": ReservationState.EXPIRED}
+VERBS = [*["use"] * 3, *["open"] * 2, *ENDS, "extend", "tick", "void event", "void block", "take", "bill"]
 steps = st.lists(
     st.tuples(
-        st.sampled_from(["use", "use", "use", "tick", "void event", "void block", "take", "bill"]),
+        st.sampled_from(VERBS),
         st.integers(0, 12),
         st.integers(0, 2),
         st.booleans(),
@@ -115,6 +130,13 @@ def make_entries(program: list[tuple[str, int, int, bool]]) -> list[StreamEntry]
             entries.append(tick("user", at))
         elif verb == "use":
             entries.append(usage("user", number, what, at))
+        elif verb == "open":
+            entries.append(opening("user", number, what, at))
+        elif verb == "extend":
+            entries.append(extension("user", what, at + 5, at))
+        elif verb in ENDS:  # of any step before it, now and then of usage: as if its opening had been lost
+            used = pause * 3 if verb == "commit" else 0
+            entries.append(ending("user", what, ENDS[verb], at, used_micro=used))
         else:
             entries.append(
                 StreamEntry(

@@ -9,9 +9,10 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from app.flusher.batch import Entries
+from app.flusher.posting import Entries
 from app.ledger.book import Origin, PostedEvent, Transaction, block_account
-from app.ledger.proof import AccountProof, BlockRow, Finding
+from app.ledger.draws_proof import BlockRow
+from app.ledger.proof import AccountProof, Finding
 from app.rules import chain
 from app.rules.burndown import Block
 from tests.flusher.batch_subjects import Ledger, make_account, ref_of
@@ -41,6 +42,9 @@ class History:
         own = [posting for posting in ledger.postings if posting.accounts]
         self.transactions += [transaction for posting in own for transaction in posting.transactions]
         self.events = [event for posting in own for event in posting.events]
+        self.reservations = {**ledger.reservations}
+        self.blocks += [block for posting in own for _, block in posting.made_blocks]
+        self.granted |= {block.id: block.granted_micro for posting in own for _, block in posting.made_blocks}
 
     def _grant(self, block: Block) -> Transaction:
         lines = [(block_account(block.id), block.remaining_micro), ("issued:promo", -block.remaining_micro)]
@@ -58,6 +62,9 @@ class History:
             proof.begin(transaction)
             for event in by_seq[transaction.seq]:
                 proof.add_event(event.chained())
+            for reservation in self.reservations.values():
+                if reservation.opened_seq == transaction.seq:
+                    proof.reservations.add(reservation)
             proof.end()
         proof.finish()
         return found

@@ -24,13 +24,21 @@ from app.io.redis import AccountView, RedisStore
 from app.io.stream import StreamConnection
 from app.ledger import service
 from app.ledger.verify import VerifyReport, verify
-from app.rules.moments import to_at
+from app.rules import totals
+from app.rules.moments import NEVER_AT, to_at
 from app.trail import dirty
 from app.wire import keys, scripts
 from app.wire.agreement import Agreement
 from app.wire.events import UsagePayload, encode_usage
 from app.wire.fingerprint import usage_fingerprint
 from app.wire.ids import derived_id
+from app.wire.reservations import (
+    ReservationChange,
+    ReservationEnd,
+    ReservationOpening,
+    ReservationState,
+    encode_change,
+)
 from tests.waiting import wait_until_async
 
 AGREEMENT = Agreement(partitions=4)
@@ -119,6 +127,51 @@ class World:
             [*names, keys.seen(partition, ref[:22], event_id), keys.used(partition, ref)],
             [*head, fingerprint, ref, encode_usage(payload), 10**8, 10**6, *counting],
         )
+
+    async def change(
+        self, end_user_id: str, change: ReservationChange, cost: int = 0, *, due_at: int = 0, used: int = 0
+    ) -> None:
+        """One entry about a reservation; `cost` and `used` in credits."""
+        fields = ({"d": due_at} if due_at else {}) | ({"u": used * CREDIT} if used else {})
+        await self.append(end_user_id, "r", encode_change(change), cost, fields)
+
+    async def append(
+        self, end_user_id: str, kind: str, payload: bytes, cost: int, more: dict[str, int] | None = None
+    ) -> None:
+        """One entry, as an edge's script leaves it."""
+        view, ref = await self.view(end_user_id), self.ref(end_user_id)
+        partition, at = self.redis.partition(ref), max(to_at(self.clock.now()), view.last_at)
+        fields = {"a": ref, "k": kind, "t": at, "r": view.revision, "c": cost * CREDIT, "p": payload, **(more or {})}
+        last_id = await self.redis.client.xadd(keys.stream(partition), fields)
+        accepted = totals.wrap(view.accepted_micro + cost * CREDIT)
+        news = {"accepted": accepted, "last_id": last_id, "last_at": at}
+        await self.redis.client.hset(keys.account(partition, ref), mapping=news)
+
+    async def reserve(self, end_user_id: str, number: int, cost: int, due_at: int = NEVER_AT) -> UUID:
+        """Reserve credits for as many calls; the number names the reservation."""
+        opening = ReservationOpening(
+            reservation_id=UUID(int=number),
+            feature_key="calls",
+            units_micro=cost * CREDIT,
+            in_credits=False,
+            price_id=self.price_id,
+            idempotency_key=f"reserve {number}",
+            properties='{"a": 1}',
+        )
+        await self.change(end_user_id, opening, cost, due_at=due_at)
+        return opening.reservation_id
+
+    async def end(self, end_user_id: str, number: int, state: ReservationState, reserved: int, used: int = 0) -> None:
+        """End a reservation; the difference comes back at once."""
+        is_commit = state is ReservationState.COMMITTED
+        end = ReservationEnd(
+            reservation_id=UUID(int=number),
+            feature_key="calls",
+            state=state,
+            units_micro=used * CREDIT,
+            price_id=self.price_id if is_commit else None,
+        )
+        await self.change(end_user_id, end, used - reserved, used=used)
 
     async def forget(self, end_user_id: str, key: str) -> None:
         """What happens to a key of usage when its idempotency window is over."""

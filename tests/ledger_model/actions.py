@@ -9,8 +9,9 @@ from uuid import UUID
 
 from app.rules.burndown import Block as LedgerBlock
 from app.wire.orders import Debit, Order, VoidGrant, VoidUsage
+from tests.ledger_model.customer import NEVER, Answer, Block, Ended
 from tests.ledger_model.parts import Parts, block_id, event_id, order_id
-from tests.ledger_model.reference import NEVER, Answer, Block, Reference
+from tests.ledger_model.reference import Reference
 
 ACTOR = "core"
 NOTHING = "nothing"
@@ -60,6 +61,96 @@ class Use:
 
     def afterwards(self, parts: Parts) -> None:
         """It waits in the stream."""
+
+
+@dataclass(frozen=True)
+class Hold:
+    """Credit is reserved, anew or once more."""
+
+    who: str
+    key: str
+    feature: str
+    cost: int
+    lasts: int
+    enforce: bool
+
+    def on_parts(self, parts: Parts) -> Answer:
+        """One request."""
+        hold = self.feature, self.cost, self.lasts
+        answer = parts.reserve(self.who, self.key, hold, enforce=self.enforce)
+        if answer is None:
+            raise Unavailable
+        return answer
+
+    def on_reference(self, reference: Reference, at: int) -> Answer:
+        """The same."""
+        hold = self.feature, self.cost, self.lasts
+        return reference.reserve(self.who, self.key, hold, at, enforce=self.enforce)
+
+    def afterwards(self, parts: Parts) -> None:
+        """It waits in the stream."""
+
+
+@dataclass(frozen=True)
+class EndHold:
+    """A reservation is committed, released, or expired where it is past due."""
+
+    who: str
+    key: str
+    verb: str
+    used: int = 0
+
+    def on_parts(self, parts: Parts) -> Ended:
+        """One request."""
+        return parts.end(self.who, self.key, self.verb, self.used)
+
+    def on_reference(self, reference: Reference, at: int) -> Ended:
+        """The same."""
+        return reference.end(self.who, self.key, self.verb, self.used, at)
+
+    def afterwards(self, parts: Parts) -> None:
+        """It waits in the stream."""
+
+
+@dataclass(frozen=True)
+class ExtendHold:
+    """A reservation is to be open longer."""
+
+    who: str
+    key: str
+    lasts: int
+
+    def on_parts(self, parts: Parts) -> str:
+        """One request."""
+        return parts.extend(self.who, self.key, self.lasts)
+
+    def on_reference(self, reference: Reference, at: int) -> str:
+        """The same."""
+        return reference.extend(self.who, self.key, self.lasts, at)
+
+    def afterwards(self, parts: Parts) -> None:
+        """It waits in the stream."""
+
+
+@dataclass(frozen=True)
+class ForgetHold:
+    """The edge's window of a reservation that has ended is over."""
+
+    who: str
+    key: str
+
+    def on_parts(self, parts: Parts) -> None:
+        """It expires in Redis."""
+        if not parts.forget_hold(self.who, self.key):
+            raise Unavailable
+
+    def on_reference(self, reference: Reference, at: int) -> None:
+        """The same."""
+        del at
+        reference.forget_hold(self.who, self.key)
+
+    def afterwards(self, parts: Parts) -> None:
+        """Nothing."""
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from collections import Counter
 from dataclasses import dataclass
 
 from app.rules.moments import NEVER_AT
+from tests.ledger_model.customer import NEVER, Customer
 from tests.ledger_model.parts import event_id, order_id
-from tests.ledger_model.reference import NEVER, Customer
 from tests.ledger_model.rows import Rows, ref_of
 
 assert NEVER == NEVER_AT
@@ -21,6 +21,10 @@ class Figures:
     """What remains of each."""
     events: dict[str, tuple[int, list[tuple[str, int]], int]]
     """Cost, draws and debt."""
+    holds: dict[str, tuple[str, int, int, list[tuple[str, int]], int]]
+    """State, reserved, used, draws and debt of reservations."""
+    reserved: tuple[int, int]
+    """By all that are open, and how many those are."""
     outcomes: dict[str, tuple[str, int]]
     sums: dict[str, int]
     """Of lines: what was consumed by feature, net of voids, issued by source, expired and voided."""
@@ -36,6 +40,11 @@ def of_reference(customer: Customer) -> Figures:
         customer.debt,
         {block.name: block.remaining for block in customer.blocks},
         {k: (e.cost, [(b.name, amount) for b, amount in e.draws], e.debt) for k, e in customer.events.items()},
+        {
+            key: (hold.state, hold.reserved, hold.used, [(b.name, amount) for b, amount in hold.draws], hold.debt)
+            for key, hold in customer.holds.items()
+        },
+        (customer.reserved, sum(hold.state == "open" for hold in customer.holds.values())),
         dict(customer.outcomes),
         {name: amount for name, amount in sums.items() if amount},
     )
@@ -45,7 +54,7 @@ def of_rows(rows: Rows, who: str, customer: Customer) -> Figures:
     """As the rows have them; `customer` says what there is to be looked for."""
     account = rows.accounts[ref_of(who)]
     own = {event.id: event for event in rows.events.values() if event.account_id == account.id}
-    ids = {event_id(who, key): key for key in customer.events}
+    ids = {event_id(who, key): key for key in [*customer.events, *customer.holds]}
     outcomes = {order_id(name): name for name in customer.outcomes}
     told = {o.order.order_id: o for o in rows.outcomes.values() if o.account_id == account.id}
     return Figures(
@@ -61,6 +70,18 @@ def of_rows(rows: Rows, who: str, customer: Customer) -> Figures:
             for e in own.values()
         },
         {
+            ids.get(r.id, str(r.id)): (
+                r.state.value,
+                r.reserved_micro,
+                r.used_micro,
+                [(rows.names[block], amount) for block, amount in r.parsed_draws()],
+                r.debt_micro,
+            )
+            for r in rows.reservations.values()
+            if r.account_id == account.id
+        },
+        (account.reserved_micro, account.open_reservations),
+        {
             outcomes.get(i, str(i)): ("done", 0) if o.refused is None else (o.refused.code.value, o.amount_micro)
             for i, o in told.items()
         },
@@ -69,10 +90,11 @@ def of_rows(rows: Rows, who: str, customer: Customer) -> Figures:
 
 
 def _outside(sums: Counter[str]) -> dict[str, int]:
-    return {name: amount for name, amount in sums.items() if amount and not name.startswith(("block:", "debt"))}
+    inside = ("block:", "debt", "reserved:")
+    return {name: amount for name, amount in sums.items() if amount and not name.startswith(inside)}
 
 
 def check_balance(customer: Customer) -> None:
     """What was issued, and not earned yet, is somewhere: the reference's own books."""
     consumed, issued = sum(customer.consumed.values()), sum(customer.issued.values())
-    assert issued == customer.total + consumed + customer.expired + customer.voided
+    assert issued == customer.total + customer.reserved + consumed + customer.expired + customer.voided

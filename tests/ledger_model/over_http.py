@@ -19,7 +19,8 @@ from app.rules.moments import to_at
 from tests.flow.stack import Answer as HttpAnswer
 from tests.flow.stack import Stack, Tenant
 from tests.ledger_model.actions import Action, Grant, KillEdge, Start, Stop, Use, VoidBlock, VoidEvent
-from tests.ledger_model.reference import DONE, NEVER, Answer, Block, Outcome, Reference
+from tests.ledger_model.customer import DONE, NEVER, Answer, Block, Outcome
+from tests.ledger_model.reference import Reference
 from tests.waiting import wait_until_async
 
 PATIENCE_SECONDS = 60

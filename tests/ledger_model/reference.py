@@ -3,102 +3,25 @@
 Written from the design of the ledger and of the credit protocol, not from the code, so that where the two differ one of
 them is wrong. Amounts are whole micro-credits, moments whole microseconds, and everything has a name: customers, usage
 (by its idempotency key), grants and orders. Who plays a program here says what cannot follow from it: at which moments
-entries were accepted, where an edge left a tick, and when an edge learned of what the ledger has.
+entries were accepted, where an edge left a tick, when it learned of what the ledger has, and what it counted of the end
+of a reservation.
 """
 
 from collections import Counter
-from dataclasses import dataclass, field
 
-NEVER = 2**53 - 1
-REFUND_PRIORITY = 100
-
-
-@dataclass
-class Block:
-    """A grant's credit. It may be drawn from by who knows it, from `granted_at` until before `expires_at`."""
-
-    name: str
-    granted: int
-    priority: int
-    is_paid: bool
-    granted_at: int
-    expires_at: int
-    remaining: int = 0
-    is_known: bool = False
-    is_voided: bool = False
-
-    def burn_order(self) -> tuple[int, int, bool, int]:
-        """Priority ascending, what expires first, never last, free before paid, what was granted first."""
-        return self.priority, self.expires_at, self.is_paid, self.granted_at
-
-
-@dataclass
-class Event:
-    """Usage as it was posted: what it drew, block by block, and the debt that it made."""
-
-    feature: str
-    cost: int
-    draws: list[tuple[Block, int]]
-    debt: int
-    is_voided: bool = False
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What an edge says of usage. `available` is what is left after it, or, where it is refused, what there is."""
-
-    accepted: bool
-    cost: int
-    available: int
-    overage: int = 0
-
-
-Outcome = tuple[str, int]
-"""What became of an order: `done`, or why it was refused; and the amount that stood in its way, else 0."""
-DONE: Outcome = ("done", 0)
-
-
-@dataclass
-class Customer:
-    """Everything about one customer."""
-
-    blocks: list[Block] = field(default_factory=list)
-    debt: int = 0
-    events: dict[str, Event] = field(default_factory=dict)
-    outcomes: dict[str, Outcome] = field(default_factory=dict)
-    answers: dict[str, Answer] = field(default_factory=dict)
-    """What the edge remembers of idempotency keys."""
-    doubled: int = 0
-    """Cost of usage that was accepted once more, until an edge learns that the ledger had it."""
-    issued: Counter[str] = field(default_factory=Counter)
-    consumed: Counter[str] = field(default_factory=Counter)
-    expired: int = 0
-    voided: int = 0
-
-    @property
-    def total(self) -> int:
-        """What the blocks hold less the debt."""
-        return sum(block.remaining for block in self.blocks) - self.debt
-
-    def available(self, at: int) -> int:
-        """What an edge believes that can be spent: it knows of no other blocks."""
-        known = [block.remaining for block in self.blocks if block.is_known and block.expires_at > at]
-        return sum(known) - self.debt - self.doubled
-
-    def block(self, name: str) -> Block | None:
-        """The block of this name."""
-        return next((block for block in self.blocks if block.name == name), None)
-
-    def take(self, amount: int, at: int) -> list[tuple[Block, int]]:
-        """Draw as much of an amount as known blocks have, in burn order."""
-        draws: list[tuple[Block, int]] = []
-        for block in sorted(self.blocks, key=Block.burn_order):
-            taken = min(amount, block.remaining)
-            if taken and block.is_known and block.granted_at <= at < block.expires_at:
-                block.remaining -= taken
-                amount -= taken
-                draws.append((block, taken))
-        return draws
+from tests.ledger_model.customer import (
+    DONE,
+    NEVER,
+    REFUND_PRIORITY,
+    Answer,
+    Block,
+    Customer,
+    EdgeHold,
+    Ended,
+    Event,
+    Hold,
+    Outcome,
+)
 
 
 class Reference:
@@ -107,6 +30,8 @@ class Reference:
     def __init__(self, reached: Counter[str]) -> None:
         self.customers: dict[str, Customer] = {}
         self.reached = reached
+        self.counted: list[int] = []
+        """What the edge counted of each entry that the end under way left: it says how certain the edge was."""
 
     def open(self, who: str) -> None:
         """A new customer, with nothing."""
@@ -123,10 +48,10 @@ class Reference:
 
     # ---- what the edge does
 
-    def learn(self, who: str, doubled: int = 0) -> None:
-        """The ledger's figures reach the edge. `doubled`: cost that is under way though the ledger has its usage."""
+    def learn(self, who: str, waiting: int = 0) -> None:
+        """The ledger's figures reach the edge; so many entries are not in them."""
         customer = self.customers[who]
-        customer.doubled = doubled
+        del customer.surprises[: len(customer.surprises) - waiting]
         for block in customer.blocks:
             block.is_known = True
 
@@ -155,15 +80,21 @@ class Reference:
     def tick(self, who: str, at: int) -> None:
         """An entry that only says what time it is."""
         customer = self.customers[who]
+        before = customer.known
         self._pass_time(customer, at)
         self._pay_debt(customer, at)
+        customer.note(0, before)
 
     def _post(self, customer: Customer, key: str, feature: str, cost: int, at: int) -> None:
+        before = customer.known
         self._pass_time(customer, at)
         if key in customer.events:
             self.reached["duplicate ignored"] += 1
-            customer.doubled += cost
-            return
+        else:
+            self._charge(customer, key, feature, cost, at)
+        customer.note(cost, before)
+
+    def _charge(self, customer: Customer, key: str, feature: str, cost: int, at: int) -> None:
         self._pay_debt(customer, at)
         if any(block.remaining and not block.is_known for block in customer.blocks):
             self.reached["unknown block not drawn"] += 1
@@ -219,6 +150,7 @@ class Reference:
     def _begin_order(self, who: str, order: str, at: int) -> Customer | None:
         """An order is an entry like others: time passes, debt is paid. None where the order was met before."""
         customer = self.customers[who]
+        customer.surprises.append(0)  # the edge decides nothing until it has learned of the order
         self._pass_time(customer, at)
         if order in customer.outcomes:
             self.reached["order met twice"] += 1
@@ -235,28 +167,33 @@ class Reference:
             return "already_voided", 0
         event.is_voided = True
         customer.consumed[event.feature] -= event.cost
-        owed = event.debt
-        for block, amount in event.draws:
+        self._give_back(customer, ("void", order), event.draws, event.debt, at)
+        return DONE
+
+    def _give_back(
+        self, customer: Customer, cause: tuple[str, str], draws: list[tuple[Block, int]], owed: int, at: int
+    ) -> None:
+        """What was owed lowers the debt; credit goes back to its block, or where it goes instead."""
+        what, by = cause
+        for block, amount in draws:
             if block.is_voided:  # what was drawn from it became debt when it was voided
-                self.reached["void of usage of a voided grant"] += 1
+                self.reached[f"{what} of usage of a voided grant"] += 1
                 owed += amount
             elif block.expires_at <= at:
-                self.reached["void into an expired block"] += 1
+                self.reached[f"{what} into an expired block"] += 1
                 customer.expired += amount
             else:
-                self.reached["void into a live block"] += 1
+                self.reached[f"{what} into a live block"] += 1
                 block.remaining += amount
         forgiven = min(owed, customer.debt)
         customer.debt -= forgiven
-        self.reached["void of an event with open debt"] += forgiven > 0
+        self.reached[f"{what} of an event with open debt"] += forgiven > 0
         if owed > forgiven:  # it was paid since, and nobody remembers from which credit
-            self.reached["void with a refund"] += 1
-            refund = Block(
-                f"refund by {order}", owed - forgiven, REFUND_PRIORITY, is_paid=False, granted_at=at, expires_at=NEVER
-            )
+            self.reached[f"{what} with a refund"] += 1
+            name, amount = f"refund by {by}", owed - forgiven
+            refund = Block(name, amount, REFUND_PRIORITY, is_paid=False, granted_at=at, expires_at=NEVER)
             refund.remaining, refund.is_known = refund.granted, True
             customer.blocks.append(refund)
-        return DONE
 
     def _void_grant(self, customer: Customer, block: Block | None, at: int, *, allow_debt: bool) -> Outcome:
         if block is None:
@@ -288,3 +225,173 @@ class Reference:
         customer.debt += max(0, amount - there)
         customer.issued["adjustment"] -= amount
         return DONE
+
+    # ---- reservations: the edge
+
+    def reserve(self, who: str, key: str, hold: tuple[str, int, int], at: int, *, enforce: bool) -> Answer:
+        """Credit is set aside; `hold` = (feature, how much, for how long)."""
+        customer, (feature, cost, lasts) = self.customers[who], hold
+        if key in customer.answers:
+            self.reached["opening answered from memory"] += 1
+            return customer.answers[key]
+        if key in customer.edge_holds:  # core put it back, and knows no more than that it was opened
+            self.reached["opening of what core put back"] += 1
+            return Answer(accepted=True, cost=customer.edge_holds[key].reserved, available=0)
+        available = customer.available(at)
+        if enforce and cost > 0 and available < cost:
+            self.reached["opening refused for credit"] += 1
+            customer.answers[key] = Answer(accepted=False, cost=cost, available=available)
+            return customer.answers[key]
+        customer.answers[key] = Answer(accepted=True, cost=cost, available=available - cost)
+        customer.edge_holds[key] = EdgeHold(cost, at + lasts)
+        self._open(customer, key, feature, cost, at)
+        return customer.answers[key]
+
+    def extend(self, who: str, key: str, lasts: int, at: int) -> str:
+        """A reservation is to be open longer."""
+        hold = self._edge_hold(self.customers[who], key)
+        if hold is None:
+            return "unknown"
+        if hold.state == "open" and at >= hold.due:
+            return "due"
+        if hold.state == "open" and at + lasts > hold.due:
+            self.reached["reservation extended"] += 1
+            hold.due = at + lasts
+            self._touch(self.customers[who], key, at)
+        return "ok" if hold.state == "open" else hold.state
+
+    def end(self, who: str, key: str, verb: str, used: int, at: int) -> Ended:  # noqa: PLR0911 - one for each answer
+        """A call ends a reservation, or it does not."""
+        customer = self.customers[who]
+        hold = self._edge_hold(customer, key)
+        if hold is None:
+            self.reached["end of an unknown reservation"] += 1
+            return Ended("unknown")
+        if hold.state == "open" and at >= hold.due:
+            hold.state, hold.asked = "expired", 0
+            self._close(customer, key, ("expired", 0), at)
+            if verb == "expired":
+                return Ended("ok", 0, hold.reserved)
+        elif hold.state == "open" and verb == "expired":
+            return Ended("open")
+        elif hold.state == "open":
+            hold.state, hold.asked = verb, used
+            self._close(customer, key, (verb, used), at)
+            return Ended("ok", used, max(0, hold.reserved - used))
+        elif hold.state == verb and hold.asked == used:
+            self.reached["end answered from memory"] += 1
+            return Ended("again", used, max(0, hold.reserved - used))
+        if (hold.state, verb) != ("expired", "committed"):
+            self.reached["second end refused"] += 1
+            return Ended(hold.state)
+        if hold.late is None:
+            hold.late = used
+            if used:
+                self.reached["late commit"] += 1
+                self._post(customer, key, self._feature_of(customer, key), used, at)
+            return Ended("late", used)
+        return Ended("late again", used) if hold.late == used else Ended(hold.state)
+
+    def forget_hold(self, who: str, key: str) -> None:
+        """The edge's window for a reservation is over; it knows then what the ledger knows."""
+        customer = self.customers[who]
+        customer.edge_holds.pop(key, None)
+        customer.answers.pop(key, None)
+
+    def _edge_hold(self, customer: Customer, key: str) -> EdgeHold | None:
+        """What the edge remembers, else what the ledger has of it."""
+        known = customer.holds.get(key)
+        if key not in customer.edge_holds and known is not None and known.state != "open":
+            late = customer.events.get(key) if known.state == "expired" else None
+            customer.edge_holds[key] = EdgeHold(known.reserved, 0, known.state, known.used, late and late.cost)
+        return customer.edge_holds.get(key)
+
+    @staticmethod
+    def _feature_of(customer: Customer, key: str) -> str:
+        return customer.holds[key].feature
+
+    # ---- reservations: the ledger
+
+    def _open(self, customer: Customer, key: str, feature: str, cost: int, at: int) -> None:
+        before = customer.known
+        self._pass_time(customer, at)
+        if key in customer.holds or key in customer.events:
+            self.reached["opening ignored"] += 1
+        else:
+            self._set_aside(customer, key, feature, cost, at)
+        customer.note(cost, before)
+
+    def _set_aside(self, customer: Customer, key: str, feature: str, cost: int, at: int) -> None:
+        self._pay_debt(customer, at)
+        draws = customer.take(cost, at)
+        debt = cost - sum(amount for _, amount in draws)
+        customer.debt += debt
+        customer.reserved += cost
+        customer.holds[key] = Hold(feature, cost, draws, debt)
+        self.reached["reservation that makes debt"] += debt > 0
+        self.reached["reservation of two blocks"] += len(draws) > 1
+
+    def _touch(self, customer: Customer, key: str, at: int) -> None:
+        """An extension changes no credit; only what is open can be extended."""
+        before = customer.known
+        self._pass_time(customer, at)
+        if customer.holds[key].state == "open":
+            self._pay_debt(customer, at)
+        customer.note(0, before)
+
+    def _close(self, customer: Customer, key: str, end: tuple[str, int], at: int) -> None:
+        """The end of a reservation: what was used first, of what it drew; what is above that; what goes back."""
+        counted, before = self.counted.pop(0), customer.known
+        self._pass_time(customer, at)
+        if customer.holds[key].state == "open":
+            self._pay_debt(customer, at)
+            self._give_up(customer, key, end, at, counted)
+        else:
+            self.reached["end ignored"] += 1
+        customer.note(counted, before)
+
+    def _give_up(self, customer: Customer, key: str, end: tuple[str, int], at: int, counted: int) -> None:
+        hold, before, (verb, used) = customer.holds[key], customer.known, end
+        own, back = _split([*hold.draws], hold.debt, used)
+        more = customer.take(max(0, used - hold.reserved), at)
+        debt = max(0, used - hold.reserved) - sum(amount for _, amount in more)
+        customer.debt += debt
+        customer.reserved -= hold.reserved
+        hold.state, hold.used = verb, used
+        self._give_back(customer, (verb, key), *back, at)
+        self._note_end(hold, debt)
+        if verb == "committed":
+            customer.consumed[hold.feature] += used
+            customer.events[key] = Event(hold.feature, used, _joined(own[0], more), own[1] + debt)
+        if counted < 0:
+            really = before - customer.known
+            assert counted == used - hold.reserved == really, "what an edge gave back at once came back otherwise"
+        else:
+            self.reached["what comes back waits for the ledger"] += used < hold.reserved
+
+    def _note_end(self, hold: Hold, debt: int) -> None:
+        self.reached["commit of less"] += hold.state == "committed" and hold.used < hold.reserved
+        self.reached["commit of as much"] += hold.state == "committed" and 0 < hold.used == hold.reserved
+        self.reached["commit of more"] += hold.used > hold.reserved
+        self.reached["commit of more that makes debt"] += debt > 0
+
+
+def _split(
+    draws: list[tuple[Block, int]], debt: int, used: int
+) -> tuple[tuple[list[tuple[Block, int]], int], tuple[list[tuple[Block, int]], int]]:
+    """(what is used, what goes back) of draws and debt: blocks are used in the order in which they were drawn."""
+    own: list[tuple[Block, int]] = []
+    back: list[tuple[Block, int]] = []
+    for block, amount in draws:
+        taken = min(used, amount)
+        used -= taken
+        own += [(block, taken)] if taken else []
+        back += [(block, amount - taken)] if amount > taken else []
+    own_debt = min(used, debt)
+    return (own, own_debt), (back, debt - own_debt)
+
+
+def _joined(own: list[tuple[Block, int]], more: list[tuple[Block, int]]) -> list[tuple[Block, int]]:
+    """Draws of one event: a block that was drawn twice stands once, where it was first."""
+    joined = [(block, amount + sum(a for b, a in more if b is block)) for block, amount in own]
+    return joined + [(block, amount) for block, amount in more if all(block is not b for b, _ in own)]

@@ -9,9 +9,11 @@ from uuid import UUID
 
 from msgspec import structs
 
-from app.corrections.deciding import Outcome, Targets, target_of
-from app.flusher.batch import Posting, post_batch
-from app.ledger.book import Account, Origin, PostedEvent, Transaction, block_account
+from app.corrections.deciding import Outcome, target_of
+from app.flusher.batch import post_batch
+from app.flusher.posting import Posting
+from app.ledger.book import Account, Origin, PostedEvent, Reservation, Transaction, block_account
+from app.ledger.targets import Targets
 from app.rules import burndown, chain
 from app.rules.boundaries import next_boundary
 from app.rules.burndown import Block
@@ -44,6 +46,7 @@ class Rows:
         self.transactions: list[Transaction] = []
         self.events: dict[UUID, PostedEvent] = {}
         self.outcomes: dict[UUID, Outcome] = {}
+        self.reservations: dict[UUID, Reservation] = {}
 
     # ---- core
 
@@ -73,16 +76,20 @@ class Rows:
     def post(self, entries: list[StreamEntry]) -> None:
         """One batch. As the writer does, first as if the ledger had none of its events, and anew where it has one.
 
-        Where there are orders, the ledger is asked beforehand.
+        Where there are orders, the ledger is asked beforehand; of reservations it is always asked.
         """
         known = {(ENVIRONMENT, e.payload.event_id) for e in entries if e.payload and e.payload.event_id in self.events}
-        posting = self._decide(entries, {*known} if any(entry.order for entry in entries) else set())
-        self._write(self._decide(entries, known) if known else posting)
+        named = {e.reservation.reservation_id for e in entries if e.reservation}
+        committed = {(ENVIRONMENT, one) for one in named & self.events.keys()}
+        posting = self._decide(entries, committed | (known if any(entry.order for entry in entries) else set()))
+        self._write(self._decide(entries, known | committed) if known else posting)
 
     def _decide(self, entries: list[StreamEntry], known: set[tuple[UUID, UUID]]) -> Posting:
         accounts = {entry.ref: self.read(entry.ref) for entry in entries}
         orders = [(accounts[entry.ref], entry.order) for entry in entries if entry.order is not None]
-        return post_batch(accounts, list(entries), known, self._targets(orders) if orders else None)
+        named = {entry.reservation.reservation_id for entry in entries if entry.reservation}
+        held = [self.reservations[one] for one in named & self.reservations.keys()]
+        return post_batch(accounts, list(entries), known, self._targets(orders, held) if orders or held else None)
 
     def read(self, ref: bytes) -> Account:
         """A working copy with the live blocks."""
@@ -90,14 +97,17 @@ class Rows:
         own = [structs.replace(block) for owner, block in self.blocks.values() if owner == account.id]
         return structs.replace(account, blocks=burndown.sort_blocks(block for block in own if block.remaining_micro))
 
-    def _targets(self, orders: list[tuple[Account, Order]]) -> Targets:
-        """What the rows have of what these orders speak of."""
+    def _targets(self, orders: list[tuple[Account, Order]], held: list[Reservation]) -> Targets:
+        """What the rows have of what these orders and reservations speak of."""
         targets = Targets(known={order.order_id for _, order in orders} & self.outcomes.keys())
-        accounts = {account.id: account for account, order in orders if order.order_id not in targets.known}
+        targets.reservations = {reservation.id: reservation for reservation in held}
+        accounts = {account.id for account, order in orders if order.order_id not in targets.known}
+        accounts |= {reservation.account_id for reservation in held}
         wanted = [target_of(order) for _, order in orders if order.order_id not in targets.known]
         named = {target for target in wanted if target is not None}
         targets.events = {e.id: e for e in self.events.values() if e.id in named and e.account_id in accounts}
-        asked = named | {block_id for event in targets.events.values() for block_id, _ in event.parsed_draws()}
+        sources = [*targets.events.values(), *held]
+        asked = named | {block_id for source in sources for block_id, _ in source.parsed_draws()}
         for block_id, (owner, block) in self.blocks.items():
             if block_id in asked and owner in accounts:
                 targets.blocks[block_id] = structs.replace(block)
@@ -114,7 +124,8 @@ class Rows:
         for account, block in posting.made_blocks:
             maker = next(t for t in posting.transactions if block_account(block.id) in dict(t.lines))
             made = structs.replace(block, remaining_micro=block.granted_micro)
-            self._insert_block(account, made, f"{block.source} by {maker.idempotency_key}")
+            ended = (r.idempotency_key for r in posting.reservations.values() if self._is_end(r, maker))
+            self._insert_block(account, made, f"{block.source} by {maker.idempotency_key or next(ended)}")
         for _, block in posting.changed_blocks.values():
             owner, before = self.blocks[block.id]
             assert 0 <= block.remaining_micro <= before.granted_micro == block.granted_micro
@@ -122,6 +133,14 @@ class Rows:
         self.accounts |= {ref: structs.replace(account, blocks=[]) for ref, account in posting.accounts.items()}
         assert not self.outcomes.keys() & {outcome.order.order_id for outcome in posting.outcomes}
         self.outcomes |= {outcome.order.order_id: outcome for outcome in posting.outcomes}
+        for reservation in posting.reservations.values():
+            before = self.reservations.get(reservation.id)
+            assert before is None or before.is_open
+            self.reservations[reservation.id] = reservation
+
+    @staticmethod
+    def _is_end(reservation: Reservation, transaction: Transaction) -> bool:
+        return (reservation.account_id, reservation.ended_seq) == (transaction.account_id, transaction.seq)
 
     # ---- what is read back
 

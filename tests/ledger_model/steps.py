@@ -11,9 +11,13 @@ from typing import TypeVar
 from tests.ledger_model.actions import (
     NOTHING,
     Action,
+    EndHold,
+    ExtendHold,
     Flush,
     Forget,
+    ForgetHold,
     Grant,
+    Hold,
     KillEdge,
     Start,
     Stop,
@@ -36,6 +40,10 @@ class Cast:
     names: tuple[str, ...] = NAMES
     used: list[Use] = field(default_factory=list)
     granted: list[Grant] = field(default_factory=list)
+    held: list[Hold] = field(default_factory=list)
+    ended: list[EndHold] = field(default_factory=list)
+    forgotten: set[str] = field(default_factory=set)
+    """Keys of reservations that the edge has forgotten, until they are ended anew."""
     ordered: list[VoidEvent | VoidBlock | Take] = field(default_factory=list)
     is_up: bool = True
     count: int = 0
@@ -52,6 +60,14 @@ class Cast:
                 self.used.append(action)
             case Grant():
                 self.granted.append(action)
+            case Hold():
+                self.held.append(action)
+                self.ended = [ended for ended in self.ended if ended.key not in {action.key} & self.forgotten]
+                self.forgotten.discard(action.key)
+            case ForgetHold():
+                self.forgotten.add(action.key)
+            case EndHold() if action.verb != "expired":
+                self.ended.append(action)
             case VoidEvent() | VoidBlock() | Take():
                 self.ordered.append(action)
             case Stop() | Start():
@@ -105,12 +121,83 @@ def grant(random: Random, cast: Cast) -> Action:
     )
 
 
+def hold(random: Random, cast: Cast) -> Action:
+    """Credit is reserved."""
+    cost, lasts = random.choice([0, random.randint(1, 9), random.randint(1, 60)]), random.randint(2, 40)
+    who, feature = random.choice(cast.names), random.choice(FEATURES)
+    return Hold(who, cast.new("hold"), feature, cost, lasts, enforce=random.random() < 0.5)
+
+
+def open_hold(random: Random, cast: Cast) -> Hold:
+    """A reservation, sooner one that nobody has ended."""
+    ended = {action.key for action in cast.ended}
+    still_open = [held for held in cast.held if held.key not in ended]
+    return random.choice(still_open) if still_open and random.random() < 0.7 else recent(random, cast.held)
+
+
+def hold_again(random: Random, cast: Cast) -> Action:
+    """The same reservation once more, sooner one that the edge has forgotten."""
+    forgotten = [held for held in cast.held if held.key in cast.forgotten]
+    if forgotten and random.random() < 0.7:
+        return random.choice(forgotten)
+    return recent(random, cast.held) if cast.held else hold(random, cast)
+
+
+def commit(random: Random, cast: Cast) -> Action:
+    """A commit of less, of as much, or of more; now and then of what never was."""
+    if not cast.held or random.random() < 0.03:
+        return EndHold(random.choice(cast.names), f"hold {NOTHING}", "committed", 5)
+    held = open_hold(random, cast)
+    used = random.choice([held.cost, random.randint(0, held.cost), random.randint(0, 2 * held.cost + 3)])
+    return EndHold(held.who, held.key, "committed", used)
+
+
+def release(random: Random, cast: Cast) -> Action:
+    """A release."""
+    if not cast.held:
+        return hold(random, cast)
+    held = open_hold(random, cast)
+    return EndHold(held.who, held.key, "released")
+
+
+def expire(random: Random, cast: Cast) -> Action:
+    """The sweep comes by."""
+    if not cast.held:
+        return hold(random, cast)
+    held = recent(random, cast.held)
+    return EndHold(held.who, held.key, "expired")
+
+
+def end_again(random: Random, cast: Cast) -> Action:
+    """An end that was asked for before."""
+    return recent(random, cast.ended) if cast.ended else commit(random, cast)
+
+
+def extend(random: Random, cast: Cast) -> Action:
+    """A reservation is to be open longer."""
+    if not cast.held:
+        return hold(random, cast)
+    held = recent(random, cast.held)
+    return ExtendHold(held.who, held.key, random.randint(1, 40))
+
+
+def forget_hold(random: Random, cast: Cast) -> Action:
+    """The edge forgets a reservation."""
+    if not cast.held:
+        return hold(random, cast)
+    held = recent(random, cast.held)
+    return ForgetHold(held.who, held.key)
+
+
 def void_event(random: Random, cast: Cast) -> Action:
     """A void of usage; now and then of what never was."""
     order = cast.new("void")
     if not cast.used or random.random() < 0.05:
         return VoidEvent(random.choice(cast.names), order, NOTHING)
     target = recent(random, cast.used)
+    if cast.ended and random.random() < 0.4:
+        committed = recent(random, cast.ended)
+        return VoidEvent(committed.who, order, committed.key)
     return VoidEvent(target.who, order, target.key)
 
 
@@ -122,8 +209,22 @@ def void_block(random: Random, cast: Cast) -> Action:
     if cast.ordered and random.random() < 0.2:
         refunding = recent(random, cast.ordered)
         return VoidBlock(refunding.who, order, f"refund by {refunding.order}", allow_debt)
+    if cast.ended and random.random() < 0.05:
+        returning = recent(random, cast.ended)
+        return VoidBlock(returning.who, order, f"refund by {returning.key}", allow_debt)
     target = recent(random, cast.granted)
     return VoidBlock(target.who, order, target.name, allow_debt)
+
+
+def void_what_is_reserved(random: Random, cast: Cast) -> Action:
+    """A void of a grant from which a reservation may have drawn."""
+    ended = {action.key for action in cast.ended}
+    holders = [held.who for held in cast.held if held.key not in ended]
+    grants = [granted for granted in cast.granted if granted.who in holders]
+    if not grants:
+        return hold(random, cast)
+    target = recent(random, grants)
+    return VoidBlock(target.who, cast.new("void"), target.name, allow_debt=True)
 
 
 def take(random: Random, cast: Cast) -> Action:
@@ -174,8 +275,17 @@ STEPS: dict[Step, int] = {
     grant: 12,
     wait: 10,
     flush: 8,
+    hold: 14,
+    commit: 14,
+    release: 9,
+    expire: 4,
+    extend: 2,
+    end_again: 3,
+    hold_again: 4,
+    forget_hold: 4,
     void_event: 8,
     void_block: 6,
+    void_what_is_reserved: 6,
     take: 5,
     repeat: 4,
     stop_or_start: 3,

@@ -10,7 +10,9 @@ import pytest
 from msgspec import structs
 
 from app.corrections import deciding
-from app.flusher import batch
+from app.flusher import falling_due, reserving
+from app.ledger import returning
+from app.ledger.returning import Drawn
 from app.rules import burndown
 from app.rules.burndown import Block
 from tests.ledger_model.one_by_one import post_in_batches
@@ -18,6 +20,7 @@ from tests.ledger_model.running import Run
 from tests.ledger_model.steps import NAMES, STEPS, Cast, make_up
 
 PROGRAMS, STEPS_EACH = 400, 60
+_split = Drawn.split
 _is_eligible, _burn_order, _void_usage = burndown.is_eligible, burndown.burn_order, deciding._void_usage  # noqa: SLF001
 
 
@@ -34,17 +37,28 @@ def _without(*places: int) -> Callable[[Block], Any]:
     return lambda block: tuple(part for place, part in enumerate(_burn_order(block)) if place not in places)
 
 
+def _from_the_end(drawn: Drawn, first_micro: int) -> tuple[Drawn, Drawn]:
+    return _split(structs.replace(drawn, draws=drawn.draws[::-1]), first_micro)
+
+
+def _nothing_more(_: Any, __: Any, ___: Any, amount_micro: int) -> Any:
+    return Drawn([], amount_micro), [("debt", -amount_micro)]
+
+
 MUTATIONS: dict[str, tuple[object, str, object]] = {
     "priority decides": (burndown, "burn_order", _without(0)),
     "what expires first is spent first": (burndown, "burn_order", _without(1)),
     "free before paid": (burndown, "burn_order", _without(2)),
     "what was granted first is spent first": (burndown, "burn_order", lambda b: (*_burn_order(b)[:3], -b.granted_at)),
     "only known blocks are drawn": (burndown, "is_eligible", lambda block, at, _: _is_eligible(block, at, 2**60)),
-    "debt is paid": (batch, "_pay_debt", _nothing),
-    "what is due expires": (batch, "next_due", _nothing),
-    "spent blocks come back": (deciding, "_bring_back", _nothing),
+    "debt is paid": (falling_due, "pay_debt", _nothing),
+    "what is due expires": (falling_due, "next_due", _nothing),
+    "what was reserved is used in the order of its draws": (Drawn, "split", _from_the_end),
+    "what is above it is drawn": (reserving, "_draw", _nothing_more),
+    "it pays debt before it is opened or ended": (reserving, "_pay_debt", _nothing),
+    "spent blocks come back": (returning, "_bring_back", _nothing),
     "a void lowers debt": (deciding, "_void_usage", _forget_debt),
-    "paid debt is refunded": (deciding, "_refund", _nothing),
+    "paid debt is refunded": (returning, "_refund", _nothing),
 }
 """The rule, and what is put in the place of what keeps it."""
 

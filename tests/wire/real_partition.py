@@ -209,7 +209,7 @@ class RealPartition:
             return {}
         shown = {name.encode(): str(value).encode() for name, value in vars(account).items() if value is not None}
         shown |= {b"last_id": self.real_id(account.last_id)}
-        ids = {b"order_id": account.order_id, b"ordered_id": account.ordered_id}
+        ids = {b"order_id": account.order_id, b"ordered_id": account.ordered_id, b"returned_id": account.returned_id}
         return shown | {name: self.real_id(value) for name, value in ids.items() if value}
 
 

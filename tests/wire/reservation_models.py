@@ -190,6 +190,11 @@ def _end_open(memory: Memory, call: End, held: Held, at: int) -> bytes | None:
     payload = call.expiry if is_due else call.payload
     append(memory, call.ref, at, {b"k": b"r", b"c": b"%d" % cost, b"p": payload, b"u": b"%d" % used})
     account.accepted = totals.wrap(account.accepted + cost)
+    if cost < 0:
+        assert held.until is not None
+        account.returned_id = account.last_id
+        account.returned_until = min(held.until, NEVER_AT if account.returned_until is None else account.returned_until)
+        account.valid_until = min(account.valid_until, account.returned_until)
     account.reserved = max(0, (account.reserved or 0) - held.reserved)
     account.open = max(0, (account.open or 0) - 1)
     memory.due.pop(call.key, None)

@@ -46,6 +46,10 @@ class EdgeAccount:
     period: int | None = None
     """Start of the period in which units are counted; None = nothing is."""
     resets_at: int | None = None
+    returned_id: StreamId | None = None
+    """Of the last end of a reservation that gave credit back at once, and is in no publish yet."""
+    returned_until: int | None = None
+    """The first boundary under which such credit was reserved."""
 
     @property
     def available(self) -> int:
@@ -269,15 +273,26 @@ def publish(memory: Memory, call: Publish) -> bytes:
             account.valid_until, account.order_id, account.held_until = account.held_until, None, None
         return b"stale"
     _show(account, state)
+    _keep_boundary(account, includes_return=is_current and call.cursor >= (account.returned_id or NOTHING_YET))
     if includes_order:
         account.order_id = account.held_until = None
     elif account.order_id is not None:
-        account.valid_until, account.held_until = 0, state.valid_until
+        account.valid_until, account.held_until = 0, account.valid_until
     is_quiet = is_current and call.cursor >= account.last_id
     if is_quiet:
         account.accepted = account.applied
     _bring_beside(memory, account, state, is_quiet=is_quiet)
     return b"published"
+
+
+def _keep_boundary(account: EdgeAccount, *, includes_return: bool) -> None:
+    """What the ledger publishes knows nothing of credit that came back at once before its return is posted."""
+    if account.returned_until is None:
+        return
+    if includes_return:
+        account.returned_id = account.returned_until = None
+    else:
+        account.valid_until = min(account.valid_until, account.returned_until)
 
 
 def load_begin(memory: Memory, ref: bytes, new_token: bytes) -> list[bytes]:
@@ -336,18 +351,15 @@ def _bring_beside(memory: Memory, account: EdgeAccount, state: AccountState, *, 
     """A new period begins with what the ledger has counted in it; else the ledger's word holds where all is quiet."""
     beside, before = state.beside, account.period
     if is_quiet:
-        account.reserved, account.open = beside.reserved_micro, beside.open_reservations
-    account.period, account.resets_at = beside.period_at, beside.resets_at
-    if beside == NOTHING_BESIDE:
-        _bring_nothing(account, is_quiet=is_quiet)
-    if account.period is None or is_quiet or account.period != before:
+        is_nothing = beside == NOTHING_BESIDE
+        account.reserved = None if is_nothing else beside.reserved_micro
+        account.open = None if is_nothing else beside.open_reservations
+    account.period, account.resets_at = beside.period_at or None, beside.resets_at if beside.period_at else None
+    if account.period is None:
+        if before is not None:
+            memory.used.pop(state.ref, None)
+    elif is_quiet or account.period != before:
         _replace_used(memory, state.ref, beside)
-
-
-def _bring_nothing(account: EdgeAccount, *, is_quiet: bool) -> None:
-    account.period = account.resets_at = None
-    if is_quiet:
-        account.reserved = account.open = None
 
 
 def _replace_used(memory: Memory, ref: bytes, beside: Beside) -> None:

@@ -55,6 +55,7 @@ def test_one_slot(environment_id: UUID, end_user_id: str, count: int, event_id: 
     assert len(set(names)) == len(names)
     assert {slot(name) for name in names} == {b"%d" % partition}
     assert keys.load_token_of(names[0]) == names[1]
+    assert keys.used_beside(names[0]) == keys.used(partition, ref)
     assert keys.split_tag(names[0]) == (keys.tag(partition), b":acct:" + ref)
 
 

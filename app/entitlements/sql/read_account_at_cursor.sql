@@ -1,7 +1,7 @@
 -- An account to be loaded, and the cursor of its partition at the same moment.
 SELECT a.environment_id, a.id, a.end_user_id, a.revision, a.total_micro, a.applied_micro, a.valid_until, a.posted_at, a.snapshot_id,
-       a.subscription_status, a.calendar, a.period_start_at, a.period_end_at, counters.counted_features,
-       counters.counted_units, c.incarnation, c.last_id
+       a.subscription_status, a.reserved_micro, a.open_reservations, a.calendar, a.period_start_at, a.period_end_at,
+       counters.counted_features, counters.counted_units, c.incarnation, c.last_id
 FROM accounts a
 LEFT JOIN stream_cursors c ON c.partition = $3
 LEFT JOIN LATERAL (

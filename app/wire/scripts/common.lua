@@ -62,17 +62,20 @@ end
 -- replaced where nothing of the account is under way; the counters also where the period is another, which begins with what
 -- the ledger has counted in it. `before` is what the account had: reserved, open, period.
 local function bring_beside(account_key, packed, is_quiet, before)
-    if packed == '' then
-        if is_quiet and (before[1] or before[2]) then redis.call('HDEL', account_key, 'reserved', 'open') end
+    local beside = packed ~= '' and cmsgpack.unpack(packed) or {0, 0, 0, {}}
+    if is_quiet and packed ~= '' then
+        redis.call('HSET', account_key, 'reserved', integer(beside[1]), 'open', integer(beside[2]))
+    elseif is_quiet and (before[1] or before[2]) then
+        redis.call('HDEL', account_key, 'reserved', 'open')
+    end
+    local period = integer(beside[3])
+    if period == '0' then
         if before[3] then
             redis.call('HDEL', account_key, 'period', 'resets_at')
             redis.call('DEL', used_key_of(account_key))
         end
         return
     end
-    local beside = cmsgpack.unpack(packed)
-    local period = integer(beside[3])
-    if is_quiet then redis.call('HSET', account_key, 'reserved', integer(beside[1]), 'open', integer(beside[2])) end
     if is_quiet or period ~= before[3] then
         redis.call('DEL', used_key_of(account_key))
         for _, counter in ipairs(beside[4]) do count_used(used_key_of(account_key), counter[1], counter[2]) end

@@ -38,7 +38,7 @@ if state == 'expired' and reservation[9] then
 end
 
 local account = redis.call('HMGET', KEYS[1], 'revision', 'base', 'applied', 'accepted', 'last_at', 'reserved', 'open',
-    'ordered_id')
+    'ordered_id', 'valid_until', 'returned_until')
 if not account[1] then return {'miss'} end
 local at = math.max(tonumber(ARGV[1]), tonumber(account[5]))
 local applied, accepted = tonumber(account[3]), tonumber(account[4])
@@ -67,6 +67,14 @@ local function cost_of_end(used, reserved)
     return used - reserved
 end
 
+-- What came back at once can be spent until the boundary that it was reserved under. The ledger's own boundary does not
+-- know of it yet, nor does any publish that comes before its return is posted (publish.lua).
+local function keep_boundary(id)
+    local until_at = math.min(tonumber(reservation[4]), tonumber(account[10] or NEVER_AT))
+    redis.call('HSET', KEYS[1], 'valid_until', integer(math.min(tonumber(account[9]), until_at)), 'returned_id', id,
+        'returned_until', integer(until_at))
+end
+
 if state == 'open' then
     local is_due, reserved = at >= tonumber(reservation[5]), tonumber(reservation[2])
     if verb == 'expired' and not is_due then return {'open'} end
@@ -81,6 +89,7 @@ if state == 'open' then
     redis.call('HSET', KEYS[1], 'accepted', integer(accepted), 'last_id', id, 'last_at', integer(at),
         'reserved', integer(math.max(0, tonumber(account[6] or 0) - reserved)),
         'open', integer(math.max(0, tonumber(account[7] or 0) - 1)))
+    if cost < 0 then keep_boundary(id) end
     redis.call('ZREM', KEYS[5], due_member(KEYS[3]))
     local answer = remember('ended', state == verb and asked or '', used, math.max(0, reserved - used))
     if state == verb then return answer end

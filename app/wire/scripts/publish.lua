@@ -10,6 +10,16 @@
 
 local is_current = ARGV[1] ~= '' and ARGV[1] == redis.call('HGET', KEYS[1], 'incarnation')
 
+-- Credit that came back at once from a reservation may run out before the ledger has told when: until a publish includes its
+-- return, the account keeps the boundary that it was reserved under (end_reservation.lua).
+local function keep_boundary(account_key, returned_id, returned_until, valid_until)
+    if is_current and id_at_least(ARGV[2], returned_id) then
+        redis.call('HDEL', account_key, 'returned_id', 'returned_until')
+        return valid_until
+    end
+    return integer(math.min(tonumber(valid_until), tonumber(returned_until)))
+end
+
 -- The account waits for its order until a publish includes it. What others publish meanwhile keeps its boundary aside.
 local function wait_for_order(account_key, order_id, valid_until)
     if is_current and id_at_least(ARGV[2], order_id) then
@@ -23,7 +33,7 @@ end
 local function publish(account_key, token_key, revision, base, applied, valid_until, snapshot, status, floor, posted_at,
     beside)
     local account = redis.call('HMGET', account_key, 'revision', 'last_id', 'last_at', 'order_id', 'held_until',
-        'reserved', 'open', 'period')
+        'returned_id', 'returned_until', 'reserved', 'open', 'period')
     if not account[1] then
         redis.call('SET', token_key, ARGV[3], 'XX', 'EX', 60)
         return 'absent'
@@ -35,6 +45,7 @@ local function publish(account_key, token_key, revision, base, applied, valid_un
         end
         return 'stale'
     end
+    if account[6] then valid_until = keep_boundary(account_key, account[6], account[7], valid_until) end
     if account[4] then valid_until = wait_for_order(account_key, account[4], valid_until) end
     redis.call('HSET', account_key, 'revision', revision, 'base', base, 'applied', applied, 'valid_until', valid_until,
         'snapshot', snapshot, 'status', status, 'floor', floor,
@@ -42,7 +53,7 @@ local function publish(account_key, token_key, revision, base, applied, valid_un
     -- Quiet heals: where nothing of this account is under way, accepted is what was applied.
     local is_quiet = is_current and id_at_least(ARGV[2], account[2])
     if is_quiet then redis.call('HSET', account_key, 'accepted', applied) end
-    bring_beside(account_key, beside, is_quiet, {account[6], account[7], account[8]})
+    bring_beside(account_key, beside, is_quiet, {account[8], account[9], account[10]})
     return 'published'
 end
 

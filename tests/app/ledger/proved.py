@@ -15,6 +15,7 @@ from app.embedded.valkey import EmbeddedValkey
 from app.io.postgres import Database
 from app.ledger import checkpoints
 from app.ledger.verify import VerifyReport, verify
+from app.wire.reservations import ReservationState
 from tests.conftest import DatabaseUrls
 from tests.flusher.world import World, open_world
 from tests.waiting import wait_until_async
@@ -26,7 +27,7 @@ FIRST_DAY = datetime(2026, 2, 1, 0, 0, 5, tzinfo=UTC)
 
 
 class Proved(msgspec.Struct, frozen=True):
-    """Who is in the ledger: ada was granted, used, owed, paid and let expire; bob was granted and used."""
+    """Who is in the ledger: ada was granted, used, owed, paid and let expire; bob used; eve reserved."""
 
     environment: UUID
     ada: UUID
@@ -35,6 +36,11 @@ class Proved(msgspec.Struct, frozen=True):
     """Ada's first: it drew from her first block, in her transaction 3."""
     block: UUID
     """What that event drew from. It has expired since."""
+    eve: UUID
+    held: UUID
+    """Eve's first reservation: opened by her transaction 2 for 10 credits, committed by 3 with 7."""
+    open: UUID
+    """Her second: opened by 4 for 5 credits."""
 
 
 async def make_proved(postgres: EmbeddedPostgres, valkey: EmbeddedValkey) -> Proved:
@@ -52,13 +58,19 @@ async def make_proved(postgres: EmbeddedPostgres, valkey: EmbeddedValkey) -> Pro
             await world.grant(ada, 50)
             await world.view("ada")
             await _use(world, "ada", {"k5": 2})
+            eve = await world.customer("eve", 20)
+            held = await world.reserve("eve", 101, 10)
+            await world.end("eve", 101, ReservationState.COMMITTED, 10, used=7)
+            await world.posted(6)
+            still_open = await world.reserve("eve", 102, 5)
+            await world.at_rest("eve")
         kinds = [row["kind"] for row in await world.ledger(f"{KINDS} WHERE account_id = '{ada}' ORDER BY seq")]
         assert kinds == ["grant", "grant", "usage", "usage", "expiry", "usage", "grant", "debt_payment", "usage"]
         await take_checkpoint(world.urls[JOBS], world.environment_id, FIRST_DAY + timedelta(days=1))
         assert (await world.verify()).findings == []
         events = await world.ledger("SELECT id, seq, draws FROM usage_events ORDER BY accepted_at")
         block = UUID(msgspec.json.decode(events[0]["draws"])[0][0])
-        return Proved(world.environment_id, ada, bob, events[0]["id"], block)
+        return Proved(world.environment_id, ada, bob, events[0]["id"], block, eve, held, still_open)
 
 
 async def _is_past(moment: datetime) -> bool:

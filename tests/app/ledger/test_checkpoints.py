@@ -144,9 +144,9 @@ async def test_a_day_has_one_checkpoint_of_what_moved(copy: DatabaseUrls, proved
         )
         rows = await connection.fetch("SELECT day, accounts, transactions FROM ledger_checkpoints ORDER BY day")
     first, second = FIRST_DAY.date(), FIRST_DAY.date() + timedelta(days=1)
-    expected = [(first, proved.ada, 4), (first, proved.bob, 2), (second, proved.ada, 9)]
+    expected = [(first, proved.ada, 4), (first, proved.bob, 2), (second, proved.ada, 9), (second, proved.eve, 4)]
     assert sorted(map(tuple, heads)) == sorted(expected)
-    assert [tuple(row) for row in rows] == [(first, 2, 6), (second, 2, 11), (third.date(), 2, 11)]
+    assert [tuple(row) for row in rows] == [(first, 2, 6), (second, 3, 15), (third.date(), 3, 15)]
     assert (await asyncio.to_thread(verified, copy)).findings == []
 
 
@@ -181,7 +181,7 @@ async def test_jobs_take_the_checkpoints_that_are_due(copy: DatabaseUrls, proved
         await database.close()
     found = await latest(copy.owner)
     assert [(checkpoint.day, checkpoint.accounts) for checkpoint in found if checkpoint.accounts] == [
-        (clock.at.date(), 2)
+        (clock.at.date(), 3)
     ]
     assert proved.environment in {checkpoint.environment_id for checkpoint in found}
     assert (await asyncio.to_thread(verified, copy)).findings == []

@@ -16,6 +16,13 @@ TRANSACTION = "ledger_transactions {ada} seq 3"
 LINES = "ledger_lines {ada} seq 3"
 EVENT = "usage_events {event}"
 BLOCK = "credit_blocks {block}"
+HELD, OPEN = "reservations {held}", "reservations {open}"
+OPENED, OPENED_LINES, ENDED = (
+    "ledger_transactions {eve} seq 2",
+    "ledger_lines {eve} seq 2",
+    "ledger_transactions {eve} seq 3",
+)
+REOPENED = "state = 'open', used_micro = 0, ended_at = NULL, ended_seq = NULL"
 CHECKPOINT = "ledger_checkpoints {environment} 2026-02-01"
 HASH = "decode(repeat('ab', 32), 'hex')"
 COLUMNS = "environment_id, account_id, seq, line, account_name, amount_micro"
@@ -96,6 +103,36 @@ TAMPERINGS = [
     ("UPDATE accounts SET seq = seq + 1 WHERE id = '{ada}'", 10, "accounts {ada}"),
     (f"UPDATE accounts SET head_hash = {HASH} WHERE id = '{{ada}}'", 9, "accounts {ada}"),
     ("DELETE FROM accounts WHERE id = '{ada}'", 2, TRANSACTION),
+    # reservations
+    ("UPDATE reservations SET reserved_micro = reserved_micro + 1 WHERE id = '{held}'", 28, OPENED_LINES),
+    ("UPDATE reservations SET reserved_micro = reserved_micro + 1 WHERE id = '{held}'", 9, OPENED),
+    ("UPDATE reservations SET units_micro = units_micro + 1 WHERE id = '{held}'", 9, OPENED),
+    ("UPDATE reservations SET properties = '{{}}' WHERE id = '{held}'", 9, OPENED),
+    ("UPDATE reservations SET draws = '' WHERE id = '{held}'", 28, HELD),
+    ("UPDATE reservations SET draws = replace(draws, ',10', ',9') WHERE id = '{held}'", 28, OPENED_LINES),
+    ("UPDATE reservations SET state = 'released', used_micro = 0 WHERE id = '{held}'", 29, HELD),
+    ("UPDATE reservations SET used_micro = used_micro + 1 WHERE id = '{held}'", 30, HELD),
+    ("UPDATE reservations SET ended_at = ended_at + interval '1 hour' WHERE id = '{held}'", 29, HELD),
+    ("UPDATE reservations SET ended_seq = 77 WHERE id = '{held}'", 29, HELD),
+    (f"UPDATE reservations SET {REOPENED} WHERE id = '{{held}}'", 28, "accounts {eve}"),
+    (f"UPDATE reservations SET {REOPENED} WHERE id = '{{held}}'", 29, ENDED),
+    ("UPDATE reservations SET state = 'expired', ended_at = now(), ended_seq = 5 WHERE id = '{open}'", 29, OPEN),
+    ("UPDATE reservations SET opened_seq = 1 WHERE id = '{open}'", 28, "ledger_transactions {eve} seq 4"),
+    ("UPDATE reservations SET account_id = '{bob}', opened_seq = 77 WHERE id = '{open}'", 28, OPEN),
+    ("DELETE FROM reservations WHERE id = '{held}'", 28, OPENED),
+    ("UPDATE accounts SET reserved_micro = reserved_micro + 1 WHERE id = '{eve}'", 28, "accounts {eve}"),
+    ("UPDATE accounts SET open_reservations = 0 WHERE id = '{eve}'", 28, "accounts {eve}"),
+    (
+        "UPDATE ledger_lines SET account_name = 'expired' WHERE account_name = 'reserved:{held}' AND seq = 2",
+        28,
+        OPENED_LINES,
+    ),
+    (
+        "UPDATE ledger_lines SET account_name = 'expired' WHERE account_id = '{eve}' AND amount_micro = 3000000",
+        30,
+        "ledger_lines {eve} seq 3",
+    ),
+    ("DELETE FROM usage_events WHERE id = '{held}'", 30, HELD),
     # checkpoints
     ("UPDATE ledger_checkpoints SET taken_at = now() WHERE day = '2026-02-01'", 9, CHECKPOINT),
     ("UPDATE ledger_checkpoints SET transactions = transactions + 1 WHERE day = '2026-02-01'", 9, CHECKPOINT),

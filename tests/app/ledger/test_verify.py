@@ -32,9 +32,10 @@ def test_everything_is_counted(copy: DatabaseUrls, proved: Proved) -> None:
     """Of the ledger that a flusher posted, with debt, a payment, an expiry and two checkpoints: no finding."""
     report = verified(copy)
     assert report.findings == []
-    expected = {"accounts": 2, "transactions": 11, "events": 5, "blocks": 4, "checkpoints": 2, "rejected_events": 0}
+    expected = {"accounts": 3, "transactions": 15, "events": 6, "blocks": 5, "checkpoints": 2, "rejected_events": 0}
     assert expected.items() <= report.counts.items()
-    assert -report.counts["issued_micro"] == 169_000_000
+    assert -report.counts["issued_micro"] == 189_000_000
+    assert (report.counts["reservations"], report.counts["reserved_micro"]) == (2, 5_000_000)
     assert report.counts["expired_micro"] == 2_000_000
     assert proved.environment
     again = verified(copy)

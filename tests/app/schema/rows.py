@@ -25,7 +25,7 @@ async def fill(connection: asyncpg.Connection, digest: bytes) -> UUID:
     return environment_id
 
 
-def _rows(digest: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
+def _rows(digest: bytes) -> Iterator[tuple[str, dict[str, Any]]]:  # noqa: PLR0915 - a few for each table
     customer, feature, plan, variant, version, block = (uuid4() for _ in range(6))
     interval = {"interval_unit": "month", "interval_count": 1}
     made = {"created_at": NOW}
@@ -71,6 +71,9 @@ def _rows(digest: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "usage_counters", {"account_id": customer, "feature_key": "f", "period_at": NOW, "units_micro": 1}
     order = {"id": uuid4(), "account_id": customer, "kind": "debit", "amount_micro": 0, "seq": 1, "digest": HASH}
     yield "ledger_orders", {**order, "recorded_at": NOW}
+    held = {"reserved_micro": 1, "opened_at": NOW, "opened_seq": 1, "expires_at": NOW, "state": "open", "used_micro": 0}
+    said = {key: event[key] for key in ("feature_key", "units_micro", "debt_micro", "draws", "price_id")}
+    yield "reservations", {"id": uuid4(), "account_id": customer, "in_credits": False, **said, **held}
     rejected = {"id": uuid4(), "end_user_id": "u", "stream_id": "1-1", "code": "c", "detail": "d", "entry": b""}
     yield "rejected_events", {**rejected, "recorded_at": NOW}
     yield "dirty_accounts", {"account_id": customer, "revision": 1}

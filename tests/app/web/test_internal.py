@@ -11,7 +11,8 @@ from tests.app.web.test_problems import assert_problem
 
 async def test_it_asks_for_the_secret(core: Core, tenant: Tenant) -> None:
     """Neither an API key nor the operator's token opens it, and the public listener does not know its routes."""
-    for path in ("/internal/accounts/load", "/internal/keys/load", "/internal/plans/load"):
+    for what in ("accounts", "reservations", "keys", "plans"):
+        path = f"/internal/{what}/load"
         for wrong in ("", tenant.sandbox.key, SECRETS["admin_token"], SECRETS["internal_secret"][:-1]):
             answer = await core.edge.http.post(path, headers={"authorization": f"Bearer {wrong}"}, json={})
             assert_problem(answer, Code.UNAUTHENTICATED)

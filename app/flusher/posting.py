@@ -1,0 +1,63 @@
+"""Everything that one batch writes, gathered while it is decided."""
+
+from uuid import UUID
+
+import msgspec
+
+from app.corrections.deciding import Outcome
+from app.ledger.book import Account, CountedUnits, Origin, PostedEvent, Reservation, Transaction, UsedInHour
+from app.rules.burndown import Block
+from app.rules.moments import hour_of
+from app.wire.events import StreamEntry, UnreadableEntry
+
+FLUSHER = Origin("flusher")
+AccountKey = bytes
+"""The account ref of `wire.keys`."""
+Entries = list[StreamEntry | UnreadableEntry]
+
+
+class RejectedEntry(msgspec.Struct, frozen=True):
+    """An entry that the ledger cannot post; it is kept, told and counted, and the partition goes on."""
+
+    ref: bytes
+    stream_id: tuple[int, int]
+    event_id: UUID | None
+    """None where even that cannot be read."""
+    code: str
+    detail: str
+    entry: bytes
+
+
+class Posting(msgspec.Struct):
+    """Everything that one batch writes. `accounts` and `changed_blocks` are the working copies, posted to."""
+
+    accounts: dict[AccountKey, Account]
+    transactions: list[Transaction] = []
+    events: list[PostedEvent] = []
+    used: list[UsedInHour] = []
+    """What `events` come to by account, feature and hour; an hour may come several times."""
+    counted: list[CountedUnits] = []
+    """What entries add to counters of units by feature and period."""
+    rejected: list[RejectedEntry] = []
+    duplicates: int = 0
+    """Events that the ledger had, or that came twice."""
+    changed_blocks: dict[UUID, tuple[UUID, Block]] = {}
+    """By block id: (environment, block)."""
+    made_blocks: list[tuple[Account, Block]] = []
+    settled_blocks: dict[UUID, tuple[UUID, int]] = {}
+    """Blocks that were scheduled, by id: (environment, what was granted of them)."""
+    outcomes: list[Outcome] = []
+    reservations: dict[UUID, Reservation] = {}
+    """Those that were opened, extended or ended, as they are after the batch."""
+
+
+def by_hour(account: Account, events: list[PostedEvent], sign: int = 1) -> list[UsedInHour]:
+    """What events of the account come to by feature and hour; with the sign -1, to be taken back."""
+    sums: dict[tuple[str, int], list[int]] = {}
+    for event in events:
+        used = sums.setdefault((event.feature_key, hour_of(event.occurred_at)), [0, 0, 0])
+        used[0] += sign * event.units_micro
+        used[1] += sign * event.cost_micro
+        used[2] += sign
+    owner = account.environment_id, account.id
+    return [UsedInHour(*owner, feature_key, hour_at, *used) for (feature_key, hour_at), used in sums.items()]

@@ -1,0 +1,4 @@
+-- Where these reservations stand; those that the ledger does not have are left out.
+SELECT r.environment_id, r.id, r.state
+FROM reservations r
+JOIN unnest($1::uuid[], $2::uuid[]) AS asked (environment_id, id) USING (environment_id, id)
