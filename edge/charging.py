@@ -64,11 +64,12 @@ class Charge(msgspec.Struct, frozen=True):
 class Offer:
     """One feature of a snapshot: its terms, and why it may not be used, which follows from the snapshot alone."""
 
-    __slots__ = ("_fixed", "_matched", "refusal", "terms")
+    __slots__ = ("_fixed", "_matched", "is_counted", "refusal", "terms")
 
     def __init__(self, terms: FeatureTerms, refusal: Reason | None) -> None:
         self.terms = terms
         self.refusal = refusal
+        self.is_counted = terms.is_counted
         self._matched = frozenset(name for rate in terms.rates for name in rate.match)
         self._fixed = _only_price(terms)
 

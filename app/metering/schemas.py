@@ -24,7 +24,7 @@ from app.rules.pricing import (
     faults,
     faults_of_match,
 )
-from app.web.amounts import UnitPrice
+from app.web.amounts import UnitLimit, UnitPrice, limit_or_none
 from app.web.fields import EventType, Key, Moment, Name, UnitsFrom
 from app.wire.codes import Code
 from app.wire.ids import show
@@ -119,7 +119,10 @@ class NewPrice(msgspec.Struct, frozen=True):
 
 
 class NewFeature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A feature to be made; `price` is its default price, by which it can be used without a plan."""
+    """A feature to be made; `price` is its default price, by which it can be used without a plan.
+
+    `limit` is how many units may be used in a period where a plan sets no other.
+    """
 
     key: Key
     name: Name
@@ -127,6 +130,7 @@ class NewFeature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     price: PriceBody | None = None
     event_type: EventType | None = None
     units_from: UnitsFrom | None = None
+    limit: UnitLimit | None = None
 
 
 class FeatureChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -135,6 +139,7 @@ class FeatureChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: Name | UnsetType = UNSET
     event_type: EventType | UnsetType | None = UNSET
     units_from: UnitsFrom | UnsetType | None = UNSET
+    limit: UnitLimit | UnsetType | None = UNSET
 
 
 class FeatureBody(msgspec.Struct, frozen=True):
@@ -149,6 +154,7 @@ class FeatureBody(msgspec.Struct, frozen=True):
     event_type: str | None
     units_from: str | None
     created_at: datetime
+    limit: UnitLimit | None = None
 
 
 class PriceVersionBody(msgspec.Struct, frozen=True):
@@ -240,6 +246,7 @@ def show_feature(feature: Feature, price: PriceVersion | None) -> FeatureBody:
         feature.event_type,
         feature.units_from,
         feature.created_at,
+        limit_or_none(feature.limit_units_micro),
     )
 
 

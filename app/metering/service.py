@@ -15,6 +15,7 @@ from app.metering.schemas import FeatureChange, NewFeature, NewPrice, parse_pric
 from app.metering.tables import Feature, PriceVersion
 from app.rules.moments import NEVER_AT, to_at
 from app.trail import dirty
+from app.web.amounts import optional_micro
 from app.wire.codes import Code
 from app.wire.problem import FieldError
 
@@ -64,6 +65,7 @@ async def create_feature(tx: Transaction, new: NewFeature, now: datetime) -> tup
         event_type=new.event_type,
         units_from=new.units_from,
         created_at=now,
+        limit_units_micro=optional_micro("limit", new.limit),
     )
     if not await store.insert_feature(feature):
         raise ServiceError(Code.CONFLICT, f"There is a feature with the key {new.key!r} already.")
@@ -77,7 +79,10 @@ async def create_feature(tx: Transaction, new: NewFeature, now: datetime) -> tup
 async def change_feature(
     tx: Transaction, key: str, change: FeatureChange, now: datetime
 ) -> tuple[Feature, PriceVersion | None]:
-    """The feature with another name or other CloudEvents. Raises ServiceError(UNKNOWN_FEATURE, INVALID_VALUE)."""
+    """The feature with another name or limit, or other CloudEvents.
+
+    Raises ServiceError(UNKNOWN_FEATURE, INVALID_VALUE).
+    """
     feature = await store.lock_feature(tx, key)
     if feature is None:
         raise _unknown(key)
@@ -86,6 +91,9 @@ async def change_feature(
     reading.check()
     if change.name is not UNSET:
         feature.name = change.name
+    if change.limit is not UNSET:
+        feature.limit_units_micro = optional_micro("limit", change.limit)
+        dirty.mark_environment(tx)
     await store.update_feature(feature, reading.event_type, reading.units_from)
     if reading != before:
         dirty.mark_environment(tx)

@@ -51,9 +51,14 @@ async def read_features(tx: Transaction, keys: Sequence[str]) -> dict[str, Featu
 
 
 async def update_feature(feature: Feature, event_type: str | None, units_from: str | None) -> None:
-    """Keep the feature's name as it is now, and what it reads."""
+    """Keep the feature's name and limit as they are now, and what it reads."""
     await Feature.update(
-        {Feature.name: feature.name, Feature.event_type: event_type, Feature.units_from: units_from}
+        {
+            Feature.name: feature.name,
+            Feature.limit_units_micro: feature.limit_units_micro,
+            Feature.event_type: event_type,
+            Feature.units_from: units_from,
+        }
     ).where(Feature.environment_id == feature.environment_id, Feature.id == feature.id)
 
 

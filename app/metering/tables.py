@@ -1,6 +1,6 @@
 """Tables of the domain, as Piccolo queries them. The truth is migrations/sql; a test compares the two."""
 
-from piccolo.columns import JSONB, UUID, Integer, Text, Timestamptz
+from piccolo.columns import JSONB, UUID, BigInt, Integer, Text, Timestamptz
 from piccolo.table import Table
 
 from app.io.postgres import ENGINE
@@ -17,6 +17,7 @@ class Feature(Table, tablename="features", db=ENGINE):
     event_type = Text(null=True, default=None)
     units_from = Text(null=True, default=None)
     created_at = Timestamptz(default=None)
+    limit_units_micro = BigInt(null=True, default=None)
 
 
 class PriceVersion(Table, tablename="prices", db=ENGINE):

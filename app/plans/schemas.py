@@ -12,7 +12,7 @@ from app.plans.tables import Plan, PlanGrant
 from app.rules.entitlement import OveragePolicy
 from app.rules.periods import IntervalUnit
 from app.rules.pricing import Price
-from app.web.amounts import Credits
+from app.web.amounts import Credits, UnitLimit, credits_or_none, limit_or_none
 from app.web.fields import IntervalCount, Key, Name, Priority
 from app.wire.ids import show
 
@@ -48,12 +48,18 @@ class GrantTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class FeatureInclusion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A feature that a variant includes, at its default prices, or at its own: `price`, or several `prices`."""
+    """A feature that a variant includes, at its default prices, or at its own: `price`, or several `prices`.
+
+    `limit` is how many units may be used in a period, in place of the feature's default. `overage_limit` goes with the
+    overage policy: how many credits below zero usage may bring the balance; none = any number.
+    """
 
     feature_key: Key
     price: PriceBody | None = None
     prices: Annotated[list[PriceBody], Meta(max_length=MAX_PRICES)] = []
     overage_policy: OveragePolicy | None = None
+    overage_limit: Credits | None = None
+    limit: UnitLimit | None = None
 
 
 class VariantTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -63,6 +69,7 @@ class VariantTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     interval: IntervalUnit
     interval_count: IntervalCount = 1
     overage_policy: OveragePolicy = OveragePolicy.BLOCK
+    overage_limit: Credits | None = None
     grants: list[GrantTerms] = []
     features: Annotated[list[FeatureInclusion], Meta(max_length=MAX_FEATURES)] = []
 
@@ -80,6 +87,7 @@ class VariantBody(msgspec.Struct, frozen=True):
     grants: list[GrantTerms]
     features: list[FeatureInclusion]
     created_at: datetime
+    overage_limit: Credits | None = None
 
 
 def show_plan(plan: Plan) -> PlanBody:
@@ -100,6 +108,7 @@ def show_variant(variant: Variant, grants: list[PlanGrant], included: list[Inclu
         grants=[_show_grant(grant) for grant in grants],
         features=[_show_included(feature) for feature in included],
         created_at=variant.created_at,
+        overage_limit=credits_or_none(variant.overage_limit_micro),
     )
 
 
@@ -111,9 +120,10 @@ def _show_grant(grant: PlanGrant) -> GrantTerms:
 def _show_included(feature: IncludedFeature) -> FeatureInclusion:
     policy = None if feature.overage_policy is None else OveragePolicy(feature.overage_policy)
     prices = [_show_own(price) for price in feature.prices]
+    limits = credits_or_none(feature.overage_limit_micro), limit_or_none(feature.limit_units_micro)
     if len(prices) == 1:
-        return FeatureInclusion(feature.feature_key, prices[0], [], policy)
-    return FeatureInclusion(feature.feature_key, None, prices, policy)
+        return FeatureInclusion(feature.feature_key, prices[0], [], policy, *limits)
+    return FeatureInclusion(feature.feature_key, None, prices, policy, *limits)
 
 
 def _show_own(own: OwnPrice) -> PriceBody:

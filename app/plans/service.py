@@ -15,7 +15,9 @@ from app.plans import store
 from app.plans.schemas import FeatureInclusion, NewPlan, VariantBody, VariantTerms, show_variant
 from app.plans.store import Variant
 from app.plans.tables import Plan, PlanFeature, PlanGrant, PlanVariant, PlanVariantVersion
+from app.rules.entitlement import OveragePolicy
 from app.rules.periods import IntervalUnit
+from app.web.amounts import Credits, optional_micro
 from app.wire.codes import Code
 from app.wire.ids import show
 
@@ -87,6 +89,7 @@ async def _publish_version(
         interval_count=terms.interval_count,
         overage_policy=terms.overage_policy.value,
         created_at=now,
+        overage_limit_micro=optional_micro("overage_limit", terms.overage_limit),
     )
     grants = [
         PlanGrant(
@@ -106,8 +109,10 @@ async def _publish_version(
             variant_version_id=version.id,
             feature_id=features[inclusion.feature_key].id,
             overage_policy=None if inclusion.overage_policy is None else inclusion.overage_policy.value,
+            overage_limit_micro=optional_micro(f"features[{index}].overage_limit", inclusion.overage_limit),
+            limit_units_micro=optional_micro(f"features[{index}].limit", inclusion.limit),
         )
-        for inclusion in terms.features
+        for index, inclusion in enumerate(terms.features)
     ]
     await store.insert_version(tx, version, grants, inclusions)
     for index, inclusion in enumerate(terms.features):
@@ -145,8 +150,16 @@ def _check_grants(terms: VariantTerms) -> None:
 
 
 def _check_features(terms: VariantTerms) -> None:
+    _check_overage("overage_limit", terms.overage_limit, terms.overage_policy)
     seen: set[str] = set()
     for index, inclusion in enumerate(terms.features):
         if inclusion.feature_key in seen:
             raise invalid_value(f"features[{index}].feature_key", f"names {inclusion.feature_key!r} once more")
         seen.add(inclusion.feature_key)
+        field = f"features[{index}].overage_limit"
+        _check_overage(field, inclusion.overage_limit, inclusion.overage_policy or terms.overage_policy)
+
+
+def _check_overage(field: str, limit: Credits | None, policy: OveragePolicy) -> None:
+    if limit is not None and policy is OveragePolicy.BLOCK:
+        raise invalid_value(field, "needs the overage_policy allow or notify beside it")

@@ -20,6 +20,7 @@ class Reason(StrEnum):
     UNKNOWN_FEATURE = "unknown_feature"
     NO_SUBSCRIPTION = "no_subscription"
     FEATURE_NOT_IN_PLAN = "feature_not_in_plan"
+    LIMIT_REACHED = "limit_reached"
     INSUFFICIENT_CREDITS = "insufficient_credits"
 
 
@@ -46,11 +47,32 @@ def refusal_of_access(access: Access | None) -> Reason | None:
     return None
 
 
-def refusal_of_credit(available_micro: int, cost_micro: int, floor_micro: int, policy: OveragePolicy) -> Reason | None:
+def refusal_of_limit(used_micro: int, units_micro: int, limit_micro: int | None) -> Reason | None:
+    """Why so many more units of the period cannot be used; None = they can. Asking for none is not refused."""
+    if limit_micro is None or not units_micro or used_micro + units_micro <= limit_micro:
+        return None
+    return Reason.LIMIT_REACHED
+
+
+def lowest_balance(floor_micro: int, policy: OveragePolicy, overage_limit_micro: int | None) -> int | None:
+    """How far down the balance may be spent; None = without end. `floor_micro` is the account's own bound."""
+    if policy is OveragePolicy.BLOCK:
+        return floor_micro
+    return None if overage_limit_micro is None else -overage_limit_micro
+
+
+def refusal_of_credit(
+    available_micro: int,
+    cost_micro: int,
+    floor_micro: int,
+    policy: OveragePolicy,
+    overage_limit_micro: int | None = None,
+) -> Reason | None:
     """Why this cost cannot be spent now; None = it can. `floor_micro` is how far below zero the account may go.
 
     What costs nothing is not refused for want of credit.
     """
-    if not cost_micro or policy is not OveragePolicy.BLOCK or available_micro - cost_micro >= floor_micro:
+    lowest_micro = lowest_balance(floor_micro, policy, overage_limit_micro)
+    if not cost_micro or lowest_micro is None or available_micro - cost_micro >= lowest_micro:
         return None
     return Reason.INSUFFICIENT_CREDITS

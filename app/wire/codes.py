@@ -32,6 +32,7 @@ class Code(StrEnum):
     UNKNOWN_RESERVATION = "unknown_reservation"
     NO_SUBSCRIPTION = "no_subscription"
     FEATURE_NOT_IN_PLAN = "feature_not_in_plan"
+    LIMIT_REACHED = "limit_reached"
     INSUFFICIENT_CREDITS = "insufficient_credits"
     CONFLICT = "conflict"
     SUBSCRIPTION_EXISTS = "subscription_exists"
@@ -77,6 +78,7 @@ MEANINGS: dict[Code, Meaning] = {
     Code.UNKNOWN_FIELD: Meaning(400, "The body or query has a field that this route does not know"),
     Code.UNAUTHENTICATED: Meaning(401, "The API key is missing, malformed or unknown"),
     Code.INSUFFICIENT_CREDITS: Meaning(402, "Not enough credits"),
+    Code.LIMIT_REACHED: Meaning(402, "The period's limit of units is reached"),
     Code.MISSING_SCOPE: Meaning(403, "The API key lacks the scope that this route needs"),
     Code.NO_SUBSCRIPTION: Meaning(403, "The customer has no subscription that covers this feature"),
     Code.FEATURE_NOT_IN_PLAN: Meaning(403, "The customer's plan does not include this feature"),

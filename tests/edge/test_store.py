@@ -8,7 +8,7 @@ import os
 import signal
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -28,13 +28,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 RECOVERY_SECONDS = 10
 A_RESERVATION = "rsv_" + "0" * 32
-
-
-@pytest.fixture
-def own_valkey() -> Iterator[EmbeddedValkey]:
-    """A server that a test may kill."""
-    with tempfile.TemporaryDirectory() as directory, start_valkey(Path(directory)) as server:
-        yield server
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ from app.rules.credits import MAX_COST_MICRO
 from app.rules.moments import NEVER_AT
 from app.rules.pricing import GraduatedPrice, cost_micro
 from app.wire.events import show_stream_id
-from app.wire.snapshot import AccountState
+from app.wire.snapshot import NOTHING_BESIDE, AccountState, Beside
 
 StreamId = tuple[int, int]
 Fields = dict[bytes, bytes]
@@ -41,8 +41,11 @@ class EdgeAccount:
     """What was published as the boundary meanwhile."""
     ordered_id: StreamId | None = None
     """Of the last order ever."""
-    reserved: int = 0
-    open: int = 0
+    reserved: int | None = None
+    open: int | None = None
+    period: int | None = None
+    """Start of the period in which units are counted; None = nothing is."""
+    resets_at: int | None = None
 
     @property
     def available(self) -> int:
@@ -78,7 +81,7 @@ class Memory:
     seen: dict[UUID, bytes] = field(default_factory=dict)
     retried: dict[UUID, bytes] = field(default_factory=dict)
     used: dict[bytes, dict[str, int]] = field(default_factory=dict)
-    """Micro-units by account and feature."""
+    """Micro-units by account and feature; no account without any."""
     tokens: dict[bytes, bytes] = field(default_factory=dict)
     meta: dict[str, str] = field(default_factory=dict)
     newest_id: StreamId = NOTHING_YET
@@ -99,8 +102,7 @@ class Memory:
 class Accept:
     """Arguments of accept.lua. `lowest`: '' = the account's floor, '-' = none; `key` is the event's id.
 
-    With a graduated price `cost` says nothing: it follows from what was used of the feature. Without one, nothing is
-    counted.
+    With a graduated price `cost` says nothing: it follows from what was used of the feature.
     """
 
     ref: bytes
@@ -118,6 +120,13 @@ class Accept:
     """From then on the price may be another."""
     feature_key: str = "f"
     units_micro: int = 0
+    counted: bool = False
+    limit: int | None = None
+
+    @property
+    def counts(self) -> bool:
+        """Whether the feature's units are counted; those of a graduated price are."""
+        return self.counted or self.graduated is not None
 
 
 @dataclass(frozen=True)
@@ -131,6 +140,10 @@ class Retry:
     rejected_id: bytes
     payload: bytes = b""
     most_entries: int = 1_000_000
+    feature_key: str = "f"
+    units_micro: int = 0
+    counts: bool = False
+    """Whether the units were counted when the event first came."""
 
 
 @dataclass(frozen=True)
@@ -187,19 +200,20 @@ def accept(memory: Memory, call: Accept) -> list[bytes]:  # noqa: PLR0911 - one 
         return [b"snapshot", account.snapshot.encode()]
     if at >= call.until_at:
         return [b"reprice", b"%d" % at]
-    if call.graduated is not None:
-        used_micro = memory.used.get(call.ref, {}).get(call.feature_key, 0)
-        call = replace(call, cost=cost_micro(call.graduated, call.units_micro, used_micro))
-        if call.cost > MAX_COST_MICRO:
-            return [b"dear", b"%d" % call.cost]
+    used = _used(memory, call)
+    call = _priced(call, used)
+    if call.cost > MAX_COST_MICRO:
+        return [b"dear", b"%d" % call.cost]
     before, cost = account.available, call.cost
+    if _goes_beyond(account, call, used):
+        return _remember(memory, call, f"!{cost}:{before}:{used}:{call.limit}:{account.resets_at}")
     lowest = int(call.lowest) if call.lowest not in {"", "-"} else account.floor
     if call.enforce and cost and call.lowest != "-" and before - cost < lowest:
         return _remember(memory, call, f"-{cost}:{before}")
     if bound := beyond_bound(memory, account, cost, call.most_entries):
         return [bound]
     overage = min(cost, max(0, cost - max(0, before)))
-    append_usage(memory, call.ref, at, call.cost, call.payload)
+    append_usage(memory, call.ref, at, call.cost, call.payload, counted=_counted(call))
     return _remember(memory, call, f"+{cost}:{before - cost}:{overage}")
 
 
@@ -215,7 +229,7 @@ def retry(memory: Memory, call: Retry) -> bytes:
         return b"wait"
     if bound := beyond_bound(memory, account, call.cost, call.most_entries):
         return bound
-    append_usage(memory, call.ref, at, call.cost, call.payload)
+    append_usage(memory, call.ref, at, call.cost, call.payload, counted=_counted(call))
     memory.retried[call.key] = call.rejected_id
     return b"retried"
 
@@ -259,8 +273,10 @@ def publish(memory: Memory, call: Publish) -> bytes:
         account.order_id = account.held_until = None
     elif account.order_id is not None:
         account.valid_until, account.held_until = 0, state.valid_until
-    if is_current and call.cursor >= account.last_id:
+    is_quiet = is_current and call.cursor >= account.last_id
+    if is_quiet:
         account.accepted = account.applied
+    _bring_beside(memory, account, state, is_quiet=is_quiet)
     return b"published"
 
 
@@ -285,13 +301,15 @@ def load(memory: Memory, call: Load) -> bytes:
     account = EdgeAccount(0, 0, 0, 0, NOTHING_YET, 0, 0, 0, "", "", 0)
     _show(account, state)
     account.accepted = account.applied
-    account.reserved, account.open = sum(one.reserved for one in call.reservations), len(call.reservations)
     for one in call.reservations:
         held = memory.reservations.setdefault(one.key, Held("open"))
         held.state, held.ref, held.facts = "open", state.ref, one.facts
         held.reserved, held.until, held.due = one.reserved, 0, one.due
         memory.due[one.key] = one.due
     memory.accounts[state.ref] = account
+    memory.used.pop(state.ref, None)
+    _bring_beside(memory, account, state, is_quiet=True)
+    account.reserved, account.open = sum(one.reserved for one in call.reservations), len(call.reservations)
     del memory.tokens[state.ref]
     return b"loaded"
 
@@ -314,6 +332,48 @@ def _show(account: EdgeAccount, state: AccountState) -> None:
     account.snapshot, account.status, account.floor = state.snapshot_id, state.subscription_status, state.floor_micro
 
 
+def _bring_beside(memory: Memory, account: EdgeAccount, state: AccountState, *, is_quiet: bool) -> None:
+    """A new period begins with what the ledger has counted in it; else the ledger's word holds where all is quiet."""
+    beside, before = state.beside, account.period
+    if is_quiet:
+        account.reserved, account.open = beside.reserved_micro, beside.open_reservations
+    account.period, account.resets_at = beside.period_at, beside.resets_at
+    if beside == NOTHING_BESIDE:
+        _bring_nothing(account, is_quiet=is_quiet)
+    if account.period is None or is_quiet or account.period != before:
+        _replace_used(memory, state.ref, beside)
+
+
+def _bring_nothing(account: EdgeAccount, *, is_quiet: bool) -> None:
+    account.period = account.resets_at = None
+    if is_quiet:
+        account.reserved = account.open = None
+
+
+def _replace_used(memory: Memory, ref: bytes, beside: Beside) -> None:
+    memory.used.pop(ref, None)
+    if beside.used:
+        memory.used[ref] = {feature: max(0, min(used, NEVER_AT)) for feature, used in beside.used}
+
+
+def _priced(call: Accept, used: int) -> Accept:
+    """With what a graduated price makes it cost."""
+    if call.graduated is None:
+        return call
+    return replace(call, cost=cost_micro(call.graduated, call.units_micro, used))
+
+
+def _goes_beyond(account: EdgeAccount, call: Accept, used: int) -> bool:
+    """Whether enforced units are more than the limit of the period leaves."""
+    if not (call.enforce and call.counts and account.period is not None):
+        return False
+    return call.limit is not None and used + call.units_micro > call.limit
+
+
+def _used(memory: Memory, call: Accept | Retry) -> int:
+    return memory.used.get(call.ref, {}).get(call.feature_key, 0)
+
+
 def waits_at_boundary(memory: Memory, ref: bytes, account: EdgeAccount, at: int) -> bool:
     """At a boundary nothing is decided; one tick a revision asks the flusher to post what is due."""
     if at < account.valid_until:
@@ -334,10 +394,21 @@ def beyond_bound(memory: Memory, account: EdgeAccount, cost: int, most_entries: 
     return b"full" if len(memory.stream) >= most_entries else None
 
 
-def append_usage(memory: Memory, ref: bytes, at: int, cost: int, payload: bytes) -> None:
-    """Usage that was decided on."""
-    append(memory, ref, at, {b"k": b"u", b"c": b"%d" % cost, b"p": payload})
-    account = memory.accounts[ref]
+def _counted(call: Accept | Retry) -> tuple[str, int] | None:
+    return (call.feature_key, call.units_micro) if call.counts else None
+
+
+def append_usage(
+    memory: Memory, ref: bytes, at: int, cost: int, payload: bytes, *, counted: tuple[str, int] | None = None
+) -> None:
+    """Usage that was decided on; `counted` are (feature, micro-units), where the account has a period."""
+    account, fields = memory.accounts[ref], {b"k": b"u", b"c": b"%d" % cost, b"p": payload}
+    if counted is not None and account.period is not None:
+        feature_key, units_micro = counted
+        fields[b"s"] = b"%d" % account.period
+        used = memory.used.setdefault(ref, {})
+        used[feature_key] = min(used.get(feature_key, 0) + units_micro, NEVER_AT)
+    append(memory, ref, at, fields)
     account.accepted = totals.wrap(account.accepted + cost)
 
 

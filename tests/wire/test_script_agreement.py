@@ -12,7 +12,7 @@ from app.rules.moments import NEVER_AT
 from app.rules.pricing import GraduatedPrice, Tier
 from app.rules.totals import MAX_DISTANCE, MODULUS
 from app.wire import keys
-from app.wire.snapshot import AccountState
+from app.wire.snapshot import NOTHING_BESIDE, AccountState, Beside
 from tests.wire import script_models as models
 from tests.wire.real_partition import ENVIRONMENT, PARTITION, RealPartition
 from tests.wire.script_models import NOTHING_YET, Accept, Load, Memory, NotePublished, Publish, Retry, StreamId
@@ -29,13 +29,15 @@ INCARNATIONS = ("1f", "2e")
 DOUBLES = NEVER_AT
 """Where a double stops counting."""
 NEAR_WRAPS = (0, MODULUS - 200, 3 * MODULUS - 100, MODULUS // 2, MODULUS - MAX_DISTANCE, MAX_DISTANCE)
+FEATURES = ("f", "g")
 BALANCES = (500, 500, 500, 0, -80, DOUBLES - 50, 50 - DOUBLES)
 GRADUATED = (
     GraduatedPrice((Tier(10, 30), Tier(25, 7), Tier(None, 1)), 3),
     GraduatedPrice((Tier(None, 2 * MICRO),)),
 )
 EVERY_ANSWER = {
-    *("seen", "miss", "wait", "snapshot", "accepted", "refused for credit", "backlog", "range", "full"),
+    *("seen", "miss", "wait", "snapshot", "accepted", "refused for credit", "refused for the limit"),
+    *("backlog", "range", "full"),
     *("early", "published", "stale", "absent", "begun", "unready", "loaded", "present", "refused", "changed"),
     *("noted", "not noted", "ordered", "not ordered", "retried", "again", "reprice", "dear"),
 }
@@ -98,7 +100,18 @@ class Programmer:
             pick(["s1", "s1", "s1", "s2"]),
             pick(["none", "active"]),
             number(-60, 0),
+            self._beside(),
         )
+
+    def _beside(self) -> Beside:
+        """Mostly one of two periods, and counters of what there is of them; often nothing."""
+        pick, number = self._random.choice, self._random.randint
+        if pick([True, False]):
+            return NOTHING_BESIDE
+        counters = [
+            (feature, pick([number(0, 40) * MICRO, DOUBLES - 5, DOUBLES + 7])) for feature in FEATURES if pick([0, 1])
+        ]
+        return Beside(number(0, 9), number(0, 2), pick([0, 100, 100, 200]), counters, number(200, 300))
 
     def step(self) -> Step:  # noqa: PLR0911 - one for each script
         """The next call."""
@@ -156,6 +169,9 @@ class Programmer:
             pick([b"1-1", b"2-1"]),
             pick([b"", b"\x00\xff payload"]),
             pick([1_000_000, 1_000_000, 1_000_000, 3]),
+            pick(FEATURES),
+            number(1, 40) * MICRO,
+            pick([True, False]),
         )
 
     def _accept(self, ref: bytes) -> Accept:
@@ -173,8 +189,10 @@ class Programmer:
             most_entries=pick([1_000_000, 1_000_000, 1_000_000, 3]),
             graduated=pick([None, None, None, GRADUATED[0], GRADUATED[0], GRADUATED[1]]),
             until_at=pick([NEVER_AT, NEVER_AT, NEVER_AT, number(3, 20)]),
-            feature_key=pick(["f", "g"]),
+            feature_key=pick(FEATURES),
             units_micro=pick([number(1, 40), number(1, 40), 10**9]) * MICRO,
+            counted=pick([True, False]),
+            limit=pick([None, number(0, 60) * MICRO, DOUBLES]),
         )
 
 
@@ -219,7 +237,9 @@ def _change(change: Change, real: RealPartition, memory: Memory) -> None:
     client, meta = real.client, keys.meta(PARTITION)
     match change.name:
         case "evict":
-            client.delete(keys.account(PARTITION, change.ref), keys.load_token(PARTITION, change.ref))
+            names = (keys.account, keys.used, keys.load_token)
+            client.delete(*(name(PARTITION, change.ref) for name in names))
+            memory.used.pop(change.ref, None)
             memory.accounts.pop(change.ref, None)
             memory.tokens.pop(change.ref, None)
         case "forget":
@@ -236,13 +256,20 @@ def _change(change: Change, real: RealPartition, memory: Memory) -> None:
         case "plant":
             client.set(keys.load_token(PARTITION, change.ref), TOKENS[0])
             memory.tokens[change.ref] = TOKENS[0]
-        case "use":
+        case "use" if _counts(memory, change.ref):
             used = memory.used.setdefault(change.ref, {})
             used["f"] = used.get("f", 0) + 7 * MICRO - 1
             client.hincrby(keys.used(PARTITION, change.ref), "f", 7 * MICRO - 1)
         case "trim" if memory.stream:
             client.xtrim(keys.stream(PARTITION), minid=real.real_id(_back(memory, 0)), approximate=False)
             del memory.stream[:-1]
+
+
+def _counts(memory: Memory, ref: bytes) -> bool:
+    """Whether something is counted of an account, and a counter has not come to its end."""
+    account = memory.accounts.get(ref)
+    is_counted = account is not None and account.period is not None
+    return is_counted and memory.used.get(ref, {}).get("f", 0) < DOUBLES // 2
 
 
 def _is_countable(step: Step, memory: Memory) -> bool:
@@ -282,7 +309,7 @@ def _kind(step: Step, answer: object) -> str:
         return "ordered" if answer == b"ok" else "not ordered"
     match answer:
         case [b"ok", outcome]:
-            return "accepted" if outcome.startswith(b"+") else "refused for credit"
+            return {b"+": "accepted", b"-": "refused for credit", b"!": "refused for the limit"}[outcome[:1]]
         case int():
             return "noted" if answer else "not noted"
         case [bytes() as kind, *_] | (bytes() as kind):

@@ -68,6 +68,7 @@ def _rows(digest: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "usage_events", {"id": event_id, **posted, **event, **times}
     hour = {"feature_key": "f", "hour_at": NOW, "units_micro": 1, "cost_micro": 1, "events": 1}
     yield "usage_hours", {"account_id": customer, **hour}
+    yield "usage_counters", {"account_id": customer, "feature_key": "f", "period_at": NOW, "units_micro": 1}
     order = {"id": uuid4(), "account_id": customer, "kind": "debit", "amount_micro": 0, "seq": 1, "digest": HASH}
     yield "ledger_orders", {**order, "recorded_at": NOW}
     rejected = {"id": uuid4(), "end_user_id": "u", "stream_id": "1-1", "code": "c", "detail": "d", "entry": b""}
