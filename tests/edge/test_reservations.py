@@ -11,8 +11,8 @@ import pytest
 
 from app.rules.credits import MICRO
 from app.rules.moments import NEVER_AT
-from app.rules.pricing import PerUnitPrice, always
-from app.wire import ids
+from app.rules.pricing import GraduatedPrice, PerUnitPrice, PriceVersion, Rate, Tier, always
+from app.wire import ids, keys
 from app.wire.events import StreamEntry, parse_entry
 from app.wire.held import MAX_OPEN_RESERVATIONS, MAX_TTL_SECONDS
 from app.wire.reservations import ReservationEnd, ReservationOpening, ReservationState
@@ -396,3 +396,47 @@ async def test_scopes(world: World, scope: str, statuses: list[int]) -> None:
 async def test_paths(tenant: Tenant, method: str, path: str, status: int) -> None:
     """Other methods and other paths are told apart from ids that are none."""
     assert (await tenant.send(method, path)).status == status
+
+
+# ---- graduated prices, and prices to come
+
+
+async def test_a_graduated_price_is_that_of_the_commit(tenant: Tenant) -> None:
+    """The tiers are pinned, the place in them is where the period stands; only whole units are taken."""
+    tiers = (Tier(100, 2 * MICRO), Tier(None, MICRO))
+    terms = FeatureTerms(always(PRICE_ID, GraduatedPrice(tiers)), included=True)
+    await tenant.seed("user_1", 1000, tenant.plan(calls=terms))
+    used_key = keys.used(tenant.partition("user_1"), keys.account_ref(tenant.ref, "user_1"))
+    assert refusal(await tenant.reserve("user_1", "calls", units=1.5)) == (422, "invalid_units")
+    answer = await tenant.reserve("user_1", "calls", units=110)
+    assert (answer.body["reserved"], answer.body["balance"]) == (210, 790)
+    await tenant.world.redis.hset(used_key, "calls", 90 * MICRO)
+    reservation_id = answer.body["reservation_id"]
+    assert refusal(await tenant.change(reservation_id, "commit", units=1.5)) == (422, "invalid_units")
+    body = (await tenant.change(reservation_id, "commit", units=20)).body
+    assert (body["charged"], body["released"], body["balance"]) == (30, 180, 970)
+
+
+async def test_a_price_to_come_is_that_of_the_accounts_clock(tenant: Tenant) -> None:
+    """Where the account's clock has passed the change already, the new price is reserved, and committed."""
+    moment = now_at() + 3600 * MICRO
+    versions = [
+        PriceVersion(0, PRICE_ID, PerUnitPrice(MICRO)),
+        PriceVersion(moment, UUID(int=8), PerUnitPrice(3 * MICRO)),
+    ]
+    plan = tenant.plan(api_calls=FeatureTerms([Rate(versions)], included=True))
+    await tenant.seed("user_1", 1000, plan)
+    assert (await tenant.reserve("user_1", units=10)).body["reserved"] == 10
+    await tenant.seed("user_1", 1000, plan, last_at=moment)
+    reservation_id = await opened(tenant, units=10)
+    assert (await tenant.change(reservation_id, "commit", units=5)).body["charged"] == 15
+    assert [entry.cost_micro for entry in await posted(tenant)] == [10 * MICRO, 30 * MICRO, -15 * MICRO]
+
+
+async def test_prices_by_properties(tenant: Tenant) -> None:
+    """What the opening's properties match is reserved and committed."""
+    rates = [Rate([PriceVersion(0, UUID(int=8), PerUnitPrice(4 * MICRO))], {"model": "large"})]
+    rates += always(PRICE_ID, PerUnitPrice(MICRO))
+    await tenant.seed("user_1", 1000, tenant.plan(api_calls=FeatureTerms(rates, included=True)))
+    reservation_id = await opened(tenant, units=10, properties={"model": "large"})
+    assert (await tenant.change(reservation_id, "commit", units=2)).body["charged"] == 8

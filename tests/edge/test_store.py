@@ -8,7 +8,7 @@ import os
 import signal
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from app.embedded.valkey import EmbeddedValkey, start_valkey
 from app.wire import keys
 from app.wire.agreement import Agreement
 from edge.worker import EX_CONFIG
-from tests.edge.world import PARTITIONS, WINDOW_SECONDS, EdgeProcess, StandInCore, Tenant, World
+from tests.edge.world import PARTITIONS, WINDOW_SECONDS, Answer, EdgeProcess, StandInCore, Tenant, World
 from tests.waiting import wait_until_async
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -117,6 +117,49 @@ async def test_kills_under_load_lose_nothing_and_double_nothing(own_world: World
 
 async def _is_taken_in(tenant: Tenant, key: str) -> bool:
     return (await tenant.use("user_1", idempotency_key=key, enforce=True)).status == 202
+
+
+async def test_reservations_through_kills(own_world: World, own_valkey: EmbeddedValkey) -> None:
+    """Clients repeat every call until it is answered: each reservation has one opening and one end; nothing leaks."""
+    tenant = await own_world.tenant()
+    await tenant.seed("user_1", 100_000)
+    ended: list[int] = []
+
+    async def client(number: int) -> None:
+        for count in range(15):
+            opened = await _answered(
+                201, lambda key=f"{number}-{count}": tenant.reserve("user_1", units=10, idempotency_key=key)
+            )
+            path = (opened.body["reservation_id"], ("commit", "release")[count % 2])
+            ended.append((await _answered(200, lambda path=path: tenant.change(*path))).body["charged"])
+
+    async def have_ended(count: int) -> bool:
+        return len(ended) >= count
+
+    clients = asyncio.gather(*(client(number) for number in range(20)))
+    for count in (50, 150):
+        await wait_until_async(lambda count=count: have_ended(count), 30, "reservations go on")
+        os.kill(own_valkey.pid, signal.SIGKILL)
+        own_valkey.start()
+    await clients
+    await own_world.redis.connection_pool.disconnect()
+    assert len(await tenant.entries("user_1")) == 2 * len(ended) == 600
+    account = await tenant.account("user_1")
+    assert (account["reserved"], account["open"]) == ("0", "0")
+    assert (await tenant.check("user_1")).body["balance"] == 100_000 - sum(ended) == 98_400
+
+
+async def _answered(status: int, ask: Callable[[], Awaitable[Answer]]) -> Answer:
+    """The answer of a call that is sent again while it is answered 503."""
+    answers: list[Answer] = []
+
+    async def is_answered() -> bool:
+        answers.append(await ask())
+        assert answers[-1].status in {status, 503}, answers[-1].raw
+        return answers[-1].status == status
+
+    await wait_until_async(is_answered, 30, "an answer")
+    return answers[-1]
 
 
 async def test_a_redis_that_does_not_answer(own_world: World, own_valkey: EmbeddedValkey) -> None:

@@ -61,7 +61,7 @@ async def reserve(world: World, end_user_id: str, key: str, lasts: int = MINUTE)
         price_id=world.price_id,
     )
     head = (to_at(NOW), snapshot_id, 5 * CREDIT, lasts, "", b"f", where.ref, encode_change(opening))
-    tail = (10**8, 10**6, encode_facts(facts(world)), 10_000, 100)
+    tail = (10**8, 10**6, "", "", "", "", encode_facts(facts(world)), 10_000, 100)
     answer = await world.redis.run(scripts.RESERVE, where.script_keys, [*head, *tail])
     assert answer[0] == b"ok", answer
     return where
@@ -84,7 +84,7 @@ async def sweep(world: World, at: datetime) -> int:
 
 async def state(world: World, where: Place) -> bytes:
     """Of a reservation in Redis."""
-    return await world.redis.client.hget(where.script_keys[2], "state")
+    return await world.redis.client.hget(where.key, "state")
 
 
 async def test_what_is_past_due_ends(world: World) -> None:
@@ -133,12 +133,12 @@ async def test_a_reservation_of_nobody_is_forgotten(world: World) -> None:
     _, nobody = place(world, "nobody", "k")
     _, gone = place(world, "gone", "k")
     fields = {"state": "open", "ref": nobody.ref, "facts": encode_facts(facts(world)), "reserved": 5, "due": 1}
-    await world.redis.client.hset(nobody.script_keys[2], mapping=fields)
+    await world.redis.client.hset(nobody.key, mapping=fields)
     for where in (nobody, gone):
-        await world.redis.client.zadd(where.script_keys[3], {where.member: 1})
+        await world.redis.client.zadd(keys.due(where.partition), {where.member: 1})
     assert await sweep(world, NOW) == 0
     for where in (nobody, gone):
-        assert await world.redis.client.zcard(where.script_keys[3]) == 0
+        assert await world.redis.client.zcard(keys.due(where.partition)) == 0
 
 
 async def test_a_load_brings_open_reservations(world: World) -> None:
@@ -167,7 +167,7 @@ async def test_an_ended_reservation_is_put_back_once(world: World) -> None:
     ended = EndedReservation(reservation_id, where.ref, facts(world), *known)
     assert await put_ended_reservation(world.redis, ended, 60) == "restored"
     assert await put_ended_reservation(world.redis, ended, 60) == "present"
-    key = where.script_keys[2]
+    key = where.key
     assert 0 < await world.redis.client.ttl(key) <= 60
     assert await world.redis.client.hget(key, "ended") == b"4000000:1000000:90000000:0"
 
