@@ -47,7 +47,7 @@ class Asker:
     def _is_passing(self, answer: Answer) -> bool:
         assert answer.status != HTTPStatus.INTERNAL_SERVER_ERROR, answer.body
         code = answer.body.get("code") if isinstance(answer.body, dict) else None
-        is_later = is_passing(answer.status, answer.raw) or code in LATER
+        is_later = code in LATER or (answer.status != HTTPStatus.ACCEPTED and is_passing(answer.status, answer.raw))
         if is_later:
             self._troubles[f"{answer.status} {code}"] += 1
         return is_later

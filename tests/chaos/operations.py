@@ -44,7 +44,7 @@ class Shop:
     unseen_micro: int = 0
     """Of that, what is kept to be priced later: a check need not know of it."""
     voidable: list[Event] = field(default_factory=list[Event])
-    """Acknowledged, and not voided."""
+    """Acknowledged with their cost, and not voided."""
     _numbers: Iterator[int] = field(default_factory=count)
 
     def key(self) -> str:
@@ -62,7 +62,7 @@ class Shop:
         """An answer to an event."""
         is_first = event.idempotency_key not in self.oracle.told
         self.oracle.answer(event, told)
-        if is_first and told.is_accepted:
+        if is_first and told.cost_micro is not None:
             self.voidable.append(event)
 
 

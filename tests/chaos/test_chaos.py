@@ -24,7 +24,7 @@ CLIENTS = 6
 REST_SECONDS = (0.02, 0.15)
 """Between two operations of a client: the load is there to be broken, not to be measured."""
 PLAN_CREDITS, TIGHT_CREDITS, DIARY_CREDITS = 50_000, 50, 1_000_000
-AT_REST_SECONDS = 60
+AT_REST_SECONDS = 90
 MOST_SHOWN = 30
 LOG_LINES = 40
 
@@ -109,6 +109,13 @@ async def work(shop: Shop, over: asyncio.Event) -> None:
 async def prove(linked: LinkedStack, tenant: Tenant, oracle: Oracle) -> None:
     """Ledger, edge and books agree."""
     stack = linked.stack
+
+    async def has_everything() -> bool:
+        ledger = await read_ledger(stack.stores.database_url, tenant.environment_id)
+        return len(ledger.events) + len(ledger.rejected) >= oracle.acknowledged
+
+    with suppress(AssertionError):  # what is missing is told one by one below
+        await wait_until_async(has_everything, AT_REST_SECONDS, f"{oracle.acknowledged} events, spooled ones too")
     for end_user_id in sorted({end_user_id for end_user_id, _ in oracle.credited.values()}):
         await drained(tenant.core, end_user_id)
         await wait_until_async(partial(agrees, tenant, end_user_id), AT_REST_SECONDS, f"checks of {end_user_id}")

@@ -19,6 +19,8 @@ MANY, SIDE_BY_SIDE = 12, 4
 AT_REST_SECONDS = 15.0
 """For a flusher to take over from another, and for what core could not publish itself."""
 END_USER = "customer"
+SPOOLED = "spooled"
+"""The durability of what is acknowledged, and decided on later."""
 FEATURE = "api_calls"
 
 
@@ -28,7 +30,7 @@ class Customer:
     def __init__(self, tenant: Tenant) -> None:
         self.tenant = tenant
         self.seen: Counter[str] = Counter()
-        """Attempts by what came of them: a code, 'accepted', or the name of an exception."""
+        """Attempts by what came of them: a code, 'accepted', 'spooled', or the name of an exception."""
         self.acknowledged: dict[str, int] = {}
         """Units by key."""
         self.credits = CREDITS
@@ -77,12 +79,12 @@ class Customer:
         except (aiohttp.ClientError, TimeoutError) as error:
             self.seen[type(error).__name__] += 1
             return None
-        if is_passing(answer.status, answer.raw):
+        if answer.status != HTTPStatus.ACCEPTED and is_passing(answer.status, answer.raw):
             assert answer.headers["Retry-After"] == "1"
             self.seen[answer.body["code"]] += 1
             return None
         assert answer.status == status, answer.body
-        self.seen["accepted"] += 1
+        self.seen["spooled" if answer.body.get("durability") == SPOOLED else "accepted"] += 1
         return answer.body
 
     async def do_many(self, do: Callable[[str, int], Awaitable[Any]], name: str) -> None:

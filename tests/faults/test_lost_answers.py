@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 
 from app.wire import keys
-from tests.faults.customer import END_USER, FEATURE, Customer
+from tests.faults.customer import END_USER, FEATURE, SPOOLED, Customer
 from tests.faults.links import LinkedStack
 from tests.faults.proxy import Way
 from tests.waiting import wait_until_async
@@ -16,7 +16,7 @@ from tests.waiting import wait_until_async
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 SECONDS = 20
-SENT = {"end_user_id": END_USER, "feature_key": FEATURE, "units": 7, "idempotency_key": "once"}
+SENT: dict[str, object] = {"end_user_id": END_USER, "feature_key": FEATURE, "units": 7, "idempotency_key": "once"}
 
 
 async def warm_up(linked: LinkedStack, session: aiohttp.ClientSession) -> Customer:
@@ -44,12 +44,12 @@ async def until_done(linked: LinkedStack, customer: Customer) -> None:
     await wait_until_async(is_done, SECONDS, "the script to have run")
 
 
-async def ask_again(linked: LinkedStack, customer: Customer) -> None:
-    """The same request: the stored answer, which says so; the ledger has the event once."""
+async def ask_again(linked: LinkedStack, customer: Customer, sent: dict[str, object] = SENT) -> None:
+    """The same request, once it is decided on: the stored answer, which says so; the ledger has the event once."""
 
     async def answer() -> Any:
-        found = await customer.tenant.edge.post("/v1/usage", SENT)
-        return found if found.status == 202 else None
+        found = await customer.tenant.edge.post("/v1/usage", sent)
+        return found if found.status == 202 and found.body["cost"] is not None else None
 
     found = await wait_until_async(answer, SECONDS, "the event to be acknowledged")
     assert found.headers["Idempotent-Replayed"] == "true"
@@ -71,17 +71,24 @@ async def test_the_answer_is_lost_on_its_way_to_the_client(
     await ask_again(linked, customer)
 
 
-async def test_the_answer_is_lost_on_its_way_to_the_edge(linked: LinkedStack, session: aiohttp.ClientSession) -> None:
-    """The script has run, and the edge does not know: 503, and nothing is sent again by itself."""
+@pytest.mark.parametrize("enforce", [True, False], ids=["enforced", "spooled"])
+async def test_the_answer_is_lost_on_its_way_to_the_edge(
+    linked: LinkedStack, session: aiohttp.ClientSession, *, enforce: bool
+) -> None:
+    """The script has run, and the edge does not know: it spools the event, or says 503 where it has to decide."""
     customer = await warm_up(linked, session)
     linked.links["edge-valkey"].stall(Way.TO_CLIENT)
-    answering = asyncio.create_task(customer.tenant.edge.post("/v1/usage", SENT))
+    sent = SENT | {"enforce": enforce}
+    answering = asyncio.create_task(customer.tenant.edge.post("/v1/usage", sent))
     await until_done(linked, customer)
     linked.links["edge-valkey"].cut()
     answer = await answering
-    assert (answer.status, answer.body["code"]) == (503, "store_unavailable")
+    if enforce:
+        assert (answer.status, answer.body["code"]) == (503, "store_unavailable")
+    else:
+        assert (answer.status, answer.body["durability"]) == (202, SPOOLED)
     await linked.heal()
-    await ask_again(linked, customer)
+    await ask_again(linked, customer, sent)
 
 
 async def test_the_edge_dies_between_script_and_answer(linked: LinkedStack, session: aiohttp.ClientSession) -> None:

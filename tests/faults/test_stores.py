@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from app.wire import key_digest, keys
-from tests.faults.customer import END_USER, FEATURE, Customer
+from tests.faults.customer import END_USER, FEATURE, SPOOLED, Customer
 from tests.faults.links import LinkedStack
 from tests.flow.stack import SECRETS, drained
 from tests.waiting import wait_until_async
@@ -86,7 +86,7 @@ async def test_what_valkey_has_lost_is_loaded_from_core(
 async def test_without_core_what_valkey_has_lost_is_not_guessed(
     linked: LinkedStack, session: aiohttp.ClientSession
 ) -> None:
-    """An account that is not loaded: 503 as long as core is away; who is loaded goes on; and then all is well."""
+    """An account that is not loaded: checks are 503 while core is away, usage is spooled; who is loaded goes on."""
     customer, other = [await Customer.make(await linked.tenant(session)) for _ in range(2)]
     await customer.use("before")
     await other.use("before")
@@ -99,6 +99,7 @@ async def test_without_core_what_valkey_has_lost_is_not_guessed(
     for send in questions(customer):
         answer = await send()
         assert (answer.status, answer.body["code"]) == (HTTPStatus.SERVICE_UNAVAILABLE, "account_unavailable")
+    assert (await customer.use("meanwhile"))["durability"] == SPOOLED
     await other.use("meanwhile")
     assert await other.balance() == 998
     linked.stack.start("core")
@@ -109,16 +110,16 @@ async def test_without_core_what_valkey_has_lost_is_not_guessed(
 
 
 def questions(customer: Customer) -> list[Callable[[], Any]]:
-    """A check and an event, as coroutines to be made."""
+    """A check and an event with enforce, as coroutines to be made: both have to be decided at once."""
     edge = customer.tenant.edge
     return [
         lambda: edge.get("/v1/entitlements/check", **CHECK),
-        lambda: edge.post("/v1/usage", CHECK | {"units": 1, "idempotency_key": "unloaded"}),
+        lambda: edge.post("/v1/usage", CHECK | {"units": 1, "idempotency_key": "decided at once", "enforce": True}),
     ]
 
 
 async def test_postgres_is_away_when_credit_expires(linked: LinkedStack, session: aiohttp.ClientSession) -> None:
-    """Before that moment the edge goes on alone; after it nobody is answered until what was due is posted."""
+    """Before that moment the edge goes on alone; after it nothing is decided until what was due is posted."""
     customer = await Customer.make(await linked.tenant(session))
     expires_at = datetime.now(UTC) + timedelta(seconds=2)
     soon = {"end_user_id": END_USER, "amount": 100, "expires_at": expires_at.isoformat()}
@@ -135,8 +136,14 @@ async def test_postgres_is_away_when_credit_expires(linked: LinkedStack, session
     for send in questions(customer):
         answer = await send()
         assert (answer.status, answer.body["code"]) == (HTTPStatus.SERVICE_UNAVAILABLE, "account_unavailable")
+    assert (await customer.use("meanwhile"))["durability"] == SPOOLED
     linked.stack.postgres.start()
     await customer.use("after", 5)
+
+    async def is_posted() -> bool:
+        return (await drained(customer.tenant.core, END_USER))["total"] == 994
+
+    await wait_until_async(is_posted, SECONDS, "everything to be posted")
     entries = (await customer.tenant.core.get(f"/v1/customers/{END_USER}/ledger")).body["data"]
     assert [entry["kind"] for entry in entries].count("expiry") == 1
     customer.credits += 30  # of the hundred, what was used in time
