@@ -27,7 +27,9 @@ ENVIRONMENT = UUID(int=14)
 TURN_AT = 40
 """When a period ends and the next begins, once in a run."""
 CALENDAR = Calendar(TURN_AT, IntervalUnit.DAY, 1, "UTC")
-FIRST = Counting(CALENDAR, Period(0, TURN_AT))
+BEGUN_AT = 1
+"""Where the first period began: 0 would say that nothing is counted."""
+FIRST = Counting(CALENDAR, Period(BEGUN_AT, TURN_AT))
 """How every account counts at first."""
 CORE = Origin("core")
 Entry = StreamEntry | UnreadableEntry

@@ -17,7 +17,7 @@ from app.rules.moments import NEVER_AT
 from app.wire import keys
 from app.wire.events import EntryKind, StreamEntry, UnreadableEntry, UsagePayload, encode_usage
 from app.wire.orders import Order, encode_order
-from tests.protocol.ledger_side import ENVIRONMENT, TURN_AT, Ledger
+from tests.protocol.ledger_side import BEGUN_AT, ENVIRONMENT, TURN_AT, Ledger
 from tests.protocol.processes import Flusher, ProcessEnded, Steps
 from tests.protocol.redis_side import Server, published_of
 from tests.protocol.violation import check
@@ -143,7 +143,7 @@ class World:
         if isinstance(entry, StreamEntry) and entry.payload is not None:
             price = self.price(self.server.memory.accounts[ref].snapshot, entry.accepted_at)
             check(entry.cost_micro == entry.payload.units_micro * price, "price of another moment", entry, price)
-            started_at = TURN_AT if entry.accepted_at >= TURN_AT else 0
+            started_at = TURN_AT if entry.accepted_at >= TURN_AT else BEGUN_AT
             check(entry.period_at == started_at, "counted in another period", entry, started_at)
         if isinstance(entry, UnreadableEntry) or not self.whole:
             self.reference.post([entry])
