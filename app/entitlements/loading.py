@@ -77,6 +77,7 @@ async def load_reservation(
         known.ending,
         known.late,
         known.total_micro if view is None else view.available_micro,
+        known.period_at,
     )
     await put_ended_reservation(redis, ended, ENDED_SECONDS)
     return "loaded"
