@@ -13,7 +13,7 @@ from uuid import UUID
 import msgspec
 
 from app.rules.credits import MAX_COST_MICRO
-from app.rules.entitlement import OveragePolicy, Reason
+from app.rules.entitlement import FeatureKind, OveragePolicy, Reason
 from app.rules.pricing import cost_micro
 from app.wire import ids, keys, scripts
 from app.wire.codes import Code
@@ -25,7 +25,7 @@ from edge.checks import cost_too_large
 from edge.decoding import UsageEvent
 from edge.plans import Plan
 from edge.redis import pack
-from edge.refusals import Refusal
+from edge.refusals import Refusal, no_access, wrong_kind
 from edge.services import Services
 
 MAX_AHEAD_MICROSECONDS = 5 * 60 * 1_000_000
@@ -118,10 +118,15 @@ class Recording(Attempt):
         event = self._event
         offer = plan.get(event.feature_key)
         if offer is None:
-            raise _no_access(Reason.UNKNOWN_FEATURE, event.feature_key)
+            raise no_access(Reason.UNKNOWN_FEATURE, event.feature_key)
         terms = offer.terms
-        if terms.price is None or terms.price_id is None or (event.enforce and offer.refusal is not None):
-            raise _no_access(offer.refusal or Reason.FEATURE_NOT_IN_PLAN, event.feature_key)
+        if terms.kind is not FeatureKind.METERED:
+            raise wrong_kind(Code.FEATURE_NOT_METERED, event.feature_key, terms.kind)
+        if event.enforce and offer.refusal is not None:
+            raise no_access(offer.refusal, event.feature_key)
+        if terms.price is None or terms.price_id is None:
+            is_without = offer.refusal is Reason.NO_SUBSCRIPTION
+            raise no_access(Reason.NO_SUBSCRIPTION if is_without else Reason.FEATURE_NOT_IN_PLAN, event.feature_key)
         cost = cost_micro(terms.price, event.units_micro)
         if cost > MAX_COST_MICRO:
             raise cost_too_large(cost)
@@ -227,13 +232,3 @@ def _event_id(account: Account, event: UsageEvent) -> UUID:
         event.feature_key.encode(),
         event.idempotency_key.encode(),
     )
-
-
-def _no_access(reason: Reason, feature_key: str) -> Refusal:
-    """A reason is the code of its refusal."""
-    details = {
-        Reason.UNKNOWN_FEATURE: f"No feature has the key '{feature_key}'.",
-        Reason.NO_SUBSCRIPTION: f"The customer has no subscription, and '{feature_key}' has no price of its own.",
-        Reason.FEATURE_NOT_IN_PLAN: f"The customer's plan does not include '{feature_key}'.",
-    }
-    return Refusal(Code(reason.value), details[reason])

@@ -9,7 +9,7 @@ import msgspec
 from app.io.postgres import Record, Transaction
 from app.io.redis import LoadBegun
 from app.io.statements import statements
-from app.rules.entitlement import OveragePolicy
+from app.rules.entitlement import FeatureKind, OveragePolicy
 from app.rules.moments import NEVER_AT, to_at
 from app.rules.pricing import Price
 from app.wire import keys
@@ -76,8 +76,10 @@ async def read_feature_terms(
         terms[version][row["key"]] = FeatureTerms(
             price,
             row["price_id"],
-            row["included"] or (version is None and price is not None),
+            row["included"] or (version is None and (price is not None or row["value"] is not None)),
             OveragePolicy(row["overage_policy"] or OveragePolicy.BLOCK),
+            FeatureKind(row["kind"]),
+            row["value"],
         )
     return terms
 

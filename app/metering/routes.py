@@ -1,6 +1,6 @@
 """Routes of features and their default prices."""
 
-from litestar import get, post
+from litestar import get, patch, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 
@@ -8,6 +8,7 @@ from app.io.postgres import Transaction
 from app.metering import service, store
 from app.metering.schemas import (
     FeatureBody,
+    FeatureChange,
     NewFeature,
     PriceBody,
     PriceVersionBody,
@@ -24,11 +25,12 @@ from app.wire.scopes import Scope
 
 READ = needs(Scope.ENTITLEMENTS_READ, Scope.CATALOG_WRITE)
 WRITE = needs(Scope.CATALOG_WRITE)
+_OK = 200
 
 
 @post("/v1/features", guards=[WRITE], security=SECURITY, tags=["Features"])
 async def create_feature(data: JSONBody[NewFeature], mutation: NamedDependency[Mutation]) -> ExactResponse[FeatureBody]:
-    """Make a feature. With a price it can be used by every customer, without one only where a plan sets a price."""
+    """Make a feature. With a default price or value all customers can use it, else those whose plan sets one."""
 
     async def work(tx: Transaction) -> FeatureBody:
         return show_feature(*await service.create_feature(tx, data, mutation.now))
@@ -61,6 +63,18 @@ async def get_feature(key: FromPath[str], reader: NamedDependency[Reader]) -> Fe
     return await reader.run(work)
 
 
+@patch("/v1/features/{key:str}", guards=[WRITE], security=SECURITY, tags=["Features"])
+async def change_feature(
+    key: FromPath[str], data: JSONBody[FeatureChange], mutation: NamedDependency[Mutation]
+) -> ExactResponse[FeatureBody]:
+    """Give a feature another name or default value. What customers hold of a gauge stays, whatever its cap becomes."""
+
+    async def work(tx: Transaction) -> FeatureBody:
+        return show_feature(*await service.change_feature(tx, key, data))
+
+    return await mutation.run(data, work, status=_OK)
+
+
 @post("/v1/features/{key:str}/prices", guards=[WRITE], security=SECURITY, tags=["Features"])
 async def change_price(
     key: FromPath[str], data: JSONBody[PriceBody], mutation: NamedDependency[Mutation]
@@ -89,4 +103,4 @@ async def list_prices(
     return await reader.run(work)
 
 
-ROUTES = [create_feature, list_features, get_feature, change_price, list_prices]
+ROUTES = [create_feature, list_features, get_feature, change_feature, change_price, list_prices]

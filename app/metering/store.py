@@ -31,6 +31,13 @@ async def lock_feature(tx: Transaction, key: str) -> Feature | None:
     return await query.lock_rows("UPDATE").first()
 
 
+async def update_feature(tx: Transaction, feature: Feature) -> None:
+    """Write name and default value of a locked feature."""
+    await Feature.update({Feature.name: feature.name, Feature.default_value: feature.default_value}).where(
+        Feature.environment_id == tx.environment, Feature.id == feature.id
+    )
+
+
 async def read_features(tx: Transaction, keys: Sequence[str]) -> dict[str, Feature]:
     """The features with these keys, by key."""
     if not keys:

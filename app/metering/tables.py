@@ -1,6 +1,6 @@
 """Tables of the domain, as Piccolo queries them. The truth is migrations/sql; a test compares the two."""
 
-from piccolo.columns import JSONB, UUID, Integer, Text, Timestamptz
+from piccolo.columns import JSONB, UUID, BigInt, Boolean, Integer, Text, Timestamptz
 from piccolo.table import Table
 
 from app.io.postgres import ENGINE
@@ -14,6 +14,7 @@ class Feature(Table, tablename="features", db=ENGINE):
     key = Text()
     name = Text()
     kind = Text()
+    default_value = Text(null=True, default=None)
     created_at = Timestamptz(default=None)
 
 
@@ -28,3 +29,16 @@ class PriceVersion(Table, tablename="prices", db=ENGINE):
     price = JSONB()
     effective_at = Timestamptz(default=None)
     created_at = Timestamptz(default=None)
+
+
+class GaugeHold(Table, tablename="gauge_holds", db=ENGINE):
+    """What somebody holds of a customer's gauge. Its key is account, feature and holder; Piccolo wants one column."""
+
+    environment_id = UUID(default=None)
+    account_id = UUID(default=None)
+    feature_key = Text()
+    holder = Text(primary_key=True)
+    units = BigInt()
+    expires_at = Timestamptz(null=True, default=None)
+    released = Boolean()
+    changed_at = Timestamptz(default=None)

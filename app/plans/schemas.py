@@ -6,7 +6,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from app.metering.schemas import PriceBody, show_price
+from app.metering.schemas import PriceBody, Value, show_price, show_value
 from app.plans.store import IncludedFeature, Variant
 from app.plans.tables import Plan, PlanGrant
 from app.rules.entitlement import OveragePolicy
@@ -46,11 +46,12 @@ class GrantTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class FeatureInclusion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A feature that a variant includes, at its default price or at one of the variant's own."""
+    """A feature that a variant includes: at its default price or value, or at one of the variant's own."""
 
     feature_key: Key
     price: PriceBody | None = None
     overage_policy: OveragePolicy | None = None
+    value: Value | msgspec.UnsetType = msgspec.UNSET
 
 
 class VariantTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -108,4 +109,4 @@ def _show_grant(grant: PlanGrant) -> GrantTerms:
 def _show_included(feature: IncludedFeature) -> FeatureInclusion:
     price = None if feature.price is None else show_price(msgspec.json.decode(feature.price, type=Price))
     policy = None if feature.overage_policy is None else OveragePolicy(feature.overage_policy)
-    return FeatureInclusion(feature.feature_key, price, policy)
+    return FeatureInclusion(feature.feature_key, price, policy, show_value(feature.value))

@@ -4,17 +4,20 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
+import msgspec
+
 from app.errors import ServiceError, invalid_value
 from app.io.ids import new_id
 from app.io.postgres import Transaction
 from app.metering import service as metering
-from app.metering.schemas import parse_price
+from app.metering.schemas import parse_price, parse_value
 from app.metering.service import PriceTarget
 from app.metering.tables import Feature
 from app.plans import store
-from app.plans.schemas import NewPlan, VariantBody, VariantTerms, show_variant
+from app.plans.schemas import FeatureInclusion, NewPlan, VariantBody, VariantTerms, show_variant
 from app.plans.store import Variant
 from app.plans.tables import Plan, PlanFeature, PlanGrant, PlanVariant, PlanVariantVersion
+from app.rules.entitlement import FeatureKind
 from app.rules.periods import IntervalUnit
 from app.wire.codes import Code
 from app.wire.ids import show
@@ -52,7 +55,8 @@ async def find_variant(tx: Transaction, variant_id: UUID) -> Variant:
 async def create_variant(tx: Transaction, plan_key: str, terms: VariantTerms, now: datetime) -> VariantBody:
     """A new variant of a plan, with its first version.
 
-    Raises ServiceError: NOT_FOUND for the plan, CONFLICT for the key, UNKNOWN_FEATURE, INVALID_VALUE.
+    Raises ServiceError: NOT_FOUND for the plan, CONFLICT for the key, UNKNOWN_FEATURE, INVALID_VALUE,
+    FEATURE_NOT_METERED for a price.
     """
     if terms.interval is IntervalUnit.YEAR and terms.interval_count > MAX_YEARS:
         raise invalid_value("interval_count", f"may be at most {MAX_YEARS} years")
@@ -106,8 +110,9 @@ async def _publish_version(
             variant_version_id=version.id,
             feature_id=features[inclusion.feature_key].id,
             overage_policy=None if inclusion.overage_policy is None else inclusion.overage_policy.value,
+            value=_own_value(features[inclusion.feature_key], inclusion, f"features[{index}]"),
         )
-        for inclusion in terms.features
+        for index, inclusion in enumerate(terms.features)
     ]
     await store.insert_version(tx, version, grants, inclusions)
     for index, inclusion in enumerate(terms.features):
@@ -115,6 +120,14 @@ async def _publish_version(
             price = parse_price(inclusion.price, f"features[{index}].price")
             target = PriceTarget(features[inclusion.feature_key].id, version.id)
             await metering.add_price(tx, target, price, FIRST_VERSION, now)
+
+
+def _own_value(feature: Feature, inclusion: FeatureInclusion, field: str) -> str | None:
+    """The version's own value of the feature; None = the feature's default. A price is for metered features only."""
+    kind = FeatureKind(feature.kind)
+    if inclusion.price is not None:
+        metering.require_metered(kind, feature.key, f"{field}.price")
+    return None if inclusion.value is msgspec.UNSET else parse_value(kind, inclusion.value, f"{field}.value")
 
 
 def _check_grants(terms: VariantTerms) -> None:

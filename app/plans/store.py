@@ -27,11 +27,12 @@ class Variant(msgspec.Struct, frozen=True):
 
 
 class IncludedFeature(msgspec.Struct, frozen=True):
-    """A feature of a version; `price` as JSON, None = the feature's default price."""
+    """A feature of a version; `price` and `value` as JSON, None = the feature's default."""
 
     feature_key: str
     price: str | None
     overage_policy: str | None
+    value: str | None
 
 
 async def insert_plan(plan: Plan) -> bool:
@@ -111,7 +112,7 @@ async def read_grants(tx: Transaction, version_ids: Sequence[UUID]) -> dict[UUID
 async def read_included(tx: Transaction, version_ids: Sequence[UUID]) -> dict[UUID, list[IncludedFeature]]:
     """What versions include, by version, with the prices that they set themselves."""
     statement = """
-        SELECT i.variant_version_id, f.key, p.price, i.overage_policy
+        SELECT i.variant_version_id, f.key, p.price, i.overage_policy, i.value
         FROM plan_features i
         JOIN features f ON f.environment_id = i.environment_id AND f.id = i.feature_id
         LEFT JOIN prices p ON p.environment_id = i.environment_id AND p.feature_id = i.feature_id
@@ -121,6 +122,6 @@ async def read_included(tx: Transaction, version_ids: Sequence[UUID]) -> dict[UU
     """
     included: dict[UUID, list[IncludedFeature]] = {version_id: [] for version_id in version_ids}
     for row in await tx.connection.fetch(statement, tx.environment, version_ids):
-        feature = IncludedFeature(row["key"], row["price"], row["overage_policy"])
+        feature = IncludedFeature(row["key"], row["price"], row["overage_policy"], row["value"])
         included[row["variant_version_id"]].append(feature)
     return included

@@ -59,3 +59,4 @@ class PlanFeature(Table, tablename="plan_features", db=ENGINE):
     variant_version_id = UUID(default=None)
     feature_id = UUID(primary_key=True, default=None)
     overage_policy = Text(null=True, default=None)
+    value = Text(null=True, default=None)

@@ -13,37 +13,82 @@ class OveragePolicy(StrEnum):
     NOTIFY = "notify"
 
 
+class FeatureKind(StrEnum):
+    """What a feature is: usage that costs credit, a switch, a value of any form, or a number that is held at once."""
+
+    METERED = "metered"
+    BOOLEAN = "boolean"
+    STATIC = "static"
+    GAUGE = "gauge"
+
+
+class Standing(StrEnum):
+    """Whether the customer's subscription is in order; without one it is."""
+
+    OK = "ok"
+    SUBSCRIPTION_PAUSED = "subscription_paused"
+    SUBSCRIPTION_OVERDUE = "subscription_overdue"
+
+
 class Reason(StrEnum):
     """Why an answer is no, in order of precedence: the first that applies is given."""
 
     UNKNOWN_CUSTOMER = "unknown_customer"
     UNKNOWN_FEATURE = "unknown_feature"
     NO_SUBSCRIPTION = "no_subscription"
+    SUBSCRIPTION_PAUSED = "subscription_paused"
+    SUBSCRIPTION_OVERDUE = "subscription_overdue"
     FEATURE_NOT_IN_PLAN = "feature_not_in_plan"
+    LIMIT_REACHED = "limit_reached"
     INSUFFICIENT_CREDITS = "insufficient_credits"
 
 
 class Access(msgspec.Struct, frozen=True):
     """What a plan snapshot says of one feature, as far as the decision needs it."""
 
-    has_price: bool
+    has_terms: bool
+    """There is a price, or where the feature is not metered a value."""
+    is_off: bool
+    """It is a switch, and its value is false."""
     included: bool
     subscribed: bool
-    overage_policy: OveragePolicy
+    standing: Standing
+
+
+def standing_of(state: str) -> Standing:
+    """The standing that follows from a subscription's state."""
+    match state:
+        case "paused":
+            return Standing.SUBSCRIPTION_PAUSED
+        case "overdue":
+            return Standing.SUBSCRIPTION_OVERDUE
+        case _:
+            return Standing.OK
 
 
 def refusal_of_access(access: Access | None) -> Reason | None:
-    """Why the feature may not be used at all, before any credit is looked at; None = it may.
+    """Why the feature may not be used at all, before any limit or credit is looked at; None = it may.
 
     None in = unknown feature.
     """
     if access is None:
         return Reason.UNKNOWN_FEATURE
-    if not access.has_price:
-        return Reason.FEATURE_NOT_IN_PLAN if access.subscribed else Reason.NO_SUBSCRIPTION
-    if access.subscribed and not access.included:
-        return Reason.FEATURE_NOT_IN_PLAN
-    return None
+    if not access.subscribed and not access.has_terms:
+        return Reason.NO_SUBSCRIPTION
+    if access.standing is not Standing.OK:
+        return Reason(access.standing.value)
+    is_left_out = access.subscribed and not (access.included and access.has_terms)
+    return Reason.FEATURE_NOT_IN_PLAN if is_left_out or access.is_off else None
+
+
+def refusal_of_limit(used: int, more: int, limit: int | None) -> Reason | None:
+    """Why so much more may not be held or used; None = it may. `limit` None = there is none; all in the same unit.
+
+    Nothing more is never too much, even where the limit was lowered below what is used.
+    """
+    if not more or limit is None or used + more <= limit:
+        return None
+    return Reason.LIMIT_REACHED
 
 
 def refusal_of_credit(available_micro: int, cost_micro: int, floor_micro: int, policy: OveragePolicy) -> Reason | None:

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import msgspec
 
-from app.rules.entitlement import Access, OveragePolicy
+from app.rules.entitlement import Access, FeatureKind, OveragePolicy, Standing
 from app.rules.pricing import Price
 
 ACCOUNT_FIELDS = (
@@ -64,21 +64,33 @@ class FeatureTerms(msgspec.Struct, frozen=True, omit_defaults=True):
     included: bool
     """In the plan; without a subscription: usable at the feature's default price."""
     overage_policy: OveragePolicy = OveragePolicy.BLOCK
+    kind: FeatureKind = FeatureKind.METERED
+    value: str | None = None
+    """Of a feature that is not metered, as JSON: true or false, anything, a cap (null = none). None: there is no value."""
 
 
-class PlanSnapshot(msgspec.Struct, frozen=True):
+class PlanSnapshot(msgspec.Struct, frozen=True, omit_defaults=True):
     """Base plan, overrides and defaults composed: every feature of the environment by key. Never changed."""
 
     environment_id: UUID
     subscribed: bool
     features: dict[str, FeatureTerms]
+    standing: Standing = Standing.OK
+    """So that every refusal but those for want of room or credit follows from the snapshot alone."""
 
     def access(self, feature_key: str) -> Access | None:
         """The feature as `rules.entitlement` wants it; None where the environment has no such feature."""
         terms = self.features.get(feature_key)
         if terms is None:
             return None
-        return Access(terms.price is not None, terms.included, self.subscribed, terms.overage_policy)
+        is_metered = terms.kind is FeatureKind.METERED
+        return Access(
+            has_terms=terms.price is not None if is_metered else terms.value is not None,
+            is_off=terms.kind is FeatureKind.BOOLEAN and terms.value == "false",
+            included=terms.included,
+            subscribed=self.subscribed,
+            standing=self.standing,
+        )
 
 
 class ApiKeyRecord(msgspec.Struct, frozen=True):

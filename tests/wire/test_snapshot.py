@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from app.rules.entitlement import OveragePolicy
+from app.rules.entitlement import FeatureKind, OveragePolicy, Standing
 from app.rules.pricing import FlatPrice, PerUnitPrice
 from app.wire.scopes import ALL_SCOPES, Scope, allows
 from app.wire.snapshot import (
@@ -23,10 +23,14 @@ from tests.rules.laws import LAW
 
 amounts = st.integers(0, 10**15)
 prices = st.none() | st.builds(FlatPrice, amounts) | st.builds(PerUnitPrice, amounts, st.integers(1, 10**9))
-terms = st.builds(FeatureTerms, prices, st.none() | st.uuids(), st.booleans(), st.sampled_from(OveragePolicy))
-snapshots = st.builds(
-    PlanSnapshot, st.uuids(), st.booleans(), st.dictionaries(st.text("abc._-", min_size=1), terms, max_size=5)
+values = st.none() | st.sampled_from(["true", "false", "null", "10", '{"a":[1.50,"ä"]}'])
+terms = st.builds(
+    FeatureTerms,
+    *(prices, st.none() | st.uuids(), st.booleans(), st.sampled_from(OveragePolicy)),
+    *(st.sampled_from(FeatureKind), values),
 )
+features = st.dictionaries(st.text("abc._-", min_size=1), terms, max_size=5)
+snapshots = st.builds(PlanSnapshot, st.uuids(), st.booleans(), features, st.sampled_from(Standing))
 records = st.builds(
     ApiKeyRecord,
     st.uuids(),
@@ -56,8 +60,11 @@ def test_access(snapshot: PlanSnapshot, feature_key: str) -> None:
     assert (access is None) == (feature_key not in snapshot.features)
     if access is not None:
         found = snapshot.features[feature_key]
-        assert access.has_price == (found.price is not None)
-        assert (access.included, access.subscribed) == (found.included, snapshot.subscribed)
+        is_metered = found.kind is FeatureKind.METERED
+        assert access.has_terms == ((found.price if is_metered else found.value) is not None)
+        assert access.is_off == ((found.kind, found.value) == (FeatureKind.BOOLEAN, "false"))
+        said = (access.included, access.subscribed, access.standing)
+        assert said == (found.included, snapshot.subscribed, snapshot.standing)
 
 
 @LAW

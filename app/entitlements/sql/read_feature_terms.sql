@@ -1,6 +1,6 @@
 -- Every feature of the environment, as each of the plan versions and the defaults (version NULL) see it: the price of
--- the version before the feature's default, the newest that is in force.
-SELECT f.key, versions.id AS variant_version_id, included.feature_id IS NOT NULL AS included,
+-- the version before the feature's default, the newest that is in force; so with the value of one that is not metered.
+SELECT f.key, f.kind, coalesce(included.value, f.default_value) AS value, versions.id AS variant_version_id, included.feature_id IS NOT NULL AS included,
        coalesce(included.overage_policy, versions.overage_policy) AS overage_policy, price.id AS price_id, price.price
 FROM features f
 CROSS JOIN (

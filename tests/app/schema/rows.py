@@ -9,6 +9,7 @@ import asyncpg
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 HASH = bytes(32)
+_HOLD = {"feature_key": "f", "holder": "h", "units": 1, "released": False, "changed_at": NOW}
 
 
 async def fill(connection: asyncpg.Connection, digest: bytes) -> UUID:
@@ -72,6 +73,7 @@ def _rows(digest: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "ledger_orders", {**order, "recorded_at": NOW}
     rejected = {"id": uuid4(), "end_user_id": "u", "stream_id": "1-1", "code": "c", "detail": "d", "entry": b""}
     yield "rejected_events", {**rejected, "recorded_at": NOW}
+    yield "gauge_holds", {**_HOLD, "account_id": customer}
     yield "dirty_accounts", {"account_id": customer, "revision": 1}
     yield "outbox", {"id": uuid4(), "type": "t", "data": "{}", **made}
     yield "idempotency_keys", {"route": "POST /", "key": "k", "request": "{}", **made}

@@ -12,6 +12,7 @@ from tests.conftest import DatabaseUrls
 ELSEWISE = {
     "api_keys_digest_key",  # signing in: the environment is what is looked for
     "accounts_due",  # what falls due next, of all environments
+    "gauge_holds_over",  # what can be forgotten, of all environments
 }
 INDEXES = """
     SELECT indexrelid::regclass::text AS index, indrelid::regclass::text AS of, attname AS first
