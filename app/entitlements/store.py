@@ -9,11 +9,13 @@ import msgspec
 from app.io.postgres import Record, Transaction
 from app.io.redis import LoadBegun
 from app.io.statements import statements
+from app.metering import store as metering_store
 from app.rules.entitlement import FeatureKind, OveragePolicy
 from app.rules.moments import NEVER_AT, to_at
 from app.rules.pricing import Price
 from app.wire import keys
 from app.wire.events import parse_stream_id
+from app.wire.gauges import Hold
 from app.wire.snapshot import AccountState, FeatureTerms
 
 _SQL = statements("app.entitlements")
@@ -42,6 +44,8 @@ class LoadableAccount(msgspec.Struct, frozen=True):
     account: PublishedAccount
     incarnation: UUID | None
     cursor: tuple[int, int]
+    holds: list[Hold]
+    """What is held of the account's gauges."""
 
     def has_drained(self, begun: LoadBegun) -> bool:
         """Whether the figures include everything that was in the stream when the load began."""
@@ -114,12 +118,16 @@ async def read_accounts(tx: Transaction, accounts: Sequence[tuple[UUID, UUID]]) 
 async def read_account_at_cursor(
     tx: Transaction, environment_id: UUID, end_user_id: str, partition: int
 ) -> LoadableAccount | None:
-    """An account to be loaded, with its partition's cursor at the same moment; None for an unknown customer."""
+    """An account to be loaded, with its partition's cursor at the same moment; None for an unknown customer.
+
+    What is held is read after the cursor: an account that is not loaded has no new entries, so both say the same.
+    """
     row = await tx.connection.fetchrow(_SQL["read_account_at_cursor"], environment_id, end_user_id, partition)
     if row is None:
         return None
     cursor = (0, 0) if row["last_id"] is None else parse_stream_id(row["last_id"].encode())
-    return LoadableAccount(_published(row), row["incarnation"], cursor)
+    holds = await metering_store.read_holds(tx, row["id"])
+    return LoadableAccount(_published(row), row["incarnation"], cursor, holds)
 
 
 def _published(row: Record) -> PublishedAccount:

@@ -21,12 +21,14 @@ from app.ledger.book import (
     UsedInHour,
     block_account,
 )
+from app.metering.holds import HoldChange
 from app.rules import burndown, chain
 from app.rules.boundaries import next_boundary, next_due
 from app.rules.burndown import Block, Draw, Rollover, Terms, granted_under_cap, rolled_over
 from app.rules.credits import from_micro
 from app.rules.moments import hour_of
 from app.wire.events import UNSTORABLE, EntryKind, StreamEntry, UnreadableEntry, UsagePayload
+from app.wire.gauges import GaugeAcquired, GaugeChange
 from app.wire.ids import derived_id
 from app.wire.keys import account_ref, environment_ref
 from app.wire.orders import Order, VoidUsage
@@ -71,6 +73,8 @@ class Posting(msgspec.Struct):
     settled_blocks: dict[UUID, tuple[UUID, int]] = {}
     """Blocks that were scheduled, by id: (environment, what was granted of them)."""
     outcomes: list[Outcome] = []
+    holds: dict[tuple[UUID, str, str], HoldChange] = {}
+    """Of gauges, by account, feature and holder: the last that became of each."""
 
 
 def post_batch(
@@ -123,6 +127,18 @@ def _post_entry(posting: Posting, group: "_UsageGroup", entry: StreamEntry, post
         _pay_debt(posting, group, at, entry.revision)
     if entry.payload is not None:
         group.add(entry, entry.payload)
+    elif entry.gauge is not None:
+        _post_gauge(posting, account, entry.gauge, at)
+
+
+def _post_gauge(posting: Posting, account: Account, change: GaugeChange, at: int) -> None:
+    """Note who holds what. Nothing that is decided later may be dated before it, or it would count as older."""
+    units, expires_at = 0, None
+    if isinstance(change, GaugeAcquired):
+        units, expires_at = change.units, change.expires_at
+    of_whom = account.environment_id, account.id, change.feature_key, change.holder
+    posting.holds[of_whom[1:]] = HoldChange(*of_whom, units, expires_at, at)
+    account.posted_at = max(account.posted_at, at)
 
 
 def _post_order(posting: Posting, group: "_UsageGroup", entry: StreamEntry, targets: Targets) -> None:

@@ -18,6 +18,7 @@ from app.io.postgres import Database, Transaction, UniqueViolationError
 from app.ledger import store as ledger_store
 from app.ledger.book import Account
 from app.ledger.store import MonthMissing
+from app.metering import store as metering_store
 from app.rules.moments import to_datetime
 from app.wire import keys
 from app.wire.events import StreamEntry
@@ -181,4 +182,5 @@ async def _write(tx: Transaction, posting: Posting, rejected: list[RejectedFrom]
     await ledger_store.update_blocks(tx, posting.changed_blocks.values())
     await ledger_store.update_accounts(tx, list(posting.accounts.values()))
     await corrections_store.insert_outcomes(tx, posting.outcomes, now)
+    await metering_store.write_holds(tx, posting.holds.values())
     await store.insert_rejected(tx, rejected, now)

@@ -18,6 +18,7 @@ from app.rules import totals
 from app.wire import keys, scripts
 from app.wire.agreement import Agreement
 from app.wire.events import parse_stream_id
+from app.wire.gauges import Hold, encode_holds
 from app.wire.scripts import Script
 from app.wire.snapshot import ACCOUNT_FIELDS, AccountState
 
@@ -226,13 +227,13 @@ class RedisStore:
         milliseconds, _, sequence = answer[3].partition(b"-")
         return LoadBegun(answer[1], UUID(hex=answer[2].decode()), (int(milliseconds), int(sequence)))
 
-    async def finish_load(self, begun: LoadBegun, state: AccountState) -> str:
-        """Install a loaded account: 'loaded' | 'present' | 'refused'."""
+    async def finish_load(self, begun: LoadBegun, state: AccountState, holds: Sequence[Hold]) -> str:
+        """Install a loaded account, and what is held of its gauges: 'loaded' | 'present' | 'refused'."""
         partition = self.partition(state.ref)
         answer = await self.run(
             scripts.LOAD,
             [keys.account(partition, state.ref), keys.load_token(partition, state.ref), keys.meta(partition)],
-            [begun.token, begun.incarnation.hex, *_figures(state)],
+            [begun.token, begun.incarnation.hex, *_figures(state), encode_holds(holds)],
         )
         return answer.decode()
 

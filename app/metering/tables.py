@@ -1,6 +1,6 @@
 """Tables of the domain, as Piccolo queries them. The truth is migrations/sql; a test compares the two."""
 
-from piccolo.columns import JSONB, UUID, BigInt, Boolean, Integer, Text, Timestamptz
+from piccolo.columns import JSONB, UUID, BigInt, Integer, Text, Timestamptz
 from piccolo.table import Table
 
 from app.io.postgres import ENGINE
@@ -40,5 +40,4 @@ class GaugeHold(Table, tablename="gauge_holds", db=ENGINE):
     holder = Text(primary_key=True)
     units = BigInt()
     expires_at = Timestamptz(null=True, default=None)
-    released = Boolean()
     changed_at = Timestamptz(default=None)

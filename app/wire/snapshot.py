@@ -66,7 +66,7 @@ class FeatureTerms(msgspec.Struct, frozen=True, omit_defaults=True):
     overage_policy: OveragePolicy = OveragePolicy.BLOCK
     kind: FeatureKind = FeatureKind.METERED
     value: str | None = None
-    """Of a feature that is not metered, as JSON: true or false, anything, a cap (null = none). None: there is no value."""
+    """Of a feature that is not metered, as JSON: true or false, anything, a cap (null = none). None: no value."""
 
 
 class PlanSnapshot(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -7,23 +7,23 @@ ALTER TABLE features
     ADD CHECK (kind <> 'metered' OR default_value IS NULL);
 ALTER TABLE plan_features ADD COLUMN value text CHECK (octet_length(value) <= 4096);
 
--- What customers hold of their gauges, as the flusher has read it in the stream. A row that is released or past its time stays
--- for a while, so that an older entry that is read once more cannot bring it back.
+-- What customers hold of their gauges, as the flusher has read it in the stream. A holder that has released, or whose time is
+-- over, stays for a while, so that an older entry that is read once more cannot bring it back.
 CREATE TABLE gauge_holds (
     environment_id  uuid NOT NULL,
     account_id      uuid NOT NULL,
     feature_key     text NOT NULL,
     holder          text NOT NULL CHECK (char_length(holder) BETWEEN 1 AND 256),
-    units           bigint NOT NULL CHECK (units > 0),
+    -- 0 = released.
+    units           bigint NOT NULL CHECK (units >= 0),
     -- NULL = until it is released.
     expires_at      timestamptz,
-    released        boolean NOT NULL,
     -- Accepted time of the entry that made the row what it is; an older one changes nothing.
     changed_at      timestamptz NOT NULL,
     PRIMARY KEY (environment_id, account_id, feature_key, holder),
     FOREIGN KEY (environment_id, account_id) REFERENCES accounts (environment_id, id)
 );
-CREATE INDEX gauge_holds_over ON gauge_holds (changed_at) WHERE released OR expires_at IS NOT NULL;
+CREATE INDEX gauge_holds_over ON gauge_holds (changed_at) WHERE units = 0 OR expires_at IS NOT NULL;
 
 GRANT SELECT ON gauge_holds TO quotastack_core;
 GRANT SELECT, INSERT, UPDATE ON gauge_holds TO quotastack_flusher;

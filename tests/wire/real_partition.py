@@ -8,9 +8,23 @@ from uuid import UUID
 from app.rules import totals
 from app.wire import keys, scripts
 from app.wire.events import parse_stream_id, show_stream_id
+from app.wire.gauges import encode_holds
 from app.wire.scripts import Script
 from app.wire.snapshot import AccountState
-from tests.wire.script_models import Accept, EdgeAccount, Load, Memory, NotePublished, Publish, Retry, StreamId
+from tests.wire.script_models import (
+    Accept,
+    Acquire,
+    EdgeAccount,
+    Holds,
+    Load,
+    Look,
+    Memory,
+    NotePublished,
+    Publish,
+    Release,
+    Retry,
+    StreamId,
+)
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -82,8 +96,25 @@ class RealPartition:
 
     def load(self, call: Load) -> bytes:
         """Run load.lua."""
-        arguments = [call.token, call.incarnation, *_figures(call.state)]
+        arguments = [call.token, call.incarnation, *_figures(call.state), encode_holds(call.holds)]
         return self._run(scripts.LOAD, _account_keys(call.state.ref), arguments)
+
+    def acquire(self, call: Acquire) -> list[bytes | int]:
+        """Run acquire.lua."""
+        head = (call.now_at, call.snapshot, call.ref, call.feature, call.holder, call.units, call.for_at)
+        cap = "" if call.cap is None else call.cap
+        bounds = (call.most_entries, call.most_holders)
+        return self._run(scripts.ACQUIRE, _gauge_keys(call.ref), [*head, cap, call.payload, *bounds])
+
+    def release(self, call: Release) -> list[bytes | int]:
+        """Run release.lua."""
+        head = (call.now_at, call.snapshot, call.ref, call.feature, call.holder)
+        return self._run(scripts.RELEASE, _gauge_keys(call.ref), [*head, call.payload, call.most_entries])
+
+    def look(self, call: Look) -> list[list[bytes | None]]:
+        """Run look.lua."""
+        account, _, gauge, due = _gauge_keys(call.ref)
+        return self._run(scripts.LOOK, [account, gauge, due], [call.now_at, 2, "revision", "snapshot", *call.features])
 
     def note_published(self, call: NotePublished) -> int:
         """Run note_published.lua."""
@@ -105,6 +136,8 @@ class RealPartition:
         for ref in refs:
             pipe.hgetall(keys.account(PARTITION, ref))
             pipe.get(keys.load_token(PARTITION, ref))
+            pipe.hgetall(keys.gauge(PARTITION, ref))
+            pipe.zrange(keys.gauge_due(PARTITION, ref), 0, -1, withscores=True)
         for mark in marks:
             pipe.get(keys.seen(PARTITION, ENVIRONMENT, mark))
             pipe.get(keys.retried(PARTITION, ENVIRONMENT, mark))
@@ -112,7 +145,10 @@ class RealPartition:
         pipe.xrange(keys.stream(PARTITION))
         *found, stream = pipe.execute()
         self._match_ids(memory, [entry[0] for entry in stream])
-        pairs = ((self._hash(memory.accounts.get(ref)), memory.tokens.get(ref)) for ref in refs)
+        pairs = (
+            (self._hash(memory.accounts.get(ref)), memory.tokens.get(ref), *_gauge(memory.gauges.get(ref, {})))
+            for ref in refs
+        )
         remembered = ((memory.seen.get(mark), memory.retried.get(mark)) for mark in marks)
         said = [*itertools.chain(*pairs, *remembered), self._meta(memory)]
         return (found, stream), (said, [(self.real_id(model_id), fields) for model_id, fields in memory.stream])
@@ -133,6 +169,22 @@ class RealPartition:
         shown = {name.encode(): str(value).encode() for name, value in vars(account).items() if value is not None}
         shown |= {b"last_id": self.real_id(account.last_id)}
         return shown | ({b"order_id": self.real_id(account.order_id)} if account.order_id else {})
+
+
+def _gauge(holds: Holds) -> tuple[dict[bytes, bytes], list[tuple[bytes, float]]]:
+    """(the hash of what is held, the holders whose time ends)."""
+    shown: dict[bytes, int] = {}
+    for (feature, holder), (units, _) in holds.items():
+        shown[f"{feature}\0{holder}".encode()] = units
+        for name, more in ((feature.encode(), units), (feature.encode() + b"\0", 1)):
+            shown[name] = shown.get(name, 0) + more
+    ends = [(float(end), f"{feature}\0{holder}".encode()) for (feature, holder), (_, end) in holds.items() if end]
+    return {name: b"%d" % number for name, number in shown.items()}, [(name, end) for end, name in sorted(ends)]
+
+
+def _gauge_keys(ref: bytes) -> list[bytes]:
+    account = keys.account(PARTITION, ref)
+    return [account, keys.stream(PARTITION), keys.gauge(PARTITION, ref), keys.gauge_due(PARTITION, ref)]
 
 
 def _account_keys(ref: bytes) -> list[bytes]:

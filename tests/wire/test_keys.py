@@ -49,10 +49,13 @@ def test_one_slot(environment_id: UUID, end_user_id: str, count: int, event_id: 
         keys.seen(partition, keys.environment_ref(environment_id), event_id),
         keys.stream(partition),
         keys.meta(partition),
+        keys.gauge(partition, ref),
+        keys.gauge_due(partition, ref),
     ]
     assert len(set(names)) == len(names)
     assert {slot(name) for name in names} == {b"%d" % partition}
     assert keys.load_token_of(names[0]) == names[1]
+    assert keys.gauges_of(names[0]) == tuple(names[-2:])
     assert keys.split_tag(names[0]) == (keys.tag(partition), b":acct:" + ref)
 
 

@@ -3,6 +3,7 @@
 -- KEYS  1 account  2 load token  3 meta
 -- ARGV  1 token  2 incarnation  3 revision  4 base  5 applied (modulo 2^52)  6 valid_until  7 snapshot id
 --       8 subscription status  9 floor  10 posted_at: no decision is dated before this
+--       last: MessagePack of what is held of gauges, [[feature, holder, units, until when (0 = no end)], ...]; '' = nothing
 -- Returns 'loaded' | 'present' (there by now) | 'refused' (something happened meanwhile: begin again)
 
 if redis.call('GET', KEYS[2]) ~= ARGV[1] or redis.call('HGET', KEYS[3], 'incarnation') ~= ARGV[2] then
@@ -12,5 +13,15 @@ if redis.call('EXISTS', KEYS[1]) == 1 then return 'present' end
 redis.call('HSET', KEYS[1], 'revision', ARGV[3], 'base', ARGV[4], 'applied', ARGV[5], 'accepted', ARGV[5],
     'last_id', '0-0', 'last_at', ARGV[10], 'valid_until', ARGV[6], 'ticked', '0', 'snapshot', ARGV[7],
     'status', ARGV[8], 'floor', ARGV[9])
+
+local gauge_key = string.gsub(KEYS[1], ':acct:', ':gauge:', 1)
+local due_key = string.gsub(KEYS[1], ':acct:', ':gaugedue:', 1)
+redis.call('DEL', gauge_key, due_key)
+for _, hold in ipairs(ARGV[#ARGV] == '' and {} or cmsgpack.unpack(ARGV[#ARGV])) do
+    local name = hold[1] .. '\0' .. hold[2]
+    redis.call('HSET', gauge_key, name, integer(hold[3]))
+    add_held(gauge_key, hold[1], hold[3], 1)
+    if hold[4] > 0 then redis.call('ZADD', due_key, integer(hold[4]), name) end
+end
 redis.call('DEL', KEYS[2])
 return 'loaded'

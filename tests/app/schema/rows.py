@@ -9,7 +9,7 @@ import asyncpg
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 HASH = bytes(32)
-_HOLD = {"feature_key": "f", "holder": "h", "units": 1, "released": False, "changed_at": NOW}
+_HOLD = {"feature_key": "f", "holder": "h", "units": 1, "changed_at": NOW}
 
 
 async def fill(connection: asyncpg.Connection, digest: bytes) -> UUID:
