@@ -121,6 +121,15 @@ class Attempt:
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets its answer
             self.failed(error)
 
+    def believe(self, snapshot_id: bytes) -> None:
+        """The account has another plan than was believed: ask again, with what this one says."""
+        self.account.snapshot_id = snapshot_id
+        if self.services.plans.get(snapshot_id) is None:
+            self.overcome(self.load_plan(snapshot_id))
+        else:
+            self.patience.detour()
+            self.send()
+
     async def load_account(self) -> None:
         """The account is not in Redis: core brings it. Raises Refusal."""
         self.patience.detour()

@@ -1,12 +1,15 @@
-"""`GET /v1/entitlements/check`: may this customer do this, now? One HMGET, answered from what it brings."""
+"""`GET /v1/entitlements/check`: may this customer do this, now? One HMGET, answered from what it brings.
+
+Of a gauge it is a script that reads what is held as well.
+"""
 
 from decimal import Decimal
 
 import msgspec
 
 from app.rules import totals
-from app.rules.credits import MAX_COST_MICRO, from_micro
-from app.rules.entitlement import OveragePolicy, Reason, refusal_of_credit
+from app.rules.credits import MAX_COST_MICRO, MICRO, from_micro
+from app.rules.entitlement import FeatureKind, OveragePolicy, Reason, refusal_of_credit, refusal_of_limit
 from app.rules.pricing import cost_micro
 from app.wire.codes import Code
 from edge.accounts import Account
@@ -34,42 +37,47 @@ class CheckAnswer(msgspec.Struct):
     reason: Reason | None = None
     overage_policy: OveragePolicy | None = None
     subscription_status: str | None = None
-    value: None = None
-    limit: None = None
-    used: None = None
+    value: msgspec.Raw | None = None
+    limit: int | Decimal | None = None
+    used: int | Decimal | None = None
     resets_at: None = None
     version: int = 0
 
 
-def check(services: Services, exchange: Exchange, principal: Principal) -> None:
-    """Answer a check. Raises Refusal."""
-    question = read_check(exchange.query)
-    account = services.accounts.get(principal, question.end_user_id)
-    Check(services, account, question, exchange).send()
-
-
 class Check(Attempt):
-    """One check under way."""
+    """One check under way. Who asked is told by `answered` or `unanswered`, once."""
 
-    __slots__ = ("_exchange", "_question")
+    __slots__ = ("_looks", "_question")
 
-    def __init__(self, services: Services, account: Account, question: CheckQuestion, exchange: Exchange) -> None:
+    def __init__(self, services: Services, account: Account, question: CheckQuestion) -> None:
         super().__init__(services, account)
         self._question = question
-        self._exchange = exchange
+        self._looks = False
+        """What is held of the feature was asked for too."""
 
-    @property
-    def request_id(self) -> bytes:
-        """For the log."""
-        return self._exchange.request_id
+    def answered(self, answer: CheckAnswer) -> None:
+        """Yes or no."""
+        raise NotImplementedError
+
+    def unanswered(self, refusal: Refusal) -> None:
+        """Neither."""
+        raise NotImplementedError
 
     def send(self) -> None:
-        """Read the account."""
-        self.services.redis.send(self.account.read_command, self)
+        """Read the account, and of what is believed to be a gauge what is held."""
+        services, account, feature_key = self.services, self.account, self._question.feature_key
+        plan = services.plans.get(account.snapshot_id)
+        offer = None if plan is None else plan.get(feature_key)
+        self._looks = offer is not None and offer.is_gauge
+        if self._looks:
+            services.redis.send(account.look_command(clock_at(), (feature_key,)), self, is_script=True)
+        else:
+            services.redis.send(account.read_command, self)
 
     def received(self, reply: Reply) -> None:
         """Answer from the account's figures, unless it is not loaded or at its boundary."""
-        revision, base, applied, accepted, last_at, valid_until, snapshot_id, status, floor = reply
+        fields, held = (reply[0], int(reply[1][0] or 0)) if self._looks else (reply, 0)
+        revision, base, applied, accepted, last_at, valid_until, snapshot_id, status, floor = fields
         if revision is None:
             self.overcome(self.load_account())
             return
@@ -80,16 +88,21 @@ class Check(Attempt):
         if plan is None:
             self.overcome(self.load_plan(snapshot_id))
             return
+        offer = plan.get(self._question.feature_key)
+        if offer is not None and offer.is_gauge and not self._looks:
+            self.believe(snapshot_id)
+            return
+        self.account.snapshot_id = snapshot_id
         available_micro = totals.available(int(base), int(accepted), int(applied))
-        answer = decide(self._question, plan.get(self._question.feature_key), available_micro, int(floor))
+        answer = decide(self._question, offer, available_micro, int(floor), held)
         answer.subscription_status = status.decode()
         answer.version = int(revision)
-        self._exchange.respond(200, _encoder.encode(answer))
+        self.answered(answer)
 
     def refused(self, refusal: Refusal) -> None:
         """A customer whom nobody knows is a no; everything else is no answer."""
         if refusal.code is not Code.UNKNOWN_CUSTOMER:
-            self._exchange.refuse(refusal)
+            self.unanswered(refusal)
             return
         question = self._question
         answer = CheckAnswer(
@@ -99,28 +112,74 @@ class Check(Attempt):
             units=from_micro(question.units_micro),
             reason=Reason.UNKNOWN_CUSTOMER,
         )
+        self.answered(answer)
+
+
+class SingleCheck(Check):
+    """The only check of its request."""
+
+    __slots__ = ("_exchange",)
+
+    def __init__(self, services: Services, account: Account, question: CheckQuestion, exchange: Exchange) -> None:
+        super().__init__(services, account, question)
+        self._exchange = exchange
+
+    @property
+    def request_id(self) -> bytes:
+        """For the log."""
+        return self._exchange.request_id
+
+    def answered(self, answer: CheckAnswer) -> None:
+        """200, whether yes or no."""
         self._exchange.respond(200, _encoder.encode(answer))
 
+    def unanswered(self, refusal: Refusal) -> None:
+        """The problem document."""
+        self._exchange.refuse(refusal)
 
-def decide(question: CheckQuestion, offer: Offer | None, available_micro: int, floor_micro: int) -> CheckAnswer:
-    """The answer where this much can be spent; no offer: unknown feature. Raises Refusal for too large a cost."""
-    cost, reason, policy = 0, Reason.UNKNOWN_FEATURE, None
-    if offer is not None:
-        terms, reason, policy = offer.terms, offer.refusal, offer.terms.overage_policy
-        if terms.price is not None:
-            cost = cost_micro(terms.price, question.units_micro)
-            if cost > MAX_COST_MICRO:
-                raise cost_too_large(cost)
-            reason = reason or refusal_of_credit(available_micro, cost, floor_micro, policy)
-    return CheckAnswer(
-        reason is None,
-        from_micro(available_micro),
-        question.feature_key,
-        from_micro(question.units_micro),
-        from_micro(cost),
-        reason=reason,
-        overage_policy=policy,
+
+def check(services: Services, exchange: Exchange, principal: Principal) -> None:
+    """Answer a check. Raises Refusal."""
+    question = read_check(exchange.query)
+    account = services.accounts.get(principal, question.end_user_id)
+    SingleCheck(services, account, question, exchange).send()
+
+
+def decide(
+    question: CheckQuestion, offer: Offer | None, available_micro: int, floor_micro: int, held: int
+) -> CheckAnswer:
+    """The answer where this much can be spent, and so many units of a gauge are held; no offer: unknown feature.
+
+    Raises Refusal for too large a cost.
+    """
+    units_micro = question.units_micro
+    answer = CheckAnswer(
+        allowed=False,
+        balance=from_micro(available_micro),
+        feature_key=question.feature_key,
+        units=from_micro(units_micro),
+        reason=Reason.UNKNOWN_FEATURE,
     )
+    if offer is None:
+        return answer
+    terms, reason = offer.terms, offer.refusal
+    match terms.kind:
+        case FeatureKind.METERED:
+            answer.overage_policy = terms.overage_policy
+            if terms.price is not None:
+                cost = cost_micro(terms.price, units_micro)
+                if cost > MAX_COST_MICRO:
+                    raise cost_too_large(cost)
+                answer.cost = from_micro(cost)
+                reason = reason or refusal_of_credit(available_micro, cost, floor_micro, terms.overage_policy)
+        case FeatureKind.GAUGE:
+            answer.limit, answer.used = offer.limit, held
+            cap_micro = None if offer.limit is None else offer.limit * MICRO
+            reason = reason or refusal_of_limit(held * MICRO, units_micro, cap_micro)
+        case FeatureKind.BOOLEAN | FeatureKind.STATIC:
+            answer.value = offer.value
+    answer.allowed, answer.reason = reason is None, reason
+    return answer
 
 
 def cost_too_large(cost: int) -> Refusal:

@@ -13,6 +13,7 @@ from msgspec import Meta
 from app.rules.credits import MAX_UNITS_MICRO, MICRO, NotAnAmount, to_micro
 from app.rules.moments import to_at
 from app.wire.codes import Code
+from app.wire.gauges import MAX_HELD_UNITS, MAX_HOLD_SECONDS, MAX_HOLDER_LENGTH
 from app.wire.problem import FieldError
 from edge.exchange import Exchange
 from edge.refusals import Refusal, invalid_field, invalid_value
@@ -22,6 +23,7 @@ MAX_FEATURE_KEY = 64
 MAX_IDEMPOTENCY_KEY = 255
 MAX_PROPERTIES_BYTES = 4096
 MAX_BATCH_EVENTS = 1000
+MAX_BATCH_CHECKS = 100
 MAX_NUMBER_CHARACTERS = 40
 MAX_SHOWN_NAME = 100
 """Of a name that a client sent, as much comes back to it."""
@@ -62,6 +64,37 @@ class BatchBody(msgspec.Struct, forbid_unknown_fields=True):
     events: list[msgspec.Raw]
 
 
+class CheckBody(msgspec.Struct, forbid_unknown_fields=True):
+    """One check of a batch as it is sent; `units` as in a UsageBody."""
+
+    end_user_id: str
+    feature_key: str
+    units: Any = 1
+    properties: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class CheckBatchBody(msgspec.Struct, forbid_unknown_fields=True):
+    """Many, each read on its own."""
+
+    checks: list[msgspec.Raw]
+
+
+class AcquireBody(msgspec.Struct, forbid_unknown_fields=True):
+    """Who wants to hold how much of a gauge, as it is sent."""
+
+    end_user_id: str
+    holder: str
+    units: Any = 1
+    ttl_seconds: int | None = None
+
+
+class ReleaseBody(msgspec.Struct, forbid_unknown_fields=True):
+    """Who gives back what it holds."""
+
+    end_user_id: str
+    holder: str
+
+
 class UsageEvent(msgspec.Struct, frozen=True):
     """A usage event that was looked at: what can be said of it without knowing the customer."""
 
@@ -82,10 +115,27 @@ class CheckQuestion(msgspec.Struct, frozen=True):
     end_user_id: str
     feature_key: str
     units_micro: int
+    properties: str | None = None
+    """The text of a JSON object."""
+
+
+class HoldQuestion(msgspec.Struct, frozen=True):
+    """Who wants to hold how much of a gauge; `units` 0 = give back what it holds."""
+
+    end_user_id: str
+    feature_key: str
+    holder: str
+    units: int = 0
+    ttl_seconds: int = 0
+    """0 = until it is released."""
 
 
 _usage_decoder = msgspec.json.Decoder(UsageBody, float_hook=_read_number)
 _batch_decoder = msgspec.json.Decoder(BatchBody)
+_check_decoder = msgspec.json.Decoder(CheckBody, float_hook=_read_number)
+_check_batch_decoder = msgspec.json.Decoder(CheckBatchBody)
+_acquire_decoder = msgspec.json.Decoder(AcquireBody)
+_release_decoder = msgspec.json.Decoder(ReleaseBody)
 _number_decoder = msgspec.json.Decoder(float_hook=_read_number)
 Body = TypeVar("Body")
 
@@ -125,17 +175,86 @@ def read_usage(body: bytes | msgspec.Raw, default_key: str | None) -> UsageEvent
 
 def read_batch(body: bytes) -> list[msgspec.Raw]:
     """The events of a batch, still as text. Raises Refusal."""
-    events = _decode(_batch_decoder, body).events
-    if not events:
-        raise invalid_value("events", "must not be empty.")
-    if len(events) > MAX_BATCH_EVENTS:
-        raise Refusal(Code.BATCH_TOO_LARGE, f"A batch may have {MAX_BATCH_EVENTS} events; this one has {len(events)}.")
-    return events
+    return _some("events", _decode(_batch_decoder, body).events, MAX_BATCH_EVENTS)
+
+
+def read_check_batch(body: bytes) -> list[msgspec.Raw]:
+    """The checks of a batch, still as text. Raises Refusal."""
+    return _some("checks", _decode(_check_batch_decoder, body).checks, MAX_BATCH_CHECKS)
+
+
+def _some(name: str, found: list[msgspec.Raw], most: int) -> list[msgspec.Raw]:
+    if not found:
+        raise invalid_value(name, "must not be empty.")
+    if len(found) > most:
+        raise Refusal(Code.BATCH_TOO_LARGE, f"A batch may have {most} {name}; this one has {len(found)}.")
+    return found
+
+
+def read_check_of_batch(body: msgspec.Raw) -> CheckQuestion:
+    """One check of a batch. Raises Refusal."""
+    sent = _decode(_check_decoder, body)
+    _check_names(sent.end_user_id, sent.feature_key)
+    properties = _properties(bytes(sent.properties))
+    return CheckQuestion(sent.end_user_id, sent.feature_key, _checked_units(sent.units), properties)
+
+
+def read_acquire(feature_key: bytes, body: bytes) -> HoldQuestion:
+    """Who wants to hold how much of the feature that the path names. Raises Refusal."""
+    sent = _decode(_acquire_decoder, body)
+    if isinstance(sent.units, bool) or not isinstance(sent.units, int):
+        raise invalid_field("units", "must be a whole number.")
+    if not 0 < sent.units <= MAX_HELD_UNITS:
+        raise _invalid_units(f"must be a whole number from 1 to {MAX_HELD_UNITS}.")
+    if sent.ttl_seconds is not None and not 0 < sent.ttl_seconds <= MAX_HOLD_SECONDS:
+        raise invalid_value("ttl_seconds", f"must be from 1 to {MAX_HOLD_SECONDS}, or left out for no end.")
+    return _hold_question(feature_key, sent.end_user_id, sent.holder, sent.units, sent.ttl_seconds or 0)
+
+
+def read_release(feature_key: bytes, body: bytes) -> HoldQuestion:
+    """Who gives back what it holds of the feature that the path names. Raises Refusal."""
+    sent = _decode(_release_decoder, body)
+    return _hold_question(feature_key, sent.end_user_id, sent.holder, 0, 0)
+
+
+def _hold_question(path_part: bytes, end_user_id: str, holder: str, units: int, ttl_seconds: int) -> HoldQuestion:
+    feature_key = _utf8("feature_key", unquote_to_bytes(path_part))
+    _check_names(end_user_id, feature_key)
+    _check_text("holder", holder, MAX_HOLDER_LENGTH)
+    return HoldQuestion(end_user_id, feature_key, holder, units, ttl_seconds)
+
+
+def read_end_user(query: bytes) -> str:
+    """The customer that a query names, and nothing else. Raises Refusal."""
+    sent = _parameters(query)
+    end_user_id = _parameter(sent, "end_user_id")
+    _refuse_rest(sent)
+    _check_text("end_user_id", end_user_id, MAX_END_USER_ID)
+    return end_user_id
 
 
 @lru_cache(maxsize=MAX_QUERIES)
 def read_check(query: bytes) -> CheckQuestion:
     """A check from its query string. Raises Refusal."""
+    sent = _parameters(query)
+    end_user_id = _parameter(sent, "end_user_id")
+    feature_key = _parameter(sent, "feature_key")
+    units = sent.pop(b"units", None)
+    _refuse_rest(sent)
+    units_micro = MICRO if units is None else _checked_units(_number(_unquote("units", units)))
+    _check_names(end_user_id, feature_key)
+    return CheckQuestion(end_user_id, feature_key, units_micro)
+
+
+def _checked_units(units: object) -> int:
+    """Of a check, which may ask for none at all."""
+    units_micro = _units_micro(units)
+    if units_micro < 0:
+        raise _invalid_units("must not be less than 0.")
+    return units_micro
+
+
+def _parameters(query: bytes) -> dict[bytes, bytes]:
     if b"#" in query:  # a proxy would end the query there
         raise invalid_field("the query", "holds a '#', which ends an address; send it as %23.")
     sent: dict[bytes, bytes] = {}
@@ -144,16 +263,12 @@ def read_check(query: bytes) -> CheckQuestion:
         if name in sent:
             raise invalid_field(_unquote("the query", name), "is given more than once.")
         sent[name] = value
-    end_user_id = _parameter(sent, "end_user_id")
-    feature_key = _parameter(sent, "feature_key")
-    units = sent.pop(b"units", None)
+    return sent
+
+
+def _refuse_rest(sent: dict[bytes, bytes]) -> None:
     if sent:
         raise _unknown(_unquote("the query", next(iter(sent))), "query parameter")
-    units_micro = MICRO if units is None else _units_micro(_number(_unquote("units", units)))
-    if units_micro < 0:
-        raise _invalid_units("must not be less than 0.")
-    _check_names(end_user_id, feature_key)
-    return CheckQuestion(end_user_id, feature_key, units_micro)
 
 
 def _parameter(sent: dict[bytes, bytes], name: str) -> str:

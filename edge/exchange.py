@@ -82,7 +82,7 @@ class Exchange:
             len(body),
             self.request_id,
             headers,
-            b"" if self.method == b"HEAD" else body,
+            b"" if self.method == b"HEAD" or status == HTTPStatus.NOT_MODIFIED else body,
         )
         self._line.answered()
 

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import msgspec
 
-from app.rules.entitlement import Reason, refusal_of_access
+from app.rules.entitlement import FeatureKind, Reason, refusal_of_access
 from app.wire import keys
 from app.wire.codes import Code
 from app.wire.snapshot import FeatureTerms, decode_plan
@@ -17,10 +17,20 @@ MAX_PLANS = 4096
 
 
 class Offer(msgspec.Struct, frozen=True):
-    """One feature of a snapshot: its terms, and why it may not be used, which follows from the snapshot alone."""
+    """One feature of a snapshot: its terms, and what follows from the snapshot alone."""
 
     terms: FeatureTerms
     refusal: Reason | None
+    """Why it may not be used."""
+    value: msgspec.Raw | None
+    """What a check shows: whether a switch is on, and the value of a static feature where it may be used."""
+    limit: int | None
+    """Cap of a gauge; None = there is none."""
+
+    @property
+    def is_gauge(self) -> bool:
+        """Whether what is held of it has to be looked at."""
+        return self.terms.kind is FeatureKind.GAUGE
 
 
 Plan = dict[str, Offer]
@@ -55,4 +65,18 @@ class Plans:
 
 def _plan(content: bytes) -> Plan:
     snapshot = decode_plan(content)
-    return {key: Offer(terms, refusal_of_access(snapshot.access(key))) for key, terms in snapshot.features.items()}
+    return {key: _offer(terms, refusal_of_access(snapshot.access(key))) for key, terms in snapshot.features.items()}
+
+
+def _offer(terms: FeatureTerms, refusal: Reason | None) -> Offer:
+    value, limit = None, None
+    match terms.kind:
+        case FeatureKind.BOOLEAN:
+            value = msgspec.Raw(b"true" if refusal is None else b"false")
+        case FeatureKind.STATIC if refusal is None and terms.value is not None:
+            value = msgspec.Raw(terms.value.encode())
+        case FeatureKind.GAUGE if terms.value is not None:
+            limit = msgspec.json.decode(terms.value, type=int | None)
+        case _:
+            pass
+    return Offer(terms, refusal, value, limit)

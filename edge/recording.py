@@ -160,7 +160,7 @@ class Recording(Attempt):
             case b"seen":
                 self._replay(reply[1])
             case b"snapshot":
-                self._price_again(reply[1])
+                self.believe(reply[1])
             case b"miss":
                 self.overcome(self.load_account())
             case b"wait":
@@ -189,15 +189,6 @@ class Recording(Attempt):
         else:
             self._decided(stored[start:], is_replayed=True)
 
-    def _price_again(self, snapshot_id: bytes) -> None:
-        """The account has another plan than was believed."""
-        self.account.snapshot_id = snapshot_id
-        if self.services.plans.get(snapshot_id) is None:
-            self.overcome(self.load_plan(snapshot_id))
-        else:
-            self.patience.detour()
-            self.send()
-
     async def _refuse_unless_seen(self, refusal: Refusal, snapshot_id: bytes) -> None:
         """Refuse where that is right: the key is new, and the account has the plan that the refusal was given for."""
         redis, account = self.services.redis, self.account
@@ -212,7 +203,7 @@ class Recording(Attempt):
         elif max(clock_at(), int(last_at)) >= int(valid_until):
             self.overcome(self.tick())
         elif snapshot != snapshot_id:
-            self._price_again(snapshot)
+            self.believe(snapshot)
         else:
             self.refused(refusal)
 

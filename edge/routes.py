@@ -1,6 +1,8 @@
 """Which handler answers which request, and who may ask."""
 
+import re
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 
@@ -8,8 +10,11 @@ from app.wire.codes import Code
 from app.wire.scopes import Scope
 from edge.auth import Principal
 from edge.batch import record_batch
+from edge.check_batch import check_batch
 from edge.checks import check
 from edge.exchange import Exchange
+from edge.gauges import acquire, release
+from edge.listing import list_entitlements
 from edge.redis import Reply, pack
 from edge.refusals import Refusal
 from edge.services import Services
@@ -29,11 +34,35 @@ class Route(msgspec.Struct, frozen=True):
     scope: Scope
 
 
+class NamedRoute(msgspec.Struct, frozen=True):
+    """One method on the paths of a pattern, whose group is handed to the handler as it was sent."""
+
+    method: bytes
+    pattern: re.Pattern[bytes]
+    handler: Callable[[Services, Exchange, Principal, bytes], None]
+    scope: Scope
+
+    def on(self, path: bytes) -> Route | None:
+        """The route, where the path is one of its own."""
+        found = self.pattern.fullmatch(path)
+        return None if found is None else Route(partial(self._call, name=found[1]), self.scope)
+
+    def _call(self, services: Services, exchange: Exchange, principal: Principal, *, name: bytes) -> None:
+        self.handler(services, exchange, principal, name)
+
+
 ROUTES = {
+    (b"GET", b"/v1/entitlements"): Route(list_entitlements, Scope.ENTITLEMENTS_READ),
     (b"GET", b"/v1/entitlements/check"): Route(check, Scope.ENTITLEMENTS_READ),
+    (b"POST", b"/v1/entitlements/check"): Route(check_batch, Scope.ENTITLEMENTS_READ),
     (b"POST", b"/v1/usage"): Route(record, Scope.USAGE_WRITE),
     (b"POST", b"/v1/usage/batch"): Route(record_batch, Scope.USAGE_WRITE),
 }
+NAMED_ROUTES = (
+    NamedRoute(b"POST", re.compile(rb"/v1/features/([^/]+)/acquire"), acquire, Scope.USAGE_WRITE),
+    NamedRoute(b"POST", re.compile(rb"/v1/features/([^/]+)/release"), release, Scope.USAGE_WRITE),
+)
+"""Looked at one after the other, once no path matches exactly."""
 PROBES = (b"/livez", b"/readyz")
 BODY_LIMITS = {b"/v1/usage/batch": MAX_BATCH_BYTES}
 
@@ -47,7 +76,7 @@ class Router:
     def dispatch(self, exchange: Exchange) -> None:
         """Answer now, or see to it that the request will be; never raises."""
         try:
-            route = ROUTES.get((exchange.method, exchange.path))
+            route = ROUTES.get((exchange.method, exchange.path)) or _named(exchange.method, exchange.path)
             if route is None:
                 self._dispatch_rest(exchange)
                 return
@@ -104,8 +133,14 @@ class _Ready:
         self._exchange.fail(error)
 
 
+def _named(method: bytes, path: bytes) -> Route | None:
+    found = (known.on(path) for known in NAMED_ROUTES if known.method == method)
+    return next(filter(None, found), None)
+
+
 def _no_route(path: bytes) -> Refusal:
     allowed = [method for method, known in ROUTES if known == path] + [b"GET"] * (path in PROBES)
+    allowed += [known.method for known in NAMED_ROUTES if known.on(path)]
     shown = path[:MAX_SHOWN_PATH].decode("latin-1")
     if not allowed:
         return Refusal(Code.NOT_FOUND, f"There is nothing at {shown}; see /docs for what there is.")

@@ -1,0 +1,145 @@
+"""`GET /v1/entitlements`: everything that a customer may do, in one call; 304 where that is known already."""
+
+from datetime import datetime
+from decimal import Decimal
+from hashlib import blake2b
+
+import msgspec
+
+from app.rules import totals
+from app.rules.credits import MICRO, from_micro
+from app.rules.entitlement import OveragePolicy, Reason
+from edge.accounts import UNKNOWN_SNAPSHOT, Account
+from edge.attempt import Attempt, clock_at
+from edge.auth import Principal
+from edge.checks import CheckAnswer, decide
+from edge.decoding import CheckQuestion, read_end_user
+from edge.exchange import Exchange
+from edge.plans import Plan
+from edge.redis import Reply
+from edge.refusals import Refusal
+from edge.services import Services
+
+_encoder = msgspec.json.Encoder(decimal_format="number", order="deterministic")
+_TAG_BYTES = 12
+
+
+class Entitlement(msgspec.Struct):
+    """One feature, as a check of one unit answers."""
+
+    allowed: bool
+    units: int | Decimal
+    cost: int | Decimal
+    reason: Reason | None
+    overage_policy: OveragePolicy | None
+    value: msgspec.Raw | None
+    limit: int | Decimal | None
+    used: int | Decimal | None
+    resets_at: datetime | None
+
+
+Features = dict[str, Entitlement]
+
+
+class ListingAnswer(msgspec.Struct):
+    """The body of a 200."""
+
+    end_user_id: str
+    balance: int | Decimal
+    reserved: int | Decimal
+    subscription_status: str
+    features: Features
+    version: int
+
+
+def list_entitlements(services: Services, exchange: Exchange, principal: Principal) -> None:
+    """Answer for all features. Raises Refusal."""
+    account = services.accounts.get(principal, read_end_user(exchange.query))
+    Listing(services, account, exchange).send()
+
+
+class Listing(Attempt):
+    """One listing under way."""
+
+    __slots__ = ("_asked_for", "_exchange", "_gauges")
+
+    def __init__(self, services: Services, account: Account, exchange: Exchange) -> None:
+        super().__init__(services, account)
+        self._exchange = exchange
+        self._gauges: list[str] = []
+        self._asked_for = UNKNOWN_SNAPSHOT
+        """The snapshot that the gauges are from."""
+
+    @property
+    def request_id(self) -> bytes:
+        """For the log."""
+        return self._exchange.request_id
+
+    def send(self) -> None:
+        """Read the account, and what is held of the gauges that it is believed to have."""
+        plan = self.services.plans.get(self.account.snapshot_id) or {}
+        self._gauges = [key for key, offer in plan.items() if offer.is_gauge]
+        self._asked_for = self.account.snapshot_id
+        command = self.account.look_command(clock_at(), self._gauges)
+        self.services.redis.send(command, self, is_script=True)
+
+    def received(self, reply: Reply) -> None:
+        """Answer, unless the account is not loaded, at its boundary, or on another plan than was believed."""
+        revision, base, applied, accepted, last_at, valid_until, snapshot_id, status, floor = reply[0]
+        plan = self.services.plans.get(snapshot_id)
+        if revision is None:
+            self.overcome(self.load_account())
+        elif max(clock_at(), int(last_at)) >= int(valid_until):
+            self.overcome(self.tick())
+        elif plan is None or snapshot_id != self._asked_for:
+            self.believe(snapshot_id)
+        else:
+            available_micro = totals.available(int(base), int(accepted), int(applied))
+            answer = ListingAnswer(
+                self.account.end_user_id,
+                from_micro(available_micro),
+                0,
+                status.decode(),
+                self._features(plan, available_micro, int(floor), reply[1]),
+                int(revision),
+            )
+            self._respond(_encoder.encode(answer))
+
+    def _features(self, plan: Plan, available_micro: int, floor_micro: int, held: list[bytes | None]) -> Features:
+        used = {key: int(units or 0) for key, units in zip(self._gauges, held, strict=True)}
+        return {
+            key: _entitlement(
+                decide(CheckQuestion("", key, MICRO), offer, available_micro, floor_micro, used.get(key, 0))
+            )
+            for key, offer in plan.items()
+        }
+
+    def refused(self, refusal: Refusal) -> None:
+        """The problem document."""
+        self._exchange.refuse(refusal)
+
+    def _respond(self, body: bytes) -> None:
+        """The tag is a digest of everything that is said, so it changes with each figure and with nothing else."""
+        tag = b'"%b"' % blake2b(body, digest_size=_TAG_BYTES).hexdigest().encode()
+        status = 304 if _is_known(self._exchange.headers.get(b"if-none-match", b""), tag) else 200
+        self._exchange.respond(status, body, b"ETag: %b\r\n" % tag)
+
+
+def _is_known(sent: bytes, tag: bytes) -> bool:
+    """Whether the client has what the tag stands for (RFC 9110, 13.1.2: a weak tag is as good)."""
+    known = [part.strip().removeprefix(b"W/") for part in sent.split(b",")]
+    return tag in known or b"*" in known
+
+
+def _entitlement(answer: CheckAnswer) -> Entitlement:
+    return Entitlement(
+        answer.allowed,
+        answer.units,
+        answer.cost,
+        answer.reason,
+        answer.overage_policy,
+        answer.value,
+        answer.limit,
+        answer.used,
+        answer.resets_at,
+    )
