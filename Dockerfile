@@ -2,7 +2,9 @@
 FROM python:3.11-slim
 
 ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
-RUN useradd --system --user-group --no-create-home quotastack
+# A new volume for the edge's spool takes the owner over from this directory.
+RUN useradd --system --user-group --no-create-home quotastack \
+    && install --directory --owner=quotastack --group=quotastack --mode=700 /var/lib/quotastack/spool
 WORKDIR /srv/quotastack
 
 # What is locked changes seldom, so it is a layer of its own.

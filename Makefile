@@ -18,7 +18,7 @@ RUN := $(VENV)/requirements.installed
 DEV := $(VENV)/requirements-dev.installed
 LOAD := $(LOAD_VENV)/requirements-load.installed
 
-.PHONY: help run test check lint format bench load lock clean-data clean
+.PHONY: help run test chaos check lint format bench load lock clean-data clean
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ run: $(RUN) ## start everything, with its own Postgres and Valkey, and print wha
 
 test: $(DEV) ## the whole test suite against real servers; ARGS go to pytest
 	$(BIN)/pytest $(ARGS)
+
+chaos: $(DEV) ## the whole product under load while everything breaks; ARGS="--chaos-seed 7 --chaos-seconds 480" repeats a run
+	$(BIN)/pytest tests/chaos -s $(ARGS)
 
 check: lint ## format, lint, types, ladder, then every test: the one truth
 	$(BIN)/pytest

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 from msgspec import Meta
 
-from app.wire.agreement import Agreement
+from app.wire.agreement import Agreement, Durability
 
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 Secret = Annotated[str, Meta(min_length=32)]
@@ -86,6 +86,7 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Of `quotastack run`: where the embedded servers keep their data, and which servers are used in their place."""
 
     var_dir: str = "var"
+    durability: Durability = "always"
     database_url: PostgresUrl | None = None
     redis_url: RedisUrl | None = None
 

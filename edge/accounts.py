@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Iterable
+from uuid import UUID
 
 from app.wire import keys, scripts
 from app.wire.snapshot import ACCOUNT_FIELDS
@@ -14,9 +15,13 @@ UNKNOWN_SNAPSHOT = b"?"
 
 
 class Account:
-    """One customer. `snapshot_id` is a belief: it saves a round trip where it is right, and decides nothing."""
+    """One customer. `snapshot_id` is a belief: it saves a round trip where it is right, and decides nothing.
+
+    While Redis cannot be asked it refuses what it does not offer, where it was right at `decided_at`, not long ago.
+    """
 
     __slots__ = (
+        "decided_at",
         "end_user_id",
         "environment_id",
         "environment_ref",
@@ -26,18 +31,21 @@ class Account:
         "ref",
         "snapshot_id",
         "stream",
+        "used_key",
     )
 
-    def __init__(self, principal: Principal, end_user_id: str, partitions: int) -> None:
-        self.environment_id = principal.environment_id
-        self.environment_ref = principal.environment_ref
+    def __init__(self, environment_id: UUID, environment_ref: bytes, end_user_id: str, partitions: int) -> None:
+        self.environment_id = environment_id
+        self.environment_ref = environment_ref
         self.end_user_id = end_user_id
-        self.ref = keys.account_ref(principal.environment_ref, end_user_id)
+        self.ref = keys.account_ref(environment_ref, end_user_id)
         self.partition = keys.partition_of(self.ref, partitions)
         self.key = keys.account(self.partition, self.ref)
         self.stream = keys.stream(self.partition)
+        self.used_key = keys.used(self.partition, self.ref)
         self.read_command = pack(b"HMGET", self.key, *ACCOUNT_FIELDS)
         self.snapshot_id = UNKNOWN_SNAPSHOT
+        self.decided_at = 0
 
     @property
     def gauge_keys(self) -> tuple[bytes, bytes]:
@@ -59,10 +67,19 @@ class Accounts:
 
     def get(self, principal: Principal, end_user_id: str) -> Account:
         """The customer of that name, met before or not; says nothing of whether there is one."""
-        name = (principal.environment_ref, end_user_id)
-        account = self._known.get(name)
-        if account is None:
-            if len(self._known) >= MAX_ACCOUNTS:
-                self._known.popitem(last=False)
-            account = self._known[name] = Account(principal, end_user_id, self._partitions)
+        account = self._known.get((principal.environment_ref, end_user_id))
+        return account or self._meet(principal.environment_id, principal.environment_ref, end_user_id)
+
+    def find(self, ref: bytes) -> Account:
+        """The customer of that ref, met before or not."""
+        environment_id, end_user_id = keys.parse_account_ref(ref)
+        environment_ref = keys.environment_ref(environment_id)
+        account = self._known.get((environment_ref, end_user_id))
+        return account or self._meet(environment_id, environment_ref, end_user_id)
+
+    def _meet(self, environment_id: UUID, environment_ref: bytes, end_user_id: str) -> Account:
+        if len(self._known) >= MAX_ACCOUNTS:
+            self._known.popitem(last=False)
+        account = Account(environment_id, environment_ref, end_user_id, self._partitions)
+        self._known[environment_ref, end_user_id] = account
         return account

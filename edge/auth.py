@@ -1,7 +1,8 @@
 """Who asks: from the API key of a request to the environment and scopes behind it.
 
-A worker believes what Redis said of a key for one second. A key that Redis does not have is asked of core, at a bounded
-rate, because anybody can send keys that are well formed and were never issued.
+A worker believes what Redis said of a key for one second, and for a quarter of an hour while Redis cannot be asked. A
+key that Redis does not have is asked of core, at a bounded rate, because anybody can send keys that are well formed and
+were never issued.
 """
 
 import time
@@ -13,13 +14,15 @@ import msgspec
 from app.wire import key_digest, keys
 from app.wire.codes import Code
 from app.wire.scopes import Scope, allows
-from app.wire.snapshot import decode_api_key
+from app.wire.snapshot import ApiKeyRecord, decode_api_key
 from edge.core_client import CoreClient
 from edge.flights import Flights
 from edge.redis import Redis
 from edge.refusals import Refusal
 
 FRESH_SECONDS = 1.0
+BELIEVED_SECONDS = 15 * 60.0
+"""While Redis cannot be asked. A key of which it said that it is unknown is not believed any more."""
 MAX_KEYS = 10_000
 MISSES_PER_SECOND = 20
 MISSES_AT_ONCE = 100
@@ -36,6 +39,8 @@ class Principal(msgspec.Struct, frozen=True):
     scopes: frozenset[str]
     fresh_until: float
     """Monotonic seconds."""
+    believed_until: float
+    """The same, while Redis cannot be asked."""
 
     def require(self, scope: Scope) -> None:
         """Raises Refusal unless the key has the scope."""
@@ -87,17 +92,25 @@ class Keys:
         text = key.decode("latin-1")
         if not key_digest.is_well_formed(text):
             raise _unauthenticated("This is no API key: it is cut short or mistyped.")
-        principal = await self._flights.join(key, lambda: self._look_up(text))
+        principal = await self._flights.join(key, lambda: self._look_up(key, text))
         self._known.pop(key, None)
         if len(self._known) >= MAX_KEYS:
             self._known.popitem(last=False)
         self._known[key] = principal
         return principal
 
-    async def _look_up(self, text: str) -> Principal:
+    async def _look_up(self, key: bytes, text: str) -> Principal:
         digest = key_digest.digest(self._pepper, text)
         asked = time.monotonic()
-        content = await self._redis.ask(b"GET", keys.api_key(digest))
+        try:
+            content = await self._redis.ask(b"GET", keys.api_key(digest))
+        except Refusal:
+            known = self._known.get(key)
+            if known is None or known.believed_until <= asked:
+                raise
+            return known
+        if content is None or content == keys.UNKNOWN_KEY:
+            self._known.pop(key, None)
         if content is None:
             if not self._misses.take():
                 raise Refusal(Code.TOO_MANY_REQUESTS, "Too many keys that are not known here; try again.")
@@ -106,14 +119,23 @@ class Keys:
             content = await self._redis.ask(b"GET", keys.api_key(digest))
         if content is None or content == keys.UNKNOWN_KEY:
             raise _unauthenticated("This API key is not known: it was never issued, or it was revoked.")
-        record = decode_api_key(content)
-        fresh_seconds = FRESH_SECONDS
-        if record.expires_at is not None:
-            fresh_seconds = min(fresh_seconds, (record.expires_at - time.time_ns() // 1000) / 1_000_000)
-        if fresh_seconds <= 0:
-            raise _unauthenticated("This API key has expired.")
-        environment_ref = keys.environment_ref(record.environment_id)
-        return Principal(record.environment_id, environment_ref, record.scopes, asked + fresh_seconds)
+        return _principal(decode_api_key(content), asked)
+
+
+def _principal(record: ApiKeyRecord, asked: float) -> Principal:
+    """Who that is, and for how long, as of the monotonic second in which Redis was asked. Raises Refusal."""
+    left_seconds = BELIEVED_SECONDS
+    if record.expires_at is not None:
+        left_seconds = min(left_seconds, (record.expires_at - time.time_ns() // 1000) / 1_000_000)
+    if left_seconds <= 0:
+        raise _unauthenticated("This API key has expired.")
+    return Principal(
+        record.environment_id,
+        keys.environment_ref(record.environment_id),
+        record.scopes,
+        asked + min(FRESH_SECONDS, left_seconds),
+        asked + left_seconds,
+    )
 
 
 def _key_of(headers: dict[bytes, bytes]) -> bytes:

@@ -7,17 +7,20 @@ first, say) is taken in when its wait is over.
 import asyncio
 from decimal import Decimal
 from http import HTTPStatus
+from uuid import UUID
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from app.rules.credits import from_micro
+from app.wire.ids import show
 from edge.auth import Principal
 from edge.decoding import header_key, read_batch, read_usage, require_json
 from edge.exchange import Exchange, as_refusal
 from edge.recording import Outcome, Recording
 from edge.refusals import Refusal
 from edge.services import Services
-from edge.usage import insufficient_credits
+from edge.usage import SPOOLED, insufficient_credits
 
 SLICE_EVENTS = 100
 """Events that are sent before other requests have their turn."""
@@ -26,7 +29,7 @@ _encoder = msgspec.json.Encoder(decimal_format="number")
 
 
 class Result(msgspec.Struct):
-    """What became of one event."""
+    """What became of one event. Where one CloudEvent makes several, each names its feature."""
 
     status: str
     replayed: bool = False
@@ -36,12 +39,41 @@ class Result(msgspec.Struct):
     overage: int | Decimal | None = None
     code: str | None = None
     detail: str | None = None
+    index: int | UnsetType = UNSET
+    """Which CloudEvent of the request it was."""
+    feature_key: str | UnsetType | None = UNSET
+
+
+class SpooledResult(Result):
+    """What became of an event that is decided on later."""
+
+    durability: str = SPOOLED
 
 
 class BatchAnswer(msgspec.Struct):
     """The body of a 202."""
 
     results: list[Result]
+
+
+def decided_result(outcome: Outcome) -> Result:
+    """The event was accepted, or refused for want of credit."""
+    refusal = None if outcome.is_accepted else insufficient_credits(outcome)
+    return Result(
+        "accepted" if refusal is None else "rejected",
+        outcome.is_replayed,
+        outcome.event_id,
+        from_micro(outcome.cost_micro),
+        from_micro(outcome.balance_micro),
+        from_micro(outcome.overage_micro),
+        None if refusal is None else refusal.code,
+        None if refusal is None else refusal.detail,
+    )
+
+
+def refused_result(refusal: Refusal) -> Result:
+    """Nothing was recorded of it."""
+    return Result("rejected", code=refusal.code, detail=refusal.detail)
 
 
 def record_batch(services: Services, exchange: Exchange, principal: Principal) -> None:
@@ -128,20 +160,12 @@ class Place:
 
     def decided(self, outcome: Outcome) -> None:
         """The event was accepted, or refused for want of credit."""
-        refusal = None if outcome.is_accepted else insufficient_credits(outcome)
-        result = Result(
-            "accepted" if refusal is None else "rejected",
-            outcome.is_replayed,
-            outcome.event_id,
-            from_micro(outcome.cost_micro),
-            from_micro(outcome.balance_micro),
-            from_micro(outcome.overage_micro),
-            None if refusal is None else refusal.code,
-            None if refusal is None else refusal.detail,
-        )
-        self._batch.settle(self._index, result)
+        self._batch.settle(self._index, decided_result(outcome))
+
+    def spooled(self, event_id: UUID) -> None:
+        """The event is kept, and decided on later."""
+        self._batch.settle(self._index, SpooledResult("accepted", event_id=show("evt", event_id)))
 
     def refused(self, refusal: Refusal) -> None:
         """Nothing was recorded of it."""
-        result = Result("rejected", code=refusal.code, detail=refusal.detail)
-        self._batch.settle(self._index, result, refusal)
+        self._batch.settle(self._index, refused_result(refusal), refusal)

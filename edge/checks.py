@@ -1,6 +1,7 @@
 """`GET /v1/entitlements/check`: may this customer do this, now? One HMGET, answered from what it brings.
 
 Of a gauge it is a script that reads what is held as well.
+Only where the price goes by what was used before in the period is that read as well.
 """
 
 from decimal import Decimal
@@ -8,16 +9,15 @@ from decimal import Decimal
 import msgspec
 
 from app.rules import totals
-from app.rules.credits import MAX_COST_MICRO, MICRO, from_micro
+from app.rules.credits import MICRO, from_micro
 from app.rules.entitlement import FeatureKind, OveragePolicy, Reason, refusal_of_credit, refusal_of_limit
-from app.rules.pricing import cost_micro
 from app.wire.codes import Code
 from edge.accounts import Account
 from edge.attempt import Attempt, clock_at
 from edge.auth import Principal
+from edge.charging import Charge, Offer
 from edge.decoding import CheckQuestion, read_check
 from edge.exchange import Exchange
-from edge.plans import Offer
 from edge.redis import Reply
 from edge.refusals import Refusal
 from edge.services import Services
@@ -42,6 +42,15 @@ class CheckAnswer(msgspec.Struct):
     used: int | Decimal | None = None
     resets_at: None = None
     version: int = 0
+
+
+class Figures(msgspec.Struct, frozen=True):
+    """What is known of an account when it is asked about."""
+
+    available_micro: int
+    floor_micro: int
+    subscription_status: str
+    revision: int
 
 
 class Check(Attempt):
@@ -81,7 +90,8 @@ class Check(Attempt):
         if revision is None:
             self.overcome(self.load_account())
             return
-        if max(clock_at(), int(last_at)) >= int(valid_until):
+        at = max(clock_at(), int(last_at))
+        if at >= int(valid_until):
             self.overcome(self.tick())
             return
         plan = self.services.plans.get(snapshot_id)
@@ -94,10 +104,20 @@ class Check(Attempt):
             return
         self.account.snapshot_id = snapshot_id
         available_micro = totals.available(int(base), int(accepted), int(applied))
-        answer = decide(self._question, offer, available_micro, int(floor), held)
-        answer.subscription_status = status.decode()
-        answer.version = int(revision)
-        self.answered(answer)
+        figures = Figures(available_micro, int(floor), status.decode(), int(revision))
+        if offer is None or not offer.terms.rates:
+            self.answered(decide(self._question, offer, 0, figures, held))
+            return
+        charge = offer.charge(self._question.units_micro, self._question.properties, at)
+        if charge.is_counted:
+            self.aside(self._answer_counted(offer, charge, figures))
+        else:
+            self.answered(decide(self._question, offer, charge.cost_micro(), figures))
+
+    async def _answer_counted(self, offer: Offer, charge: Charge, figures: Figures) -> None:
+        """The cost follows from what was used before: read that too. Raises Refusal for too large a cost."""
+        counter = await self.services.redis.ask(b"HGET", self.account.used_key, self._question.feature_key.encode())
+        self.answered(decide(self._question, offer, charge.cost_micro(int(counter or 0)), figures))
 
     def refused(self, refusal: Refusal) -> None:
         """A customer whom nobody knows is a no; everything else is no answer."""
@@ -145,44 +165,30 @@ def check(services: Services, exchange: Exchange, principal: Principal) -> None:
     SingleCheck(services, account, question, exchange).send()
 
 
-def decide(
-    question: CheckQuestion, offer: Offer | None, available_micro: int, floor_micro: int, held: int
-) -> CheckAnswer:
-    """The answer where this much can be spent, and so many units of a gauge are held; no offer: unknown feature.
-
-    Raises Refusal for too large a cost.
-    """
-    units_micro = question.units_micro
+def decide(question: CheckQuestion, offer: Offer | None, cost: int, figures: Figures, held: int = 0) -> CheckAnswer:
+    """The answer where the units cost this much, and so many units of a gauge are held; no offer: unknown feature."""
     answer = CheckAnswer(
         allowed=False,
-        balance=from_micro(available_micro),
+        balance=from_micro(figures.available_micro),
         feature_key=question.feature_key,
-        units=from_micro(units_micro),
+        units=from_micro(question.units_micro),
+        cost=from_micro(cost),
         reason=Reason.UNKNOWN_FEATURE,
+        subscription_status=figures.subscription_status,
+        version=figures.revision,
     )
     if offer is None:
         return answer
     terms, reason = offer.terms, offer.refusal
     match terms.kind:
         case FeatureKind.METERED:
-            answer.overage_policy = terms.overage_policy
-            if terms.price is not None:
-                cost = cost_micro(terms.price, units_micro)
-                if cost > MAX_COST_MICRO:
-                    raise cost_too_large(cost)
-                answer.cost = from_micro(cost)
-                reason = reason or refusal_of_credit(available_micro, cost, floor_micro, terms.overage_policy)
+            policy = answer.overage_policy = terms.overage_policy
+            reason = reason or refusal_of_credit(figures.available_micro, cost, figures.floor_micro, policy)
         case FeatureKind.GAUGE:
             answer.limit, answer.used = offer.limit, held
             cap_micro = None if offer.limit is None else offer.limit * MICRO
-            reason = reason or refusal_of_limit(held * MICRO, units_micro, cap_micro)
+            reason = reason or refusal_of_limit(held * MICRO, question.units_micro, cap_micro)
         case FeatureKind.BOOLEAN | FeatureKind.STATIC:
             answer.value = offer.value
     answer.allowed, answer.reason = reason is None, reason
     return answer
-
-
-def cost_too_large(cost: int) -> Refusal:
-    """An event that would cost more than one event may."""
-    detail = f"This would cost {from_micro(cost)} credits; one event may cost {from_micro(MAX_COST_MICRO)}."
-    return Refusal(Code.COST_TOO_LARGE, detail, context={"cost": from_micro(cost)})

@@ -18,6 +18,7 @@ from app.wire.problem import FieldError
 from edge.exchange import Exchange
 from edge.refusals import Refusal, invalid_field, invalid_value
 
+JSON = b"application/json"
 MAX_END_USER_ID = 256
 MAX_FEATURE_KEY = 64
 MAX_IDEMPOTENCY_KEY = 255
@@ -29,6 +30,8 @@ MAX_SHOWN_NAME = 100
 """Of a name that a client sent, as much comes back to it."""
 MAX_QUERIES = 10_000
 """Queries of checks that a worker remembers the meaning of: the same ones come again and again."""
+MAX_REMEMBERED_QUERY = 1024
+"""Bytes; longer ones are read each time they come."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _AT_PATH = re.compile(r"(?P<message>.*?)(?: - at `\$\.?(?P<path>.*)`)?", re.DOTALL)
@@ -116,7 +119,7 @@ class CheckQuestion(msgspec.Struct, frozen=True):
     feature_key: str
     units_micro: int
     properties: str | None = None
-    """The text of a JSON object."""
+    """The text of a JSON object: a price may be for some of them only."""
 
 
 class HoldQuestion(msgspec.Struct, frozen=True):
@@ -136,15 +139,25 @@ _check_decoder = msgspec.json.Decoder(CheckBody, float_hook=_read_number)
 _check_batch_decoder = msgspec.json.Decoder(CheckBatchBody)
 _acquire_decoder = msgspec.json.Decoder(AcquireBody)
 _release_decoder = msgspec.json.Decoder(ReleaseBody)
+_object_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _number_decoder = msgspec.json.Decoder(float_hook=_read_number)
 Body = TypeVar("Body")
 
 
 def require_json(exchange: Exchange) -> None:
     """Raises Refusal where the body says of itself that it is something else, or where there is a query."""
-    kind = exchange.headers.get(b"content-type", b"application/json").partition(b";")[0].strip().lower()
-    if kind != b"application/json":
+    if media_type(exchange) != JSON:
         raise Refusal(Code.UNSUPPORTED_MEDIA_TYPE, "Send the body as application/json.")
+    require_plain(exchange)
+
+
+def media_type(exchange: Exchange) -> bytes:
+    """What the body says of itself, in small letters and without parameters; where it says nothing, JSON."""
+    return exchange.headers.get(b"content-type", JSON).partition(b";")[0].strip().lower()
+
+
+def require_plain(exchange: Exchange) -> None:
+    """Raises Refusal where the body is coded, or where there is a query."""
     if exchange.headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise Refusal(Code.UNSUPPORTED_MEDIA_TYPE, "Send the body as it is, without a Content-Encoding.")
     if exchange.query:
@@ -155,12 +168,12 @@ def require_json(exchange: Exchange) -> None:
 def header_key(exchange: Exchange) -> str | None:
     """The Idempotency-Key of the head. Raises Refusal."""
     value = exchange.headers.get(b"idempotency-key")
-    return None if value is None else _usable_key(_utf8("Idempotency-Key", value.strip()), "Idempotency-Key")
+    return None if value is None else _usable_key(read_utf8("Idempotency-Key", value.strip()), "Idempotency-Key")
 
 
 def read_usage(body: bytes | msgspec.Raw, default_key: str | None) -> UsageEvent:
     """A usage event; without an idempotency key of its own it takes `default_key`. Raises Refusal."""
-    sent = _decode(_usage_decoder, body)
+    sent = decode(_usage_decoder, body)
     key = default_key
     if sent.idempotency_key is not None:
         key = _usable_key(sent.idempotency_key, "idempotency_key")
@@ -175,12 +188,12 @@ def read_usage(body: bytes | msgspec.Raw, default_key: str | None) -> UsageEvent
 
 def read_batch(body: bytes) -> list[msgspec.Raw]:
     """The events of a batch, still as text. Raises Refusal."""
-    return _some("events", _decode(_batch_decoder, body).events, MAX_BATCH_EVENTS)
+    return _some("events", decode(_batch_decoder, body).events, MAX_BATCH_EVENTS)
 
 
 def read_check_batch(body: bytes) -> list[msgspec.Raw]:
     """The checks of a batch, still as text. Raises Refusal."""
-    return _some("checks", _decode(_check_batch_decoder, body).checks, MAX_BATCH_CHECKS)
+    return _some("checks", decode(_check_batch_decoder, body).checks, MAX_BATCH_CHECKS)
 
 
 def _some(name: str, found: list[msgspec.Raw], most: int) -> list[msgspec.Raw]:
@@ -193,7 +206,7 @@ def _some(name: str, found: list[msgspec.Raw], most: int) -> list[msgspec.Raw]:
 
 def read_check_of_batch(body: msgspec.Raw) -> CheckQuestion:
     """One check of a batch. Raises Refusal."""
-    sent = _decode(_check_decoder, body)
+    sent = decode(_check_decoder, body)
     _check_names(sent.end_user_id, sent.feature_key)
     properties = _properties(bytes(sent.properties))
     return CheckQuestion(sent.end_user_id, sent.feature_key, _checked_units(sent.units), properties)
@@ -201,7 +214,7 @@ def read_check_of_batch(body: msgspec.Raw) -> CheckQuestion:
 
 def read_acquire(feature_key: bytes, body: bytes) -> HoldQuestion:
     """Who wants to hold how much of the feature that the path names. Raises Refusal."""
-    sent = _decode(_acquire_decoder, body)
+    sent = decode(_acquire_decoder, body)
     if isinstance(sent.units, bool) or not isinstance(sent.units, int):
         raise invalid_field("units", "must be a whole number.")
     if not 0 < sent.units <= MAX_HELD_UNITS:
@@ -213,14 +226,14 @@ def read_acquire(feature_key: bytes, body: bytes) -> HoldQuestion:
 
 def read_release(feature_key: bytes, body: bytes) -> HoldQuestion:
     """Who gives back what it holds of the feature that the path names. Raises Refusal."""
-    sent = _decode(_release_decoder, body)
+    sent = decode(_release_decoder, body)
     return _hold_question(feature_key, sent.end_user_id, sent.holder, 0, 0)
 
 
 def _hold_question(path_part: bytes, end_user_id: str, holder: str, units: int, ttl_seconds: int) -> HoldQuestion:
-    feature_key = _utf8("feature_key", unquote_to_bytes(path_part))
+    feature_key = read_utf8("feature_key", unquote_to_bytes(path_part))
     _check_names(end_user_id, feature_key)
-    _check_text("holder", holder, MAX_HOLDER_LENGTH)
+    check_text("holder", holder, MAX_HOLDER_LENGTH)
     return HoldQuestion(end_user_id, feature_key, holder, units, ttl_seconds)
 
 
@@ -229,21 +242,29 @@ def read_end_user(query: bytes) -> str:
     sent = _parameters(query)
     end_user_id = _parameter(sent, "end_user_id")
     _refuse_rest(sent)
-    _check_text("end_user_id", end_user_id, MAX_END_USER_ID)
+    check_text("end_user_id", end_user_id, MAX_END_USER_ID)
     return end_user_id
 
 
-@lru_cache(maxsize=MAX_QUERIES)
 def read_check(query: bytes) -> CheckQuestion:
     """A check from its query string. Raises Refusal."""
+    return _remembered_check(query) if len(query) <= MAX_REMEMBERED_QUERY else _check_of(query)
+
+
+def _check_of(query: bytes) -> CheckQuestion:
     sent = _parameters(query)
     end_user_id = _parameter(sent, "end_user_id")
     feature_key = _parameter(sent, "feature_key")
     units = sent.pop(b"units", None)
+    properties = sent.pop(b"properties", None)
     _refuse_rest(sent)
     units_micro = MICRO if units is None else _checked_units(_number(_unquote("units", units)))
     _check_names(end_user_id, feature_key)
-    return CheckQuestion(end_user_id, feature_key, units_micro)
+    text = None if properties is None else _query_properties(_unquote("properties", properties))
+    return CheckQuestion(end_user_id, feature_key, units_micro, text)
+
+
+_remembered_check = lru_cache(maxsize=MAX_QUERIES)(_check_of)
 
 
 def _checked_units(units: object) -> int:
@@ -281,10 +302,11 @@ def _parameter(sent: dict[bytes, bytes], name: str) -> str:
 def _unquote(name: str, value: bytes) -> str:
     if b"%" in value or b"+" in value:
         value = unquote_to_bytes(value.replace(b"+", b" "))
-    return _utf8(name, value)
+    return read_utf8(name, value)
 
 
-def _utf8(name: str, value: bytes) -> str:
+def read_utf8(name: str, value: bytes) -> str:
+    """The text. Raises Refusal."""
     try:
         return value.decode()
     except UnicodeDecodeError:
@@ -308,11 +330,12 @@ def _units_micro(units: object) -> int:
 
 
 def _check_names(end_user_id: str, feature_key: str) -> None:
-    _check_text("end_user_id", end_user_id, MAX_END_USER_ID)
-    _check_text("feature_key", feature_key, MAX_FEATURE_KEY)
+    check_text("end_user_id", end_user_id, MAX_END_USER_ID)
+    check_text("feature_key", feature_key, MAX_FEATURE_KEY)
 
 
-def _check_text(name: str, text: str, longest: int) -> None:
+def check_text(name: str, text: str, longest: int) -> None:
+    """Raises Refusal where the text is empty, too long or holds control characters."""
     if not 0 < len(text) <= longest:
         raise invalid_value(name, f"must have 1 to {longest} characters.")
     if not text.isprintable() and _CONTROL.search(text):
@@ -332,10 +355,22 @@ def _properties(raw: bytes) -> str | None:
         raise invalid_field("properties", "must be an object.")
     if len(raw) > MAX_PROPERTIES_BYTES:
         raise invalid_value("properties", f"may have {MAX_PROPERTIES_BYTES} bytes; it has {len(raw)}.")
-    return _utf8("properties", raw)  # msgspec looks at the form of what it leaves raw, not at its texts
+    return read_utf8("properties", raw)  # msgspec looks at the form of what it leaves raw, not at its texts
 
 
-def _decode(decoder: msgspec.json.Decoder[Body], body: bytes | msgspec.Raw) -> Body:
+def _query_properties(text: str) -> str | None:
+    """What stands in a query was not read as JSON yet."""
+    properties = _properties(text.encode())
+    if properties is not None:
+        try:
+            _object_decoder.decode(properties)
+        except (msgspec.MsgspecError, RecursionError):
+            raise invalid_field("properties", "must be a JSON object.") from None
+    return properties
+
+
+def decode(decoder: msgspec.json.Decoder[Body], body: bytes | msgspec.Raw) -> Body:
+    """What the decoder makes of the body. Raises Refusal that says what is wrong, and where."""
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:

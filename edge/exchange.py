@@ -72,19 +72,27 @@ class Exchange:
 
     def respond(self, status: int, body: bytes, headers: bytes = b"", content_type: bytes = _JSON) -> None:
         """Answer; `headers` are whole lines. The answer leaves when those before it have left."""
-        if not self.keep_alive:
-            headers += _CLOSE
-        elif self.is_http_1_0:
-            headers += _KEEP_ALIVE
-        self.answer = b"%b%bContent-Length: %d\r\nX-Request-Id: %b\r\n%b\r\n%b" % (
+        self.answer = b"%b%bContent-Length: %d\r\nX-Request-Id: %b\r\n%b%b\r\n%b" % (
             _STATUS_LINES[status],
             content_type,
             len(body),
             self.request_id,
             headers,
+            self._connection_line(),
             b"" if self.method == b"HEAD" or status == HTTPStatus.NOT_MODIFIED else body,
         )
         self._line.answered()
+
+    def confirm(self, headers: bytes = b"") -> None:
+        """Answer 204: done, and nothing more to say; such an answer has no length (RFC 9110, 8.6)."""
+        head = (_STATUS_LINES[HTTPStatus.NO_CONTENT], self.request_id, headers, self._connection_line())
+        self.answer = b"%bX-Request-Id: %b\r\n%b%b\r\n" % head
+        self._line.answered()
+
+    def _connection_line(self) -> bytes:
+        if not self.keep_alive:
+            return _CLOSE
+        return _KEEP_ALIVE if self.is_http_1_0 else b""
 
     def refuse(self, refusal: Refusal, instance: str | None = None, headers: bytes = b"") -> None:
         """Answer with a problem document."""

@@ -17,9 +17,9 @@ from app.wire.gauges import MAX_HOLDERS, GaugeAcquired, GaugeReleased, encode_ga
 from edge.accounts import UNKNOWN_SNAPSHOT, Account
 from edge.attempt import Attempt, clock_at
 from edge.auth import Principal
+from edge.charging import Offer
 from edge.decoding import HoldQuestion, read_acquire, read_release, require_json
 from edge.exchange import Exchange
-from edge.plans import Offer
 from edge.recording import UnexpectedReply
 from edge.redis import pack
 from edge.refusals import Refusal, no_access, wrong_kind

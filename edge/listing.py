@@ -12,7 +12,8 @@ from app.rules.entitlement import OveragePolicy, Reason
 from edge.accounts import UNKNOWN_SNAPSHOT, Account
 from edge.attempt import Attempt, clock_at
 from edge.auth import Principal
-from edge.checks import CheckAnswer, decide
+from edge.charging import Charge
+from edge.checks import Figures, decide
 from edge.decoding import CheckQuestion, read_end_user
 from edge.exchange import Exchange
 from edge.plans import Plan
@@ -38,9 +39,6 @@ class Entitlement(msgspec.Struct):
     resets_at: datetime | None
 
 
-Features = dict[str, Entitlement]
-
-
 class ListingAnswer(msgspec.Struct):
     """The body of a 200."""
 
@@ -48,7 +46,7 @@ class ListingAnswer(msgspec.Struct):
     balance: int | Decimal
     reserved: int | Decimal
     subscription_status: str
-    features: Features
+    features: dict[str, Entitlement]
     version: int
 
 
@@ -77,8 +75,8 @@ class Listing(Attempt):
 
     def send(self) -> None:
         """Read the account, and what is held of the gauges that it is believed to have."""
-        plan = self.services.plans.get(self.account.snapshot_id) or {}
-        self._gauges = [key for key, offer in plan.items() if offer.is_gauge]
+        plan = self.services.plans.get(self.account.snapshot_id)
+        self._gauges = [] if plan is None else plan.gauges
         self._asked_for = self.account.snapshot_id
         command = self.account.look_command(clock_at(), self._gauges)
         self.services.redis.send(command, self, is_script=True)
@@ -89,30 +87,33 @@ class Listing(Attempt):
         plan = self.services.plans.get(snapshot_id)
         if revision is None:
             self.overcome(self.load_account())
-        elif max(clock_at(), int(last_at)) >= int(valid_until):
+        elif (at := max(clock_at(), int(last_at))) >= int(valid_until):
             self.overcome(self.tick())
         elif plan is None or snapshot_id != self._asked_for:
             self.believe(snapshot_id)
         else:
             available_micro = totals.available(int(base), int(accepted), int(applied))
-            answer = ListingAnswer(
-                self.account.end_user_id,
-                from_micro(available_micro),
-                0,
-                status.decode(),
-                self._features(plan, available_micro, int(floor), reply[1]),
-                int(revision),
-            )
-            self._respond(_encoder.encode(answer))
+            figures = Figures(available_micro, int(floor), status.decode(), int(revision))
+            held = {key: int(units or 0) for key, units in zip(self._gauges, reply[1], strict=True)}
+            charges = {key: offer.charge(MICRO, None, at) for key, offer in plan.items() if offer.terms.rates}
+            view = View(plan, figures, held, charges)
+            if any(charge.is_counted for charge in charges.values()):
+                self.aside(self._answer_counted(view))
+            else:
+                self._answer(view, {})
 
-    def _features(self, plan: Plan, available_micro: int, floor_micro: int, held: list[bytes | None]) -> Features:
-        used = {key: int(units or 0) for key, units in zip(self._gauges, held, strict=True)}
-        return {
-            key: _entitlement(
-                decide(CheckQuestion("", key, MICRO), offer, available_micro, floor_micro, used.get(key, 0))
-            )
-            for key, offer in plan.items()
-        }
+    async def _answer_counted(self, view: "View") -> None:
+        """Some costs follow from what was used before: read that too."""
+        counted = [key for key, charge in view.charges.items() if charge.is_counted]
+        counters = await self.services.redis.ask(b"HMGET", self.account.used_key, *map(str.encode, counted))
+        self._answer(view, {key: int(used or 0) for key, used in zip(counted, counters, strict=True)})
+
+    def _answer(self, view: "View", used_micro: dict[str, int]) -> None:
+        figures = view.figures
+        features = {key: view.entitlement(key, used_micro.get(key, 0)) for key in view.plan}
+        balance, status = from_micro(figures.available_micro), figures.subscription_status
+        answer = ListingAnswer(self.account.end_user_id, balance, 0, status, features, figures.revision)
+        self._respond(_encoder.encode(answer))
 
     def refused(self, refusal: Refusal) -> None:
         """The problem document."""
@@ -131,15 +132,30 @@ def _is_known(sent: bytes, tag: bytes) -> bool:
     return tag in known or b"*" in known
 
 
-def _entitlement(answer: CheckAnswer) -> Entitlement:
-    return Entitlement(
-        answer.allowed,
-        answer.units,
-        answer.cost,
-        answer.reason,
-        answer.overage_policy,
-        answer.value,
-        answer.limit,
-        answer.used,
-        answer.resets_at,
-    )
+class View(msgspec.Struct, frozen=True):
+    """Everything that the features' answers follow from."""
+
+    plan: Plan
+    figures: Figures
+    held: dict[str, int]
+    """Units of each gauge."""
+    charges: dict[str, Charge]
+    """Of one unit of each feature that has a price."""
+
+    def entitlement(self, feature_key: str, used_micro: int) -> Entitlement:
+        """One feature, where so much of it was used before in the period."""
+        charge = self.charges.get(feature_key)
+        cost = 0 if charge is None else charge.cost_micro(used_micro)
+        question = CheckQuestion("", feature_key, MICRO)
+        answer = decide(question, self.plan[feature_key], cost, self.figures, self.held.get(feature_key, 0))
+        return Entitlement(
+            answer.allowed,
+            answer.units,
+            answer.cost,
+            answer.reason,
+            answer.overage_policy,
+            answer.value,
+            answer.limit,
+            answer.used,
+            answer.resets_at,
+        )

@@ -5,10 +5,11 @@ from uuid import UUID
 
 import msgspec
 
-from app.rules.entitlement import FeatureKind, Reason, refusal_of_access
+from app.rules.entitlement import refusal_of_access
 from app.wire import keys
 from app.wire.codes import Code
-from app.wire.snapshot import FeatureTerms, decode_plan
+from app.wire.snapshot import PlanSnapshot, decode_plan
+from edge.charging import Offer
 from edge.core_client import CoreClient
 from edge.redis import Redis
 from edge.refusals import Refusal
@@ -16,25 +17,15 @@ from edge.refusals import Refusal
 MAX_PLANS = 4096
 
 
-class Offer(msgspec.Struct, frozen=True):
-    """One feature of a snapshot: its terms, and what follows from the snapshot alone."""
+class Plan(dict[str, Offer]):
+    """The features of a snapshot by key; one that is not there is unknown."""
 
-    terms: FeatureTerms
-    refusal: Reason | None
-    """Why it may not be used."""
-    value: msgspec.Raw | None
-    """What a check shows: whether a switch is on, and the value of a static feature where it may be used."""
-    limit: int | None
-    """Cap of a gauge; None = there is none."""
-
-    @property
-    def is_gauge(self) -> bool:
-        """Whether what is held of it has to be looked at."""
-        return self.terms.kind is FeatureKind.GAUGE
-
-
-Plan = dict[str, Offer]
-"""The features of a snapshot by key; one that is not there is unknown."""
+    def __init__(self, snapshot: PlanSnapshot) -> None:
+        super().__init__(
+            {key: Offer(terms, refusal_of_access(snapshot.access(key))) for key, terms in snapshot.features.items()}
+        )
+        self.event_types = snapshot.event_types
+        self.gauges = [key for key, offer in self.items() if offer.is_gauge]
 
 
 class Plans:
@@ -64,19 +55,7 @@ class Plans:
 
 
 def _plan(content: bytes) -> Plan:
-    snapshot = decode_plan(content)
-    return {key: _offer(terms, refusal_of_access(snapshot.access(key))) for key, terms in snapshot.features.items()}
-
-
-def _offer(terms: FeatureTerms, refusal: Reason | None) -> Offer:
-    value, limit = None, None
-    match terms.kind:
-        case FeatureKind.BOOLEAN:
-            value = msgspec.Raw(b"true" if refusal is None else b"false")
-        case FeatureKind.STATIC if refusal is None and terms.value is not None:
-            value = msgspec.Raw(terms.value.encode())
-        case FeatureKind.GAUGE if terms.value is not None:
-            limit = msgspec.json.decode(terms.value, type=int | None)
-        case _:
-            pass
-    return Offer(terms, refusal, value, limit)
+    try:
+        return Plan(decode_plan(content))
+    except msgspec.ValidationError:  # of another version: what is published of the account next names one of this
+        raise Refusal(Code.ACCOUNT_UNAVAILABLE, "The customer's plan is being published anew; try again.") from None

@@ -3,6 +3,8 @@
 The script accepts, refuses or replays in one atomic step whose effects are on disk before its answer is here. What
 would be refused without asking it (a feature that is not there, a price beyond every bound, a timestamp outside the
 window) is refused only after Redis was asked whether the key was used before, and whether the plan is the right one.
+
+What cannot be decided now, because a store or a process is not there, goes to the spool, unless it is to be enforced.
 """
 
 import asyncio
@@ -12,27 +14,34 @@ from uuid import UUID
 
 import msgspec
 
-from app.rules.credits import MAX_COST_MICRO
 from app.rules.entitlement import FeatureKind, OveragePolicy, Reason
-from app.rules.pricing import cost_micro
+from app.rules.moments import NEVER_AT
 from app.wire import ids, keys, scripts
 from app.wire.codes import Code
 from app.wire.events import UsagePayload, encode_usage
 from app.wire.fingerprint import mismatch, usage_fingerprint
 from edge.accounts import UNKNOWN_SNAPSHOT, Account
 from edge.attempt import Attempt, clock_at
-from edge.checks import cost_too_large
+from edge.charging import Charge, cost_too_large
 from edge.decoding import UsageEvent
 from edge.plans import Plan
 from edge.redis import pack
 from edge.refusals import Refusal, no_access, wrong_kind
 from edge.services import Services
+from edge.spool_format import SpooledUsage
 
 MAX_AHEAD_MICROSECONDS = 5 * 60 * 1_000_000
 """How far a client's clock may be ahead of ours."""
 
+BELIEVED_MICROSECONDS = 15 * 60 * 1_000_000
+"""How long after an account was last decided on its plan is believed to be the same, while Redis cannot be asked."""
+
+SPOOLED_CODES = (Code.STORE_UNAVAILABLE, Code.ACCOUNT_UNAVAILABLE, Code.ACCOUNT_LOADING)
+"""What usage is spooled for, unless it is to be enforced: it may be decided on later."""
 _FLOOR_OF_ACCOUNT = b""
 _NO_FLOOR = b"-"
+_UNCOUNTED = (b"", b"", b"", b"")
+"""In place of what `_counting` answers."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -48,7 +57,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class Recipient(Protocol):
-    """Who is told what became of an event; exactly one of the two is called, once."""
+    """Who is told what became of an event; exactly one of the three is called, once."""
 
     @property
     def request_id(self) -> bytes:
@@ -59,24 +68,39 @@ class Recipient(Protocol):
         """The event was accepted, or refused for want of credit; both are remembered."""
         ...
 
+    def spooled(self, event_id: UUID) -> None:
+        """The event is kept, and decided on later."""
+        ...
+
     def refused(self, refusal: Refusal) -> None:
         """Nothing was recorded."""
         ...
 
 
 class Recording(Attempt):
-    """One usage event under way."""
+    """One usage event under way; `event_id` where it has one already."""
 
-    __slots__ = ("_event", "_event_id", "_fingerprint", "_recipient", "_seen_key")
+    __slots__ = ("_asked_at", "_at", "_event", "_event_id", "_fingerprint", "_recipient", "_seen_key", "_until_at")
 
-    def __init__(self, services: Services, account: Account, event: UsageEvent, recipient: Recipient) -> None:
+    def __init__(
+        self,
+        services: Services,
+        account: Account,
+        event: UsageEvent,
+        recipient: Recipient,
+        event_id: UUID | None = None,
+    ) -> None:
         super().__init__(services, account)
         self._event = event
-        self._event_id = _event_id(account, event)
+        self._event_id = event_id or _event_id(account, event)
         properties = None if event.properties is None else event.properties.encode()
         self._fingerprint = usage_fingerprint(event.units_micro, event.occurred_at, properties, enforce=event.enforce)
         self._seen_key = keys.seen(account.partition, account.environment_ref, self._event_id)
         self._recipient = recipient
+        self._at = 0
+        """The account's clock, where that was found to be ahead of ours when a price changed."""
+        self._until_at = NEVER_AT
+        """Until when the price holds that was chosen."""
 
     @property
     def request_id(self) -> bytes:
@@ -84,12 +108,16 @@ class Recording(Attempt):
         return self._recipient.request_id
 
     def refused(self, refusal: Refusal) -> None:
-        """Nothing was recorded."""
-        self._recipient.refused(refusal)
+        """Nothing was recorded, or nobody knows whether it was; the spool takes what may be decided on later."""
+        if refusal.code in SPOOLED_CODES and not self._event.enforce:
+            self._spool()
+        else:
+            self._recipient.refused(refusal)
 
     def send(self) -> None:
         """Price the event and run the script; where it is to be refused, look first whether that is right."""
-        snapshot_id, now_at = self.account.snapshot_id, clock_at()
+        snapshot_id, self._asked_at = self.account.snapshot_id, clock_at()
+        now_at = max(self._asked_at, self._at)
         plan = self.services.plans.get(snapshot_id)
         try:
             self._check_timestamp(now_at)
@@ -97,7 +125,34 @@ class Recording(Attempt):
         except Refusal as refusal:
             self.aside(self._refuse_unless_seen(refusal, snapshot_id))
         else:
+            if self.account.ref in self.services.spool.waiting and self._joins_spool():
+                return
             self.services.redis.send(command, self, is_script=True)
+
+    # ---- the spool
+
+    def _joins_spool(self) -> bool:
+        """Earlier usage of the customer is in the spool: it comes first."""
+        if self._event.enforce:
+            detail = "Earlier usage of this customer was spooled and is not taken in yet; try again."
+            self._recipient.refused(Refusal(Code.ACCOUNT_UNAVAILABLE, detail))
+        else:
+            self._spool()
+        return True
+
+    def _spool(self) -> None:
+        event = self._event
+        usage = SpooledUsage(
+            self.account.ref,
+            self._event_id,
+            self._asked_at,
+            event.feature_key,
+            event.units_micro,
+            event.occurred_at,
+            event.idempotency_key,
+            event.properties,
+        )
+        self.services.spool.take(usage, self._recipient)
 
     # ---- the command
 
@@ -107,7 +162,8 @@ class Recording(Attempt):
             return
         window_seconds = self.services.settings.idempotency_window_seconds
         if not now_at - window_seconds * 1_000_000 <= occurred_at <= now_at + MAX_AHEAD_MICROSECONDS:
-            detail = f"timestamp must lie within the last {window_seconds} seconds, and at most 300 seconds ahead."
+            range_text = f"within the last {window_seconds} seconds, and at most 300 seconds ahead"
+            detail = f"timestamp (of a CloudEvent: time) must lie {range_text}."
             raise Refusal(Code.TIMESTAMP_OUT_OF_RANGE, detail)
 
     def _unpriced(self, now_at: int) -> bytes:
@@ -115,7 +171,7 @@ class Recording(Attempt):
         return self._accept(now_at, UNKNOWN_SNAPSHOT, 0, _FLOOR_OF_ACCOUNT, b"")
 
     def _priced(self, plan: Plan, snapshot_id: bytes, now_at: int) -> bytes:
-        event = self._event
+        event, self._until_at = self._event, NEVER_AT
         offer = plan.get(event.feature_key)
         if offer is None:
             raise no_access(Reason.UNKNOWN_FEATURE, event.feature_key)
@@ -124,30 +180,41 @@ class Recording(Attempt):
             raise wrong_kind(Code.FEATURE_NOT_METERED, event.feature_key, terms.kind)
         if event.enforce and offer.refusal is not None:
             raise no_access(offer.refusal, event.feature_key)
-        if terms.price is None or terms.price_id is None:
+        if not terms.rates:
             is_without = offer.refusal is Reason.NO_SUBSCRIPTION
             raise no_access(Reason.NO_SUBSCRIPTION if is_without else Reason.FEATURE_NOT_IN_PLAN, event.feature_key)
-        cost = cost_micro(terms.price, event.units_micro)
-        if cost > MAX_COST_MICRO:
-            raise cost_too_large(cost)
+        charge = offer.charge(event.units_micro, event.properties, now_at)
+        self._until_at = charge.until_at
+        counting = _counting(charge, event.feature_key)
+        cost = 0 if charge.is_counted else charge.cost_micro()
         payload = UsagePayload(
             self._event_id,
             event.feature_key,
             event.units_micro,
-            terms.price_id,
+            charge.price_id,
             event.occurred_at,
             event.idempotency_key,
             event.properties,
         )
         floor = _FLOOR_OF_ACCOUNT if terms.overage_policy is OveragePolicy.BLOCK else _NO_FLOOR
-        return self._accept(now_at, snapshot_id, cost, floor, encode_usage(payload))
+        return self._accept(now_at, snapshot_id, cost, floor, encode_usage(payload), counting=counting)
 
-    def _accept(self, now_at: int, snapshot_id: bytes, cost: int, floor: bytes, payload: bytes) -> bytes:
+    def _accept(
+        self,
+        now_at: int,
+        snapshot_id: bytes,
+        cost: int,
+        floor: bytes,
+        payload: bytes,
+        *,
+        counting: tuple[bytes | int, ...] = _UNCOUNTED,
+    ) -> bytes:
         account, settings = self.account, self.services.settings
         return pack(
-            *(b"EVALSHA", scripts.ACCEPT.digest, 3, account.key, account.stream, self._seen_key),
+            *(b"EVALSHA", scripts.ACCEPT.digest, 4, account.key, account.stream, self._seen_key, account.used_key),
             *(now_at, snapshot_id, cost, int(self._event.enforce), floor, self._fingerprint, account.ref, payload),
             *(settings.idempotency_window_seconds * 1000, settings.stream_max_entries),
+            *counting,
         )
 
     # ---- the answer
@@ -161,12 +228,16 @@ class Recording(Attempt):
                 self._replay(reply[1])
             case b"snapshot":
                 self.believe(reply[1])
+            case b"reprice":
+                self._price_as_of(int(reply[1]))
             case b"miss":
                 self.overcome(self.load_account())
             case b"wait":
                 self.overcome(self.wait())
             case b"backlog" | b"full":
                 self.refused(Refusal(Code.BACKLOG, "More usage is waiting to be posted than may wait; try again."))
+            case b"dear":
+                self.refused(cost_too_large(int(reply[1])))
             case b"range":
                 detail = "The balance would leave the range that can be kept exactly."
                 self.refused(Refusal(Code.BALANCE_OUT_OF_RANGE, detail))
@@ -175,6 +246,7 @@ class Recording(Attempt):
 
     def _decided(self, outcome: bytes, *, is_replayed: bool) -> None:
         """`outcome` is '+cost:available:overage', or '-cost:available' where it was refused for want of credit."""
+        self.account.decided_at = self._asked_at
         cost, balance, overage = map(int, (outcome[1:] + b":0").split(b":")[:3])
         event_id = ids.show("evt", self._event_id)
         self._recipient.decided(Outcome(event_id, outcome[:1] == b"+", cost, balance, overage, is_replayed))
@@ -189,23 +261,56 @@ class Recording(Attempt):
         else:
             self._decided(stored[start:], is_replayed=True)
 
+    def _price_as_of(self, at: int) -> None:
+        """A price has changed by the account's clock, which is ahead of ours."""
+        self._at = at
+        self.patience.detour()
+        self.send()
+
     async def _refuse_unless_seen(self, refusal: Refusal, snapshot_id: bytes) -> None:
         """Refuse where that is right: the key is new, and the account has the plan that the refusal was given for."""
         redis, account = self.services.redis, self.account
-        stored, (snapshot, last_at, valid_until) = await asyncio.gather(
-            redis.ask(b"GET", self._seen_key),
-            redis.ask(b"HMGET", account.key, b"snapshot", b"last_at", b"valid_until"),
-        )
+        try:
+            stored, (snapshot, last_at, valid_until) = await asyncio.gather(
+                redis.ask(b"GET", self._seen_key),
+                redis.ask(b"HMGET", account.key, b"snapshot", b"last_at", b"valid_until"),
+            )
+        except Refusal as unasked:
+            self._refuse_unasked(refusal, unasked)
+            return
         if stored is not None:
             self._replay(stored)
         elif snapshot is None:
             self.overcome(self.load_account())
-        elif max(clock_at(), int(last_at)) >= int(valid_until):
+        elif (at := max(clock_at(), int(last_at))) >= int(valid_until):
             self.overcome(self.tick())
         elif snapshot != snapshot_id:
             self.believe(snapshot)
+        elif at >= self._until_at:
+            self._price_as_of(at)
         else:
             self.refused(refusal)
+
+    def _refuse_unasked(self, refusal: Refusal, unasked: Refusal) -> None:
+        """Redis cannot say whether the refusal is right: it is given where the clock or a plan seen lately says so."""
+        is_believed = believes_plan(self.account, self._asked_at)
+        if not self._event.enforce and (is_believed or refusal.code is Code.TIMESTAMP_OUT_OF_RANGE):
+            self._recipient.refused(refusal)
+        else:
+            self.refused(unasked)
+
+
+def believes_plan(account: Account, at: int) -> bool:
+    """Whether the plan that the account had when it was last decided on is taken to be its plan, unasked."""
+    return at - account.decided_at <= BELIEVED_MICROSECONDS
+
+
+def _counting(charge: Charge, feature_key: str) -> tuple[bytes | int, ...]:
+    """The script's last arguments: tiers, until when the price holds, feature key, units."""
+    until = b"" if charge.until_at == NEVER_AT else charge.until_at
+    if not charge.is_counted:
+        return (b"", until, b"", b"")
+    return (charge.tiers(), until, feature_key.encode(), charge.units_micro)
 
 
 class UnexpectedReply(Exception):

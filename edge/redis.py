@@ -25,6 +25,7 @@ from redis.asyncio.connection import (
 )
 
 from app.wire import keys, scripts
+from app.wire.agreement import Durability
 from app.wire.scripts import Script
 from edge.refusals import Refusal, store_unavailable
 from edge.settings import SettingsError
@@ -207,13 +208,14 @@ class _ScriptsLoaded:
 class Redis:
     """Keeps one connection open, or tries to. Raises SettingsError for an address that cannot be read."""
 
-    def __init__(self, url: str, agreement: bytes) -> None:
+    def __init__(self, url: str, agreement: bytes, durability: Durability = "always") -> None:
         try:
             arguments: dict[str, Any] = dict(parse_url(url))
             self._address: AbstractConnection = arguments.pop("connection_class", Connection)(**arguments)
         except (ValueError, TypeError) as error:
             raise SettingsError(f"REDIS_URL: {error}") from error
         self._agreement = agreement
+        self._durability = durability
         self._link: _Link | None = None
 
     # ---- commands
@@ -256,6 +258,7 @@ class Redis:
                 attempt += 1
                 continue
             log.info("connected to Redis")
+            await self._compare_durability(link)
             attempt = 0
             self._link = link
             try:
@@ -300,3 +303,20 @@ class Redis:
         theirs = (await asyncio.gather(*(reply.future for reply in replies)))[-1]
         if theirs != self._agreement:
             raise AgreementMismatch(f"this process is set to {self._agreement.decode()}, the data in Redis to {theirs}")
+
+    async def _compare_durability(self, link: _Link) -> None:
+        """Say so where Redis writes to its disk less often than our answers promise. Some servers do not tell."""
+        replies = [_Reply(), _Reply()]
+        for name, reply in zip((b"appendonly", b"appendfsync"), replies, strict=True):
+            link.send(pack(b"CONFIG", b"GET", name), reply, may_resend=False)
+        try:
+            (_, appendonly), (_, appendfsync) = await asyncio.gather(*(reply.future for reply in replies))
+        except (Refusal, ReplyError) as error:
+            log.info("Redis does not tell how often it writes to its disk: %s", error)
+            return
+        kept: str = appendfsync.decode() if appendonly == b"yes" else "never"
+        if kept not in ("always", self._durability):
+            log.warning(
+                "DURABILITY is %s, and Redis writes to its disk %s: what is acknowledged can be lost",
+                *(self._durability, kept),
+            )

@@ -14,11 +14,11 @@ from edge.check_batch import check_batch
 from edge.checks import check
 from edge.exchange import Exchange
 from edge.gauges import acquire, release
+from edge.ingesting import record_any, record_emitted
 from edge.listing import list_entitlements
 from edge.redis import Reply, pack
 from edge.refusals import Refusal
 from edge.services import Services
-from edge.usage import record
 
 MAX_BATCH_BYTES = 4 * 1024 * 1024
 MAX_SHOWN_PATH = 200
@@ -55,8 +55,9 @@ ROUTES = {
     (b"GET", b"/v1/entitlements"): Route(list_entitlements, Scope.ENTITLEMENTS_READ),
     (b"GET", b"/v1/entitlements/check"): Route(check, Scope.ENTITLEMENTS_READ),
     (b"POST", b"/v1/entitlements/check"): Route(check_batch, Scope.ENTITLEMENTS_READ),
-    (b"POST", b"/v1/usage"): Route(record, Scope.USAGE_WRITE),
+    (b"POST", b"/v1/usage"): Route(record_any, Scope.USAGE_WRITE),
     (b"POST", b"/v1/usage/batch"): Route(record_batch, Scope.USAGE_WRITE),
+    (b"POST", b"/api/v1/events"): Route(record_emitted, Scope.USAGE_WRITE),
 }
 NAMED_ROUTES = (
     NamedRoute(b"POST", re.compile(rb"/v1/features/([^/]+)/acquire"), acquire, Scope.USAGE_WRITE),
@@ -64,7 +65,7 @@ NAMED_ROUTES = (
 )
 """Looked at one after the other, once no path matches exactly."""
 PROBES = (b"/livez", b"/readyz")
-BODY_LIMITS = {b"/v1/usage/batch": MAX_BATCH_BYTES}
+BODY_LIMITS = {b"/v1/usage/batch": MAX_BATCH_BYTES, b"/api/v1/events": MAX_BATCH_BYTES}
 
 
 class Router:

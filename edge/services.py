@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any
 
 from edge.accounts import Accounts
@@ -10,6 +11,7 @@ from edge.core_client import CoreClient
 from edge.plans import Plans
 from edge.redis import Redis
 from edge.settings import EdgeSettings
+from edge.spool import Spool
 
 
 class Services:
@@ -17,11 +19,12 @@ class Services:
 
     def __init__(self, settings: EdgeSettings) -> None:
         self.settings = settings
-        self.redis = Redis(settings.redis_url, settings.agreement().fingerprint())
+        self.redis = Redis(settings.redis_url, settings.agreement().fingerprint(), settings.durability)
         self.core = CoreClient(settings.core_internal_url, settings.internal_secret)
         self.keys = Keys(self.redis, self.core, settings.key_pepper.encode())
         self.plans = Plans(self.redis, self.core)
         self.accounts = Accounts(settings.partitions)
+        self.spool = Spool(Path(settings.spool_directory), settings.spool_max_bytes)
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from app.wire.agreement import Agreement
+from app.wire.agreement import Agreement, Durability
 
 Port = Annotated[int, Meta(ge=1, le=65_535)]
 Secret = Annotated[str, Meta(min_length=32)]
@@ -30,6 +30,9 @@ class EdgeSettings(msgspec.Struct, frozen=True, kw_only=True):
     partitions: Annotated[int, Meta(ge=1, le=4096)] = 64
     idempotency_window_seconds: Annotated[int, Meta(ge=60, le=2_592_000)] = 86_400
     stream_max_entries: Annotated[int, Meta(ge=1)] = 1_000_000
+    durability: Durability = "always"
+    spool_directory: str = "var/spool"
+    spool_max_bytes: Annotated[int, Meta(ge=0)] = 1024 * 1024 * 1024
     log_level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$")] = "info"
 
     def agreement(self) -> Agreement:

@@ -2,11 +2,13 @@
 
 from decimal import Decimal
 from http import HTTPStatus
+from uuid import UUID
 
 import msgspec
 
 from app.rules.credits import from_micro
 from app.wire.codes import Code
+from app.wire.ids import show
 from edge.auth import Principal
 from edge.decoding import header_key, read_usage, require_json
 from edge.exchange import REPLAYED, Exchange
@@ -14,17 +16,32 @@ from edge.recording import Outcome, Recording
 from edge.refusals import Refusal, invalid_value
 from edge.services import Services
 
+SPOOLED = "spooled"
+"""The `durability` of an event that is on the edge's disk and not in the stream; of any other nothing is said."""
+
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
 
 class UsageAnswer(msgspec.Struct):
     """The body of a 202."""
 
-    event_id: str
+    event_id: str | None
+    """None where a CloudEvent had no units, so that nothing was recorded."""
     accepted: bool
     cost: int | Decimal
-    balance: int | Decimal
+    balance: int | Decimal | None
     overage: int | Decimal
+
+
+class SpooledAnswer(msgspec.Struct):
+    """The body of a 202 to an event that is decided on later."""
+
+    event_id: str
+    accepted: bool = True
+    cost: None = None
+    balance: None = None
+    overage: None = None
+    durability: str = SPOOLED
 
 
 def record(services: Services, exchange: Exchange, principal: Principal) -> None:
@@ -74,6 +91,10 @@ class SingleEvent:
             overage=from_micro(outcome.overage_micro),
         )
         self._exchange.respond(HTTPStatus.ACCEPTED, _encoder.encode(answer), headers)
+
+    def spooled(self, event_id: UUID) -> None:
+        """202 without figures: nobody knows them yet."""
+        self._exchange.respond(HTTPStatus.ACCEPTED, _encoder.encode(SpooledAnswer(show("evt", event_id))))
 
     def refused(self, refusal: Refusal) -> None:
         """Nothing was recorded."""

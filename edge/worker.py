@@ -11,6 +11,7 @@ from logging import getLogger
 
 import uvloop
 
+from edge.draining import drain
 from edge.listener import MAX_CONNECTIONS, MORE_DESCRIPTORS, Listener
 from edge.redis import AgreementMismatch
 from edge.routes import BODY_LIMITS, Router
@@ -69,19 +70,24 @@ def room_for_connections() -> int:
 async def serve(settings: EdgeSettings) -> int:
     """Answer requests until told to stop; the exit code. Raises SettingsError and AgreementMismatch."""
     services = Services(settings)
+    services.spool.open()
     listener = Listener(Router(services).dispatch, BODY_LIMITS, room_for_connections())
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     connected = asyncio.create_task(services.redis.keep_connected())
+    draining = asyncio.create_task(drain(services))
     stopped = asyncio.create_task(stop.wait())
     await listener.start(settings.edge_host, settings.edge_port)
     log.info("listening on %s:%d", settings.edge_host, settings.edge_port)
-    await asyncio.wait((connected, stopped), return_when=asyncio.FIRST_COMPLETED)
-    if connected.done():
-        connected.result()  # raises: there is no other end
+    await asyncio.wait((connected, draining, stopped), return_when=asyncio.FIRST_COMPLETED)
+    for task in (connected, draining):
+        if task.done():
+            task.result()  # raises: there is no other end
     await listener.drain()
+    draining.cancel()
     connected.cancel()
+    await services.spool.close()
     await services.core.close()
     log.info("stopped")
     return os.EX_OK

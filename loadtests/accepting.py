@@ -13,6 +13,8 @@ from loadtests.catalogue import COST_MICRO, FEATURE, Catalogue
 
 STREAM_MAX_ENTRIES = 100_000_000
 """No run comes near it."""
+NOTHING_COUNTED = ("", "", "", "")
+"""No tiers, no other price to come, no feature and no units that are counted."""
 KEY_PREFIX = "bench_2f1c64de_"
 """Before the number that makes an idempotency key unique; with its twelve digits as long as keys often are."""
 
@@ -30,12 +32,14 @@ def accept_call(
         keys.account(partition, ref),
         keys.stream(partition),
         seen_key or keys.seen(partition, ref[: keys.ENVIRONMENT_REF_LENGTH], event_id),
+        keys.used(partition, ref),
     )
     fingerprint = usage_fingerprint(MICRO, None, None, enforce=False)
     return [
         *(scripts.ACCEPT.digest.decode(), len(script_keys), *script_keys),
         *(time.time_ns() // 1000, catalogue.snapshot_id, COST_MICRO, 0, "", fingerprint, ref, encode_usage(payload)),
         *(agreement.idempotency_window_seconds * 1000, STREAM_MAX_ENTRIES),
+        *NOTHING_COUNTED,
     ]
 
 

@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 from app.rules.credits import MICRO
 from app.rules.entitlement import OveragePolicy
 from app.rules.moments import NEVER_AT
-from app.rules.pricing import PerUnitPrice
+from app.rules.pricing import PerUnitPrice, always
 from app.wire import keys
 from app.wire.snapshot import ACCOUNT_FIELDS, FeatureTerms, PlanSnapshot, encode_plan
 
@@ -26,7 +26,9 @@ class Catalogue:
         self.environment_id: UUID = uuid4()
         self.environment_ref = keys.environment_ref(self.environment_id)
         self.price_id: UUID = uuid4()
-        terms = FeatureTerms(PerUnitPrice(COST_MICRO), self.price_id, included=True, overage_policy=OveragePolicy.BLOCK)
+        terms = FeatureTerms(
+            always(self.price_id, PerUnitPrice(COST_MICRO)), included=True, overage_policy=OveragePolicy.BLOCK
+        )
         plan = PlanSnapshot(self.environment_id, subscribed=True, features={FEATURE: terms})
         self.snapshot_id, self.snapshot = encode_plan(plan)
 

@@ -88,6 +88,22 @@ class Result(msgspec.Struct, frozen=True):
         return all(met) if met else None
 
 
+class Measure(msgspec.Struct, frozen=True):
+    """A figure by itself: a size, or what something costs."""
+
+    name: str
+    unit: str
+    value: float
+    what: str
+    most: float | None = None
+    """What it should be at most."""
+
+    @property
+    def meets_goal(self) -> bool | None:
+        """None where there is no goal."""
+        return None if self.most is None else self.value <= self.most
+
+
 def median_run(runs: Sequence[Run]) -> Run:
     """The medians of some runs, each figure by itself."""
     latencies = [run.p50_microseconds for run in runs if run.p50_microseconds is not None]

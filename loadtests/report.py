@@ -7,10 +7,12 @@ import msgspec
 from rich.table import Table
 
 from loadtests.machine import Machine
-from loadtests.measuring import Goal, Result, median_run
+from loadtests.measuring import Goal, Measure, Result, median_run
 
 HEADINGS = ("comparison", "subject/s", "baseline/s", "ratio", "range", "p50", "baseline p50", "p50 ratio", "goal")
 NUMERIC_COLUMNS = range(1, 8)
+MEASURE_HEADINGS = ("figure", "unit", "value", "goal")
+PAGE_BEGIN, PAGE_END = "<!-- figures begin -->", "<!-- figures end -->"
 SECOND = 1_000_000
 """In microseconds."""
 CAVEAT = (
@@ -26,6 +28,7 @@ class Report(msgspec.Struct, frozen=True):
     rounds: int
     seconds: int
     results: list[Result]
+    measures: list[Measure] = []
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -46,6 +49,22 @@ def table(report: Report) -> Table:
     for result in report.results:
         shown.add_row(*cells(result), style="red" if result.meets_goal is False else None)
     return shown
+
+
+def measures_table(report: Report) -> Table:
+    """The figures that stand by themselves, for the terminal."""
+    shown = Table()
+    for heading in MEASURE_HEADINGS:
+        shown.add_column(heading, justify="right" if heading == "value" else "left")
+    for measure in report.measures:
+        shown.add_row(*measure_cells(measure), style="red" if measure.meets_goal is False else None)
+    return shown
+
+
+def measure_cells(measure: Measure) -> list[str]:
+    """One row of them."""
+    goal = "" if measure.most is None else f"≤ {measure.most:g}: {'met' if measure.meets_goal else 'missed'}"
+    return [measure.name, measure.unit, f"{measure.value:,.1f}", goal]
 
 
 def cells(result: Result) -> list[str]:
@@ -74,13 +93,26 @@ def markdown(report: Report) -> str:
         "",
         CAVEAT,
         "",
-        *markdown_table(HEADINGS, (cells(result) for result in report.results), NUMERIC_COLUMNS),
-        "",
-        "## What each row is",
-        "",
-        *(f"- **{result.name}**: {result.subject} ÷ {result.baseline}; {result.what}." for result in report.results),
+        *tables(report),
     ]
     return "\n".join(lines) + "\n"
+
+
+def tables(report: Report) -> list[str]:
+    """What was measured, and what each row is."""
+    lines: list[str] = []
+    if report.results:
+        lines += markdown_table(HEADINGS, (cells(result) for result in report.results), NUMERIC_COLUMNS)
+    if report.measures:
+        lines += ["", *markdown_table(MEASURE_HEADINGS, (measure_cells(m) for m in report.measures), (2,))]
+    return [
+        *lines,
+        "",
+        "### What each row is",
+        "",
+        *(f"- **{result.name}**: {result.subject} ÷ {result.baseline}; {result.what}." for result in report.results),
+        *(f"- **{measure.name}**: {measure.what}." for measure in report.measures),
+    ]
 
 
 def machine_lines(machine: Machine) -> list[str]:
@@ -107,6 +139,7 @@ def json(report: Report) -> bytes:
         "rounds": report.rounds,
         "seconds": report.seconds,
         "comparisons": {row.result.name: row for row in rows},
+        "measures": {measure.name: measure for measure in report.measures},
     }
     return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
 
@@ -114,6 +147,14 @@ def json(report: Report) -> bytes:
 def write(report: Report, directory: Path) -> list[Path]:
     """Write both files, named after date and commit; their paths."""
     return write_files(directory, stem_of(report.machine), markdown(report), json(report))
+
+
+def publish(report: Report, page: Path) -> None:
+    """Put the tables into a page of the docs, in the place of those that stand between its two marks."""
+    before, _, rest = page.read_text().partition(PAGE_BEGIN)
+    _, _, after = rest.partition(PAGE_END)
+    lines = [PAGE_BEGIN, "", *machine_lines(report.machine), "", *tables(report), "", PAGE_END]
+    page.write_text(before + "\n".join(lines) + after)
 
 
 def stem_of(machine: Machine) -> str:

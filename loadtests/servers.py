@@ -45,8 +45,8 @@ def get(port: int, target: str, key: str = "") -> Answer:
 
 
 @contextmanager
-def running_edge(directory: Path, redis_url: str, key_pepper: str) -> Iterator[int]:
-    """The edge with one worker and without core; its port."""
+def running_edge(directory: Path, redis_url: str, key_pepper: str) -> Iterator[tuple[int, int]]:
+    """The edge with one worker and without core; its port and the process that its worker ends with."""
     port = free_port()
     environment = {
         "PATH": os.environ.get("PATH", os.defpath),
@@ -56,11 +56,13 @@ def running_edge(directory: Path, redis_url: str, key_pepper: str) -> Iterator[i
         "KEY_PEPPER": key_pepper,
         "INTERNAL_SECRET": secrets.token_hex(),
         "STREAM_MAX_ENTRIES": str(STREAM_MAX_ENTRIES),
+        "SPOOL_DIRECTORY": str(directory / "spool"),
         "LOG_LEVEL": "warning",
     }
-    with running([sys.executable, "-m", "edge.main"], environment, directory / "edge.log"):
+    with running([sys.executable, "-m", "edge.main"], environment, directory / "edge.log") as process:
         wait_ready(port, "/readyz", directory / "edge.log")
-        yield port
+        assert process.pid is not None  # noqa: S101 - it answers
+        yield port, process.pid
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from app.wire.agreement import Durability
 from loadtests.customer import Customer
 from loadtests.servers import running_edge
 from loadtests.stores import log_settings, running_valkey
@@ -19,6 +20,8 @@ class EdgeStack(NamedTuple):
     """A client; redis-py types little."""
     socket_path: str
     """Where Valkey listens."""
+    pid: int
+    """The edge's process; its worker is a child of it."""
 
     @property
     def durability(self) -> str:
@@ -27,10 +30,10 @@ class EdgeStack(NamedTuple):
 
 
 @contextmanager
-def running_edge_stack(directory: Path) -> Iterator[EdgeStack]:
+def running_edge_stack(directory: Path, durability: Durability = "always") -> Iterator[EdgeStack]:
     """Valkey and an edge of one worker, ready, with full credit for the customer."""
-    with running_valkey(directory) as (url, redis):
+    with running_valkey(directory, durability) as (url, redis):
         customer = Customer(redis)
         customer.reset()
-        with running_edge(directory, url, customer.key_pepper) as port:
-            yield EdgeStack(customer, port, redis, url.removeprefix("unix://"))
+        with running_edge(directory, url, customer.key_pepper) as (port, pid):
+            yield EdgeStack(customer, port, redis, url.removeprefix("unix://"), pid)

@@ -12,15 +12,16 @@ from redis import Redis
 from app.embedded.postgres import EmbeddedPostgres, start_postgres
 from app.embedded.valkey import start_valkey
 from app.io.migrate import ROLES, migrate
+from app.wire.agreement import Durability
 
 
 @contextmanager
-def running_valkey(directory: Path) -> Iterator[tuple[str, Any]]:
+def running_valkey(directory: Path, durability: Durability = "always") -> Iterator[tuple[str, Any]]:
     """The URL of a server of its own and a client to it; redis-py types little.
 
     It does not rewrite its log while it runs: a rewrite that falls into one of two runs would be measured with it.
     """
-    with start_valkey(directory / "valkey") as server, Redis.from_url(server.url) as client:
+    with start_valkey(directory / "valkey", durability) as server, Redis.from_url(server.url) as client:
         client.config_set("auto-aof-rewrite-percentage", 0)
         yield server.url, client
 

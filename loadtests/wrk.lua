@@ -1,11 +1,11 @@
 -- Sends one request over and over, or, where it holds "__unique__" places, the request with the next number in each.
--- Argument: the whole request. Ends with one line of JSON.
+-- Arguments: the whole request, and after how many numbers they begin again. Ends with one line of JSON.
 
 local PLACE = '__unique__%-%-'  -- 12 characters, as wide as the number that takes the place
-local pieces, number
+local pieces, number, numbers
 
 function init(args)
-    pieces, number = {}, 0
+    pieces, number, numbers = {}, 0, tonumber(args[2])
     local from = 1
     while true do
         local first, last = args[1]:find(PLACE, from)
@@ -19,7 +19,7 @@ end
 function request()
     for place = 2, #pieces, 2 do
         pieces[place] = string.format('%012d', number)
-        number = number + 1
+        number = (number + 1) % numbers
     end
     return table.concat(pieces)
 end

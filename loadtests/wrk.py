@@ -10,6 +10,8 @@ from loadtests.programs import find, output_of
 SCRIPT = Path(__file__).with_name("wrk.lua")
 UNIQUE = "__unique__--"
 """Stands in a request where each one that is sent has another number of twelve digits."""
+NUMBERS = 10**12
+"""How many there are."""
 OVERTIME_SECONDS = 15
 
 
@@ -30,10 +32,13 @@ class Report(msgspec.Struct, frozen=True):
         return Run(rate, float(self.p50_microseconds))
 
 
-def drive(port: int, request: str, connections: int, seconds: int) -> Report:
-    """Send `request` to a server on loopback. Raises WrongResult unless every answer was a success."""
+def drive(port: int, request: str, connections: int, seconds: int, numbers: int = NUMBERS) -> Report:
+    """Send `request` to a server on loopback; `UNIQUE` in it begins again after so many numbers.
+
+    Raises WrongResult unless every answer was a success.
+    """
     command = [find("wrk"), "-t1", f"-c{connections}", f"-d{seconds}s", "-s", SCRIPT]
-    command += [f"http://127.0.0.1:{port}", "--", request]
+    command += [f"http://127.0.0.1:{port}", "--", request, str(numbers)]
     report = parse(output_of(command, seconds + OVERTIME_SECONDS))
     if report.refused or report.failed_connections or not report.requests:
         raise WrongResult(f"of {report.requests} requests {report.refused} were refused: {report}")

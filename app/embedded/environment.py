@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from app.embedded.errors import EmbeddedError
 from app.settings import PostgresUrl, RunSettings, Secret, SettingsError, read
+from app.wire.agreement import Durability
 
 # The login role of each process that talks to Postgres, by the variable that holds its address.
 DATABASE_ROLES: Final = {
@@ -73,6 +74,7 @@ class StackEnvironment:
     """What the environment says about the stack; None and absent keys mean: make it yourself."""
 
     var_dir: Path
+    durability: Durability
     database_url: str | None
     redis_url: str | None
     role_database_urls: Mapping[str, str]
@@ -97,6 +99,7 @@ def read_environment(environ: Mapping[str, str] = os.environ) -> StackEnvironmen
     inherited = {name: value for name, value in environ.items() if value}
     return StackEnvironment(
         var_dir=Path(settings.var_dir).absolute(),
+        durability=settings.durability,
         database_url=settings.database_url,
         redis_url=settings.redis_url,
         role_database_urls={name: inherited[name] for name in DATABASE_ROLES if name in inherited},

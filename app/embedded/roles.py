@@ -43,6 +43,7 @@ def child_environments(
         "PYTHONUNBUFFERED": "1",  # so that a log tells what happened before a crash
         "CORE_INTERNAL_URL": environment.core_internal.url,
         "EDGE_URL": environment.edge.url,
+        "SPOOL_DIRECTORY": str(environment.var_dir / "data" / "spool"),  # goes with the data that it belongs to
         **environment.inherited,
         **_listener_variables(environment),
         **secrets,

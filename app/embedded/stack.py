@@ -145,7 +145,7 @@ class _Stack:
             self._start_server("postgres", postgres)
             database_url = postgres.url_owner
         if redis_url is None:
-            valkey = valkey_in(data_dir)
+            valkey = valkey_in(data_dir, self._environment.durability)
             self._start_server("redis", valkey)
             redis_url = valkey.url
         return Stores(database_url, redis_url)

@@ -1,4 +1,4 @@
-"""Embedded Valkey: every acknowledged write is on the disk, nothing is ever evicted."""
+"""Embedded Valkey: every acknowledged write is on the disk, unless it is told otherwise; nothing is ever evicted."""
 
 import socket
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import ClassVar, Final
 
 from app.embedded.binaries import VALKEY, find_binary
 from app.embedded.server import EmbeddedServer
+from app.wire.agreement import Durability
 
 _ANSWER_SECONDS: Final = 1
 _PONG: Final = b"+PONG\r\n"  # while it still reads its log it answers -LOADING
@@ -14,12 +15,13 @@ _PROCESS_ID: Final = b"process_id:"
 
 
 class EmbeddedValkey(EmbeddedServer):
-    """A Valkey (or Redis) server with an append-only file that is synced before each answer."""
+    """A Valkey (or Redis) server with an append-only file; `durability` says how often that is synced."""
 
     title: ClassVar = "Valkey"
     socket_name: ClassVar = "valkey.sock"
     end_signal: ClassVar = SIGTERM
     stop_seconds: ClassVar = 10
+    durability: Durability = "always"
 
     @property
     def url(self) -> str:
@@ -38,7 +40,7 @@ class EmbeddedValkey(EmbeddedServer):
             "unixsocketperm": "700",
             "dir": str(self.directory),
             "appendonly": "yes",
-            "appendfsync": "always",
+            "appendfsync": self.durability,
             "save": "",
             "maxmemory-policy": "noeviction",
         }
@@ -60,15 +62,17 @@ class EmbeddedValkey(EmbeddedServer):
                 return None
 
 
-def valkey_in(data_dir: Path) -> EmbeddedValkey:
+def valkey_in(data_dir: Path, durability: Durability = "always") -> EmbeddedValkey:
     """Answer the server for the data below `data_dir`, not started. Raises EmbeddedError when none can be had."""
-    return EmbeddedValkey(data_dir, find_binary(VALKEY), identity=None)
+    server = EmbeddedValkey(data_dir, find_binary(VALKEY), identity=None)
+    server.durability = durability
+    return server
 
 
-def start_valkey(data_dir: Path) -> EmbeddedValkey:
+def start_valkey(data_dir: Path, durability: Durability = "always") -> EmbeddedValkey:
     """Start Valkey on the data below `data_dir`, or join the server that runs there.
 
     Returns when it answers; call from the main thread. It ends with `stop()` or with this process. Killed, it is
     started again by a second call, with all that it had acknowledged. Raises EmbeddedError.
     """
-    return valkey_in(data_dir).start()
+    return valkey_in(data_dir, durability).start()

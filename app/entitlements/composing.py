@@ -41,7 +41,10 @@ async def _snapshots(
     tx: Transaction, compositions: set[Composition], now: datetime
 ) -> dict[Composition, tuple[str, bytes]]:
     terms = await store.read_feature_terms(tx, {version for version, _ in compositions if version is not None}, now)
+    event_types = await store.read_event_types(tx)
     return {
-        (version, standing): encode_plan(PlanSnapshot(tx.environment, version is not None, terms[version], standing))
+        (version, standing): encode_plan(
+            PlanSnapshot(tx.environment, version is not None, terms[version], event_types, standing)
+        )
         for version, standing in compositions
     }

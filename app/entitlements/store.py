@@ -12,7 +12,7 @@ from app.io.statements import statements
 from app.metering import store as metering_store
 from app.rules.entitlement import FeatureKind, OveragePolicy
 from app.rules.moments import NEVER_AT, to_at
-from app.rules.pricing import Price
+from app.rules.pricing import Price, PriceVersion, Rate, in_precedence
 from app.wire import keys
 from app.wire.events import parse_stream_id
 from app.wire.gauges import Hold
@@ -73,19 +73,44 @@ async def read_feature_terms(
     tx: Transaction, versions: set[UUID], now: datetime
 ) -> dict[UUID | None, dict[str, FeatureTerms]]:
     """Terms of every feature by key, for each plan version and, under None, by default."""
+    rates = await _read_rates(tx, versions, now)
     terms: dict[UUID | None, dict[str, FeatureTerms]] = {version: {} for version in (None, *versions)}
-    for row in await tx.connection.fetch(_SQL["read_feature_terms"], tx.environment, list(versions), now):
-        price = None if row["price"] is None else msgspec.json.decode(row["price"], type=Price)
-        version = row["variant_version_id"]
-        terms[version][row["key"]] = FeatureTerms(
-            price,
-            row["price_id"],
-            row["included"] or (version is None and (price is not None or row["value"] is not None)),
+    for row in await tx.connection.fetch(_SQL["read_feature_terms"], tx.environment, list(versions)):
+        version, key = row["variant_version_id"], row["key"]
+        # A version that sets a price of its own for a feature has all prices of that feature in it.
+        offered = rates.get((version, key)) or rates.get((None, key), [])
+        terms[version][key] = FeatureTerms(
+            offered,
+            row["included"] or (version is None and (bool(offered) or row["value"] is not None)),
             OveragePolicy(row["overage_policy"] or OveragePolicy.BLOCK),
             FeatureKind(row["kind"]),
             row["value"],
         )
     return terms
+
+
+async def _read_rates(tx: Transaction, versions: set[UUID], now: datetime) -> dict[tuple[UUID | None, str], list[Rate]]:
+    """Rates by (plan version or None, feature key), in their order of precedence: in force at `now`, and to come."""
+    found: dict[tuple[UUID | None, str], dict[str, list[PriceVersion]]] = {}
+    for row in await tx.connection.fetch(_SQL["read_prices"], tx.environment, list(versions), now):
+        effective_at = 0 if row["begins_at"] is None else to_at(row["begins_at"])
+        price = PriceVersion(effective_at, row["price_id"], msgspec.json.decode(row["price"], type=Price))
+        of_feature = found.setdefault((row["variant_version_id"], row["key"]), {})
+        of_feature.setdefault(row["match"], []).append(price)
+    return {
+        name: in_precedence(
+            Rate(prices, msgspec.json.decode(match, type=dict[str, str])) for match, prices in by_match.items()
+        )
+        for name, by_match in found.items()
+    }
+
+
+async def read_event_types(tx: Transaction) -> dict[str, dict[str, str | None]]:
+    """By type of a CloudEvent, then by feature that reads it: where the units are (`PlanSnapshot.event_types`)."""
+    readers: dict[str, dict[str, str | None]] = {}
+    for row in await tx.connection.fetch(_SQL["read_event_types"], tx.environment):
+        readers.setdefault(row["event_type"], {})[row["key"]] = row["units_from"]
+    return readers
 
 
 async def insert_snapshots(tx: Transaction, snapshots: dict[str, bytes], now: datetime) -> None:

@@ -87,11 +87,14 @@ def post_batch(
 
     `posted_ids` are (environment, event id) of the batch that the ledger has already; ids of this batch are added to
     it. `targets` are what orders of the batch speak of; None where it has none. An entry of an account that the ledger
-    does not have is rejected.
+    does not have is rejected, and so is what an edge rejected already, whoever's it is.
     """
     posting = Posting(accounts)
     groups: dict[AccountKey, _UsageGroup] = {}
     for entry in entries:
+        if isinstance(entry, StreamEntry) and entry.rejection is not None:
+            posting.rejected.append(_reject(entry, entry.rejection.code, entry.rejection.detail))
+            continue
         account = accounts.get(entry.ref)
         if account is None:
             posting.rejected.append(_reject(entry, UNKNOWN_CUSTOMER, "the ledger has no account of this customer"))
@@ -363,7 +366,7 @@ def _reject(entry: StreamEntry | UnreadableEntry, code: str, detail: str) -> Rej
 
 
 def _event_of(entry: StreamEntry) -> UUID | None:
-    return None if entry.payload is None else entry.payload.event_id
+    return None if entry.sent is None else entry.sent.event_id
 
 
 def unstorable(entry: StreamEntry | UnreadableEntry, detail: str) -> UnreadableEntry:

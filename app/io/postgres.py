@@ -5,7 +5,8 @@ The only importer of asyncpg.
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -37,6 +38,8 @@ APP_NAME = "quotastack"
 MIGRATIONS = Path(__file__).parents[2] / "migrations"
 CONNECT_TIMEOUT_SECONDS = 5
 ACQUIRE_TIMEOUT_SECONDS = 5
+BEGIN_TIMEOUT_SECONDS = 5
+"""A connection on which no transaction begins by then leads nowhere: its other end is gone and could not say so."""
 LOCK_TIMEOUT_MILLISECONDS = 2_000
 STATEMENT_TIMEOUT_MILLISECONDS = 10_000
 IDLE_TIMEOUT_MILLISECONDS = 10_000
@@ -145,10 +148,12 @@ class Database:
         hooks: TransactionHooks | None = None,
         *,
         settings: Mapping[str, str] = MappingProxyType({}),
+        command_seconds: float | None = None,
     ) -> Self:
         """Connect once and keep at most `max_size` connections; raises OSError or PostgresError where that fails.
 
-        `settings` are of Postgres, for these connections, beside or in place of ours.
+        `settings` are of Postgres, for these connections, beside or in place of ours. `command_seconds`: when a command
+        is given up that Postgres does not answer; longer than any statement may take there. None = never.
         """
         pool = await asyncpg.create_pool(
             url,
@@ -156,6 +161,7 @@ class Database:
             max_size=max_size,
             timeout=CONNECT_TIMEOUT_SECONDS,
             reset=_keep_session,
+            command_timeout=command_seconds,
             server_settings={
                 "application_name": application_name,
                 "timezone": "UTC",
@@ -214,8 +220,12 @@ class Database:
     ) -> tuple[Result, frozenset[UUID]]:
         async with (
             self._pool.acquire(timeout=ACQUIRE_TIMEOUT_SECONDS) as connection,
+            _closed_when_silent(connection),
+            asyncio.timeout(BEGIN_TIMEOUT_SECONDS) as beginning,
             connection.transaction(isolation=isolation),
+            _closed_when_silent(connection),  # before the transaction would wait for an answer to ROLLBACK
         ):
+            beginning.reschedule(None)
             tx = Transaction(connection, environment_id)
             token = ENGINE.current_transaction.set(cast("Any", tx))
             try:
@@ -227,6 +237,16 @@ class Database:
             finally:
                 ENGINE.current_transaction.reset(token)
         return result, frozenset(tx.marked | tx.unpublished)
+
+
+@asynccontextmanager
+async def _closed_when_silent(connection: Connection) -> AsyncGenerator[None]:
+    """Close the connection where Postgres did not answer in time: whatever is asked of it next would wait too."""
+    try:
+        yield
+    except TimeoutError:
+        connection.terminate()
+        raise
 
 
 async def _keep_session(_connection: object) -> None:

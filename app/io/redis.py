@@ -4,15 +4,20 @@ The client never sends a command again by itself: a script that timed out may ha
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Self, TypeVar
 from uuid import UUID
 
 import msgspec
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import (
+    ConnectionError,  # noqa: A004 - what the client calls it
+    NoScriptError,
+    RedisError,
+    ResponseError,
+)
 
 from app.rules import totals
 from app.wire import keys, scripts
@@ -27,10 +32,31 @@ COMMAND_TIMEOUT_SECONDS = 5.0
 MAX_CONNECTIONS = 16
 PUBLISH_ACCOUNTS = 200
 """Accounts of one partition that one call brings: it lets the others wait for a millisecond or two."""
+Reply = TypeVar("Reply")
 Answer = Any
 """What a command answers: the client types nothing, each method says what it is."""
 RedisUnavailable = RedisError
 """What callers catch: Redis did not answer, or not as it should."""
+
+
+class OneAttempt(Retry):
+    """A command is sent once. Where uvloop has closed the connection already, it says so as a failure of Redis."""
+
+    def __init__(self) -> None:
+        super().__init__(NoBackoff(), 0)
+
+    async def call_with_retry(
+        self, do: Callable[[], Awaitable[Reply]], fail: Callable[..., Answer], *more: Answer, **options: Answer
+    ) -> Reply:
+        """Call `do`. The client writes to a connection without asking whether it is still there; uvloop minds."""
+
+        async def do_once() -> Reply:
+            try:
+                return await do()
+            except RuntimeError as error:
+                raise ConnectionError(str(error)) from error
+
+        return await super().call_with_retry(do_once, fail, *more, **options)
 
 
 class AgreementMismatch(RuntimeError):
@@ -111,7 +137,7 @@ class RedisStore:
             timeout=COMMAND_TIMEOUT_SECONDS,
             socket_timeout=socket_timeout,
             socket_connect_timeout=COMMAND_TIMEOUT_SECONDS,
-            retry=Retry(NoBackoff(), 0),
+            retry=OneAttempt(),
             retry_on_error=[],
         )
         store = cls(Redis.from_pool(pool), agreement)

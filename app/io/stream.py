@@ -11,11 +11,9 @@ from uuid import UUID
 import msgspec
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.connection import AbstractConnection
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError  # noqa: A004 - what the client calls it
 
-from app.io.redis import COMMAND_TIMEOUT_SECONDS, Answer, RedisStore
+from app.io.redis import COMMAND_TIMEOUT_SECONDS, Answer, OneAttempt, RedisStore
 from app.wire import keys, scripts
 from app.wire.agreement import Agreement
 from app.wire.events import parse_stream_id, show_stream_id
@@ -65,7 +63,7 @@ class StreamConnection(RedisStore):
             socket_timeout=socket_timeout,
             socket_connect_timeout=COMMAND_TIMEOUT_SECONDS,
             redis_connect_func=open_when_asked,
-            retry=Retry(NoBackoff(), 0),
+            retry=OneAttempt(),
             retry_on_error=[],
         )
         client = Redis.from_pool(pool)

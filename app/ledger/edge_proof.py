@@ -92,7 +92,7 @@ class EdgeProof:
         wanted: Mapping[str, tuple[UUID, str, UUID | None]] = {
             show_stream_id(entry.stream_id): _whose(entry)
             for entry in entries
-            if isinstance(entry, UnreadableEntry) or entry.payload is not None
+            if isinstance(entry, UnreadableEntry) or entry.sent is not None
         }
         asked = [(environment, event) for environment, _, event in wanted.values() if event is not None]
         posted = await store.find_posted_events(tx, asked)
@@ -122,7 +122,7 @@ def _compare(account: Account, loaded: LoadedAccount) -> list[Finding]:
 
 
 def _whose(entry: StreamEntry | UnreadableEntry) -> tuple[UUID, str, UUID | None]:
-    event_id = entry.payload.event_id if isinstance(entry, StreamEntry) and entry.payload is not None else None
+    event_id = entry.sent.event_id if isinstance(entry, StreamEntry) and entry.sent is not None else None
     try:
         return *keys.parse_account_ref(entry.ref), event_id
     except ValueError:

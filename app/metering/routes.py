@@ -4,6 +4,7 @@ from litestar import get, patch, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 
+from app.io.clock import Clock
 from app.io.postgres import Transaction
 from app.metering import service, store
 from app.metering.schemas import (
@@ -40,25 +41,27 @@ async def create_feature(data: JSONBody[NewFeature], mutation: NamedDependency[M
 
 @get("/v1/features", guards=[READ], security=SECURITY, tags=["Features"])
 async def list_features(
-    reader: NamedDependency[Reader], limit: Limit = 100, cursor: Cursor = None
+    reader: NamedDependency[Reader], clock: NamedDependency[Clock], limit: Limit = 100, cursor: Cursor = None
 ) -> Page[FeatureBody]:
     """Features by key."""
     after = decode_cursor(cursor, str)
 
     async def work(tx: Transaction) -> Page[FeatureBody]:
         rows = await store.list_features(tx, after, limit + 1)
-        prices = await store.read_default_prices(tx, [feature.id for feature in rows])
+        prices = await store.read_default_prices(tx, [feature.id for feature in rows], clock.now())
         return page(rows, limit, lambda row: show_feature(row, prices.get(row.id)), lambda row: row.key)
 
     return await reader.run(work)
 
 
 @get("/v1/features/{key:str}", guards=[READ], security=SECURITY, tags=["Features"])
-async def get_feature(key: FromPath[str], reader: NamedDependency[Reader]) -> FeatureBody:
+async def get_feature(
+    key: FromPath[str], reader: NamedDependency[Reader], clock: NamedDependency[Clock]
+) -> FeatureBody:
     """One feature."""
 
     async def work(tx: Transaction) -> FeatureBody:
-        return show_feature(*await service.find_feature(tx, key))
+        return show_feature(*await service.find_feature(tx, key, clock.now()))
 
     return await reader.run(work)
 
@@ -67,10 +70,13 @@ async def get_feature(key: FromPath[str], reader: NamedDependency[Reader]) -> Fe
 async def change_feature(
     key: FromPath[str], data: JSONBody[FeatureChange], mutation: NamedDependency[Mutation]
 ) -> ExactResponse[FeatureBody]:
-    """Give a feature another name or default value. What customers hold of a gauge stays, whatever its cap becomes."""
+    """Change the name, the default value or the CloudEvents of a feature.
+
+    What was counted before stays; so does what customers hold of a gauge, whatever its cap becomes.
+    """
 
     async def work(tx: Transaction) -> FeatureBody:
-        return show_feature(*await service.change_feature(tx, key, data))
+        return show_feature(*await service.change_feature(tx, key, data, mutation.now))
 
     return await mutation.run(data, work, status=_OK)
 
@@ -79,24 +85,31 @@ async def change_feature(
 async def change_price(
     key: FromPath[str], data: JSONBody[PriceBody], mutation: NamedDependency[Mutation]
 ) -> ExactResponse[PriceVersionBody]:
-    """Set a new default price. What was used before stays as it was priced then."""
-    price = parse_price(data, "price")
+    """Set a default price, now or from a moment on, for everybody or for usage with certain properties.
+
+    What was used before stays as it was priced then.
+    """
+    price = parse_price(data)
 
     async def work(tx: Transaction) -> PriceVersionBody:
-        return show_price_version(*await service.change_default_price(tx, key, price, mutation.now))
+        return show_price_version(*await service.add_default_price(tx, key, price, mutation.now))
 
     return await mutation.run(data, work)
 
 
 @get("/v1/features/{key:str}/prices", guards=[READ], security=SECURITY, tags=["Features"])
 async def list_prices(
-    key: FromPath[str], reader: NamedDependency[Reader], limit: Limit = 100, cursor: Cursor = None
+    key: FromPath[str],
+    reader: NamedDependency[Reader],
+    clock: NamedDependency[Clock],
+    limit: Limit = 100,
+    cursor: Cursor = None,
 ) -> Page[PriceVersionBody]:
-    """Default prices of a feature, newest first."""
+    """Default prices of a feature, newest first; those that are to come are among them."""
     before = decode_cursor(cursor, int)
 
     async def work(tx: Transaction) -> Page[PriceVersionBody]:
-        feature, _ = await service.find_feature(tx, key)
+        feature, _ = await service.find_feature(tx, key, clock.now())
         rows = await store.list_default_prices(tx, feature.id, before, limit + 1)
         return page(rows, limit, lambda row: show_price_version(feature, row), lambda row: row.version)
 

@@ -6,6 +6,8 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from uuid import UUID
 
+import msgspec
+
 from app.io.postgres import Transaction
 from app.io.statements import statements
 from app.metering.holds import HoldChange
@@ -14,6 +16,14 @@ from app.rules.moments import to_at, to_datetime
 from app.wire.gauges import Hold
 
 _SQL = statements("app.metering")
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """What there is of a feature's default prices: the last version (0 = none yet), and how many snapshots hold."""
+
+    last_version: int
+    live: int
+    """Rates, and versions that are to come."""
 
 
 async def insert_feature(feature: Feature) -> bool:
@@ -38,19 +48,30 @@ async def lock_feature(tx: Transaction, key: str) -> Feature | None:
     return await query.lock_rows("UPDATE").first()
 
 
-async def update_feature(tx: Transaction, feature: Feature) -> None:
-    """Write name and default value of a locked feature."""
-    await Feature.update({Feature.name: feature.name, Feature.default_value: feature.default_value}).where(
-        Feature.environment_id == tx.environment, Feature.id == feature.id
-    )
-
-
 async def read_features(tx: Transaction, keys: Sequence[str]) -> dict[str, Feature]:
     """The features with these keys, by key."""
     if not keys:
         return {}
     query = Feature.objects().where(Feature.environment_id == tx.environment, Feature.key.is_in(list(keys)))
     return {feature.key: feature for feature in await query}
+
+
+async def update_feature(feature: Feature, event_type: str | None, units_from: str | None) -> None:
+    """Keep the feature's name and default value as they are now, and what it reads."""
+    await Feature.update(
+        {
+            Feature.name: feature.name,
+            Feature.default_value: feature.default_value,
+            Feature.event_type: event_type,
+            Feature.units_from: units_from,
+        }
+    ).where(Feature.environment_id == feature.environment_id, Feature.id == feature.id)
+
+
+async def count_readers(tx: Transaction, event_type: str) -> int:
+    """How many features read CloudEvents of this type."""
+    statement = "SELECT count(*) FROM features WHERE environment_id = $1 AND event_type = $2"
+    return await tx.connection.fetchval(statement, tx.environment, event_type)
 
 
 async def list_features(tx: Transaction, after: str | None, limit: int) -> list[Feature]:
@@ -61,15 +82,27 @@ async def list_features(tx: Transaction, after: str | None, limit: int) -> list[
     return await query.order_by(Feature.key).limit(limit)
 
 
-async def read_default_prices(tx: Transaction, feature_ids: Sequence[UUID]) -> dict[UUID, PriceVersion]:
-    """The newest default price of each feature that has one, by feature."""
+async def read_default_prices(tx: Transaction, feature_ids: Sequence[UUID], now: datetime) -> dict[UUID, PriceVersion]:
+    """The default price for everybody that is in force, of each feature that has one, by feature."""
     statement = """
         SELECT DISTINCT ON (feature_id) * FROM prices
-        WHERE environment_id = $1 AND feature_id = ANY($2::uuid[]) AND variant_version_id IS NULL
-        ORDER BY feature_id, version DESC
+        WHERE environment_id = $1 AND feature_id = ANY($2::uuid[]) AND variant_version_id IS NULL AND match = '{}'
+              AND effective_at <= $3
+        ORDER BY feature_id, effective_at DESC, version DESC
     """
-    rows = await tx.connection.fetch(statement, tx.environment, feature_ids)
+    rows = await tx.connection.fetch(statement, tx.environment, feature_ids, now)
     return {row["feature_id"]: PriceVersion(**dict(row)) for row in rows}
+
+
+async def read_default_standing(tx: Transaction, feature_id: UUID, now: datetime) -> Standing:
+    """What a feature has of default prices."""
+    statement = """
+        SELECT coalesce(max(version), 0) AS last_version,
+               count(DISTINCT match) + count(*) FILTER (WHERE effective_at > $3) AS live
+        FROM prices WHERE environment_id = $1 AND feature_id = $2 AND variant_version_id IS NULL
+    """
+    row = await tx.connection.fetchrow(statement, tx.environment, feature_id, now)
+    return Standing(0, 0) if row is None else Standing(row["last_version"], row["live"])
 
 
 async def list_default_prices(tx: Transaction, feature_id: UUID, before: int | None, limit: int) -> list[PriceVersion]:

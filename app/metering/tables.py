@@ -15,17 +15,20 @@ class Feature(Table, tablename="features", db=ENGINE):
     name = Text()
     kind = Text()
     default_value = Text(null=True, default=None)
+    event_type = Text(null=True, default=None)
+    units_from = Text(null=True, default=None)
     created_at = Timestamptz(default=None)
 
 
 class PriceVersion(Table, tablename="prices", db=ENGINE):
-    """A version of what a feature costs: by default, or in one version of a plan variant."""
+    """A version of what a feature costs: by default, or in one version of a plan variant; for all usage or some."""
 
     environment_id = UUID(default=None)
     id = UUID(primary_key=True, default=None)
     feature_id = UUID(default=None)
     variant_version_id = UUID(null=True, default=None)
     version = Integer()
+    match = JSONB(default="{}")
     price = JSONB()
     effective_at = Timestamptz(default=None)
     created_at = Timestamptz(default=None)

@@ -6,8 +6,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from app.metering.schemas import PriceBody, Value, show_price, show_value
-from app.plans.store import IncludedFeature, Variant
+from app.metering.schemas import PriceBody, ShownTerms, Value, show_price, show_value
+from app.plans.store import IncludedFeature, OwnPrice, Variant
 from app.plans.tables import Plan, PlanGrant
 from app.rules.entitlement import OveragePolicy
 from app.rules.periods import IntervalUnit
@@ -18,6 +18,8 @@ from app.wire.ids import show
 
 DEFAULT_PRIORITY = 100
 MAX_FEATURES = 1000
+MAX_PRICES = 100
+"""Of one feature in one version."""
 
 
 class NewPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -46,10 +48,11 @@ class GrantTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class FeatureInclusion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A feature that a variant includes: at its default price or value, or at one of the variant's own."""
+    """A feature that a variant includes, on its default terms, or on its own: `price`, several `prices`, `value`."""
 
     feature_key: Key
     price: PriceBody | None = None
+    prices: Annotated[list[PriceBody], Meta(max_length=MAX_PRICES)] = []
     overage_policy: OveragePolicy | None = None
     value: Value | msgspec.UnsetType = msgspec.UNSET
 
@@ -107,6 +110,19 @@ def _show_grant(grant: PlanGrant) -> GrantTerms:
 
 
 def _show_included(feature: IncludedFeature) -> FeatureInclusion:
-    price = None if feature.price is None else show_price(msgspec.json.decode(feature.price, type=Price))
     policy = None if feature.overage_policy is None else OveragePolicy(feature.overage_policy)
-    return FeatureInclusion(feature.feature_key, price, policy, show_value(feature.value))
+    prices = [_show_own(price) for price in feature.prices]
+    value = show_value(feature.value)
+    if len(prices) == 1:
+        return FeatureInclusion(feature.feature_key, prices[0], [], policy, value)
+    return FeatureInclusion(feature.feature_key, None, prices, policy, value)
+
+
+def _show_own(own: OwnPrice) -> PriceBody:
+    """As it was sent: what holds for everybody and from the beginning does not say so."""
+    terms = ShownTerms()
+    if match := msgspec.json.decode(own.match, type=dict[str, str]):
+        terms["match"] = match
+    if own.effective_at > own.created_at:
+        terms["effective_at"] = own.effective_at
+    return show_price(msgspec.json.decode(own.price, type=Price), **terms)

@@ -10,7 +10,7 @@ from app.errors import ServiceError, invalid_value
 from app.io.ids import new_id
 from app.io.postgres import Transaction
 from app.metering import service as metering
-from app.metering.schemas import parse_price, parse_value
+from app.metering.schemas import NewPrice, parse_price, parse_value
 from app.metering.service import PriceTarget
 from app.metering.tables import Feature
 from app.plans import store
@@ -116,10 +116,27 @@ async def _publish_version(
     ]
     await store.insert_version(tx, version, grants, inclusions)
     for index, inclusion in enumerate(terms.features):
-        if inclusion.price is not None:
-            price = parse_price(inclusion.price, f"features[{index}].price")
-            target = PriceTarget(features[inclusion.feature_key].id, version.id)
-            await metering.add_price(tx, target, price, FIRST_VERSION, now)
+        target = PriceTarget(features[inclusion.feature_key].id, version.id)
+        for number, price in enumerate(_own_prices(inclusion, f"features[{index}]", now), FIRST_VERSION):
+            await metering.add_price(tx, target, price, number, now)
+
+
+def _own_prices(inclusion: FeatureInclusion, field: str, now: datetime) -> list[NewPrice]:
+    """The prices that a variant sets for a feature. Raises ServiceError(INVALID_VALUE)."""
+    if inclusion.price is not None:
+        if inclusion.prices:
+            raise invalid_value(f"{field}.prices", "stands beside price: send one of them")
+        price = parse_price(inclusion.price, f"{field}.price")
+        metering.check_first_price(price, f"{field}.price.")
+        return [price]
+    prices = [parse_price(price, f"{field}.prices[{index}]") for index, price in enumerate(inclusion.prices)]
+    if prices and not any(not price.match and price.effective_at is None for price in prices):
+        raise invalid_value(f"{field}.prices", "must have one without match and effective_at, for all other usage")
+    for index, price in enumerate(prices):
+        metering.check_beginning(price, f"{field}.prices[{index}].", now)
+        if any((price.match, price.effective_at) == (other.match, other.effective_at) for other in prices[:index]):
+            raise invalid_value(f"{field}.prices[{index}]", "has the match and the effective_at of one before it")
+    return prices
 
 
 def _own_value(feature: Feature, inclusion: FeatureInclusion, field: str) -> str | None:

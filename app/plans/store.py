@@ -26,13 +26,22 @@ class Variant(msgspec.Struct, frozen=True):
     created_at: datetime
 
 
+class OwnPrice(msgspec.Struct, frozen=True):
+    """A price that a version sets itself; `price` and `match` as JSON."""
+
+    price: str
+    match: str
+    effective_at: datetime
+    created_at: datetime
+
+
 class IncludedFeature(msgspec.Struct, frozen=True):
-    """A feature of a version; `price` and `value` as JSON, None = the feature's default."""
+    """A feature of a version; without prices or a value (JSON) of its own it has the feature's defaults."""
 
     feature_key: str
-    price: str | None
     overage_policy: str | None
     value: str | None
+    prices: list[OwnPrice]
 
 
 async def insert_plan(plan: Plan) -> bool:
@@ -112,16 +121,20 @@ async def read_grants(tx: Transaction, version_ids: Sequence[UUID]) -> dict[UUID
 async def read_included(tx: Transaction, version_ids: Sequence[UUID]) -> dict[UUID, list[IncludedFeature]]:
     """What versions include, by version, with the prices that they set themselves."""
     statement = """
-        SELECT i.variant_version_id, f.key, p.price, i.overage_policy, i.value
+        SELECT i.variant_version_id, f.key, i.overage_policy, i.value, p.price, p.match, p.effective_at, p.created_at
         FROM plan_features i
         JOIN features f ON f.environment_id = i.environment_id AND f.id = i.feature_id
         LEFT JOIN prices p ON p.environment_id = i.environment_id AND p.feature_id = i.feature_id
              AND p.variant_version_id = i.variant_version_id
         WHERE i.environment_id = $1 AND i.variant_version_id = ANY($2::uuid[])
-        ORDER BY f.key
+        ORDER BY i.variant_version_id, f.key, p.version
     """
     included: dict[UUID, list[IncludedFeature]] = {version_id: [] for version_id in version_ids}
     for row in await tx.connection.fetch(statement, tx.environment, version_ids):
-        feature = IncludedFeature(row["key"], row["price"], row["overage_policy"], row["value"])
-        included[row["variant_version_id"]].append(feature)
+        of_version = included[row["variant_version_id"]]
+        if not of_version or of_version[-1].feature_key != row["key"]:
+            of_version.append(IncludedFeature(row["key"], row["overage_policy"], row["value"], []))
+        if row["price"] is not None:
+            price = OwnPrice(row["price"], row["match"], row["effective_at"], row["created_at"])
+            of_version[-1].prices.append(price)
     return included

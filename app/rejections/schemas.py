@@ -16,7 +16,7 @@ class NoBody(msgspec.Struct, frozen=True):
 
 
 class RejectedEventBody(msgspec.Struct, frozen=True):
-    """Usage that could not be posted; what it was is null where it cannot be read.
+    """Usage that could not be posted; what it was is null where it cannot be read, the cost where it has no price.
 
     `status` is `pending` once it was retried, and `posted` where the ledger has it.
     """
@@ -39,18 +39,18 @@ class RejectedEventBody(msgspec.Struct, frozen=True):
 def show_rejected(row: RejectedRow) -> RejectedEventBody:
     """What was rejected as the API shows it."""
     entry = row.usage
-    payload = None if entry is None else entry.payload
+    sent = None if entry is None else entry.sent
     return RejectedEventBody(
         event_id=show("evt", row.id),
         end_user_id=row.end_user_id,
         status=row.status,
         code=row.code,
         detail=row.detail,
-        is_retryable=row.status is EventStatus.REJECTED and entry is not None,
-        feature_key=None if payload is None else payload.feature_key,
-        units=None if payload is None else Units(payload.units_micro),
-        cost=None if entry is None else Credits(entry.cost_micro),
-        idempotency_key=None if payload is None else payload.idempotency_key,
+        is_retryable=row.status is EventStatus.REJECTED and row.is_priced,
+        feature_key=None if sent is None else sent.feature_key,
+        units=None if sent is None else Units(sent.units_micro),
+        cost=Credits(entry.cost_micro) if entry is not None and row.is_priced else None,
+        idempotency_key=None if sent is None else sent.idempotency_key,
         accepted_at=None if entry is None else to_datetime(entry.accepted_at),
         rejected_at=row.recorded_at,
         retried_at=row.retried_at,

@@ -48,7 +48,7 @@ class Retrying(msgspec.Struct, frozen=True):
     def allows(self, row: RejectedRow) -> bool:
         """Whether what was rejected may be taken in again."""
         is_under_way = row.retried_at is not None and row.retried_at >= self.forgotten
-        return not (row.is_posted or is_under_way) and row.usage is not None
+        return not (row.is_posted or is_under_way) and row.is_priced
 
 
 async def append_again(retrying: Retrying, row: RejectedRow) -> None:
@@ -109,6 +109,6 @@ async def note_retry(tx: Transaction, retrying: Retrying, event_id: UUID, append
     if row.status is not EventStatus.REJECTED:
         detail = f"The event was retried already, or is posted: it is {row.status.value}."
         raise ServiceError(Code.ALREADY_RETRIED, detail, context={"status": row.status.value})
-    if row.usage is None:
+    if not row.is_priced:
         raise ServiceError(Code.NOT_RETRYABLE, f"There is no event that could be posted: {row.detail}")
     return row

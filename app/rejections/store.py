@@ -39,6 +39,11 @@ class RejectedRow(msgspec.Struct, frozen=True):
         """The entry where it holds a usage event; None where it could not be read, or was no usage."""
         return usage_of(self.entry)
 
+    @property
+    def is_priced(self) -> bool:
+        """Whether it holds an event that can be posted at the cost that it had."""
+        return self.usage is not None and self.usage.payload is not None
+
 
 async def list_rejected(
     tx: Transaction, end_user_id: str | None, before: tuple[datetime, UUID] | None, limit: int

@@ -45,18 +45,19 @@ class Result(msgspec.Struct, frozen=True):
     status: str
     replayed: bool = False
     cost: Decimal | None = None
+    durability: str = "stored"
     code: str | None = None
     detail: str | None = None
 
     @property
     def is_accepted(self) -> bool:
-        """Whether it is on record."""
-        return self.status == "accepted"
+        """Whether it is on record, with what it costs."""
+        return self.status == "accepted" and self.durability == "stored"
 
     @property
     def is_passing(self) -> bool:
         """Whether it may be accepted a moment later."""
-        return self.code in _PASSING_CODES
+        return self.code in _PASSING_CODES or self.durability != "stored"
 
 
 class BatchAnswer(msgspec.Struct, frozen=True):
@@ -116,7 +117,7 @@ def _cost_micro(event: UsageEvent, result: Result) -> int:
 
 
 def _explain(event: UsageEvent, result: Result) -> str:
-    return (
-        f"the event {event.idempotency_key} of {event.end_user_id} was {result.status} with {result.code}: "
-        f"{' '.join((result.detail or '').split())}"
-    )
+    named = f"the event {event.idempotency_key} of {event.end_user_id}"
+    if result.code is None:
+        return f"{named} is {result.durability}, and not taken in yet"
+    return f"{named} was {result.status} with {result.code}: {' '.join((result.detail or '').split())}"

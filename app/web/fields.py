@@ -7,11 +7,13 @@ from msgspec import Meta
 
 # Python's `$` lets a line end through; `(?!\n)` does not, and means the same in every dialect.
 _KEY = r"^[a-z0-9_.-]{1,64}$(?!\n)"
+_MEMBER = r"^[^.\x00-\x1f\x7f-\x9f]+(\.[^.\x00-\x1f\x7f-\x9f]+){0,7}$(?!\n)"
 _CURRENCY = r"^[A-Z]{3}$(?!\n)"
 _PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f]+$(?!\n)"
 PATTERN_MEANINGS = {
     repr(_KEY): "must have 1 to 64 characters of a-z, 0-9, '_', '.', '-'",
     repr(_PRINTABLE): "must not hold control characters",
+    repr(_MEMBER): "must be 1 to 8 names of members, with dots between them and no control characters",
     repr(_CURRENCY): "must have three capital letters, such as EUR",
 }
 
@@ -20,6 +22,19 @@ EndUserId = Annotated[
 ]
 Key = Annotated[str, Meta(pattern=_KEY, description="A name of your choice: 1 to 64 of a-z, 0-9, `_`, `.`, `-`.")]
 Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=_PRINTABLE)]
+EventType = Annotated[
+    str,
+    Meta(min_length=1, max_length=256, pattern=_PRINTABLE, description="The `type` of CloudEvents that it counts."),
+]
+UnitsFrom = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=256,
+        pattern=_MEMBER,
+        description="Which member of a CloudEvent's `data` holds the units; a dot leads into it: `usage.total`.",
+    ),
+]
 Reason = Annotated[str, Meta(min_length=1, max_length=500, pattern=_PRINTABLE, description="For whoever asks why.")]
 Reference = Annotated[
     str, Meta(min_length=1, max_length=255, pattern=_PRINTABLE, description="A name that your own records have for it.")

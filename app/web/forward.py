@@ -33,6 +33,7 @@ HOT_ROUTES: tuple[tuple[Method, str], ...] = (
     ("POST", "/v1/usage/batch"),
     ("POST", "/v1/features/{key:str}/acquire"),
     ("POST", "/v1/features/{key:str}/release"),
+    ("POST", "/api/v1/events"),
 )
 
 

@@ -1,7 +1,7 @@
 """What the hot routes take and answer, for the OpenAPI document. The edge has types of its own, made for speed."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -14,6 +14,8 @@ from app.wire.gauges import MAX_HELD_UNITS, MAX_HOLD_SECONDS, MAX_HOLDER_LENGTH
 Holder = Annotated[str, Meta(min_length=1, max_length=MAX_HOLDER_LENGTH)]
 HeldUnits = Annotated[int, Meta(ge=1, le=MAX_HELD_UNITS)]
 HoldSeconds = Annotated[int, Meta(ge=1, le=MAX_HOLD_SECONDS)]
+
+Attribute = Annotated[str, Meta(min_length=1, max_length=1024)]
 
 
 class UsageEvent(msgspec.Struct):
@@ -29,13 +31,19 @@ class UsageEvent(msgspec.Struct):
 
 
 class UsageAccepted(msgspec.Struct):
-    """The event is taken in for good. `balance` can be spent now; `overage` is the part that no credit covers."""
+    """The event is taken in for good. `balance` can be spent now; `overage` is the part that no credit covers.
 
-    event_id: str
+    With `durability` the event is spooled: kept, and decided on once a store is back, so nobody knows its cost yet.
+
+    `event_id` is null where a CloudEvent had no units, so that nothing was recorded.
+    """
+
+    event_id: str | None
     accepted: bool
-    cost: Credits
-    balance: Credits
-    overage: Credits
+    cost: Credits | None
+    balance: Credits | None
+    overage: Credits | None
+    durability: Literal["spooled"] | msgspec.UnsetType = msgspec.UNSET
 
 
 class UsageBatch(msgspec.Struct):
@@ -45,7 +53,11 @@ class UsageBatch(msgspec.Struct):
 
 
 class BatchResult(msgspec.Struct):
-    """What became of one event of a batch, in the order of the batch."""
+    """What became of one event of a batch, in the order of the batch.
+
+    Of CloudEvents there is one result for each feature that reads the event: `index` is its place in the request,
+    and the status may be `skipped` too, where it had no units.
+    """
 
     status: str
     replayed: bool
@@ -55,12 +67,31 @@ class BatchResult(msgspec.Struct):
     overage: Credits | None
     code: str | None
     detail: str | None
+    durability: Literal["spooled"] | msgspec.UnsetType = msgspec.UNSET
+    index: int | msgspec.UnsetType = msgspec.UNSET
+    feature_key: str | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class BatchAccepted(msgspec.Struct):
     """One result per event."""
 
     results: list[BatchResult]
+
+
+class CloudEvent(msgspec.Struct):
+    """A CloudEvent 1.0, of one customer; `source` and `id` together are its idempotency key.
+
+    It is usage of every feature whose `event_type` is its `type`, by the units that the feature's `units_from` names in
+    `data`: a number or a text that is one. Extension attributes are passed over.
+    """
+
+    specversion: Literal["1.0"]
+    id: Attribute
+    source: Attribute
+    type: Attribute
+    subject: EndUserId
+    time: datetime | None = None
+    data: Any = None
 
 
 class CheckAnswer(msgspec.Struct):
@@ -189,7 +220,7 @@ class Released(msgspec.Struct):
 
 
 BODIES = (
-    *(UsageEvent, UsageAccepted, UsageBatch, BatchAccepted),
+    *(UsageEvent, UsageAccepted, UsageBatch, BatchAccepted, CloudEvent),
     *(CheckAnswer, CheckBatch, CheckBatchAnswer, Entitlements),
     *(Acquisition, Acquired, GaugeRelease, Released),
 )

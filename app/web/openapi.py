@@ -89,10 +89,23 @@ def _finish(method: str, operation: dict[str, Any]) -> None:
 def _hot_paths() -> dict[str, Any]:
     user, feature = _parameter("end_user_id"), _parameter("feature_key")
     units = _parameter("units", required=False, schema={"type": "number", "default": 1})
+    properties = {
+        **_parameter("properties", required=False),
+        "description": "A JSON object, as usage has it: a price may be for some properties only.",
+        "example": '{"model": "large"}',
+    }
     check = _operation("May this customer use this feature now?", "CheckEntitlement", "200", "CheckAnswer")
     check_many = _operation("Up to 100 checks at once", "CheckEntitlements", "200", "CheckBatchAnswer", "CheckBatch")
     listing = _operation("Every feature of a customer", "ListEntitlements", "200", "Entitlements")
     record = _operation("Record usage", "RecordUsage", "202", "UsageAccepted", "UsageEvent")
+    accepted = {"anyOf": [_reference("UsageAccepted"), _reference("BatchAccepted")]}
+    record["requestBody"]["content"] |= _CLOUD_EVENTS
+    record["responses"]["202"]["content"][JSON]["schema"] = accepted
+    emit = _operation("Record CloudEvents, as sent to OpenMeter", "EmitEvents", "202", "BatchAccepted", "CloudEvent")
+    emit["requestBody"]["content"] |= _CLOUD_EVENTS
+    emit["requestBody"]["content"][JSON]["schema"] = {"anyOf": [_reference("CloudEvent"), _CLOUD_EVENT_LIST]}
+    emit["responses"]["202"]["description"] = "Some were refused"
+    emit["responses"]["204"] = {"description": "All were recorded"}
     batch = _operation("Record up to 1000 events", "RecordUsageBatch", "202", "BatchAccepted", "UsageBatch")
     acquire = _operation("Hold units of a gauge", "AcquireGauge", "200", "Acquired", "Acquisition")
     release = _operation("Give back what is held of a gauge", "ReleaseGauge", "200", "Released", "GaugeRelease")
@@ -102,11 +115,15 @@ def _hot_paths() -> dict[str, Any]:
         "/v1/entitlements": {
             "get": {**listing, "parameters": [user, _parameter("If-None-Match", "header", required=False)]}
         },
-        "/v1/entitlements/check": {"get": {**check, "parameters": [user, feature, units]}, "post": check_many},
+        "/v1/entitlements/check": {
+            "get": {**check, "parameters": [user, feature, units, properties]},
+            "post": check_many,
+        },
         "/v1/usage": {"post": record},
         "/v1/usage/batch": {"post": batch},
         "/v1/features/{key}/acquire": {"post": {**acquire, **key}},
         "/v1/features/{key}/release": {"post": {**release, **key}},
+        "/api/v1/events": {"post": emit},
     }
 
 
@@ -130,7 +147,18 @@ def _operation(summary: str, operation_id: str, status: str, answer: str, body: 
 
 
 def _content(name: str) -> dict[str, Any]:
-    return {JSON: {"schema": {"$ref": _REFERENCE.format(name=name)}}}
+    return {JSON: {"schema": _reference(name)}}
+
+
+def _reference(name: str) -> dict[str, Any]:
+    return {"$ref": _REFERENCE.format(name=name)}
+
+
+_CLOUD_EVENT_LIST = {"type": "array", "items": _reference("CloudEvent"), "maxItems": 1000}
+_CLOUD_EVENTS = {
+    "application/cloudevents+json": {"schema": _reference("CloudEvent")},
+    "application/cloudevents-batch+json": {"schema": _CLOUD_EVENT_LIST},
+}
 
 
 def _schema(kind: type) -> dict[str, Any]:

@@ -4,8 +4,12 @@ Two processes that disagree must not run together: each compares the fingerprint
 """
 
 from hashlib import sha256
+from typing import Literal
 
 import msgspec
+
+Durability = Literal["always", "everysec"]
+"""How often Redis writes to its disk (`appendfsync`): before each answer, or once a second."""
 
 PROTOCOL_VERSION = 1
 """Raised with any change to keys, scripts or entries that older processes cannot live with."""

@@ -27,6 +27,7 @@ class Code(StrEnum):
     METHOD_NOT_ALLOWED = "method_not_allowed"
     UNKNOWN_CUSTOMER = "unknown_customer"
     UNKNOWN_FEATURE = "unknown_feature"
+    UNKNOWN_EVENT_TYPE = "unknown_event_type"
     UNKNOWN_PACKAGE = "unknown_package"
     NO_SUBSCRIPTION = "no_subscription"
     SUBSCRIPTION_PAUSED = "subscription_paused"
@@ -87,6 +88,7 @@ MEANINGS: dict[Code, Meaning] = {
     Code.NOT_FOUND: Meaning(404, "There is nothing here"),
     Code.UNKNOWN_CUSTOMER: Meaning(404, "No customer has this end_user_id"),
     Code.UNKNOWN_FEATURE: Meaning(404, "No feature has this key"),
+    Code.UNKNOWN_EVENT_TYPE: Meaning(404, "No feature reads events of this type"),
     Code.UNKNOWN_PACKAGE: Meaning(404, "No top-up package has this key"),
     Code.METHOD_NOT_ALLOWED: Meaning(405, "This route does not take this method"),
     Code.CONFLICT: Meaning(409, "Something with this key exists already"),

@@ -2,10 +2,10 @@
 
 A stream entry has five fields: `a` the account ref, `k` the kind, `t` the accepted time (microseconds), `r` the
 revision that the script saw, `c` the signed cost in micro-credits. All but ticks have `p` as MessagePack: the payload
-below, an order (`wire.orders`), what becomes of a reservation (`wire.reservations`) or of a gauge (`wire.gauges`). What
-a script decides stands beside it: `d` when a reservation falls due or the time of a gauge's holder is over
-(microseconds), `u` what of a reservation was used (micro-credits), `s` the start of the period in which units were
-counted (microseconds).
+below, an order (`wire.orders`), what becomes of a reservation (`wire.reservations`) or of a gauge (`wire.gauges`), or
+why an event was rejected. What a script decides stands beside it: `d` when a reservation falls due or the time of a
+gauge's holder is over (microseconds), `u` what of a reservation was used (micro-credits), `s` the start of the period
+in which units were counted (microseconds).
 """
 
 from enum import StrEnum
@@ -27,6 +27,8 @@ class EntryKind(StrEnum):
     TICK = "t"
     ORDER = "o"
     RESERVATION = "r"
+    REJECTED = "j"
+    """Usage that an edge had acknowledged and spooled, and could not take in: it is to be listed, and costs nothing."""
     GAUGE = "g"
 
 
@@ -48,6 +50,18 @@ class UsagePayload(msgspec.Struct, frozen=True, array_like=True):
     """The text of the JSON object as it was sent."""
 
 
+NO_PRICE = UUID(int=0)
+"""The `price_id` of usage that was rejected before it was priced."""
+
+
+class Rejection(msgspec.Struct, frozen=True, array_like=True):
+    """Why an edge could not take in what it had spooled. Sent as a MessagePack array, in this order."""
+
+    code: str
+    detail: str
+    usage: UsagePayload
+
+
 class StreamEntry(msgspec.Struct, frozen=True):
     """A parsed entry. `stream_id` is (milliseconds, sequence), which orders entries within an incarnation."""
 
@@ -65,8 +79,15 @@ class StreamEntry(msgspec.Struct, frozen=True):
     """Of an entry about a reservation, and of no other."""
     period_at: int | None = None
     """Start of the period in which its units were counted; None where they were not."""
+    rejection: Rejection | None = None
+    """Of a rejected event, and of no other."""
     gauge: GaugeChange | None = None
     """Of an entry about a gauge, and of no other."""
+
+    @property
+    def sent(self) -> UsagePayload | None:
+        """The usage event in it, whether it is to be posted or was rejected."""
+        return self.payload if self.rejection is None else self.rejection.usage
 
 
 class UnreadableEntry(msgspec.Struct, frozen=True):
@@ -96,6 +117,7 @@ _entry_decoder = msgspec.msgpack.Decoder(StreamEntry)
 _rejected_decoder = msgspec.msgpack.Decoder(_Rejected)
 _encoder = msgspec.msgpack.Encoder(uuid_format="bytes")
 _decoder = msgspec.msgpack.Decoder(UsagePayload)
+_rejection_decoder = msgspec.msgpack.Decoder(Rejection)
 
 
 def encode_usage(payload: UsagePayload) -> bytes:
@@ -103,8 +125,16 @@ def encode_usage(payload: UsagePayload) -> bytes:
     return _encoder.encode(payload)
 
 
+def encode_rejection(rejection: Rejection) -> bytes:
+    """The rejection as it goes into the stream."""
+    return _encoder.encode(rejection)
+
+
 def usage_of(rejected: bytes) -> StreamEntry | None:
-    """The usage event in an entry as it is kept once it is rejected; None where it holds none that can be read."""
+    """The usage event in an entry as it is kept once it is rejected; None where it holds none that can be read.
+
+    Its `payload` is None where the event has no price and therefore cannot be posted as it is.
+    """
     try:
         entry = _rejected_decoder.decode(rejected)
         if entry.fields is not None:
@@ -113,7 +143,7 @@ def usage_of(rejected: bytes) -> StreamEntry | None:
         usage = _entry_decoder.decode(rejected)
     except (msgspec.MsgspecError, RecursionError):
         return None
-    return None if usage.payload is None else usage
+    return None if usage.sent is None else usage
 
 
 def parse_stream_id(text: bytes) -> tuple[int, int]:
@@ -150,7 +180,7 @@ def _readable_cost(text: bytes) -> int:
 
 def _parse(stream_id: bytes, fields: dict[bytes, bytes]) -> StreamEntry:
     kind, cost_micro = _KINDS[fields[b"k"]], int(fields[b"c"])
-    payload = order = reservation = gauge = None
+    payload = order = reservation = rejection = gauge = None
     if kind is EntryKind.USAGE:
         payload = _decoder.decode(fields[b"p"])
         _check_payload(payload)
@@ -160,6 +190,9 @@ def _parse(stream_id: bytes, fields: dict[bytes, bytes]) -> StreamEntry:
         reservation = decode_change(fields[b"p"], int(fields.get(b"d", 0)), int(fields.get(b"u", 0)))
     elif kind is EntryKind.GAUGE:
         gauge = decode_gauge(fields[b"p"], int(fields[b"d"]) if b"d" in fields else None)
+    elif kind is EntryKind.REJECTED:
+        rejection = _rejection_decoder.decode(fields[b"p"])
+        _check_rejection(rejection, cost_micro)
     period = fields.get(b"s")
     entry = StreamEntry(
         parse_stream_id(stream_id),
@@ -172,6 +205,7 @@ def _parse(stream_id: bytes, fields: dict[bytes, bytes]) -> StreamEntry:
         order,
         reservation,
         None if period is None else int(period),
+        rejection,
         gauge,
     )
     least_micro = -MAX_COST_MICRO if isinstance(reservation, ReservationEnd) else 0
@@ -191,3 +225,11 @@ def _check_payload(payload: UsagePayload) -> None:
     else:
         return
     raise ValueError(message)
+
+
+def _check_rejection(rejection: Rejection, cost_micro: int) -> None:
+    _check_payload(rejection.usage)
+    if "\0" in rejection.code + rejection.detail:
+        raise ValueError("a text holds a zero byte")
+    if cost_micro:
+        raise ValueError("what was rejected costs nothing")

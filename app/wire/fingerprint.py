@@ -1,7 +1,7 @@
 """What was asked under an idempotency key, small enough to be remembered beside every answer.
 
-Layout: one byte of flags, then units as 8 bytes, then 8 bytes of timestamp and 8 bytes of a digest of the properties,
-each only where its flag is set. Units and timestamp are exact, so a differing one is always named.
+Layout: one byte of flags, then 8 bytes of timestamp and 8 bytes of a digest of the properties, each only where its flag
+is set, then units in as many bytes as they need. Units and timestamp are exact, so a differing one is always named.
 """
 
 from hashlib import blake2b
@@ -22,7 +22,7 @@ def usage_fingerprint(units_micro: int, timestamp_at: int | None, properties: by
     if properties is not None:
         flags |= PROPERTIES
         tail += blake2b(properties, digest_size=_WORD).digest()
-    return bytes((flags,)) + units_micro.to_bytes(_WORD) + tail
+    return bytes((flags,)) + tail + units_micro.to_bytes((units_micro.bit_length() + 7) // 8)
 
 
 def mismatch(stored: bytes, sent: bytes) -> list[str]:
@@ -32,7 +32,10 @@ def mismatch(stored: bytes, sent: bytes) -> list[str]:
 
 
 def _fields(fingerprint: bytes) -> dict[str, bytes | bool | None]:
-    flags, units, tail = fingerprint[0], fingerprint[1 : 1 + _WORD], fingerprint[1 + _WORD :]
-    timestamp = tail[:_WORD] if flags & TIMESTAMP else None
-    properties = (tail[_WORD:] if flags & TIMESTAMP else tail) if flags & PROPERTIES else None
-    return {"units": units, "timestamp": timestamp, "properties": properties, "enforce": bool(flags & ENFORCE)}
+    flags, rest = fingerprint[0], fingerprint[1:]
+    timestamp = properties = None
+    if flags & TIMESTAMP:
+        timestamp, rest = rest[:_WORD], rest[_WORD:]
+    if flags & PROPERTIES:
+        properties, rest = rest[:_WORD], rest[_WORD:]
+    return {"units": rest, "timestamp": timestamp, "properties": properties, "enforce": bool(flags & ENFORCE)}

@@ -63,9 +63,10 @@ def load_token(partition: int, ref: bytes) -> bytes:
 def seen(partition: int, environment: bytes, event_id: UUID) -> bytes:
     """String with TTL: what was asked and answered under an idempotency key.
 
-    The id alone is unique; the end of the `environment_ref` keeps one environment from finding what another did.
+    The id alone is unique; the end of the `environment_ref` keeps one environment from finding what another did. There
+    are more of these than of anything else, so the name is short.
     """
-    return b"{%d}:seen:%b%b" % (partition, environment[-SEEN_ENVIRONMENT_LENGTH:], event_id.bytes)
+    return b"{%d}:s:%b%b" % (partition, environment[-SEEN_ENVIRONMENT_LENGTH:], event_id.bytes)
 
 
 def retried(partition: int, environment: bytes, event_id: UUID) -> bytes:

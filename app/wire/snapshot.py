@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 
 from app.rules.entitlement import Access, FeatureKind, OveragePolicy, Standing
-from app.rules.pricing import Price
+from app.rules.pricing import GraduatedPrice, Rate
 
 ACCOUNT_FIELDS = (
     b"revision",
@@ -59,14 +59,20 @@ class AccountState(msgspec.Struct, frozen=True):
 class FeatureTerms(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a customer on this composition may do with one feature, and what it costs."""
 
-    price: Price | None
-    price_id: UUID | None
+    rates: list[Rate]
+    """In order of precedence, with the versions that are in force and those to come; empty = it has no price."""
     included: bool
     """In the plan; without a subscription: usable at the feature's default price."""
     overage_policy: OveragePolicy = OveragePolicy.BLOCK
     kind: FeatureKind = FeatureKind.METERED
     value: str | None = None
     """Of a feature that is not metered, as JSON: true or false, anything, a cap (null = none). None: no value."""
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether units are counted by period: a graduated price needs to know how many were used before."""
+        versions = (version for rate in self.rates for version in rate.versions)
+        return any(isinstance(version.price, GraduatedPrice) for version in versions)
 
 
 class PlanSnapshot(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -75,6 +81,8 @@ class PlanSnapshot(msgspec.Struct, frozen=True, omit_defaults=True):
     environment_id: UUID
     subscribed: bool
     features: dict[str, FeatureTerms]
+    event_types: dict[str, dict[str, str | None]] = {}
+    """By type of a CloudEvent, then by feature that reads it: the member of `data` with the units; None: the usual."""
     standing: Standing = Standing.OK
     """So that every refusal but those for want of room or credit follows from the snapshot alone."""
 
@@ -85,7 +93,7 @@ class PlanSnapshot(msgspec.Struct, frozen=True, omit_defaults=True):
             return None
         is_metered = terms.kind is FeatureKind.METERED
         return Access(
-            has_terms=terms.price is not None if is_metered else terms.value is not None,
+            has_terms=bool(terms.rates) if is_metered else terms.value is not None,
             is_off=terms.kind is FeatureKind.BOOLEAN and terms.value == "false",
             included=terms.included,
             subscribed=self.subscribed,

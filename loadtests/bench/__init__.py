@@ -1,22 +1,25 @@
-"""What is compared, by name. Each module starts its servers, yields its comparisons, and stops the servers again."""
+"""What is measured, by name. Each module starts its servers, yields comparisons or figures, and stops them again."""
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple
 
-from loadtests.bench import check, diy, flush, usage, verify
-from loadtests.measuring import Comparison
+from loadtests.bench import check, diy, durability, flush, many, size, usage, verify
+from loadtests.measuring import Comparison, Measure
 
 
 class Bench(NamedTuple):
-    """The programs that it needs, and its comparisons, which live in a directory that is thrown away."""
+    """The programs that it needs, and what it yields, which lives in a directory that is thrown away."""
 
     programs: tuple[str, ...]
-    comparisons: Callable[[Path], AbstractContextManager[list[Comparison]]]
+    comparisons: Callable[[Path], AbstractContextManager[list[Comparison]]] | None
+    measures: Callable[[Path], list[Measure]] | None
 
 
 BENCHES: Mapping[str, Bench] = {
-    module.__name__.rpartition(".")[2]: Bench(module.PROGRAMS, module.comparisons)
-    for module in (check, usage, flush, verify, diy)
+    module.__name__.rpartition(".")[2]: Bench(
+        module.PROGRAMS, getattr(module, "comparisons", None), getattr(module, "measures", None)
+    )
+    for module in (check, many, usage, durability, flush, verify, diy, size)
 }

@@ -82,7 +82,7 @@ def accept_command(customer: Customer) -> list[bytes]:
     The key of what was seen is another one each time, so the script does all of its work. An argument of a program
     cannot hold a zero byte: in what the script is given as bytes, and only stores, zeros are replaced one by one.
     """
-    seen_key = b"{%d}:seen:bench_key_%b" % (customer.partition, redis_benchmark.UNIQUE)
+    seen_key = b"{%d}:s:bench_key_%b" % (customer.partition, redis_benchmark.UNIQUE)
     call = accept_call(customer.catalogue, END_USER_ID, KEY_PREFIX + wrk.UNIQUE, seen_key)
     parts = (part if isinstance(part, bytes) else str(part).encode() for part in call)
     return [b"EVALSHA", *(part.replace(b"\0", b"0") for part in parts)]

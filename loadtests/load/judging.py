@@ -16,6 +16,8 @@ MAX_SHOWN = 200
 PASSING_STATUSES = frozenset({502, 503, 504})
 IN_FLIGHT = b'"idempotency_key_in_flight"'
 """In the body of a 409: the request before it, whose process was killed perhaps, is not known to be over."""
+SPOOLED = b'"durability":"spooled"'
+"""In the body of a 202: of an event in it nobody knows yet what it costs. Asked again under its key, the edge will."""
 
 
 class Wrong(Exception):
@@ -33,6 +35,8 @@ class Answer(NamedTuple):
 
 def is_passing(status: int, body: bytes) -> bool:
     """Whether an answer says no more than: later. The same request may be answered a moment afterwards."""
+    if status == HTTPStatus.ACCEPTED:
+        return SPOOLED in body
     return status in PASSING_STATUSES or (status == HTTPStatus.CONFLICT and IN_FLIGHT in body)
 
 

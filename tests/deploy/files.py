@@ -43,6 +43,15 @@ def filled_in() -> dict[str, str]:
 
 def environment(service: str) -> dict[str, str]:
     """What a service gets with that .env."""
-    env = filled_in()
     given: dict[str, str] = SERVICES[service].get("environment", {})
-    return {name: _VARIABLE.sub(lambda match: env[match["name"]], value) for name, value in given.items()}
+    return {name: _filled_in(value) for name, value in given.items()}
+
+
+def command(service: str) -> list[str]:
+    """What a service is started with, with that .env."""
+    return [_filled_in(part) for part in SERVICES[service]["command"]]
+
+
+def _filled_in(text: str) -> str:
+    env = filled_in()
+    return _VARIABLE.sub(lambda match: env[match["name"]], text)

@@ -114,12 +114,14 @@ def test_only_the_proxy_can_be_reached() -> None:
 
 
 def test_what_is_mounted_exists() -> None:
-    """Files of the repository, read-only; volumes that are declared, one for each store."""
+    """Files of the repository, read-only; volumes that are declared, one for each store and one for the spool."""
     mounts = [mount.split(":") for service in SERVICES.values() for mount in service.get("volumes", [])]
     files = [mount for mount in mounts if mount[0].startswith("./")]
     assert all((ROOT / path).is_file() and options == ["ro"] for path, _, *options in files)
     volumes = {source: target for source, target, *_ in mounts if not source.startswith(".")}
-    assert volumes == {"postgres": "/var/lib/postgresql", "valkey": "/data"}
+    spool = environment("edge")["SPOOL_DIRECTORY"]
+    assert volumes == {"postgres": "/var/lib/postgresql", "valkey": "/data", "spool": spool}
+    assert f"--owner=quotastack --group=quotastack --mode=700 {spool}" in (ROOT / "Dockerfile").read_text()
     assert COMPOSE["volumes"].keys() == volumes.keys()
 
 
@@ -142,7 +144,7 @@ def test_everything_starts_in_order_and_again() -> None:
 
 @pytest.mark.parametrize("service", OURS)
 def test_our_containers_can_do_little(service: str) -> None:
-    """No capability, no way to gain one, nothing to write to but /tmp; a first process that reaps."""
+    """No capability, no way to gain one, nothing to write to but /tmp and a volume; a first process that reaps."""
     assert SERVICES[service]["cap_drop"] == ["ALL"]
     assert SERVICES[service]["security_opt"] == ["no-new-privileges:true"]
     assert (SERVICES[service]["read_only"], SERVICES[service]["tmpfs"]) == (True, ["/tmp"])  # noqa: S108 - the container's

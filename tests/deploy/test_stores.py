@@ -11,12 +11,12 @@ import pytest
 from app.embedded.postgres import DATABASE, OWNER, SUPERUSER, EmbeddedPostgres, start_postgres
 from app.embedded.valkey import valkey_in
 from app.io.migrate import ROLES, migrate
-from tests.deploy.files import ROOT, SERVICES, environment
+from tests.deploy.files import ROOT, command, environment
 
 
-def options(command: list[str]) -> dict[str, str]:
+def options(parts: list[str]) -> dict[str, str]:
     """The settings on a server's command line."""
-    return dict(zip(command[1::2], command[2::2], strict=True))
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
 def test_valkey_keeps_what_it_is_told_to(tmp_path: Path) -> None:
@@ -24,8 +24,9 @@ def test_valkey_keeps_what_it_is_told_to(tmp_path: Path) -> None:
     ours = options(valkey_in(tmp_path).command())
     for place in ("--port", "--unixsocket", "--unixsocketperm", "--dir"):
         del ours[place]
-    assert SERVICES["valkey"]["command"][0] == "valkey-server"
-    assert options(SERVICES["valkey"]["command"]) == ours
+    theirs = command("valkey")
+    assert theirs[0] == "valkey-server"
+    assert options(theirs) == ours
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from tests.edge.world import Answer, Tenant
 
 def terms(kind: FeatureKind, value: str | None, *, included: bool = True) -> FeatureTerms:
     """Of a feature that is not metered; `value` is JSON."""
-    return FeatureTerms(None, None, included=included, kind=kind, value=value)
+    return FeatureTerms([], included=included, kind=kind, value=value)
 
 
 def plan_of_kinds(
@@ -28,7 +28,7 @@ def plan_of_kinds(
         "extra_models": terms(FeatureKind.STATIC, '"secret"', included=False),
     }
     plan = tenant.plan(subscribed=subscribed, **features)
-    return PlanSnapshot(plan.environment_id, plan.subscribed, plan.features, standing)
+    return PlanSnapshot(plan.environment_id, plan.subscribed, plan.features, standing=standing)
 
 
 async def acquire(tenant: Tenant, end_user_id: str, holder: str, feature_key: str = "seats", **more: Any) -> Answer:

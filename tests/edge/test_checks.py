@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from app.rules.credits import MICRO
-from app.rules.pricing import PerUnitPrice
+from app.rules.pricing import PerUnitPrice, always
 from app.rules.totals import MODULUS
 from app.wire.snapshot import FeatureTerms
 from tests.edge.world import PRICE_ID, Tenant, World
@@ -133,6 +133,12 @@ async def test_a_query_ends_with_its_line(tenant: Tenant) -> None:
         ("end_user_id=a%00b&feature_key=b", 422, "invalid_value", "end_user_id"),
         ("end_user_id=a&feature_key=a%0Ab", 422, "invalid_value", "feature_key"),
         (f"end_user_id=a&feature_key={'x' * 65}", 422, "invalid_value", "feature_key"),
+        ("end_user_id=a&feature_key=b&properties=", 400, "invalid_body", "properties"),
+        ("end_user_id=a&feature_key=b&properties=[]", 400, "invalid_body", "properties"),
+        ("end_user_id=a&feature_key=b&properties=%7B%22a%22", 400, "invalid_body", "properties"),
+        ("end_user_id=a&feature_key=b&properties=%7B%7D%7B%7D", 400, "invalid_body", "properties"),
+        ("end_user_id=a&feature_key=b&properties=%ff", 400, "invalid_body", "properties"),
+        (f"end_user_id=a&feature_key=b&properties=%7B{'+' * 4096}%7D", 422, "invalid_value", "properties"),
     ],
 )
 async def test_a_bad_query_is_refused_by_name(tenant: Tenant, query: str, status: int, code: str, field: str) -> None:
@@ -144,7 +150,7 @@ async def test_a_bad_query_is_refused_by_name(tenant: Tenant, query: str, status
 
 async def test_a_cost_beyond_the_bound(tenant: Tenant) -> None:
     """One event may cost 10⁹ credits, so no check says yes to more."""
-    dear = FeatureTerms(PerUnitPrice(2 * MICRO), PRICE_ID, included=True)
+    dear = FeatureTerms(always(PRICE_ID, PerUnitPrice(2 * MICRO)), included=True)
     await tenant.seed("user_1", 10, tenant.plan(dear=dear))
     answer = await tenant.check("user_1", "dear", units="1000000000")
     assert (answer.status, answer.body["code"]) == (422, "cost_too_large")

@@ -14,8 +14,8 @@ from loadtests import wrk
 from tests.deploy.proxy import Certificate, Upstreams, free_port, running_proxy
 from tests.edge import http_clients
 from tests.edge.http_clients import Ask, Place, Told
-from tests.edge.relay import Relay, relay_to
 from tests.edge.world import Tenant
+from tests.faults.proxy import FaultProxy, proxy_to
 from tests.programs import program
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -54,7 +54,7 @@ async def hold(by: Callable[..., Any], *arguments: Any) -> list[Told]:
     return await asyncio.to_thread(by, *arguments)
 
 
-def sent(relay: Relay, line: str) -> bool:
+def sent(relay: FaultProxy, line: str) -> bool:
     """Whether this line stood in the head of a request."""
     return f"\r\n{line}\r\n".encode() in relay.seen.lower()
 
@@ -76,7 +76,7 @@ async def test_a_client(
 ) -> None:
     """Check, usage, a batch in chunks, HEAD, an error, usage with leave asked, check."""
     await tenant.seed("user_1", CREDITS)
-    async with relay_to(tenant.world.edge.port) as relay:
+    async with proxy_to(tenant.world.edge.port, remembers=True) as relay:
         place = Place(f"http://127.0.0.1:{relay.port}", tenant.key)
         assert_as_expected(await hold(by, place, CONVERSATION, *([tmp_path] if by is http_clients.by_curl else [])))
         assert relay.connections <= most_connections
@@ -114,7 +114,7 @@ async def test_behind_a_proxy_that_ends_tls(
 ) -> None:
     """The same through nginx as it is deployed; it keeps its connection to the edge between requests."""
     await tenant.seed("user_1", CREDITS)
-    async with relay_to(tenant.world.edge.port) as relay:
+    async with proxy_to(tenant.world.edge.port, remembers=True) as relay:
         with running_proxy(tmp_path, Upstreams(core=free_port(), edge=relay.port), certificate) as port:
             place = Place(f"https://127.0.0.1:{port}", tenant.key, certificate.chain)
             assert_as_expected(await hold(by, place, CONVERSATION, *([tmp_path] if by is http_clients.by_curl else [])))

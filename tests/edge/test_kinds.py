@@ -6,7 +6,8 @@ import pytest
 
 from app.rules.credits import MICRO
 from app.rules.entitlement import Standing
-from app.rules.pricing import PerUnitPrice
+from app.rules.pricing import GraduatedPrice, PerUnitPrice, Tier, always
+from app.wire import keys
 from app.wire.snapshot import FeatureTerms
 from tests.edge.kinds import acquire, plan_of_kinds
 from tests.edge.world import PRICE_ID, Answer, Tenant
@@ -154,6 +155,17 @@ async def test_all_features_are_listed(tenant: Tenant) -> None:
     assert body["features"]["image"]["reason"] == "insufficient_credits"
 
 
+async def test_a_listing_prices_by_what_was_used(tenant: Tenant) -> None:
+    """A graduated price goes by the period's units, here as in a check."""
+    price = GraduatedPrice((Tier(10, 2 * MICRO), Tier(None, MICRO)))
+    await tenant.seed("u", 50, tenant.plan(staged=FeatureTerms(always(PRICE_ID, price), included=True)))
+    counters = keys.used(tenant.partition("u"), keys.account_ref(tenant.ref, "u"))
+    for used, cost in ((0, 2), (12, 1)):
+        await tenant.world.redis.hset(counters, "staged", used * MICRO)
+        shown = (await listing(tenant, "u")).body["features"]["staged"]
+        assert (shown["cost"], (await tenant.check("u", "staged")).body["cost"]) == (cost, cost)
+
+
 async def test_the_tag_changes_with_the_figures(tenant: Tenant) -> None:
     """304 without a body as long as nothing has changed; usage, holders, plans and revisions change it."""
     await tenant.seed("u", 100, plan_of_kinds(tenant))
@@ -213,6 +225,6 @@ async def test_the_listing_waits_at_a_boundary(tenant: Tenant) -> None:
 
 async def test_a_dear_feature_does_not_spoil_the_listing(tenant: Tenant) -> None:
     """The dearest price that there can be is listed."""
-    dear = FeatureTerms(PerUnitPrice(10**9 * MICRO), PRICE_ID, included=True)
+    dear = FeatureTerms(always(PRICE_ID, PerUnitPrice(10**9 * MICRO)), included=True)
     await tenant.seed("u", 1, tenant.plan(dear=dear))
     assert (await listing(tenant, "u")).body["features"]["dear"]["cost"] == 10**9

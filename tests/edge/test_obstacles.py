@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from app.rules.credits import MICRO
-from app.rules.pricing import PerUnitPrice
+from app.rules.pricing import PerUnitPrice, always
 from app.wire import keys
 from app.wire.snapshot import FeatureTerms
 from tests.edge.world import PRICE_ID, Answer, Tenant, now_at
@@ -17,8 +17,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def ask(tenant: Tenant, kind: str) -> Answer:
-    """A check or a usage event of user_1."""
-    return await (tenant.check("user_1") if kind == "check" else tenant.use("user_1"))
+    """A check or a usage event of user_1, enforced: other usage goes to the spool where it cannot be decided on."""
+    return await (tenant.check("user_1") if kind == "check" else tenant.use("user_1", enforce=True))
 
 
 # ---- the account is not loaded
@@ -116,7 +116,7 @@ async def test_an_event_is_priced_with_the_plan_that_the_account_has(tenant: Ten
     await tenant.seed("user_1", 1000)
     for _ in range(8):  # both workers come to know the plan
         assert (await tenant.use("user_1")).body["cost"] == 1
-    dear = FeatureTerms(PerUnitPrice(5 * MICRO), PRICE_ID, included=True)
+    dear = FeatureTerms(always(PRICE_ID, PerUnitPrice(5 * MICRO)), included=True)
     await tenant.seed("user_1", 1000, tenant.plan(api_calls=dear))
     answers = await asyncio.gather(*(tenant.use("user_1") for _ in range(40)))
     assert {answer.body["cost"] for answer in answers} == {5}
@@ -128,7 +128,7 @@ async def test_a_refusal_is_of_the_plan_that_the_account_has(tenant: Tenant) -> 
     await tenant.seed("user_1", 1000)
     for _ in range(8):
         assert (await tenant.use("user_1", "no_such")).status == 404
-    added = FeatureTerms(PerUnitPrice(MICRO), PRICE_ID, included=True)
+    added = FeatureTerms(always(PRICE_ID, PerUnitPrice(MICRO)), included=True)
     await tenant.seed("user_1", 1000, tenant.plan(no_such=added))
     assert [(await tenant.use("user_1", "no_such")).status for _ in range(8)] == [202] * 8
     await tenant.seed("user_1", 1000)
@@ -158,6 +158,18 @@ async def test_a_plan_that_nobody_has(tenant: Tenant) -> None:
     for kind in ("check", "usage"):
         answer = await ask(tenant, kind)
         assert (answer.status, answer.body["code"]) == (503, "account_unavailable")
+
+
+async def test_a_plan_of_another_version(tenant: Tenant) -> None:
+    """503 until a snapshot that this version can read is published."""
+    key = keys.plan(await tenant.seed("user_1", 1000))
+    content = await tenant.world.redis.get(key)
+    await tenant.world.redis.set(key, content.replace(b'"rates"', b'"price"'))
+    for kind in ("check", "usage"):
+        answer = await ask(tenant, kind)
+        assert (answer.status, answer.body["code"]) == (503, "account_unavailable")
+    await tenant.world.redis.set(key, content)
+    assert (await tenant.use("user_1")).status == 202
 
 
 # ---- one batch with all of it
@@ -194,9 +206,11 @@ async def test_a_batch_of_which_nothing_could_be_decided(tenant: Tenant) -> None
         return "busy"
 
     tenant.world.core.answers["accounts"] = busy
-    answer = await tenant.batch([{"end_user_id": f"user_{number}", "feature_key": "api_calls"} for number in range(3)])
+    users = [f"user_{number}" for number in range(3)]
+    events = [{"end_user_id": user, "feature_key": "api_calls", "enforce": True} for user in users]
+    answer = await tenant.batch(events)
     assert (answer.status, answer.body["code"]) == (503, "account_loading")
     await tenant.seed("user_0", 10)
-    answer = await tenant.batch([{"end_user_id": f"user_{number}", "feature_key": "api_calls"} for number in range(3)])
+    answer = await tenant.batch(events)
     assert answer.status == 202
     assert [result["code"] for result in answer.body["results"]] == [None, "account_loading", "account_loading"]

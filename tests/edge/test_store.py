@@ -1,4 +1,7 @@
-"""Redis goes away, comes back, forgets, refuses: what the edge answers, and that it finds back by itself."""
+"""Redis goes away, comes back, forgets, refuses: what the edge answers, and that it finds back by itself.
+
+Usage is enforced here: other usage goes to the spool, see test_spool.py.
+"""
 
 import asyncio
 import os
@@ -60,8 +63,8 @@ async def own_world(own_valkey: EmbeddedValkey) -> AsyncIterator[World]:
 
 async def is_unavailable(tenant: Tenant) -> bool:
     """Whether everything that needs Redis is answered as it should be while Redis is away."""
-    answers = [await tenant.check("user_1"), await tenant.use("user_1", idempotency_key="while-away")]
-    answers += [await tenant.batch([{"end_user_id": "user_1", "feature_key": "api_calls"}])]
+    answers = [await tenant.check("user_1"), await tenant.use("user_1", idempotency_key="while-away", enforce=True)]
+    answers += [await tenant.batch([{"end_user_id": "user_1", "feature_key": "api_calls", "enforce": True}])]
     answers += [await tenant.world.send("GET", "/readyz")]
     assert (await tenant.world.send("GET", "/livez")).status == 200
     for answer in answers:
@@ -83,7 +86,7 @@ async def test_a_killed_redis_that_comes_back(own_world: World, own_valkey: Embe
     own_valkey.start()
     await own_world.edge.ready()
     assert (await tenant.use("user_1", idempotency_key="before")).raw == before.raw
-    assert (await tenant.use("user_1", idempotency_key="while-away")).body["balance"] == 998
+    assert (await tenant.use("user_1", idempotency_key="while-away", enforce=True)).body["balance"] == 998
     assert (await tenant.check("user_1")).body["balance"] == 998
 
 
@@ -114,7 +117,7 @@ async def test_kills_under_load_lose_nothing_and_double_nothing(own_world: World
 
 
 async def _is_taken_in(tenant: Tenant, key: str) -> bool:
-    return (await tenant.use("user_1", idempotency_key=key)).status == 202
+    return (await tenant.use("user_1", idempotency_key=key, enforce=True)).status == 202
 
 
 async def test_a_redis_that_does_not_answer(own_world: World, own_valkey: EmbeddedValkey) -> None:
@@ -125,14 +128,14 @@ async def test_a_redis_that_does_not_answer(own_world: World, own_valkey: Embedd
     os.kill(own_valkey.pid, signal.SIGSTOP)
     try:
         began = time.monotonic()
-        answer = await tenant.use("user_1", idempotency_key="k")
+        answer = await tenant.use("user_1", idempotency_key="k", enforce=True)
         assert (answer.status, answer.body["code"]) == (503, "store_unavailable")
         assert 0.9 < time.monotonic() - began < 3
         assert await is_unavailable(tenant)
     finally:
         os.kill(own_valkey.pid, signal.SIGCONT)
     await own_world.edge.ready()
-    assert (await tenant.use("user_1", idempotency_key="k")).status == 202
+    assert (await tenant.use("user_1", idempotency_key="k", enforce=True)).status == 202
     assert len(await tenant.entries("user_1")) == 1
 
 
@@ -152,7 +155,7 @@ async def test_a_redis_without_memory(own_world: World) -> None:
     tenant = await own_world.tenant()
     await tenant.seed("user_1", 1000)
     await own_world.redis.config_set("maxmemory", 1)
-    answer = await tenant.use("user_1")
+    answer = await tenant.use("user_1", enforce=True)
     assert (answer.status, answer.body["code"]) == (503, "store_unavailable")
     assert (await tenant.check("user_1")).body["balance"] == 1000
     await own_world.redis.config_set("maxmemory", 0)
@@ -202,3 +205,28 @@ async def test_another_agreement_ends_the_edge(own_valkey: EmbeddedValkey, tmp_p
     assert await asyncio.to_thread(edge.process.wait, RECOVERY_SECONDS) == EX_CONFIG
     assert f'"partitions":{PARTITIONS + 1}' in log.read_text()
     await redis.aclose()
+
+
+@pytest.mark.parametrize(("appendfsync", "warns"), [("always", False), ("everysec", True), ("no", True)])
+async def test_a_redis_that_writes_less_often_than_is_promised(
+    own_valkey: EmbeddedValkey, tmp_path: Path, appendfsync: str, *, warns: bool
+) -> None:
+    """The edge serves, and its log says that acknowledged events can be lost."""
+    log = tmp_path / "edge.log"
+    redis = Redis.from_url(own_valkey.url, protocol=2)
+    await redis.config_set("appendfsync", appendfsync)
+    await redis.aclose()
+    async with edge_on(own_valkey.url, log) as world:
+        await world.edge.ready()
+    assert (f"Redis writes to its disk {appendfsync}" in log.read_text()) is warns
+
+
+async def test_a_redis_without_a_log(own_valkey: EmbeddedValkey, tmp_path: Path) -> None:
+    """What is not written at all is never called written."""
+    log = tmp_path / "edge.log"
+    redis = Redis.from_url(own_valkey.url, protocol=2)
+    await redis.config_set("appendonly", "no")
+    await redis.aclose()
+    async with edge_on(own_valkey.url, log) as world:
+        await world.edge.ready()
+    assert "Redis writes to its disk never" in log.read_text()

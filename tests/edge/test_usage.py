@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from app.rules.credits import MICRO
-from app.rules.pricing import PerUnitPrice
+from app.rules.pricing import PerUnitPrice, always
 from app.rules.totals import MAX_DISTANCE
 from app.wire import ids, keys
 from app.wire.events import StreamEntry, parse_entry
@@ -321,7 +321,7 @@ async def test_units_are_never_binary_fractions(tenant: Tenant) -> None:
 
 async def test_the_largest_event(tenant: Tenant) -> None:
     """10⁹ units at 1 credit are taken in; a price of 2 makes it too dear."""
-    dear = FeatureTerms(PerUnitPrice(2 * MICRO), PRICE_ID, included=True)
+    dear = FeatureTerms(always(PRICE_ID, PerUnitPrice(2 * MICRO)), included=True)
     await tenant.seed("user_1", 10**9, tenant.plan(dear=dear))
     assert (await tenant.use("user_1", units=10**9)).body["balance"] == 0
     answer = await tenant.use("user_1", "dear", units=10**9)

@@ -3,11 +3,14 @@
 import asyncio
 import io
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
+import weakref
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -22,7 +25,7 @@ from multidict import CIMultiDict
 from app.rules.credits import MICRO
 from app.rules.entitlement import OveragePolicy
 from app.rules.moments import NEVER_AT
-from app.rules.pricing import FlatPrice, PerUnitPrice
+from app.rules.pricing import FlatPrice, PerUnitPrice, always
 from app.wire import ids, key_digest, keys
 from app.wire.events import UsagePayload
 from app.wire.scopes import Scope
@@ -131,6 +134,9 @@ class EdgeProcess:
             "IDEMPOTENCY_WINDOW_SECONDS": str(WINDOW_SECONDS),
             **more,
         }
+        if "SPOOL_DIRECTORY" not in more:
+            self.environment["SPOOL_DIRECTORY"] = own = tempfile.mkdtemp(prefix="spool-")
+            weakref.finalize(self, shutil.rmtree, own, ignore_errors=True)
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, log: Path | None = None, open_files: int | None = None) -> None:
@@ -217,12 +223,14 @@ class Tenant:
     def plan(self, *, subscribed: bool = True, **changed: FeatureTerms | None) -> PlanSnapshot:
         """`api_calls` costs 1 a unit, `tokens` 3 per 1,000, `image` 10 an event; `extra` is not included."""
         features: dict[str, FeatureTerms | None] = {
-            "api_calls": FeatureTerms(PerUnitPrice(MICRO), PRICE_ID, included=True),
-            "tokens": FeatureTerms(PerUnitPrice(3 * MICRO, per=1000), PRICE_ID, included=True),
-            "image": FeatureTerms(FlatPrice(10 * MICRO), PRICE_ID, included=True),
-            "lenient": FeatureTerms(PerUnitPrice(MICRO), PRICE_ID, included=True, overage_policy=OveragePolicy.NOTIFY),
-            "extra": FeatureTerms(PerUnitPrice(MICRO), PRICE_ID, included=False),
-            "unpriced": FeatureTerms(None, None, included=False),
+            "api_calls": FeatureTerms(always(PRICE_ID, PerUnitPrice(MICRO)), included=True),
+            "tokens": FeatureTerms(always(PRICE_ID, PerUnitPrice(3 * MICRO, per=1000)), included=True),
+            "image": FeatureTerms(always(PRICE_ID, FlatPrice(10 * MICRO)), included=True),
+            "lenient": FeatureTerms(
+                always(PRICE_ID, PerUnitPrice(MICRO)), included=True, overage_policy=OveragePolicy.NOTIFY
+            ),
+            "extra": FeatureTerms(always(PRICE_ID, PerUnitPrice(MICRO)), included=False),
+            "unpriced": FeatureTerms([], included=False),
             **changed,
         }
         kept = {name: terms for name, terms in features.items() if terms is not None}

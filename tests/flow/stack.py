@@ -3,7 +3,7 @@
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -103,11 +103,21 @@ class Stack:
         self.core_url, self.edge_url = environment.core.url, environment.edge.url
         environments = child_environments(environment, environment.secrets, self.stores)
         self.environments = environments
-        self.roles = {
-            name: RoleProcess(command, environments[name], directory / f"{name}.log")
-            for name, command in ROLE_COMMANDS.items()
-        }
+        self.directory = directory
+        self.roles: dict[str, RoleProcess] = {}
+        for name in ROLE_COMMANDS:
+            self.add(name, name)
         self.agreement = Agreement(int(variables.get("PARTITIONS", "64")))
+
+    def add(self, kind: str, name: str) -> None:
+        """One more role of a kind (core, edge, flusher, jobs), to be started under this name."""
+        log_path = self.directory / f"{name}.log"
+        self.roles[name] = RoleProcess(ROLE_COMMANDS[kind], self.environments[kind], log_path)
+
+    def route(self, kind: str, variable: str, address: str) -> None:
+        """Give a role that is not started yet another address."""
+        self.environments[kind][variable] = address
+        self.add(kind, kind)
 
     async def migrate(self) -> None:
         """Make the schema and the login roles."""
@@ -123,14 +133,40 @@ class Stack:
 
     async def kill(self, name: str) -> None:
         """Kill -9 of a role, and its end."""
-        role = self.roles[name]
-        assert role.pid is not None
-        os.kill(role.pid, signal.SIGKILL)
+        os.kill(self.pid(name), signal.SIGKILL)
 
         async def is_gone() -> bool:
-            return role.has_ended()
+            return self.roles[name].has_ended()
 
         await wait_until_async(is_gone, 10, f"the end of {name}")
+
+    def pid(self, name: str) -> int:
+        """The process of a role."""
+        pid = self.roles[name].pid
+        assert pid is not None, f"{name} was never started"
+        return pid
+
+    def workers(self, name: str) -> list[int]:
+        """The children that a role has at this moment."""
+        pid = self.pid(name)
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+    def pause(self, name: str) -> None:
+        """SIGSTOP for a role and its workers: they do nothing, and nobody is told."""
+        os.killpg(self.pid(name), signal.SIGSTOP)
+
+    def resume(self, name: str) -> None:
+        """SIGCONT for a role and its workers."""
+        os.killpg(self.pid(name), signal.SIGCONT)
+
+    async def end_server(self, server: EmbeddedServer, how: signal.Signals) -> None:
+        """A signal for a store that ends it, and its end."""
+        os.kill(server.pid, how)
+
+        async def is_gone() -> bool:
+            return server.has_ended()
+
+        await wait_until_async(is_gone, 20, f"the end of {server.title}")
 
     async def stop(self, name: str) -> None:
         """SIGTERM, and an end in good order."""
@@ -210,11 +246,15 @@ async def open_session() -> AsyncIterator[aiohttp.ClientSession]:
 
 
 @asynccontextmanager
-async def running_stack(directory: Path, **variables: str) -> AsyncIterator[Stack]:
-    """Servers and all roles, ready; ended with everything that was started."""
+async def running_stack(
+    directory: Path, prepare: Callable[[Stack], Awaitable[None]] | None = None, **variables: str
+) -> AsyncIterator[Stack]:
+    """Servers and all roles, ready; ended with everything that was started. `prepare` runs before any role does."""
     with start_postgres(directory / "data") as postgres, start_valkey(directory / "data") as valkey:
         stack = Stack(directory, postgres, valkey, **variables)
         await stack.migrate()
+        if prepare is not None:
+            await prepare(stack)
         stack.start()
         try:
             async with open_session() as session:

@@ -18,7 +18,7 @@ from app.rejections.service import Retrying
 from app.settings import CoreSettings
 from app.wire import keys
 from app.wire.codes import Code
-from app.wire.events import UsagePayload, encode_usage
+from app.wire.events import NO_PRICE, Rejection, UsagePayload, encode_rejection, encode_usage
 from app.wire.ids import derived_id, parse, show
 from app.wire.key_digest import digest, make_key
 from app.wire.scopes import Scope
@@ -133,6 +133,38 @@ async def test_a_rejected_event_is_retried_once_and_posted(world: World, client:
     assert event["occurred_at"] == HAPPENED
     assert event["accepted_at"] > HAPPENED
     assert event["properties"] == '{"n": 1.0}'
+
+
+async def reject(world: World, end_user_id: str, key: str, code: Code) -> str:
+    """What an edge leaves of an event that it had spooled and could not take in; the event's id."""
+    ref, at = world.ref(end_user_id), int(HAPPENED.timestamp()) * 1_000_000 + 999_999
+    event_id = derived_id(ref, key.encode())
+    usage = UsagePayload(event_id, "calls", 5 * CREDIT, NO_PRICE, at, key, None)
+    payload = encode_rejection(Rejection(code.value, f"Not {end_user_id}.", usage))
+    fields = {"a": ref, "k": "j", "t": at, "r": 0, "c": 0, "p": payload}
+    await world.redis.client.xadd(keys.stream(world.redis.partition(ref)), fields)
+    return show("evt", event_id)
+
+
+async def test_what_an_edge_rejected_is_listed_once_and_costs_nothing(world: World, client: Client) -> None:
+    """Of a customer who is there or not, also when it was rejected twice; it has no price, so it is not retried."""
+    await world.customer("known", 100)
+    async with world.flusher():
+        event_id = await reject(world, "known", "k", Code.UNKNOWN_FEATURE)
+        await reject(world, "known", "k", Code.UNKNOWN_FEATURE)
+        await reject(world, "nobody", "k", Code.UNKNOWN_CUSTOMER)
+        rows = {row["end_user_id"]: row for row in await listed(client, 2)}
+        row = rows["known"]
+        assert (row["event_id"], row["code"], row["detail"]) == (event_id, "unknown_feature", "Not known.")
+        assert (row["status"], row["is_retryable"], row["cost"]) == ("rejected", False, None)
+        assert (row["feature_key"], row["units"], row["idempotency_key"]) == ("calls", 5, "k")
+        assert row["accepted_at"] == "2026-05-31T23:59:59.999999Z"
+        assert rows["nobody"]["code"] == "unknown_customer"
+        assert await status(client, event_id) == "rejected"
+        assert_problem(await client.post(f"/v1/usage/rejected/{event_id}/retry", {}), Code.NOT_RETRYABLE)
+        await world.view("known")
+        assert (await world.at_rest("known")).available_micro == 100 * CREDIT
+        assert (await world.verify()).findings == []
 
 
 async def test_what_is_rejected_again_can_be_retried_again(world: World, client: Client) -> None:

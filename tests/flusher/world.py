@@ -108,11 +108,12 @@ class World:
         event_id = derived_id(ref, key.encode())
         payload = UsagePayload(event_id, "calls", units_micro, self.price_id, None, key, None)
         fingerprint = usage_fingerprint(units_micro, None, None, enforce=False)
+        names = (keys.account(partition, ref), keys.stream(partition))
         head = (to_at(now or self.clock.now()), snapshot_id, units_micro, "0", "")
         return await self.redis.run(
             scripts.ACCEPT,
-            [keys.account(partition, ref), keys.stream(partition), keys.seen(partition, ref[:22], event_id)],
-            [*head, fingerprint, ref, encode_usage(payload), 10**8, 10**6],
+            [*names, keys.seen(partition, ref[:22], event_id), keys.used(partition, ref)],
+            [*head, fingerprint, ref, encode_usage(payload), 10**8, 10**6, "", "", "", ""],
         )
 
     async def forget(self, end_user_id: str, key: str) -> None:

@@ -222,7 +222,8 @@ class Http:
                 found = await send()
             except (aiohttp.ClientError, TimeoutError):
                 return None
-            if found.status == HTTPStatus.SERVICE_UNAVAILABLE:
+            is_spooled = found.status == HTTPStatus.ACCEPTED and "durability" in found.body
+            if is_spooled or found.status == HTTPStatus.SERVICE_UNAVAILABLE:
                 await self._roles.start_flusher()
                 return None
             is_under_way = found.status == HTTPStatus.CONFLICT and found.body["code"] == "idempotency_key_in_flight"

@@ -128,6 +128,8 @@ def test_posted_usage_is_never_more_than_was_sent() -> None:
         (500, b"", False),
         (429, b"", False),
         (202, b"", False),
+        (202, b'{"results":[{"status":"accepted","durability":"spooled"}]}', True),
+        (404, b'{"detail":""durability":"spooled""}', False),
     ],
 )
 def test_answer_that_says_later_is_told_from_one_that_is_wrong(status: int, body: bytes, passing: bool) -> None:  # noqa: FBT001 - a column

@@ -5,8 +5,20 @@ from pathlib import Path
 import msgspec
 
 from loadtests.machine import Machine
-from loadtests.measuring import Goal, Result, Run
-from loadtests.report import Report, cells, markdown, table, write
+from loadtests.measuring import Goal, Measure, Result, Run
+from loadtests.report import (
+    PAGE_BEGIN,
+    PAGE_END,
+    Report,
+    cells,
+    json,
+    markdown,
+    measure_cells,
+    measures_table,
+    publish,
+    table,
+    write,
+)
 
 MACHINE = Machine(
     date="2026-01-31",
@@ -75,3 +87,32 @@ def test_files_are_named_after_date_and_commit(tmp_path: Path) -> None:
     assert kept["machine"]["dirty"] is True
     assert kept["comparisons"]["check, c=1"]["rate_ratio"] == 0.375
     assert len(kept["comparisons"]["check, c=1"]["result"]["subject_runs"]) == 2
+
+
+def test_figures_by_themselves_have_a_table_of_their_own() -> None:
+    """Each with its unit, and whether it is within its goal."""
+    within = Measure("account", "bytes of memory", 276.04, "of many", most=320)
+    beyond = Measure("key", "bytes of memory", 1_144.5, "of one", most=120)
+    free = Measure("a million checks", "CPU-seconds", 13, "of the edge")
+    assert [measure_cells(measure)[2:] for measure in (within, beyond, free)] == [
+        ["276.0", "≤ 320: met"],
+        ["1,144.5", "≤ 120: missed"],
+        ["13.0", ""],
+    ]
+    report = Report(MACHINE, 1, 1, [], [within, beyond, free])
+    assert measures_table(report).row_count == 3
+    assert "- **key**: of one." in markdown(report)
+    assert msgspec.json.decode(json(report))["measures"]["account"]["value"] == 276.04
+
+
+def test_tables_of_a_page_are_written_anew(tmp_path: Path) -> None:
+    """What stands between the marks goes, what stands around them stays, however often."""
+    page = tmp_path / "page.md"
+    page.write_text(f"# Title\n{PAGE_BEGIN}\nold\n{PAGE_END}\nthe end\n")
+    for _ in range(2):
+        publish(REPORT, page)
+    text = page.read_text()
+    assert text.startswith("# Title\n")
+    assert text.endswith("\nthe end\n")
+    assert "old" not in text
+    assert text.count("check, c=1 (requests)") == 1

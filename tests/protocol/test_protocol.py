@@ -40,6 +40,7 @@ restored    | yes    | a ledger that went back is not met with a new incarnation
 hold        | no     | an account goes on deciding while an order is on its way           | overspend
 release     | no     | any publish ends the wait for an order                            | overspend
 once        | no     | an order is carried out as often as it is given                   | carried out twice
+reprice     | no     | an edge prices by its own clock                                   | price of another moment
 look        | yes    | the lease holder looks at the memory only when it takes over      | stuck
 """
 ROWS = [[cell.strip() for cell in row.split("|")] for row in RULES.strip().splitlines()[1:]]

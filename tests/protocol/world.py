@@ -26,7 +26,9 @@ EARLY = 2
 """Accounts that are there from the start; the others core makes while everything is running."""
 PRICE_ID = UUID(int=1)
 PRICES = {"s1": 1, "s2": 2}
-"""Micro-credits per unit, by plan snapshot."""
+"""Micro-credits per unit, by plan snapshot, until the price changes."""
+DEARER = 3
+"""By this every price is multiplied from then on."""
 STARTS = (0, 0, totals.MODULUS - 700, 3 * totals.MODULUS - 50)
 """What was applied before: some totals are about to wrap."""
 AHEAD = 3
@@ -49,6 +51,8 @@ class World:
         self.faults, self.without = faults, without
         self.trace: list[str] = []
         self.now, self._count = 0, 0
+        self.dearer_at = 15 + seed % 60
+        """When all prices change; every snapshot has known it from the beginning."""
         self.server, self.ledger = Server(without), Ledger(without)
         self.reference = Ledger()
         """The ledger of a flusher without lag."""
@@ -89,16 +93,26 @@ class World:
         payload = encode_usage(UsagePayload(event, "f", units, PRICE_ID, None, None, None))
         before, cost = self.server.memory.newest_id, 0
         answer = [b"snapshot", self._believed[ref].encode()]
-        while answer[0] == b"snapshot":
-            snapshot = self._believed[ref] = answer[1].decode()
-            cost = units * PRICES[snapshot]
-            answer = self.server.accept(Accept(ref, event, now_at, snapshot, cost, payload, enforce=enforce))
+        while answer[0] in {b"snapshot", b"reprice"}:
+            if answer[0] == b"snapshot":
+                self._believed[ref] = answer[1].decode()
+            else:
+                now_at = int(answer[1])
+            snapshot = self._believed[ref]
+            cost = units * self.price(snapshot, now_at)
+            until_at = self.dearer_at if now_at < self.dearer_at and "reprice" not in self.without else NEVER_AT
+            call = Accept(ref, event, now_at, snapshot, cost, payload, enforce=enforce, until_at=until_at)
+            answer = self.server.accept(call)
         self.say(f"use {name_of(ref)} {event.hex[-4:]} at {now_at}: {cost} {enforce=} -> {answer}")
         if self.server.memory.newest_id != before:
             self._appended(ref, event, enforce=enforce)
         if answer[0] == b"ok" and answer[1].startswith(b"+") and event not in self.damaged:
             self.acknowledged.add(event)
         return answer[0]
+
+    def price(self, snapshot: str, at: int) -> int:
+        """Micro-credits per unit at a moment."""
+        return PRICES[snapshot] * (DEARER if at >= self.dearer_at else 1)
 
     def tick(self, ref: bytes) -> None:
         """The sweep that ticks accounts which nobody touches."""
@@ -121,6 +135,9 @@ class World:
         if self.faults and self.random.random() < DAMAGED:
             self._damage(ref, event)
         entry = self.server.newest_entry()
+        if isinstance(entry, StreamEntry) and entry.payload is not None:
+            price = self.price(self.server.memory.accounts[ref].snapshot, entry.accepted_at)
+            check(entry.cost_micro == entry.payload.units_micro * price, "price of another moment", entry, price)
         if isinstance(entry, UnreadableEntry) or not self.whole:
             self.reference.post([entry])
             return

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from app.rules import totals
+from app.rules.moments import NEVER_AT
 from app.wire import keys, scripts
 from app.wire.events import parse_stream_id, show_stream_id
 from app.wire.gauges import encode_holds
 from app.wire.scripts import Script
 from app.wire.snapshot import AccountState
+from app.wire.tiers import pack_tiers
 from tests.wire.script_models import (
     Accept,
     Acquire,
@@ -48,9 +50,15 @@ class RealPartition:
 
     def accept(self, call: Accept) -> list[bytes]:
         """Run accept.lua."""
+        graduated = call.graduated
         return self._run(
             scripts.ACCEPT,
-            [keys.account(PARTITION, call.ref), keys.stream(PARTITION), keys.seen(PARTITION, ENVIRONMENT, call.key)],
+            [
+                keys.account(PARTITION, call.ref),
+                keys.stream(PARTITION),
+                keys.seen(PARTITION, ENVIRONMENT, call.key),
+                keys.used(PARTITION, call.ref),
+            ],
             [
                 call.now_at,
                 call.snapshot,
@@ -62,6 +70,10 @@ class RealPartition:
                 call.payload,
                 WINDOW_MILLISECONDS,
                 call.most_entries,
+                "" if graduated is None else pack_tiers(graduated),
+                "" if call.until_at == NEVER_AT else call.until_at,
+                "" if graduated is None else call.feature_key,
+                "" if graduated is None else call.units_micro,
             ],
         )
 
@@ -136,6 +148,7 @@ class RealPartition:
         for ref in refs:
             pipe.hgetall(keys.account(PARTITION, ref))
             pipe.get(keys.load_token(PARTITION, ref))
+            pipe.hgetall(keys.used(PARTITION, ref))
             pipe.hgetall(keys.gauge(PARTITION, ref))
             pipe.zrange(keys.gauge_due(PARTITION, ref), 0, -1, withscores=True)
         for mark in marks:
@@ -145,12 +158,15 @@ class RealPartition:
         pipe.xrange(keys.stream(PARTITION))
         *found, stream = pipe.execute()
         self._match_ids(memory, [entry[0] for entry in stream])
-        pairs = (
-            (self._hash(memory.accounts.get(ref)), memory.tokens.get(ref), *_gauge(memory.gauges.get(ref, {})))
+        known = (
+            (
+                *(self._hash(memory.accounts.get(ref)), memory.tokens.get(ref), _counters(memory.used.get(ref, {}))),
+                *_gauge(memory.gauges.get(ref, {})),
+            )
             for ref in refs
         )
         remembered = ((memory.seen.get(mark), memory.retried.get(mark)) for mark in marks)
-        said = [*itertools.chain(*pairs, *remembered), self._meta(memory)]
+        said = [*itertools.chain(*known, *remembered), self._meta(memory)]
         return (found, stream), (said, [(self.real_id(model_id), fields) for model_id, fields in memory.stream])
 
     def _match_ids(self, memory: Memory, found: list[bytes]) -> None:
@@ -185,6 +201,10 @@ def _gauge(holds: Holds) -> tuple[dict[bytes, bytes], list[tuple[bytes, float]]]
 def _gauge_keys(ref: bytes) -> list[bytes]:
     account = keys.account(PARTITION, ref)
     return [account, keys.stream(PARTITION), keys.gauge(PARTITION, ref), keys.gauge_due(PARTITION, ref)]
+
+
+def _counters(used: dict[str, int]) -> dict[bytes, bytes]:
+    return {feature_key.encode(): b"%d" % units_micro for feature_key, units_micro in used.items()}
 
 
 def _account_keys(ref: bytes) -> list[bytes]:

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from app.rules import totals
+from app.rules.credits import MAX_COST_MICRO
 from app.rules.moments import NEVER_AT
+from app.rules.pricing import GraduatedPrice, cost_micro
 from app.wire.events import show_stream_id
 from app.wire.gauges import Hold
 from app.wire.snapshot import AccountState
@@ -55,6 +57,8 @@ class Memory:
     stream: list[tuple[StreamId, Fields]] = field(default_factory=list)
     seen: dict[UUID, bytes] = field(default_factory=dict)
     retried: dict[UUID, bytes] = field(default_factory=dict)
+    used: dict[bytes, dict[str, int]] = field(default_factory=dict)
+    """Micro-units by account and feature."""
     tokens: dict[bytes, bytes] = field(default_factory=dict)
     meta: dict[str, str] = field(default_factory=dict)
     gauges: dict[bytes, Holds] = field(default_factory=dict)
@@ -64,14 +68,19 @@ class Memory:
     def copy(self) -> "Memory":
         """An independent copy."""
         accounts = {ref: replace(account) for ref, account in self.accounts.items()}
-        remembered = {**self.seen}, {**self.retried}, {**self.tokens}, {**self.meta}
+        used = {ref: {**counters} for ref, counters in self.used.items()}
+        remembered = {**self.seen}, {**self.retried}, used, {**self.tokens}, {**self.meta}
         gauges = {ref: {**holds} for ref, holds in self.gauges.items()}
         return Memory(accounts, [*self.stream], *remembered, gauges, self.newest_id)
 
 
 @dataclass(frozen=True)
 class Accept:
-    """Arguments of accept.lua. `lowest`: '' = the account's floor, '-' = none; `key` is the event's id."""
+    """Arguments of accept.lua. `lowest`: '' = the account's floor, '-' = none; `key` is the event's id.
+
+    With a graduated price `cost` says nothing: it follows from what was used of the feature. Without one, nothing is
+    counted.
+    """
 
     ref: bytes
     key: UUID
@@ -83,6 +92,11 @@ class Accept:
     lowest: str = ""
     fingerprint: bytes = b"f"
     most_entries: int = 1_000_000
+    graduated: GraduatedPrice | None = None
+    until_at: int = NEVER_AT
+    """From then on the price may be another."""
+    feature_key: str = "f"
+    units_micro: int = 0
 
 
 @dataclass(frozen=True)
@@ -179,6 +193,13 @@ def accept(memory: Memory, call: Accept) -> list[bytes]:  # noqa: PLR0911 - one 
         return [b"wait"]
     if account.snapshot != call.snapshot:
         return [b"snapshot", account.snapshot.encode()]
+    if at >= call.until_at:
+        return [b"reprice", b"%d" % at]
+    if call.graduated is not None:
+        used_micro = memory.used.get(call.ref, {}).get(call.feature_key, 0)
+        call = replace(call, cost=cost_micro(call.graduated, call.units_micro, used_micro))
+        if call.cost > MAX_COST_MICRO:
+            return [b"dear", b"%d" % call.cost]
     before, cost = account.available, call.cost
     lowest = int(call.lowest) if call.lowest not in {"", "-"} else account.floor
     if call.enforce and cost and call.lowest != "-" and before - cost < lowest:

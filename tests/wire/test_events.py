@@ -2,6 +2,7 @@
 
 from uuid import UUID
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,14 +10,18 @@ from hypothesis import strategies as st
 from app.rules.credits import MAX_COST_MICRO, MAX_UNITS_MICRO
 from app.rules.moments import NEVER_AT
 from app.wire.events import (
+    NO_PRICE,
     EntryKind,
+    Rejection,
     StreamEntry,
     UnreadableEntry,
     UsagePayload,
+    encode_rejection,
     encode_usage,
     parse_entry,
     parse_stream_id,
     show_stream_id,
+    usage_of,
 )
 from tests.rules.laws import LAW
 
@@ -52,6 +57,38 @@ def test_usage_is_read_back(
     fields = fields_of(payload, t=b"%d" % accepted_at, c=b"%d" % cost_micro, r=b"%d" % revision)
     expected = StreamEntry(stream_id, b"ref", EntryKind.USAGE, accepted_at, revision, cost_micro, payload)
     assert parse_entry(show_stream_id(stream_id).encode(), fields) == expected
+
+
+@LAW
+@given(payloads, texts, texts, moments, stream_ids)
+def test_a_rejection_is_read_back(
+    payload: UsagePayload, code: str, detail: str, received_at: int, stream_id: tuple[int, int]
+) -> None:
+    """Why it was rejected, and the event: shown once it is kept, and no payload that could be posted."""
+    rejection = Rejection(code, detail, payload)
+    fields = fields_of(k=b"j", t=b"%d" % received_at, r=b"0", c=b"0", p=encode_rejection(rejection))
+    entry = parse_entry(show_stream_id(stream_id).encode(), fields)
+    expected = StreamEntry(stream_id, b"ref", EntryKind.REJECTED, received_at, 0, 0, None, rejection=rejection)
+    assert entry == expected
+    assert (expected.sent, usage_of(msgspec.msgpack.encode(entry))) == (payload, expected)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"c": b"1"},
+        {"p": encode_usage(GOOD)},
+        {"p": encode_rejection(Rejection("a\0b", "", GOOD))},
+        {"p": encode_rejection(Rejection("", "a\0b", GOOD))},
+        {"p": encode_rejection(Rejection("", "", UsagePayload(UUID(int=1), "f", 0, NO_PRICE, None, None, None)))},
+    ],
+)
+def test_a_rejection_that_could_not_be_kept(changed: dict[str, bytes]) -> None:
+    """One that costs something, holds what no table takes or has another form is kept as unreadable instead."""
+    good = fields_of(k=b"j", c=b"0", p=encode_rejection(Rejection("unknown_feature", "No such.", GOOD)))
+    assert isinstance(parse_entry(b"1-1", good), StreamEntry)
+    damaged = {**good, **{name.encode(): value for name, value in changed.items()}}
+    assert isinstance(parse_entry(b"1-1", damaged), UnreadableEntry)
 
 
 @LAW

@@ -7,7 +7,9 @@ from random import Random
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from app.rules.credits import MICRO
 from app.rules.moments import NEVER_AT
+from app.rules.pricing import GraduatedPrice, Tier
 from app.rules.totals import MAX_DISTANCE, MODULUS
 from app.wire import keys
 from app.wire.gauges import Hold
@@ -43,10 +45,14 @@ DOUBLES = NEVER_AT
 """Where a double stops counting."""
 NEAR_WRAPS = (0, MODULUS - 200, 3 * MODULUS - 100, MODULUS // 2, MODULUS - MAX_DISTANCE, MAX_DISTANCE)
 BALANCES = (500, 500, 500, 0, -80, DOUBLES - 50, 50 - DOUBLES)
+GRADUATED = (
+    GraduatedPrice((Tier(10, 30), Tier(25, 7), Tier(None, 1)), 3),
+    GraduatedPrice((Tier(None, 2 * MICRO),)),
+)
 EVERY_ANSWER = {
     *("seen", "miss", "wait", "snapshot", "accepted", "refused for credit", "backlog", "range", "full"),
     *("early", "published", "stale", "absent", "begun", "unready", "loaded", "present", "refused", "changed"),
-    *("noted", "not noted", "ordered", "not ordered", "retried", "again"),
+    *("noted", "not noted", "ordered", "not ordered", "retried", "again", "reprice", "dear"),
     *("acquired", "renewed", "limit", "holders", "released", "held nothing", "looked"),
 }
 
@@ -115,7 +121,7 @@ class Programmer:
         pick, number, ref = self._random.choice, self._random.randint, self._random.choice(REFS)
         match self._random.choices(
             ["accept", "retry", "publish", "begin", "load", "tick", "order", "note", "gauge", "change"],
-            [54, 9, 18, 10, 12, 3, 3, 3, 40, 8],
+            [54, 9, 18, 14, 14, 3, 3, 3, 40, 10],
         )[0]:
             case "accept":
                 return self._accept(ref)
@@ -136,7 +142,24 @@ class Programmer:
             case "gauge":
                 return self._gauge(ref)
         return Change(
-            pick(["evict", "evict", "forget", "incarnation", "incarnation", "closed", "closed", "plant", "trim"]),
+            pick(
+                [
+                    *[
+                        "evict",
+                        "evict",
+                        "forget",
+                        "incarnation",
+                        "incarnation",
+                        "closed",
+                        "closed",
+                        "plant",
+                        "trim",
+                        "use",
+                        "use",
+                        "use",
+                    ]
+                ]
+            ),
             ref,
             pick(EVENTS),
         )
@@ -183,6 +206,10 @@ class Programmer:
             lowest=pick(["", "", "-", "0", "-120"]),
             fingerprint=pick([b"f", b"\x01" + bytes(24)]),
             most_entries=pick([1_000_000, 1_000_000, 1_000_000, 3]),
+            graduated=pick([None, None, None, GRADUATED[0], GRADUATED[0], GRADUATED[1]]),
+            until_at=pick([NEVER_AT, NEVER_AT, NEVER_AT, number(3, 20)]),
+            feature_key=pick(["f", "g"]),
+            units_micro=pick([number(1, 40), number(1, 40), 10**9]) * MICRO,
         )
 
 
@@ -252,6 +279,10 @@ def _change(change: Change, real: RealPartition, memory: Memory) -> None:
         case "plant":
             client.set(keys.load_token(PARTITION, change.ref), TOKENS[0])
             memory.tokens[change.ref] = TOKENS[0]
+        case "use":
+            used = memory.used.setdefault(change.ref, {})
+            used["f"] = used.get("f", 0) + 7 * MICRO - 1
+            client.hincrby(keys.used(PARTITION, change.ref), "f", 7 * MICRO - 1)
         case "trim" if memory.stream:
             client.xtrim(keys.stream(PARTITION), minid=real.real_id(_back(memory, 0)), approximate=False)
             del memory.stream[:-1]

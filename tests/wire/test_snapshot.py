@@ -8,7 +8,17 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from app.rules.entitlement import FeatureKind, OveragePolicy, Standing
-from app.rules.pricing import FlatPrice, PerUnitPrice
+from app.rules.pricing import (
+    FlatPrice,
+    GraduatedPrice,
+    PackagePrice,
+    PerUnitPrice,
+    PriceVersion,
+    Rate,
+    Tier,
+    VolumePrice,
+    always,
+)
 from app.wire.scopes import ALL_SCOPES, Scope, allows
 from app.wire.snapshot import (
     ApiKeyRecord,
@@ -22,15 +32,31 @@ from app.wire.snapshot import (
 from tests.rules.laws import LAW
 
 amounts = st.integers(0, 10**15)
-prices = st.none() | st.builds(FlatPrice, amounts) | st.builds(PerUnitPrice, amounts, st.integers(1, 10**9))
+pers = st.integers(1, 10**9)
+tiers = st.lists(st.builds(Tier, st.none() | st.integers(1, 10**12), amounts), min_size=1, max_size=3).map(tuple)
+prices = st.one_of(
+    st.builds(FlatPrice, amounts),
+    st.builds(PerUnitPrice, amounts, pers),
+    st.builds(PackagePrice, amounts, pers),
+    st.builds(GraduatedPrice, tiers, pers),
+    st.builds(VolumePrice, tiers, pers),
+)
+versions = st.lists(st.builds(PriceVersion, st.integers(0, 2**53), st.uuids(), prices), min_size=1, max_size=2)
+rates = st.builds(Rate, versions, st.dictionaries(st.text("ab"), st.text(max_size=3), max_size=2))
 values = st.none() | st.sampled_from(["true", "false", "null", "10", '{"a":[1.50,"ä"]}'])
 terms = st.builds(
     FeatureTerms,
-    *(prices, st.none() | st.uuids(), st.booleans(), st.sampled_from(OveragePolicy)),
+    *(st.lists(rates, max_size=2), st.booleans(), st.sampled_from(OveragePolicy)),
     *(st.sampled_from(FeatureKind), values),
 )
-features = st.dictionaries(st.text("abc._-", min_size=1), terms, max_size=5)
-snapshots = st.builds(PlanSnapshot, st.uuids(), st.booleans(), features, st.sampled_from(Standing))
+snapshots = st.builds(
+    PlanSnapshot,
+    st.uuids(),
+    st.booleans(),
+    st.dictionaries(st.text("abc._-", min_size=1), terms, max_size=5),
+    st.dictionaries(st.text(max_size=3), st.dictionaries(st.text("abc", min_size=1), st.none() | st.text(max_size=3))),
+    st.sampled_from(Standing),
+)
 records = st.builds(
     ApiKeyRecord,
     st.uuids(),
@@ -48,7 +74,10 @@ def test_a_snapshot_is_named_by_its_content(snapshot: PlanSnapshot, other: PlanS
     assert decode_plan(content) == snapshot
     features = list(snapshot.features.items())
     random.shuffle(features)
-    assert encode_plan(structs.replace(snapshot, features=dict(features))) == (snapshot_id, content)
+    event_types = list(snapshot.event_types.items())
+    random.shuffle(event_types)
+    shuffled = structs.replace(snapshot, features=dict(features), event_types=dict(event_types))
+    assert encode_plan(shuffled) == (snapshot_id, content)
     assert (encode_plan(other)[0] == snapshot_id) == (other == snapshot)
 
 
@@ -61,10 +90,18 @@ def test_access(snapshot: PlanSnapshot, feature_key: str) -> None:
     if access is not None:
         found = snapshot.features[feature_key]
         is_metered = found.kind is FeatureKind.METERED
-        assert access.has_terms == ((found.price if is_metered else found.value) is not None)
+        assert access.has_terms == (bool(found.rates) if is_metered else found.value is not None)
         assert access.is_off == ((found.kind, found.value) == (FeatureKind.BOOLEAN, "false"))
         said = (access.included, access.subscribed, access.standing)
         assert said == (found.included, snapshot.subscribed, snapshot.standing)
+
+
+@LAW
+@given(terms)
+def test_only_graduated_prices_need_a_counter(terms: FeatureTerms) -> None:
+    """A feature is counted where any of its prices, now or to come, looks at what was used before."""
+    prices = [version.price for rate in terms.rates for version in rate.versions]
+    assert terms.is_counted == any(isinstance(price, GraduatedPrice) for price in prices)
 
 
 @LAW
@@ -85,6 +122,6 @@ def test_scopes(scopes: frozenset[Scope], needed: Scope) -> None:
 def test_snapshot_ids_stay() -> None:
     """Accounts name their snapshots: the same composition has the same id in every release."""
     snapshot = PlanSnapshot(
-        UUID(int=1), subscribed=True, features={"a": FeatureTerms(FlatPrice(5), None, included=True)}
+        UUID(int=1), subscribed=True, features={"a": FeatureTerms(always(UUID(int=2), FlatPrice(5)), included=True)}
     )
-    assert encode_plan(snapshot)[0] == "029e4f4826282006d67b90"
+    assert encode_plan(snapshot)[0] == "08dac6bdebfae156594dd2"

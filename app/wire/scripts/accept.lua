@@ -1,15 +1,20 @@
 -- Takes one usage event in: decides, appends it to the stream, moves the account, remembers the answer. All or nothing.
 --
--- KEYS  1 account  2 stream  3 seen
--- ARGV  1 now_at  2 snapshot id that the cost was worked out with  3 cost (micro-credits)  4 '1' to enforce
---       5 lowest balance an enforced event may leave, '' = the account's floor, '-' = none  6 fingerprint  7 account ref
---       8 payload  9 idempotency window (milliseconds)  10 most entries in the stream
+-- KEYS  1 account  2 stream  3 seen  4 used
+-- ARGV  1 now_at  2 snapshot id that the event was priced with  3 cost (micro-credits), where no tiers are given
+--       4 '1' to enforce  5 lowest balance an enforced event may leave, '' = the account's floor, '-' = none
+--       6 fingerprint  7 account ref  8 payload  9 idempotency window (milliseconds)  10 most entries in the stream
+--       11 tiers of a graduated price, packed: the cost follows from what was used before, '' = the cost is given
+--       12 the price holds before this moment, '' = no other is to come  13 feature key  14 units (micro-units); the last
+--       two are '' where nothing is counted
 -- Returns one of
 --   {'ok', outcome}        taken in (or refused for credit) now; outcome as remembered
 --   {'seen', stored}       the key was used before; stored = length byte, fingerprint, outcome
 --   {'miss'}               the account is not loaded
 --   {'wait'}               the account is at a boundary; ask again
---   {'snapshot', id}       the cost was worked out with another snapshot than the account's
+--   {'snapshot', id}       the event was priced with another snapshot than the account's
+--   {'reprice', at}        by the account's clock another price holds: price it as of `at`, and date it no earlier
+--   {'dear', cost}         the tiers make it cost more than one event may; nothing changed
 --   {'backlog'} {'full'} {'range'}   beyond a bound; nothing changed
 -- An outcome is '+cost:available:overage' or, refused for credit, '-cost:available'.
 -- `seen` is written last: Lua has no rollback, and a mark without its entry would lose the event for good.
@@ -25,8 +30,13 @@ if wait_at_boundary(KEYS[1], KEYS[2], ARGV[7], at, tonumber(account[6]), account
     return {'wait'}
 end
 if account[8] ~= ARGV[2] then return {'snapshot', account[8]} end
+if ARGV[12] ~= '' and at >= tonumber(ARGV[12]) then return {'reprice', integer(at)} end
 
 local cost, applied = tonumber(ARGV[3]), tonumber(account[3])
+if ARGV[11] ~= '' then
+    cost = graduated_cost(ARGV[11], whole_units(redis.call('HGET', KEYS[4], ARGV[13])), whole_units(ARGV[14]))
+    if cost > MAX_COST then return {'dear', integer(cost)} end
+end
 local available = tonumber(account[2]) - signed_distance(tonumber(account[4]), applied)
 local accepted = (tonumber(account[4]) + cost) % MODULUS
 
@@ -45,5 +55,5 @@ local bound = beyond_bound(KEYS[2], accepted, applied, available - cost, tonumbe
 if bound then return {bound} end
 
 local overage = math.min(cost, math.max(0, cost - math.max(0, available)))
-append_usage(KEYS[1], KEYS[2], ARGV[7], at, account[1], ARGV[3], ARGV[8], accepted)
+append_usage(KEYS[1], KEYS[2], ARGV[7], at, account[1], integer(cost), ARGV[8], accepted)
 return remember('+' .. integer(cost) .. ':' .. integer(available - cost) .. ':' .. integer(overage))

@@ -3,6 +3,7 @@
 local MODULUS = 4503599627370496
 local MAX_DISTANCE = 1125899906842624
 local NEVER_AT = 9007199254740991
+local MAX_COST = 1000000000000000
 
 local function signed_distance(accepted, applied)
     local difference = (accepted - applied) % MODULUS
@@ -48,4 +49,27 @@ local function append_usage(account_key, stream_key, ref, at, revision, cost, pa
     local id = redis.call('XADD', stream_key, '*', 'a', ref, 'k', 'u', 't', integer(at), 'r', revision, 'c', cost,
         'p', payload)
     redis.call('HSET', account_key, 'accepted', integer(accepted), 'last_id', id, 'last_at', integer(at))
+end
+
+-- Whole units of a counter of micro-units, as text; none where the feature was not counted before.
+local function whole_units(counter)
+    return math.max(0, counter and tonumber(string.sub(counter, 1, -7)) or 0)
+end
+
+-- What `units` cost after `used` of the period, both whole. `tiers` is packed by app/wire/tiers.py: per, then of each tier
+-- its amount and, but for the last, its bound. Every number here is an integer below 2^53, so nothing is rounded but the
+-- end, half up (app/rules/pricing.py refuses prices with which it would not be so).
+local function graduated_cost(tiers, used, units)
+    local tier, numerator, at, stop = cmsgpack.unpack(tiers), 0, used, used + units
+    for index = 2, #tier, 2 do
+        local top = tier[index + 1] and math.min(stop, tier[index + 1]) or stop
+        if top > at then
+            numerator = numerator + (top - at) * tier[index]
+            at = top
+        end
+    end
+    local rest = math.fmod(numerator, tier[1])
+    local cost = (numerator - rest) / tier[1]
+    if 2 * rest >= tier[1] then return cost + 1 end
+    return cost
 end

@@ -56,7 +56,7 @@ async def test_values_that_a_feature_can_have(core: Core, tenant: Tenant, kind: 
     mine, theirs = await published(core, tenant, "u"), await published(core, tenant, "free")
     assert mine.features["f"] == mine.features["bare"] == theirs.features["f"]
     assert mine.features["f"].kind == FeatureKind(kind)
-    assert theirs.features["bare"] == FeatureTerms(None, None, included=False, kind=FeatureKind(kind))
+    assert theirs.features["bare"] == FeatureTerms([], included=False, kind=FeatureKind(kind))
 
 
 @pytest.mark.parametrize(

@@ -51,8 +51,8 @@ async def test_a_variant_is_shown_as_it_was_made(tenant: Tenant) -> None:
         "interval_count": 1,
         "grants": [{"amount": 0.5, "interval": "month", "interval_count": 1, "priority": 7}],
         "features": [
-            {"feature_key": "a", "price": None, "overage_policy": None},
-            {"feature_key": "b", "price": {"kind": "flat", "amount": 2}, "overage_policy": "allow"},
+            {"feature_key": "a", "price": None, "prices": [], "overage_policy": None},
+            {"feature_key": "b", "price": {"kind": "flat", "amount": 2}, "prices": [], "overage_policy": "allow"},
         ],
     }
     bare = await tenant.sandbox.made("/v1/plans/pro/variants", {"key": "weekly", "interval": "week"})

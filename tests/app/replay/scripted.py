@@ -44,6 +44,11 @@ def accepted(event: dict[str, Any], *, replayed: bool = False) -> dict[str, Any]
     return {"status": "accepted", "replayed": replayed, "cost": event["units"] / 10, "event_id": "evt_1"}
 
 
+def spooled() -> dict[str, Any]:
+    """A result that says no figures yet."""
+    return {"status": "accepted", "replayed": False, "cost": None, "event_id": "evt_1", "durability": "spooled"}
+
+
 def rejected(code: str) -> dict[str, Any]:
     """The result of one that is not."""
     return {"status": "rejected", "replayed": False, "code": code, "detail": "In a word: no."}

@@ -10,7 +10,7 @@ from app.replay import sending
 from app.replay.client import Client, Patience
 from app.replay.errors import ReplayError
 from app.replay.sending import Tally, send_batches
-from tests.app.replay.scripted import KEY, accepted, client_of, make_events, problem, rejected
+from tests.app.replay.scripted import KEY, accepted, client_of, make_events, problem, rejected, spooled
 
 EVENTS, BATCH, TROUBLES = 200, 20, 12
 SEED = 7
@@ -29,7 +29,7 @@ class TroubledLedger:
         assert request.headers["Authorization"] == f"Bearer {KEY}"
         events = (await request.json())["events"]
         self.troubles += 1
-        match self._randomness.randrange(6) if self.troubles <= TROUBLES else -1:
+        match self._randomness.randrange(7) if self.troubles <= TROUBLES else -1:
             case 0:
                 return problem(503, "edge_unavailable", Retry_After="0")
             case 1:
@@ -41,11 +41,9 @@ class TroubledLedger:
                 assert request.transport is not None
                 request.transport.close()
                 return web.Response()
-            case 4:
-                kept = [self._randomness.random() < 0.5 for _ in events]
-                results = [
-                    self._take([e])[0] if k else rejected("account_loading") for e, k in zip(events, kept, strict=True)
-                ]
+            case (4 | 5) as kind:
+                missing = rejected("account_loading") if kind == 4 else spooled()
+                results = [self._take([event])[0] if self._randomness.random() < 0.5 else missing for event in events]
                 return web.json_response({"results": results}, status=202)
             case _:
                 return web.json_response({"results": self._take(events)}, status=202)
@@ -69,7 +67,7 @@ async def send(client: Client, count: int) -> Tally:
 
 
 async def test_every_event_is_accepted_whatever_comes_between() -> None:
-    """503, 429, 502, answers that are lost, batches of which only some are taken: all of it once, counted once."""
+    """503, 429, 502, lost answers, batches of which some are refused or spooled: all of it once, counted once."""
     ledger = TroubledLedger(random.Random(SEED))
     told: list[int] = []
     async with client_of(ledger.answer) as client:

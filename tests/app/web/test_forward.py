@@ -101,6 +101,21 @@ async def test_what_a_client_knows_already(urls: DatabaseUrls, valkey: EmbeddedV
         assert edge.seen.pop()[3]["if-none-match"] == '"a"'
 
 
+async def test_an_answer_without_a_body(urls: DatabaseUrls, valkey: EmbeddedValkey, edge: StandInEdge) -> None:
+    """204 comes back as it is, with neither length nor type, whatever kind of body was sent."""
+    async with open_core(urls, valkey.url, edge_url=edge.url) as core:
+        edge.answer = {"status": 204, "headers": {"Idempotent-Replayed": "true"}}
+        kind = "application/cloudevents+json; charset=utf-8"
+        sent = {"content": b'{"specversion": "1.0"}', "headers": {"content-type": kind}}
+        answer = await core.client("qs_test_whatever").send("POST", "/api/v1/events", **sent)
+        assert (answer.status_code, answer.content) == (204, b"")
+        assert answer.headers["idempotent-replayed"] == "true"
+        assert not answer.headers.keys() & {"content-length", "content-type"}
+        method, path, body, seen = edge.seen.pop()
+        assert (method, path, body) == ("POST", "/api/v1/events", sent["content"])
+        assert seen["content-type"] == kind
+
+
 async def test_connections_are_kept(urls: DatabaseUrls, valkey: EmbeddedValkey, edge: StandInEdge) -> None:
     """One after the other, requests go over one connection."""
     edge.answer = {"body": b"{}"}

@@ -16,6 +16,7 @@ ROUTES: list[tuple[str, str, set[Scope]]] = [
     ("POST", "/v1/features", {Scope.CATALOG_WRITE}),
     ("GET", "/v1/features", {Scope.CATALOG_WRITE, Scope.ENTITLEMENTS_READ}),
     ("GET", "/v1/features/f", {Scope.CATALOG_WRITE, Scope.ENTITLEMENTS_READ}),
+    ("PATCH", "/v1/features/f", {Scope.CATALOG_WRITE}),
     ("POST", "/v1/features/f/prices", {Scope.CATALOG_WRITE}),
     ("GET", "/v1/features/f/prices", {Scope.CATALOG_WRITE, Scope.ENTITLEMENTS_READ}),
     ("POST", "/v1/plans", {Scope.CATALOG_WRITE}),

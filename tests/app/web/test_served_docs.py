@@ -8,7 +8,7 @@ from tests.app.core import Core, Tenant
 
 HOT = {
     *(("get", "/v1/entitlements"), ("get", "/v1/entitlements/check"), ("post", "/v1/entitlements/check")),
-    *(("post", "/v1/usage"), ("post", "/v1/usage/batch")),
+    *(("post", "/v1/usage"), ("post", "/v1/usage/batch"), ("post", "/api/v1/events")),
     *(("post", "/v1/features/{key}/acquire"), ("post", "/v1/features/{key}/release")),
 }
 KEYLESS = {"/v1/tenants", "/v1/entitlements/check", "/v1/features/{key}/acquire", "/v1/features/{key}/release"}
@@ -41,6 +41,25 @@ async def test_amounts_are_numbers_in_the_document(core: Core) -> None:
     assert schemas["NewGrant"]["properties"]["amount"]["type"] == "number"
     assert schemas["UsageEvent"]["properties"]["units"]["type"] == "number"
     assert schemas["FlatPriceBody"]["properties"]["kind"] == {"type": "string", "const": "flat"}
+
+
+async def test_cloud_events_are_in_the_document(core: Core) -> None:
+    """By their media types, one and many, on both routes; what else they carry is allowed."""
+    document = (await core.operator.http.get("/schema")).json()
+    one, many = "application/cloudevents+json", "application/cloudevents-batch+json"
+    event = {"$ref": "#/components/schemas/CloudEvent"}
+    for path, plain in (
+        ("/v1/usage", {"$ref": "#/components/schemas/UsageEvent"}),
+        ("/api/v1/events", {"anyOf": [event, {"type": "array", "items": event, "maxItems": 1000}]}),
+    ):
+        content = document["paths"][path]["post"]["requestBody"]["content"]
+        assert content[one]["schema"] == event
+        assert content[many]["schema"] == {"type": "array", "items": event, "maxItems": 1000}
+        assert content["application/json"]["schema"] == plain
+    assert set(document["paths"]["/api/v1/events"]["post"]["responses"]) == {"202", "204", "default"}
+    schema = document["components"]["schemas"]["CloudEvent"]
+    assert schema["required"] == ["specversion", "id", "source", "type", "subject"]
+    assert schema.get("additionalProperties", True) is True
 
 
 async def test_the_page_asks_nobody_else(core: Core) -> None:

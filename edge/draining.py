@@ -1,0 +1,161 @@
+"""Taking spooled usage to Redis: each customer's in order, many customers at a time.
+
+An event goes the way of any other, at the prices and blocks of this moment, under the id that it was acknowledged with;
+taken to Redis twice it has one effect. What will never be taken in is left in the stream as rejected.
+"""
+
+import asyncio
+from typing import NoReturn
+from uuid import UUID
+
+from app.wire.codes import Code
+from app.wire.events import NO_PRICE, EntryKind, Rejection, UsagePayload, encode_rejection
+from app.wire.fingerprint import usage_fingerprint
+from app.wire.ids import show
+from edge.accounts import Account
+from edge.decoding import UsageEvent
+from edge.exchange import as_refusal
+from edge.recording import Outcome, Recording
+from edge.refusals import Refusal
+from edge.services import Services
+from edge.spool import Waiting
+from edge.spool_format import SpooledUsage
+
+CUSTOMERS_AT_ONCE = 64
+EVENTS_AT_ONCE = 32
+"""Of one customer, once the first has found nothing in its way."""
+PAUSE_SECONDS = (0.05, 1.0)
+"""First and longest pause before a customer whose usage cannot be taken in is tried again."""
+MAX_FAULTS = 5
+"""Faults of ours in a row after which an event is rejected, so that it does not hold up its customer for ever."""
+
+
+async def drain(services: Services) -> None:
+    """Take spooled usage in whenever there is some, also of workers that have died; runs until cancelled."""
+    async with asyncio.TaskGroup() as group:
+        group.create_task(services.spool.adopt_now_and_then())
+        for _ in range(CUSTOMERS_AT_ONCE):
+            group.create_task(_take_turns(services))
+
+
+async def _take_turns(services: Services) -> NoReturn:
+    spool = services.spool
+    while True:
+        waiting = await spool.in_turn.get()
+        account = services.accounts.find(waiting.ref)
+        places = waiting.first(waiting.width)
+        done = await asyncio.gather(*[_take_in(services, account, waiting, place) for place in places])
+        if all(done):
+            waiting.width, waiting.pause_seconds, waiting.faults = EVENTS_AT_ONCE, 0.0, 0
+        else:
+            first, longest = PAUSE_SECONDS
+            waiting.width, waiting.pause_seconds = 1, min(max(first, 2 * waiting.pause_seconds), longest)
+            await asyncio.sleep(waiting.pause_seconds)
+        spool.settle(waiting, done)
+
+
+async def _take_in(services: Services, account: Account, waiting: Waiting, place: int) -> bool:
+    """Whether the event at a place is done with; else it is to be tried again."""
+    event_id = b"?"
+    try:
+        usage = services.spool.read(place)
+        event_id = show("evt", usage.event_id).encode()
+        replaying = Replaying(services, account, usage)
+        try:
+            replaying.send()
+        except Exception as error:  # noqa: BLE001 - it becomes the refusal that is awaited
+            replaying.failed(error)
+        refusal = await replaying.refusal
+        if refusal is None:
+            return True
+        if refusal.is_passing or (refusal.code is Code.INTERNAL_ERROR and waiting.faults < MAX_FAULTS):
+            waiting.faults += not refusal.is_passing
+            return False
+        return await _reject(services, account, usage, refusal)
+    except Exception as error:  # noqa: BLE001 - one event's fault is logged and tried again, the others go on
+        as_refusal(error, event_id)
+        return False
+
+
+async def _reject(services: Services, account: Account, usage: SpooledUsage, refusal: Refusal) -> bool:
+    """Leave the event in the stream as rejected; twice is once. False where there is no room for it. Raises Refusal."""
+    occurred_at = usage.received_at if usage.occurred_at is None else usage.occurred_at
+    sent = UsagePayload(
+        usage.event_id,
+        usage.feature_key,
+        usage.units_micro,
+        NO_PRICE,
+        occurred_at,
+        usage.idempotency_key,
+        usage.properties,
+    )
+    payload = encode_rejection(Rejection(refusal.code.value, refusal.detail, sent))
+    redis, stream = services.redis, account.stream
+    if await redis.ask(b"XLEN", stream) >= services.settings.stream_max_entries:
+        return False
+    fields = (b"a", usage.ref, b"k", EntryKind.REJECTED.encode(), b"t", usage.received_at, b"r", 0, b"c", 0)
+    await redis.ask(b"XADD", stream, b"*", *fields, b"p", payload)
+    return True
+
+
+class Replaying(Recording):
+    """One spooled event under way; `refusal` is why it was not taken in, None once it was."""
+
+    __slots__ = ("refusal",)
+
+    def __init__(self, services: Services, account: Account, usage: SpooledUsage) -> None:
+        occurred_at = usage.received_at if usage.occurred_at is None else usage.occurred_at
+        event = UsageEvent(
+            account.end_user_id,
+            usage.feature_key,
+            usage.units_micro,
+            usage.idempotency_key,
+            occurred_at,
+            usage.properties,
+            enforce=False,
+        )
+        self.refusal: asyncio.Future[Refusal | None] = asyncio.get_running_loop().create_future()
+        super().__init__(services, account, event, _Verdict(self.refusal, usage.event_id), usage.event_id)
+        # What was asked under the key is what the client sent.
+        properties = None if usage.properties is None else usage.properties.encode()
+        self._fingerprint = usage_fingerprint(usage.units_micro, usage.occurred_at, properties, enforce=False)
+
+    def refused(self, refusal: Refusal) -> None:
+        """It stays where it is, or is rejected."""
+        self._recipient.refused(refusal)
+
+    def _check_timestamp(self, now_at: int) -> None:
+        """It was looked at when the event came."""
+
+    def _joins_spool(self) -> bool:
+        return False
+
+
+class _Verdict:
+    """What became of a spooled event, for who awaits it."""
+
+    def __init__(self, refusal: "asyncio.Future[Refusal | None]", event_id: UUID) -> None:
+        self._refusal = refusal
+        self._event_id = event_id
+
+    @property
+    def request_id(self) -> bytes:
+        """For the log: the request is long answered."""
+        return show("evt", self._event_id).encode()
+
+    def decided(self, outcome: Outcome) -> None:
+        """It was taken in, now or before."""
+        del outcome
+        self._settle(None)
+
+    def refused(self, refusal: Refusal) -> None:
+        """It was not."""
+        self._settle(refusal)
+
+    def spooled(self, event_id: UUID) -> NoReturn:
+        """It is in the spool already."""
+        raise AssertionError(event_id)
+
+    def _settle(self, refusal: Refusal | None) -> None:
+        if not self._refusal.done():
+            self._refusal.set_result(refusal)
