@@ -1,7 +1,7 @@
 """The edge: the hot routes, answered from what the ledger has published to Redis.
 
-Owns        `GET /v1/entitlements/check`, `POST /v1/usage`, `POST /v1/usage/batch`, `POST /api/v1/events`, `/livez` and
-            `/readyz`, on its own address.
+Owns        `GET /v1/entitlements/check`, `POST /v1/usage`, `POST /v1/usage/batch`, `POST /api/v1/events`, everything at
+            `/v1/reservations`, `/livez` and `/readyz`, on its own address.
 Invariants  A decision is made by one script inside Redis, or read from Redis after the question came in; never from
             what a worker remembers. A command that may have run is never sent again. Answers leave a connection in the
             order of its requests. Nothing here outlives the process.
@@ -10,7 +10,7 @@ Neighbours  Core, over its internal listener, for an account, API key or plan sn
             flusher reads what the edge leaves in the streams.
 Not mine    Prices, periods, blocks and debts: `app.rules` decides and the ledger records. Postgres is not spoken to.
 
-A request goes `server` (HTTP) → `routes` (who asks, and what) → `checks` or `recording` (one command, one callback) →
-`exchange` (one write). A CloudEvent goes through `ingesting` first, which asks what reads it. What can stand in the way
-of that, such as an account that is not loaded, is met in `attempt`.
+A request goes `server` (HTTP) → `routes` (who asks, and what) → `checks`, `recording`, `reserving` or `ending` (one
+command, one callback) → `exchange` (one write). A CloudEvent goes through `ingesting` first, which asks what reads it.
+What can stand in the way of that, such as an account that is not loaded, is met in `attempt`.
 """

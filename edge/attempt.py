@@ -12,6 +12,7 @@ from typing import Any
 from app.wire import scripts
 from app.wire.codes import Code
 from edge.accounts import Account
+from edge.charging import cost_too_large
 from edge.exchange import as_refusal
 from edge.redis import Reply
 from edge.refusals import Refusal
@@ -59,6 +60,10 @@ class Patience:
             )
         await asyncio.sleep(self._delay_seconds)
         self._delay_seconds = min(2 * self._delay_seconds, LONGEST_DELAY_SECONDS)
+
+
+class UnexpectedReply(Exception):
+    """The script answered what its header does not say."""
 
 
 class Attempt:
@@ -129,6 +134,23 @@ class Attempt:
         else:
             self.patience.detour()
             self.send()
+
+    def obstacle(self, reply: Reply) -> None:
+        """What every script may answer that takes credit. Raises UnexpectedReply."""
+        match reply[0]:
+            case b"miss":
+                self.overcome(self.load_account())
+            case b"wait":
+                self.overcome(self.wait())
+            case b"backlog" | b"full":
+                self.refused(Refusal(Code.BACKLOG, "More usage is waiting to be posted than may wait; try again."))
+            case b"dear":
+                self.refused(cost_too_large(int(reply[1])))
+            case b"range":
+                detail = "The balance would leave the range that can be kept exactly."
+                self.refused(Refusal(Code.BALANCE_OUT_OF_RANGE, detail))
+            case other:
+                raise UnexpectedReply(other)
 
     async def load_account(self) -> None:
         """The account is not in Redis: core brings it. Raises Refusal."""

@@ -33,7 +33,7 @@ class CheckAnswer(msgspec.Struct):
     feature_key: str
     units: int | Decimal
     cost: int | Decimal = 0
-    reserved: int = 0
+    reserved: int | Decimal = 0
     reason: Reason | None = None
     overage_policy: OveragePolicy | None = None
     subscription_status: str | None = None
@@ -51,6 +51,7 @@ class Figures(msgspec.Struct, frozen=True):
     floor_micro: int
     subscription_status: str
     revision: int
+    reserved_micro: int
 
 
 class Check(Attempt):
@@ -86,7 +87,7 @@ class Check(Attempt):
     def received(self, reply: Reply) -> None:
         """Answer from the account's figures, unless it is not loaded or at its boundary."""
         fields, held = (reply[0], int(reply[1][0] or 0)) if self._looks else (reply, 0)
-        revision, base, applied, accepted, last_at, valid_until, snapshot_id, status, floor = fields
+        revision, base, applied, accepted, last_at, valid_until, snapshot_id, status, floor, reserved = fields
         if revision is None:
             self.overcome(self.load_account())
             return
@@ -104,7 +105,7 @@ class Check(Attempt):
             return
         self.account.snapshot_id = snapshot_id
         available_micro = totals.available(int(base), int(accepted), int(applied))
-        figures = Figures(available_micro, int(floor), status.decode(), int(revision))
+        figures = Figures(available_micro, int(floor), status.decode(), int(revision), int(reserved or 0))
         if offer is None or not offer.terms.rates:
             self.answered(decide(self._question, offer, 0, figures, held))
             return
@@ -174,6 +175,7 @@ def decide(question: CheckQuestion, offer: Offer | None, cost: int, figures: Fig
         units=from_micro(question.units_micro),
         cost=from_micro(cost),
         reason=Reason.UNKNOWN_FEATURE,
+        reserved=from_micro(figures.reserved_micro),
         subscription_status=figures.subscription_status,
         version=figures.revision,
     )

@@ -44,6 +44,11 @@ class CoreClient:
         question = {"environment_id": environment_id, "end_user_id": end_user_id}
         return await self._ask("/internal/accounts/load", question, Code.ACCOUNT_UNAVAILABLE)
 
+    async def load_reservation(self, environment_id: UUID, reservation_id: UUID) -> str:
+        """Have a reservation put into Redis, an open one with its account: 'loaded' | 'unknown' | 'busy'."""
+        question = {"environment_id": environment_id, "reservation_id": reservation_id}
+        return await self._ask("/internal/reservations/load", question, Code.ACCOUNT_UNAVAILABLE)
+
     async def load_plan(self, environment_id: UUID, snapshot_id: str) -> str:
         """Have a plan snapshot put into Redis: 'loaded' | 'unknown'."""
         question = {"environment_id": environment_id, "snapshot_id": snapshot_id}

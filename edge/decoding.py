@@ -10,10 +10,10 @@ from urllib.parse import unquote_to_bytes
 import msgspec
 from msgspec import Meta
 
-from app.rules.credits import MAX_UNITS_MICRO, MICRO, NotAnAmount, to_micro
+from app.rules.credits import MAX_COST_MICRO, MAX_UNITS_MICRO, MICRO, NotAnAmount, to_micro
 from app.rules.moments import to_at
 from app.wire.codes import Code
-from app.wire.gauges import MAX_HELD_UNITS, MAX_HOLD_SECONDS, MAX_HOLDER_LENGTH
+from app.wire.held import DEFAULT_TTL_SECONDS, MAX_TTL_SECONDS
 from app.wire.problem import FieldError
 from edge.exchange import Exchange
 from edge.refusals import Refusal, invalid_field, invalid_value
@@ -48,6 +48,13 @@ def _read_number(text: str) -> Decimal:
         raise Refusal(Code.INVALID_UNITS, "units is beyond every bound.") from None
 
 
+def _read_amount(text: str) -> Decimal:
+    try:
+        return Decimal(text) if len(text) <= MAX_NUMBER_CHARACTERS else Decimal("inf")
+    except InvalidOperation:  # an exponent beyond what Decimal holds
+        return Decimal("inf")  # refused by the name of its field
+
+
 class UsageBody(msgspec.Struct, forbid_unknown_fields=True):
     """One usage event as it is sent."""
 
@@ -59,6 +66,35 @@ class UsageBody(msgspec.Struct, forbid_unknown_fields=True):
     timestamp: Annotated[datetime, Meta(tz=True)] | None = None
     properties: msgspec.Raw = msgspec.Raw(b"null")
     enforce: bool = False
+
+
+class ReservationBody(msgspec.Struct, forbid_unknown_fields=True):
+    """An opening as it is sent: units or credits."""
+
+    end_user_id: str
+    feature_key: str
+    units: Any = None
+    credits: Any = None
+    ttl_seconds: int = DEFAULT_TTL_SECONDS
+    idempotency_key: str | None = None
+    properties: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class CommitBody(msgspec.Struct, forbid_unknown_fields=True):
+    """What was really used; neither = all that was reserved."""
+
+    units: Any = None
+    credits: Any = None
+
+
+class ExtensionBody(msgspec.Struct, forbid_unknown_fields=True):
+    """How long the reservation stays open from now."""
+
+    ttl_seconds: int = DEFAULT_TTL_SECONDS
+
+
+class NoBody(msgspec.Struct, forbid_unknown_fields=True):
+    """Nothing can be said."""
 
 
 class BatchBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -82,22 +118,6 @@ class CheckBatchBody(msgspec.Struct, forbid_unknown_fields=True):
     checks: list[msgspec.Raw]
 
 
-class AcquireBody(msgspec.Struct, forbid_unknown_fields=True):
-    """Who wants to hold how much of a gauge, as it is sent."""
-
-    end_user_id: str
-    holder: str
-    units: Any = 1
-    ttl_seconds: int | None = None
-
-
-class ReleaseBody(msgspec.Struct, forbid_unknown_fields=True):
-    """Who gives back what it holds."""
-
-    end_user_id: str
-    holder: str
-
-
 class UsageEvent(msgspec.Struct, frozen=True):
     """A usage event that was looked at: what can be said of it without knowing the customer."""
 
@@ -112,6 +132,25 @@ class UsageEvent(msgspec.Struct, frozen=True):
     enforce: bool
 
 
+class Amount(msgspec.Struct, frozen=True):
+    """Units or credits."""
+
+    micro: int
+    in_credits: bool
+
+
+class Opening(msgspec.Struct, frozen=True):
+    """A reservation that is asked for."""
+
+    end_user_id: str
+    feature_key: str
+    amount: Amount
+    ttl_seconds: int
+    idempotency_key: str | None
+    properties: str | None
+    """The text of a JSON object."""
+
+
 class CheckQuestion(msgspec.Struct, frozen=True):
     """What a check asks."""
 
@@ -122,23 +161,14 @@ class CheckQuestion(msgspec.Struct, frozen=True):
     """The text of a JSON object: a price may be for some of them only."""
 
 
-class HoldQuestion(msgspec.Struct, frozen=True):
-    """Who wants to hold how much of a gauge; `units` 0 = give back what it holds."""
-
-    end_user_id: str
-    feature_key: str
-    holder: str
-    units: int = 0
-    ttl_seconds: int = 0
-    """0 = until it is released."""
-
-
 _usage_decoder = msgspec.json.Decoder(UsageBody, float_hook=_read_number)
 _batch_decoder = msgspec.json.Decoder(BatchBody)
 _check_decoder = msgspec.json.Decoder(CheckBody, float_hook=_read_number)
 _check_batch_decoder = msgspec.json.Decoder(CheckBatchBody)
-_acquire_decoder = msgspec.json.Decoder(AcquireBody)
-_release_decoder = msgspec.json.Decoder(ReleaseBody)
+_opening_decoder = msgspec.json.Decoder(ReservationBody, float_hook=_read_amount)
+_commit_decoder = msgspec.json.Decoder(CommitBody | None, float_hook=_read_amount)
+_extension_decoder = msgspec.json.Decoder(ExtensionBody)
+_nothing_decoder = msgspec.json.Decoder(NoBody | None)
 _object_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _number_decoder = msgspec.json.Decoder(float_hook=_read_number)
 Body = TypeVar("Body")
@@ -160,6 +190,11 @@ def require_plain(exchange: Exchange) -> None:
     """Raises Refusal where the body is coded, or where there is a query."""
     if exchange.headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise Refusal(Code.UNSUPPORTED_MEDIA_TYPE, "Send the body as it is, without a Content-Encoding.")
+    refuse_query(exchange)
+
+
+def refuse_query(exchange: Exchange) -> None:
+    """Raises Refusal where there is a query."""
     if exchange.query:
         name = _unquote("the query", exchange.query.partition(b"&")[0].partition(b"=")[0])
         raise _unknown(name, "query parameter")
@@ -179,11 +214,68 @@ def read_usage(body: bytes | msgspec.Raw, default_key: str | None) -> UsageEvent
         key = _usable_key(sent.idempotency_key, "idempotency_key")
     units_micro = _units_micro(sent.units)
     if units_micro <= 0:
-        raise _invalid_units("must be greater than 0.")
+        raise invalid_units("must be greater than 0.")
     occurred_at = None if sent.timestamp is None else to_at(sent.timestamp)
-    _check_names(sent.end_user_id, sent.feature_key)
+    check_names(sent.end_user_id, sent.feature_key)
     properties = _properties(bytes(sent.properties))
     return UsageEvent(sent.end_user_id, sent.feature_key, units_micro, key, occurred_at, properties, sent.enforce)
+
+
+def read_opening(body: bytes, default_key: str | None) -> Opening:
+    """A reservation that is asked for; without an idempotency key of its own it takes `default_key`. Raises Refusal."""
+    sent = decode(_opening_decoder, body)
+    amount = _amount(sent.units, sent.credits)
+    if amount is None:
+        raise invalid_value("units", "or credits must say how much to reserve.")
+    if amount.micro <= 0:
+        raise _invalid_amount(amount, "must be greater than 0.")
+    key = default_key if sent.idempotency_key is None else _usable_key(sent.idempotency_key, "idempotency_key")
+    check_names(sent.end_user_id, sent.feature_key)
+    ttl_seconds = _ttl_seconds(sent.ttl_seconds)
+    return Opening(sent.end_user_id, sent.feature_key, amount, ttl_seconds, key, _properties(bytes(sent.properties)))
+
+
+def read_commit(body: bytes) -> Amount | None:
+    """What was really used, 0 or more; None = all that was reserved. Raises Refusal."""
+    sent = decode(_commit_decoder, body) if body else None
+    amount = None if sent is None else _amount(sent.units, sent.credits)
+    if amount is not None and amount.micro < 0:
+        raise _invalid_amount(amount, "must not be less than 0.")
+    return amount
+
+
+def read_extension(body: bytes) -> int:
+    """How many seconds the reservation stays open from now. Raises Refusal."""
+    return _ttl_seconds(decode(_extension_decoder, body or b"{}").ttl_seconds)
+
+
+def read_nothing(body: bytes) -> None:
+    """Raises Refusal where a body says something."""
+    if body:
+        decode(_nothing_decoder, body)
+
+
+def _ttl_seconds(sent: int) -> int:
+    if not 1 <= sent <= MAX_TTL_SECONDS:
+        raise invalid_value("ttl_seconds", f"must be between 1 and {MAX_TTL_SECONDS}.")
+    return sent
+
+
+def _amount(units: object, credits_sent: object) -> Amount | None:
+    if units is not None and credits_sent is not None:
+        raise invalid_value("credits", "came beside units; send one of them.")
+    if credits_sent is None:
+        return None if units is None else Amount(_units_micro(units), in_credits=False)
+    if isinstance(credits_sent, bool) or not isinstance(credits_sent, (int, Decimal)):
+        raise invalid_field("credits", "must be a number.")
+    try:
+        return Amount(to_micro(credits_sent, MAX_COST_MICRO), in_credits=True)
+    except NotAnAmount as error:
+        raise invalid_value("credits", f"{error}.") from None
+
+
+def _invalid_amount(amount: Amount, message: str) -> Refusal:
+    return invalid_value("credits", message) if amount.in_credits else invalid_units(message)
 
 
 def read_batch(body: bytes) -> list[msgspec.Raw]:
@@ -207,34 +299,9 @@ def _some(name: str, found: list[msgspec.Raw], most: int) -> list[msgspec.Raw]:
 def read_check_of_batch(body: msgspec.Raw) -> CheckQuestion:
     """One check of a batch. Raises Refusal."""
     sent = decode(_check_decoder, body)
-    _check_names(sent.end_user_id, sent.feature_key)
+    check_names(sent.end_user_id, sent.feature_key)
     properties = _properties(bytes(sent.properties))
     return CheckQuestion(sent.end_user_id, sent.feature_key, _checked_units(sent.units), properties)
-
-
-def read_acquire(feature_key: bytes, body: bytes) -> HoldQuestion:
-    """Who wants to hold how much of the feature that the path names. Raises Refusal."""
-    sent = decode(_acquire_decoder, body)
-    if isinstance(sent.units, bool) or not isinstance(sent.units, int):
-        raise invalid_field("units", "must be a whole number.")
-    if not 0 < sent.units <= MAX_HELD_UNITS:
-        raise _invalid_units(f"must be a whole number from 1 to {MAX_HELD_UNITS}.")
-    if sent.ttl_seconds is not None and not 0 < sent.ttl_seconds <= MAX_HOLD_SECONDS:
-        raise invalid_value("ttl_seconds", f"must be from 1 to {MAX_HOLD_SECONDS}, or left out for no end.")
-    return _hold_question(feature_key, sent.end_user_id, sent.holder, sent.units, sent.ttl_seconds or 0)
-
-
-def read_release(feature_key: bytes, body: bytes) -> HoldQuestion:
-    """Who gives back what it holds of the feature that the path names. Raises Refusal."""
-    sent = decode(_release_decoder, body)
-    return _hold_question(feature_key, sent.end_user_id, sent.holder, 0, 0)
-
-
-def _hold_question(path_part: bytes, end_user_id: str, holder: str, units: int, ttl_seconds: int) -> HoldQuestion:
-    feature_key = read_utf8("feature_key", unquote_to_bytes(path_part))
-    _check_names(end_user_id, feature_key)
-    check_text("holder", holder, MAX_HOLDER_LENGTH)
-    return HoldQuestion(end_user_id, feature_key, holder, units, ttl_seconds)
 
 
 def read_end_user(query: bytes) -> str:
@@ -259,7 +326,7 @@ def _check_of(query: bytes) -> CheckQuestion:
     properties = sent.pop(b"properties", None)
     _refuse_rest(sent)
     units_micro = MICRO if units is None else _checked_units(_number(_unquote("units", units)))
-    _check_names(end_user_id, feature_key)
+    check_names(end_user_id, feature_key)
     text = None if properties is None else _query_properties(_unquote("properties", properties))
     return CheckQuestion(end_user_id, feature_key, units_micro, text)
 
@@ -271,7 +338,7 @@ def _checked_units(units: object) -> int:
     """Of a check, which may ask for none at all."""
     units_micro = _units_micro(units)
     if units_micro < 0:
-        raise _invalid_units("must not be less than 0.")
+        raise invalid_units("must not be less than 0.")
     return units_micro
 
 
@@ -326,10 +393,11 @@ def _units_micro(units: object) -> int:
     try:
         return to_micro(units, MAX_UNITS_MICRO)
     except NotAnAmount as error:
-        raise _invalid_units(f"{error}.") from None
+        raise invalid_units(f"{error}.") from None
 
 
-def _check_names(end_user_id: str, feature_key: str) -> None:
+def check_names(end_user_id: str, feature_key: str) -> None:
+    """Raises Refusal where one of them is no name."""
     check_text("end_user_id", end_user_id, MAX_END_USER_ID)
     check_text("feature_key", feature_key, MAX_FEATURE_KEY)
 
@@ -390,7 +458,7 @@ def _not_as_expected(text: str) -> Refusal:
     named = _NAMED.fullmatch(message)
     if named is None:
         if path == "units":  # an int of more digits than are read
-            return _invalid_units("is beyond every bound.")
+            return invalid_units("is beyond every bound.")
         return invalid_field(path or "the body", f"is not as it should be: {message.lower()}.")
     if named["what"] == "contains unknown":
         return _unknown(named["name"], "field")
@@ -410,5 +478,6 @@ def _unknown(name: str, kind: str) -> Refusal:
     return Refusal(Code.UNKNOWN_FIELD, detail, errors=[FieldError(shown, f"is no {kind} of this route.")])
 
 
-def _invalid_units(message: str) -> Refusal:
+def invalid_units(message: str) -> Refusal:
+    """Units that are none, or too many."""
     return Refusal(Code.INVALID_UNITS, f"units {message}", errors=[FieldError("units", message)])

@@ -11,6 +11,8 @@ from edge.refusals import Refusal
 
 log = getLogger(__name__)
 
+ID_SEGMENT = 3
+"""Where a path has its id: `/v1/reservations/{id}/commit`."""
 REPLAYED = b"Idempotent-Replayed: true\r\n"
 
 _JSON = b"Content-Type: application/json\r\n"

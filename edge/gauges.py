@@ -18,9 +18,8 @@ from edge.accounts import UNKNOWN_SNAPSHOT, Account
 from edge.attempt import Attempt, clock_at
 from edge.auth import Principal
 from edge.charging import Offer
-from edge.decoding import HoldQuestion, read_acquire, read_release, require_json
 from edge.exchange import Exchange
-from edge.recording import UnexpectedReply
+from edge.hold_bodies import HoldQuestion, read_acquire, read_release
 from edge.redis import pack
 from edge.refusals import Refusal, no_access, wrong_kind
 from edge.services import Services
@@ -49,17 +48,15 @@ class ReleaseAnswer(msgspec.Struct):
     limit: int | None
 
 
-def acquire(services: Services, exchange: Exchange, principal: Principal, feature_key: bytes) -> None:
+def acquire(services: Services, exchange: Exchange, principal: Principal) -> None:
     """Have a holder hold units. Raises Refusal."""
-    require_json(exchange)
-    question = read_acquire(feature_key, exchange.body)
+    question = read_acquire(exchange)
     Acquiring(services, services.accounts.get(principal, question.end_user_id), question, exchange).send()
 
 
-def release(services: Services, exchange: Exchange, principal: Principal, feature_key: bytes) -> None:
+def release(services: Services, exchange: Exchange, principal: Principal) -> None:
     """Have a holder hold nothing any more. Raises Refusal."""
-    require_json(exchange)
-    question = read_release(feature_key, exchange.body)
+    question = read_release(exchange)
     Releasing(services, services.accounts.get(principal, question.end_user_id), question, exchange).send()
 
 
@@ -107,14 +104,10 @@ class Holding(Attempt):
             case b"holders":
                 detail = f"'{self._question.feature_key}' has {MAX_HOLDERS} holders already; release some."
                 self.refused(Refusal(Code.TOO_MANY_HOLDERS, detail))
-            case b"miss":
-                self.overcome(self.load_account())
             case b"snapshot":
                 self.believe(reply[1])
-            case b"full":
-                self.refused(Refusal(Code.BACKLOG, "More usage is waiting to be posted than may wait; try again."))
-            case other:
-                raise UnexpectedReply(other)
+            case _:
+                self.obstacle(reply)
 
     # ---- what each of them says of itself
 

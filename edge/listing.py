@@ -83,7 +83,7 @@ class Listing(Attempt):
 
     def received(self, reply: Reply) -> None:
         """Answer, unless the account is not loaded, at its boundary, or on another plan than was believed."""
-        revision, base, applied, accepted, last_at, valid_until, snapshot_id, status, floor = reply[0]
+        revision, base, applied, accepted, last_at, valid_until, snapshot_id, status, floor, reserved = reply[0]
         plan = self.services.plans.get(snapshot_id)
         if revision is None:
             self.overcome(self.load_account())
@@ -93,7 +93,7 @@ class Listing(Attempt):
             self.believe(snapshot_id)
         else:
             available_micro = totals.available(int(base), int(accepted), int(applied))
-            figures = Figures(available_micro, int(floor), status.decode(), int(revision))
+            figures = Figures(available_micro, int(floor), status.decode(), int(revision), int(reserved or 0))
             held = {key: int(units or 0) for key, units in zip(self._gauges, reply[1], strict=True)}
             charges = {key: offer.charge(MICRO, None, at) for key, offer in plan.items() if offer.terms.rates}
             view = View(plan, figures, held, charges)
@@ -111,8 +111,14 @@ class Listing(Attempt):
     def _answer(self, view: "View", used_micro: dict[str, int]) -> None:
         figures = view.figures
         features = {key: view.entitlement(key, used_micro.get(key, 0)) for key in view.plan}
-        balance, status = from_micro(figures.available_micro), figures.subscription_status
-        answer = ListingAnswer(self.account.end_user_id, balance, 0, status, features, figures.revision)
+        answer = ListingAnswer(
+            self.account.end_user_id,
+            from_micro(figures.available_micro),
+            from_micro(figures.reserved_micro),
+            figures.subscription_status,
+            features,
+            figures.revision,
+        )
         self._respond(_encoder.encode(answer))
 
     def refused(self, refusal: Refusal) -> None:

@@ -14,19 +14,18 @@ from uuid import UUID
 
 import msgspec
 
-from app.rules.entitlement import FeatureKind, OveragePolicy, Reason
-from app.rules.moments import NEVER_AT
+from app.rules.entitlement import OveragePolicy
 from app.wire import ids, keys, scripts
 from app.wire.codes import Code
 from app.wire.events import UsagePayload, encode_usage
 from app.wire.fingerprint import mismatch, usage_fingerprint
 from edge.accounts import UNKNOWN_SNAPSHOT, Account
-from edge.attempt import Attempt, clock_at
-from edge.charging import Charge, cost_too_large
+from edge.attempt import clock_at
+from edge.deciding import FLOOR_OF_ACCOUNT, NO_FLOOR, STANDING, UNCOUNTED, Deciding, after_the_spool, offered
 from edge.decoding import UsageEvent
 from edge.plans import Plan
 from edge.redis import pack
-from edge.refusals import Refusal, no_access, wrong_kind
+from edge.refusals import Refusal
 from edge.services import Services
 from edge.spool_format import SpooledUsage
 
@@ -38,10 +37,6 @@ BELIEVED_MICROSECONDS = 15 * 60 * 1_000_000
 
 SPOOLED_CODES = (Code.STORE_UNAVAILABLE, Code.ACCOUNT_UNAVAILABLE, Code.ACCOUNT_LOADING)
 """What usage is spooled for, unless it is to be enforced: it may be decided on later."""
-_FLOOR_OF_ACCOUNT = b""
-_NO_FLOOR = b"-"
-_UNCOUNTED = (b"", b"", b"", b"")
-"""In place of what `_counting` answers."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -52,8 +47,8 @@ class Outcome(msgspec.Struct, frozen=True):
     cost_micro: int
     balance_micro: int
     """After the event; where it was refused, what could be spent."""
-    overage_micro: int
-    is_replayed: bool
+    overage_micro: int = 0
+    is_replayed: bool = False
 
 
 class Recipient(Protocol):
@@ -77,10 +72,10 @@ class Recipient(Protocol):
         ...
 
 
-class Recording(Attempt):
+class Recording(Deciding):
     """One usage event under way; `event_id` where it has one already."""
 
-    __slots__ = ("_asked_at", "_at", "_event", "_event_id", "_fingerprint", "_recipient", "_seen_key", "_until_at")
+    __slots__ = ("_asked_at", "_event", "_event_id", "_fingerprint", "_recipient", "_seen_key")
 
     def __init__(
         self,
@@ -97,10 +92,6 @@ class Recording(Attempt):
         self._fingerprint = usage_fingerprint(event.units_micro, event.occurred_at, properties, enforce=event.enforce)
         self._seen_key = keys.seen(account.partition, account.environment_ref, self._event_id)
         self._recipient = recipient
-        self._at = 0
-        """The account's clock, where that was found to be ahead of ours when a price changed."""
-        self._until_at = NEVER_AT
-        """Until when the price holds that was chosen."""
 
     @property
     def request_id(self) -> bytes:
@@ -117,7 +108,7 @@ class Recording(Attempt):
     def send(self) -> None:
         """Price the event and run the script; where it is to be refused, look first whether that is right."""
         snapshot_id, self._asked_at = self.account.snapshot_id, clock_at()
-        now_at = max(self._asked_at, self._at)
+        now_at = self.as_of(self._asked_at)
         plan = self.services.plans.get(snapshot_id)
         try:
             self._check_timestamp(now_at)
@@ -134,8 +125,7 @@ class Recording(Attempt):
     def _joins_spool(self) -> bool:
         """Earlier usage of the customer is in the spool: it comes first."""
         if self._event.enforce:
-            detail = "Earlier usage of this customer was spooled and is not taken in yet; try again."
-            self._recipient.refused(Refusal(Code.ACCOUNT_UNAVAILABLE, detail))
+            self._recipient.refused(after_the_spool())
         else:
             self._spool()
         return True
@@ -168,24 +158,14 @@ class Recording(Attempt):
 
     def _unpriced(self, now_at: int) -> bytes:
         """Nothing is known of the account yet: a snapshot that no account has, so the script answers the right one."""
-        return self._accept(now_at, UNKNOWN_SNAPSHOT, 0, _FLOOR_OF_ACCOUNT, b"")
+        return self._accept(now_at, UNKNOWN_SNAPSHOT, 0, FLOOR_OF_ACCOUNT, b"")
 
     def _priced(self, plan: Plan, snapshot_id: bytes, now_at: int) -> bytes:
-        event, self._until_at = self._event, NEVER_AT
-        offer = plan.get(event.feature_key)
-        if offer is None:
-            raise no_access(Reason.UNKNOWN_FEATURE, event.feature_key)
+        event = self._event
+        offer = offered(plan.get(event.feature_key), event.feature_key, strictly=event.enforce)
         terms = offer.terms
-        if terms.kind is not FeatureKind.METERED:
-            raise wrong_kind(Code.FEATURE_NOT_METERED, event.feature_key, terms.kind)
-        if event.enforce and offer.refusal is not None:
-            raise no_access(offer.refusal, event.feature_key)
-        if not terms.rates:
-            is_without = offer.refusal is Reason.NO_SUBSCRIPTION
-            raise no_access(Reason.NO_SUBSCRIPTION if is_without else Reason.FEATURE_NOT_IN_PLAN, event.feature_key)
         charge = offer.charge(event.units_micro, event.properties, now_at)
-        self._until_at = charge.until_at
-        counting = _counting(charge, event.feature_key)
+        counting = self.counting(charge, event.feature_key)
         cost = 0 if charge.is_counted else charge.cost_micro()
         payload = UsagePayload(
             self._event_id,
@@ -196,7 +176,7 @@ class Recording(Attempt):
             event.idempotency_key,
             event.properties,
         )
-        floor = _FLOOR_OF_ACCOUNT if terms.overage_policy is OveragePolicy.BLOCK else _NO_FLOOR
+        floor = FLOOR_OF_ACCOUNT if terms.overage_policy is OveragePolicy.BLOCK else NO_FLOOR
         return self._accept(now_at, snapshot_id, cost, floor, encode_usage(payload), counting=counting)
 
     def _accept(
@@ -207,7 +187,7 @@ class Recording(Attempt):
         floor: bytes,
         payload: bytes,
         *,
-        counting: tuple[bytes | int, ...] = _UNCOUNTED,
+        counting: tuple[bytes | int, ...] = UNCOUNTED,
     ) -> bytes:
         account, settings = self.account, self.services.settings
         return pack(
@@ -226,23 +206,8 @@ class Recording(Attempt):
                 self._decided(reply[1], is_replayed=False)
             case b"seen":
                 self._replay(reply[1])
-            case b"snapshot":
-                self.believe(reply[1])
-            case b"reprice":
-                self._price_as_of(int(reply[1]))
-            case b"miss":
-                self.overcome(self.load_account())
-            case b"wait":
-                self.overcome(self.wait())
-            case b"backlog" | b"full":
-                self.refused(Refusal(Code.BACKLOG, "More usage is waiting to be posted than may wait; try again."))
-            case b"dear":
-                self.refused(cost_too_large(int(reply[1])))
-            case b"range":
-                detail = "The balance would leave the range that can be kept exactly."
-                self.refused(Refusal(Code.BALANCE_OUT_OF_RANGE, detail))
-            case other:
-                raise UnexpectedReply(other)
+            case _:
+                self.obstacle(reply)
 
     def _decided(self, outcome: bytes, *, is_replayed: bool) -> None:
         """`outcome` is '+cost:available:overage', or '-cost:available' where it was refused for want of credit."""
@@ -261,35 +226,20 @@ class Recording(Attempt):
         else:
             self._decided(stored[start:], is_replayed=True)
 
-    def _price_as_of(self, at: int) -> None:
-        """A price has changed by the account's clock, which is ahead of ours."""
-        self._at = at
-        self.patience.detour()
-        self.send()
-
     async def _refuse_unless_seen(self, refusal: Refusal, snapshot_id: bytes) -> None:
         """Refuse where that is right: the key is new, and the account has the plan that the refusal was given for."""
-        redis, account = self.services.redis, self.account
+        redis = self.services.redis
         try:
-            stored, (snapshot, last_at, valid_until) = await asyncio.gather(
-                redis.ask(b"GET", self._seen_key),
-                redis.ask(b"HMGET", account.key, b"snapshot", b"last_at", b"valid_until"),
+            stored, standing = await asyncio.gather(
+                redis.ask(b"GET", self._seen_key), redis.ask(b"HMGET", self.account.key, *STANDING)
             )
         except Refusal as unasked:
             self._refuse_unasked(refusal, unasked)
             return
         if stored is not None:
             self._replay(stored)
-        elif snapshot is None:
-            self.overcome(self.load_account())
-        elif (at := max(clock_at(), int(last_at))) >= int(valid_until):
-            self.overcome(self.tick())
-        elif snapshot != snapshot_id:
-            self.believe(snapshot)
-        elif at >= self._until_at:
-            self._price_as_of(at)
         else:
-            self.refused(refusal)
+            self.refuse_where_right(refusal, snapshot_id, standing)
 
     def _refuse_unasked(self, refusal: Refusal, unasked: Refusal) -> None:
         """Redis cannot say whether the refusal is right: it is given where the clock or a plan seen lately says so."""
@@ -303,18 +253,6 @@ class Recording(Attempt):
 def believes_plan(account: Account, at: int) -> bool:
     """Whether the plan that the account had when it was last decided on is taken to be its plan, unasked."""
     return at - account.decided_at <= BELIEVED_MICROSECONDS
-
-
-def _counting(charge: Charge, feature_key: str) -> tuple[bytes | int, ...]:
-    """The script's last arguments: tiers, until when the price holds, feature key, units."""
-    until = b"" if charge.until_at == NEVER_AT else charge.until_at
-    if not charge.is_counted:
-        return (b"", until, b"", b"")
-    return (charge.tiers(), until, feature_key.encode(), charge.units_micro)
-
-
-class UnexpectedReply(Exception):
-    """The script answered what its header does not say."""
 
 
 def _event_id(account: Account, event: UsageEvent) -> UUID:

@@ -236,7 +236,7 @@ class Redis:
         self.send(pack(*parts), reply)
         return await reply.future
 
-    async def run(self, script: Script, script_keys: tuple[bytes, ...], *arguments: bytes | int) -> Reply:
+    async def run(self, script: Script, script_keys: tuple[bytes, ...], *arguments: bytes | int | str) -> Reply:
         """Run a script and await its reply; off the fast path. Raises Refusal or ReplyError."""
         reply = _Reply()
         self.send(pack(b"EVALSHA", script.digest, len(script_keys), *script_keys, *arguments), reply, is_script=True)

@@ -1,23 +1,22 @@
 """Which handler answers which request, and who may ask."""
 
-import re
 from collections.abc import Callable
-from functools import partial
 
 import msgspec
 
 from app.wire.codes import Code
 from app.wire.scopes import Scope
+from edge import ending, gauges
 from edge.auth import Principal
 from edge.batch import record_batch
 from edge.check_batch import check_batch
 from edge.checks import check
-from edge.exchange import Exchange
-from edge.gauges import acquire, release
+from edge.exchange import ID_SEGMENT, Exchange
 from edge.ingesting import record_any, record_emitted
 from edge.listing import list_entitlements
 from edge.redis import Reply, pack
 from edge.refusals import Refusal
+from edge.reserving import reserve
 from edge.services import Services
 
 MAX_BATCH_BYTES = 4 * 1024 * 1024
@@ -34,23 +33,6 @@ class Route(msgspec.Struct, frozen=True):
     scope: Scope
 
 
-class NamedRoute(msgspec.Struct, frozen=True):
-    """One method on the paths of a pattern, whose group is handed to the handler as it was sent."""
-
-    method: bytes
-    pattern: re.Pattern[bytes]
-    handler: Callable[[Services, Exchange, Principal, bytes], None]
-    scope: Scope
-
-    def on(self, path: bytes) -> Route | None:
-        """The route, where the path is one of its own."""
-        found = self.pattern.fullmatch(path)
-        return None if found is None else Route(partial(self._call, name=found[1]), self.scope)
-
-    def _call(self, services: Services, exchange: Exchange, principal: Principal, *, name: bytes) -> None:
-        self.handler(services, exchange, principal, name)
-
-
 ROUTES = {
     (b"GET", b"/v1/entitlements"): Route(list_entitlements, Scope.ENTITLEMENTS_READ),
     (b"GET", b"/v1/entitlements/check"): Route(check, Scope.ENTITLEMENTS_READ),
@@ -58,12 +40,15 @@ ROUTES = {
     (b"POST", b"/v1/usage"): Route(record_any, Scope.USAGE_WRITE),
     (b"POST", b"/v1/usage/batch"): Route(record_batch, Scope.USAGE_WRITE),
     (b"POST", b"/api/v1/events"): Route(record_emitted, Scope.USAGE_WRITE),
+    (b"POST", b"/v1/reservations"): Route(reserve, Scope.USAGE_WRITE),
+    (b"POST", b"/v1/reservations/{}/commit"): Route(ending.commit, Scope.USAGE_WRITE),
+    (b"POST", b"/v1/reservations/{}/release"): Route(ending.release, Scope.USAGE_WRITE),
+    (b"POST", b"/v1/reservations/{}/extend"): Route(ending.extend, Scope.USAGE_WRITE),
+    (b"GET", b"/v1/reservations/{}"): Route(ending.show, Scope.ENTITLEMENTS_READ),
+    (b"POST", b"/v1/features/{}/acquire"): Route(gauges.acquire, Scope.USAGE_WRITE),
+    (b"POST", b"/v1/features/{}/release"): Route(gauges.release, Scope.USAGE_WRITE),
 }
-NAMED_ROUTES = (
-    NamedRoute(b"POST", re.compile(rb"/v1/features/([^/]+)/acquire"), acquire, Scope.USAGE_WRITE),
-    NamedRoute(b"POST", re.compile(rb"/v1/features/([^/]+)/release"), release, Scope.USAGE_WRITE),
-)
-"""Looked at one after the other, once no path matches exactly."""
+"""By method and path; `{}` stands for an id or key."""
 PROBES = (b"/livez", b"/readyz")
 BODY_LIMITS = {b"/v1/usage/batch": MAX_BATCH_BYTES, b"/api/v1/events": MAX_BATCH_BYTES}
 
@@ -77,8 +62,8 @@ class Router:
     def dispatch(self, exchange: Exchange) -> None:
         """Answer now, or see to it that the request will be; never raises."""
         try:
-            route = ROUTES.get((exchange.method, exchange.path)) or _named(exchange.method, exchange.path)
-            if route is None:
+            route = ROUTES.get((exchange.method, exchange.path))
+            if route is None and (route := ROUTES.get((exchange.method, _pattern(exchange.path)))) is None:
                 self._dispatch_rest(exchange)
                 return
             principal = self._services.keys.known(exchange.headers)
@@ -106,8 +91,8 @@ class Router:
         reading = b"GET" if method == b"HEAD" else method
         if path in PROBES and reading == b"GET":
             self._probe(exchange)
-        elif (reading, path) in ROUTES and method == b"HEAD":
-            self._services.start(self._enter(ROUTES[reading, path], exchange))
+        elif method == b"HEAD" and (route := ROUTES.get((reading, path)) or ROUTES.get((reading, _pattern(path)))):
+            self._services.start(self._enter(route, exchange))
         else:
             raise _no_route(path)
 
@@ -134,14 +119,16 @@ class _Ready:
         self._exchange.fail(error)
 
 
-def _named(method: bytes, path: bytes) -> Route | None:
-    found = (known.on(path) for known in NAMED_ROUTES if known.method == method)
-    return next(filter(None, found), None)
+def _pattern(path: bytes) -> bytes:
+    """The path with its id taken out, as ROUTES names it; a path without one as it is."""
+    parts = path.split(b"/", ID_SEGMENT + 2)
+    if len(parts) > ID_SEGMENT:
+        parts[ID_SEGMENT] = b"{}"
+    return b"/".join(parts)
 
 
 def _no_route(path: bytes) -> Refusal:
-    allowed = [method for method, known in ROUTES if known == path] + [b"GET"] * (path in PROBES)
-    allowed += [known.method for known in NAMED_ROUTES if known.on(path)]
+    allowed = [method for method, known in ROUTES if known in {path, _pattern(path)}] + [b"GET"] * (path in PROBES)
     shown = path[:MAX_SHOWN_PATH].decode("latin-1")
     if not allowed:
         return Refusal(Code.NOT_FOUND, f"There is nothing at {shown}; see /docs for what there is.")

@@ -5,11 +5,13 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
+from app.wire.held import Bounds
 from edge.accounts import Accounts
 from edge.auth import Keys
 from edge.core_client import CoreClient
 from edge.plans import Plans
 from edge.redis import Redis
+from edge.reservations import Reservations
 from edge.settings import EdgeSettings
 from edge.spool import Spool
 
@@ -24,6 +26,8 @@ class Services:
         self.keys = Keys(self.redis, self.core, settings.key_pepper.encode())
         self.plans = Plans(self.redis, self.core)
         self.accounts = Accounts(settings.partitions)
+        self.reservations = Reservations(self.redis, self.core, self.accounts, settings.partitions)
+        self.bounds = Bounds(settings.idempotency_window_seconds * 1000, settings.stream_max_entries)
         self.spool = Spool(Path(settings.spool_directory), settings.spool_max_bytes)
         self._tasks: set[asyncio.Task[None]] = set()
 

@@ -118,7 +118,7 @@ async def _load_new(database: Database, redis: RedisStore, account: PublishedAcc
 
     current = await database.run(environment_id, read)
     if current is not None and current.has_drained(begun):
-        await redis.finish_load(begun, current.account.state, current.holds)
+        await redis.finish_load(begun, current.account.state, holds=current.holds)
 
 
 async def publish_left_over(database: Database, redis: RedisStore) -> int:

@@ -59,6 +59,8 @@ _UNAVAILABLE = (
     asyncpg.LockNotAvailableError,
     asyncpg.QueryCanceledError,
     asyncpg.InterfaceError,  # among other things: the connection is closed
+    asyncpg.IdleInTransactionSessionTimeoutError,  # this process slept inside a transaction
+    asyncpg.InternalClientError,  # and what it finds when it goes on: an answer, and behind it the end of the session
     *_RETRIED,
 )
 
@@ -220,10 +222,10 @@ class Database:
     ) -> tuple[Result, frozenset[UUID]]:
         async with (
             self._pool.acquire(timeout=ACQUIRE_TIMEOUT_SECONDS) as connection,
-            _closed_when_silent(connection),
+            _closed_when_useless(connection),
             asyncio.timeout(BEGIN_TIMEOUT_SECONDS) as beginning,
             connection.transaction(isolation=isolation),
-            _closed_when_silent(connection),  # before the transaction would wait for an answer to ROLLBACK
+            _closed_when_useless(connection),  # before the transaction would wait for an answer to ROLLBACK
         ):
             beginning.reschedule(None)
             tx = Transaction(connection, environment_id)
@@ -240,11 +242,14 @@ class Database:
 
 
 @asynccontextmanager
-async def _closed_when_silent(connection: Connection) -> AsyncGenerator[None]:
-    """Close the connection where Postgres did not answer in time: whatever is asked of it next would wait too."""
+async def _closed_when_useless(connection: Connection) -> AsyncGenerator[None]:
+    """Close the connection where Postgres did not answer in time, or where the client lost the thread of its answers.
+
+    Whatever was asked of it next would wait or fail too.
+    """
     try:
         yield
-    except TimeoutError:
+    except (TimeoutError, asyncpg.InternalClientError):
         connection.terminate()
         raise
 

@@ -24,6 +24,7 @@ from app.wire import keys, scripts
 from app.wire.agreement import Agreement
 from app.wire.events import parse_stream_id
 from app.wire.gauges import Hold, encode_holds
+from app.wire.held import OpenReservation, encode_facts
 from app.wire.scripts import Script
 from app.wire.snapshot import ACCOUNT_FIELDS, AccountState
 
@@ -75,6 +76,8 @@ class AccountView(msgspec.Struct, frozen=True):
     snapshot_id: str
     subscription_status: str
     floor_micro: int
+    reserved_micro: int = 0
+    """Of all open reservations; `available_micro` is without it already."""
 
     @property
     def pending_micro(self) -> int:
@@ -253,13 +256,24 @@ class RedisStore:
         milliseconds, _, sequence = answer[3].partition(b"-")
         return LoadBegun(answer[1], UUID(hex=answer[2].decode()), (int(milliseconds), int(sequence)))
 
-    async def finish_load(self, begun: LoadBegun, state: AccountState, holds: Sequence[Hold]) -> str:
-        """Install a loaded account, and what is held of its gauges: 'loaded' | 'present' | 'refused'."""
-        partition = self.partition(state.ref)
+    async def finish_load(
+        self,
+        begun: LoadBegun,
+        state: AccountState,
+        reservations: Sequence[OpenReservation] = (),
+        holds: Sequence[Hold] = (),
+    ) -> str:
+        """Install a loaded account with its open reservations and what is held of its gauges.
+
+        Answers 'loaded' | 'present' | 'refused'.
+        """
+        partition, ref = self.partition(state.ref), state.ref
+        script_keys = [keys.account(partition, ref), keys.load_token(partition, ref)]
+        held = [part for reservation in reservations for part in _held(ref, reservation)]
         answer = await self.run(
             scripts.LOAD,
-            [keys.account(partition, state.ref), keys.load_token(partition, state.ref), keys.meta(partition)],
-            [begun.token, begun.incarnation.hex, *_figures(state), encode_holds(holds)],
+            [*script_keys, keys.meta(partition), keys.due(partition)],
+            [begun.token, begun.incarnation.hex, *_figures(state), ref, *held, encode_holds(holds)],
         )
         return answer.decode()
 
@@ -328,10 +342,10 @@ class RedisStore:
 
 
 def _view(values: list[bytes | None]) -> AccountView | None:
-    if any(value is None for value in values):
+    if values[0] is None:
         return None
-    texts = [value.decode() for value in values if value is not None]
-    named = dict(zip(AccountView.__struct_fields__, texts, strict=True))
+    fields = zip(AccountView.__struct_fields__, values, strict=True)
+    named = {name: value.decode() for name, value in fields if value is not None}
     return msgspec.convert(named, AccountView, strict=False)
 
 
@@ -365,3 +379,9 @@ def _figures(state: AccountState) -> tuple[int | str, ...]:
         state.floor_micro,
         state.posted_at,
     )
+
+
+def _held(ref: bytes, reservation: OpenReservation) -> tuple[bytes | int, ...]:
+    """What load.lua is given of an open reservation."""
+    member = keys.due_member(ref[: keys.ENVIRONMENT_REF_LENGTH], reservation.reservation_id)
+    return member, encode_facts(reservation.facts), reservation.reserved_micro, reservation.due_at

@@ -1,9 +1,11 @@
 """What has to happen without anybody asking.
 
-Owns: when ticks are left for accounts that nobody touches, partitions for the months to come, and when the ledger's
-daily checkpoints are taken. To the ledger it adds nothing else: the flusher posts what is due.
-Invariants: 52 (catching up = having run on time).
+Owns: when ticks are left for accounts that nobody touches, when reservations that are past due are expired, partitions
+for the months to come, and when the ledger's daily checkpoints are taken. To the ledger it adds nothing else: the
+flusher posts what is due.
+Invariants: 33 (nothing is reserved past its due time plus EXPIRY_LAG_SECONDS), 52 (catching up = having run on time).
 Tables: reads accounts and environments.
-Neighbours: entitlements (loading), ledger (partitions, checkpoints), io.redis (the tick script).
+Neighbours: entitlements (loading), ledger (partitions, checkpoints), io.redis (the tick script), io.reservations
+(the script that expires).
 Not mine: posting anything to the ledger.
 """

@@ -9,6 +9,7 @@ from app.io.redis import RedisStore
 from app.jobs.checkpoint import Checkpointer
 from app.jobs.holds import HoldSweeper
 from app.jobs.partitions import PartitionMaker
+from app.jobs.sweep import Sweeper
 from app.jobs.tick import Ticker
 from app.settings import JobsSettings
 
@@ -20,6 +21,7 @@ async def main(stop: asyncio.Event, settings: JobsSettings) -> None:
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(Ticker(database, redis, Clock()).run(stop))
+            group.create_task(Sweeper(database, redis, Clock()).run(stop))
             group.create_task(Checkpointer(database, Clock()).run(stop))
             group.create_task(PartitionMaker(database, Clock()).run(stop))
             group.create_task(HoldSweeper(database, Clock()).run(stop))

@@ -34,6 +34,11 @@ HOT_ROUTES: tuple[tuple[Method, str], ...] = (
     ("POST", "/v1/features/{key:str}/acquire"),
     ("POST", "/v1/features/{key:str}/release"),
     ("POST", "/api/v1/events"),
+    ("POST", "/v1/reservations"),
+    ("POST", "/v1/reservations/{reservation_id:str}/commit"),
+    ("POST", "/v1/reservations/{reservation_id:str}/release"),
+    ("POST", "/v1/reservations/{reservation_id:str}/extend"),
+    ("GET", "/v1/reservations/{reservation_id:str}"),
 )
 
 
@@ -46,8 +51,8 @@ class Edge:
 
     async def send(self, request: Request[Any, Any, Any]) -> ExactResponse[bytes]:
         """Pass the request on and give its answer back. Raises ServiceError(EDGE_UNAVAILABLE)."""
-        query = request.scope["query_string"].decode("latin-1")
-        url = URL(f"{self._url}{request.scope['path']}?{query}".rstrip("?"), encoded=True)
+        path, query = request.scope["raw_path"].decode("latin-1"), request.scope["query_string"].decode("latin-1")
+        url = URL(f"{self._url}{path}?{query}".rstrip("?"), encoded=True)
         headers = {name: request.headers[name] for name in SENT_ON if name in request.headers}
         headers |= {"x-request-id": request_id_of(request.scope), "accept-encoding": "identity"}
         body = await request.body()

@@ -10,6 +10,8 @@ from app.rules.entitlement import OveragePolicy, Reason
 from app.web.amounts import Credits, Units
 from app.web.fields import EndUserId, Key
 from app.wire.gauges import MAX_HELD_UNITS, MAX_HOLD_SECONDS, MAX_HOLDER_LENGTH
+from app.wire.held import DEFAULT_TTL_SECONDS, MAX_TTL_SECONDS
+from app.wire.reservations import ReservationState
 
 Holder = Annotated[str, Meta(min_length=1, max_length=MAX_HOLDER_LENGTH)]
 HeldUnits = Annotated[int, Meta(ge=1, le=MAX_HELD_UNITS)]
@@ -219,8 +221,78 @@ class Released(msgspec.Struct):
     limit: int | None
 
 
+class NewReservation(msgspec.Struct):
+    """Credit to set aside for `units` of a feature, or for `credits`, not both. Open for 10 minutes by default."""
+
+    end_user_id: EndUserId
+    feature_key: Key
+    units: Units | msgspec.UnsetType = msgspec.UNSET
+    credits: Credits | msgspec.UnsetType = msgspec.UNSET
+    ttl_seconds: Annotated[int, Meta(ge=1, le=MAX_TTL_SECONDS)] = DEFAULT_TTL_SECONDS
+    idempotency_key: str | None = None
+    properties: dict[str, Any] | None = None
+
+
+class ReservationOpened(msgspec.Struct):
+    """The credit is set aside until `expires_at`. `balance` can be spent now besides."""
+
+    reservation_id: str
+    reserved: Credits
+    balance: Credits
+    expires_at: datetime
+
+
+class ReservationCommit(msgspec.Struct):
+    """What was really used, in the measure that was reserved, 0 and more than was reserved included; neither = all."""
+
+    units: Units | None = None
+    credits: Credits | None = None
+
+
+class ReservationEnded(msgspec.Struct):
+    """What was charged and what comes back. `late`: it had expired, and the commit was taken as usage."""
+
+    reservation_id: str
+    state: ReservationState
+    charged: Credits
+    released: Credits
+    balance: Credits
+    late: bool
+
+
+class ReservationExtension(msgspec.Struct):
+    """From now on; a reservation never falls due earlier by it."""
+
+    ttl_seconds: Annotated[int, Meta(ge=1, le=MAX_TTL_SECONDS)] = DEFAULT_TTL_SECONDS
+
+
+class ReservationExtended(msgspec.Struct):
+    """When it falls due now."""
+
+    reservation_id: str
+    state: ReservationState
+    expires_at: datetime
+
+
+class Reservation(msgspec.Struct):
+    """All that is known of it. Null are `charged` and `released` of an open one, `units` of one in credits."""
+
+    reservation_id: str
+    state: ReservationState
+    end_user_id: str
+    feature_key: str
+    units: Units | None
+    reserved: Credits
+    charged: Credits | None
+    released: Credits | None
+    late: bool
+    expires_at: datetime
+
+
 BODIES = (
     *(UsageEvent, UsageAccepted, UsageBatch, BatchAccepted, CloudEvent),
     *(CheckAnswer, CheckBatch, CheckBatchAnswer, Entitlements),
     *(Acquisition, Acquired, GaugeRelease, Released),
+    *(NewReservation, ReservationOpened, ReservationCommit, ReservationEnded, Reservation),
+    *(ReservationExtension, ReservationExtended),
 )

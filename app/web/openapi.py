@@ -124,6 +124,32 @@ def _hot_paths() -> dict[str, Any]:
         "/v1/features/{key}/acquire": {"post": {**acquire, **key}},
         "/v1/features/{key}/release": {"post": {**release, **key}},
         "/api/v1/events": {"post": emit},
+        **_reservation_paths(),
+    }
+
+
+def _reservation_paths() -> dict[str, Any]:
+    identified = {
+        "parameters": [{"name": "reservation_id", "in": "path", "required": True, "schema": {"type": "string"}}]
+    }
+    opening = _operation("Reserve credit", "Reserve", "201", "ReservationOpened", "NewReservation")
+    commit = _operation(
+        "Charge what was really used", "CommitReservation", "200", "ReservationEnded", "ReservationCommit"
+    )
+    release = _operation("Give all of it back", "ReleaseReservation", "200", "ReservationEnded")
+    extend = _operation(
+        "Have it fall due later", "ExtendReservation", "200", "ReservationExtended", "ReservationExtension"
+    )
+    show = _operation("Show a reservation", "ShowReservation", "200", "Reservation")
+    for operation in (commit, extend):
+        operation["requestBody"]["required"] = False
+    path = "/v1/reservations/{reservation_id}"
+    return {
+        "/v1/reservations": {"post": opening},
+        f"{path}/commit": {"post": commit | identified},
+        f"{path}/release": {"post": release | identified},
+        f"{path}/extend": {"post": extend | identified},
+        path: {"get": show | identified},
     }
 
 

@@ -29,6 +29,7 @@ class Code(StrEnum):
     UNKNOWN_FEATURE = "unknown_feature"
     UNKNOWN_EVENT_TYPE = "unknown_event_type"
     UNKNOWN_PACKAGE = "unknown_package"
+    UNKNOWN_RESERVATION = "unknown_reservation"
     NO_SUBSCRIPTION = "no_subscription"
     SUBSCRIPTION_PAUSED = "subscription_paused"
     SUBSCRIPTION_OVERDUE = "subscription_overdue"
@@ -47,6 +48,8 @@ class Code(StrEnum):
     GRANT_EXPIRED = "grant_expired"
     EVENT_PENDING = "event_pending"
     NOTHING_OWED = "nothing_owed"
+    RESERVATION_ENDED = "reservation_ended"
+    TOO_MANY_RESERVATIONS = "too_many_reservations"
     ALREADY_RETRIED = "already_retried"
     NOT_RETRYABLE = "not_retryable"
     IDEMPOTENCY_KEY_IN_FLIGHT = "idempotency_key_in_flight"
@@ -58,6 +61,7 @@ class Code(StrEnum):
     INVALID_VALUE = "invalid_value"
     FEATURE_NOT_METERED = "feature_not_metered"
     FEATURE_NOT_GAUGE = "feature_not_gauge"
+    MEASURE_MISMATCH = "measure_mismatch"
     COST_TOO_LARGE = "cost_too_large"
     BALANCE_OUT_OF_RANGE = "balance_out_of_range"
     BATCH_TOO_LARGE = "batch_too_large"
@@ -90,6 +94,7 @@ MEANINGS: dict[Code, Meaning] = {
     Code.UNKNOWN_FEATURE: Meaning(404, "No feature has this key"),
     Code.UNKNOWN_EVENT_TYPE: Meaning(404, "No feature reads events of this type"),
     Code.UNKNOWN_PACKAGE: Meaning(404, "No top-up package has this key"),
+    Code.UNKNOWN_RESERVATION: Meaning(404, "There is no reservation with this id"),
     Code.METHOD_NOT_ALLOWED: Meaning(405, "This route does not take this method"),
     Code.CONFLICT: Meaning(409, "Something with this key exists already"),
     Code.SUBSCRIPTION_EXISTS: Meaning(409, "The customer has a subscription already"),
@@ -103,6 +108,8 @@ MEANINGS: dict[Code, Meaning] = {
     Code.GRANT_EXPIRED: Meaning(409, "The grant has expired"),
     Code.EVENT_PENDING: Meaning(409, "The event is not posted yet"),
     Code.NOTHING_OWED: Meaning(409, "There is no overage that could be billed"),
+    Code.RESERVATION_ENDED: Meaning(409, "The reservation has ended"),
+    Code.TOO_MANY_RESERVATIONS: Meaning(409, "The customer has as many open reservations as one may have"),
     Code.ALREADY_RETRIED: Meaning(409, "The event was retried already, or is posted"),
     Code.NOT_RETRYABLE: Meaning(409, "The rejected entry holds no event that could be posted"),
     Code.IDEMPOTENCY_KEY_IN_FLIGHT: Meaning(409, "A request with this idempotency key is still under way"),
@@ -113,6 +120,7 @@ MEANINGS: dict[Code, Meaning] = {
     Code.INVALID_VALUE: Meaning(422, "A field has a value that cannot be used"),
     Code.FEATURE_NOT_METERED: Meaning(422, "The feature is not metered"),
     Code.FEATURE_NOT_GAUGE: Meaning(422, "The feature is not a gauge"),
+    Code.MEASURE_MISMATCH: Meaning(422, "Units were reserved and credits sent, or the other way about"),
     Code.COST_TOO_LARGE: Meaning(422, "The event costs more than one event may"),
     Code.BALANCE_OUT_OF_RANGE: Meaning(422, "The balance would leave the range that can be kept exactly"),
     Code.BATCH_TOO_LARGE: Meaning(422, "The batch has more entries than one request may carry"),

@@ -41,6 +41,7 @@ class UsagePayload(msgspec.Struct, frozen=True, array_like=True):
     event_id: UUID
     feature_key: str
     units_micro: int
+    """0 only of credits that were reserved and committed late, which count no units."""
     price_id: UUID
     occurred_at: int | None
     """Microseconds; None = the accepted time."""
@@ -216,7 +217,7 @@ def _parse(stream_id: bytes, fields: dict[bytes, bytes]) -> StreamEntry:
 
 def _check_payload(payload: UsagePayload) -> None:
     """What the ledger's tables would refuse must not reach them: one poisoned entry would hold up its partition."""
-    if not 0 < payload.units_micro <= MAX_UNITS_MICRO:
+    if not 0 <= payload.units_micro <= MAX_UNITS_MICRO:
         message = "units are out of bounds"
     elif "\0" in payload.feature_key + (payload.idempotency_key or "") + (payload.properties or ""):
         message = "a text holds a zero byte"

@@ -90,13 +90,28 @@ def gauge_due(partition: int, ref: bytes) -> bytes:
 
 
 def reservation(partition: int, environment: bytes, reservation_id: UUID) -> bytes:
-    """Hash: a reservation; with a TTL once it has ended."""
-    return b"{%d}:rsv:%b%b" % (partition, environment[-SEEN_ENVIRONMENT_LENGTH:], reservation_id.bytes)
+    """Hash: a reservation (fields: `wire.held`); with a TTL once it has ended."""
+    return reservation_of(partition, due_member(environment, reservation_id))
 
 
 def due(partition: int) -> bytes:
-    """Sorted set of the partition's open reservations by when they fall due; a member is what follows `:rsv:`."""
+    """Sorted set of the partition's open reservations by when they fall due."""
     return b"{%d}:due" % partition
+
+
+def due_member(environment: bytes, reservation_id: UUID) -> bytes:
+    """A reservation in the set of those that are open."""
+    return environment[-SEEN_ENVIRONMENT_LENGTH:] + reservation_id.bytes
+
+
+def reservation_of(partition: int, member: bytes) -> bytes:
+    """The reservation behind a `due_member`."""
+    return b"{%d}:rsv:%b" % (partition, member)
+
+
+def reservation_id_of(member: bytes) -> UUID:
+    """The id in a `due_member`."""
+    return UUID(bytes=member[SEEN_ENVIRONMENT_LENGTH:])
 
 
 def plan(snapshot_id: str) -> bytes:

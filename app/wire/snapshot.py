@@ -18,8 +18,9 @@ ACCOUNT_FIELDS = (
     b"snapshot",
     b"status",
     b"floor",
+    b"reserved",
 )
-"""What a check reads of the account hash, in this order (`AccountView`).
+"""What a check reads of the account hash, in this order (`AccountView`); without `reserved` nothing is.
 
 Scripts keep `last_id` and `ticked` beside them.
 """

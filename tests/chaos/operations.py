@@ -21,6 +21,7 @@ TIGHT_USERS = tuple(f"tight_{number}" for number in range(8))
 """They have little, and spend with enforce only."""
 MOST_BATCH_EVENTS = 50
 MOST_UNITS = 9
+MOST_GRANTED, MOST_GRANTED_TIGHT = 40, 8
 TWICE = 0.2
 """Of the batches, sent again once they were answered."""
 EXPIRING = 0.4
@@ -125,7 +126,8 @@ async def keep_a_diary(shop: Shop) -> None:
 
 async def grant(shop: Shop) -> None:
     """Credit, some of which is soon over."""
-    key, end_user_id, amount = shop.key(), shop.chance.choice(OPEN_USERS + TIGHT_USERS), shop.chance.randint(1, 40)
+    key, end_user_id = shop.key(), shop.chance.choice(OPEN_USERS + TIGHT_USERS)
+    amount = shop.chance.randint(1, MOST_GRANTED if end_user_id in OPEN_USERS else MOST_GRANTED_TIGHT)
     body: dict[str, object] = {"end_user_id": end_user_id, "amount": amount}
     is_expiring = shop.chance.random() < EXPIRING
     if is_expiring:
@@ -139,7 +141,7 @@ async def grant(shop: Shop) -> None:
 
 async def top_up(shop: Shop) -> None:
     """A payment that becomes credit once."""
-    key, end_user_id, amount = shop.key(), shop.chance.choice(OPEN_USERS + TIGHT_USERS), shop.chance.randint(1, 60)
+    key, end_user_id, amount = shop.key(), shop.chance.choice(OPEN_USERS), shop.chance.randint(1, MOST_GRANTED)
     body = {"end_user_id": end_user_id, "payment_reference": key, "credits": amount}
     _read(await shop.core.ask("POST", "/v1/topups", body | {"price_paid": 5, "currency": "EUR"}), HTTPStatus.CREATED)
     shop.oracle.credit(end_user_id, key, to_micro(amount))

@@ -20,6 +20,19 @@ def valkey() -> Iterator[EmbeddedValkey]:
         yield server
 
 
+@pytest.fixture
+def own_valkey() -> Iterator[EmbeddedValkey]:
+    """A server that a test may kill."""
+    with tempfile.TemporaryDirectory() as directory, start_valkey(Path(directory)) as server:
+        yield server
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Path:
+    """The directory in which the edges of a test spool."""
+    return tmp_path / "spool"
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def shared_world(valkey: EmbeddedValkey) -> AsyncIterator[World]:
     """The servers, started once."""

@@ -195,7 +195,7 @@ async def test_a_bad_body_is_refused_by_name(
         ("GET", "/v1/features/seats/acquire", 405, "POST"),
         ("HEAD", "/v1/features/seats/release", 405, "POST"),
         ("POST", "/v1/features/seats/hold", 404, None),
-        ("POST", "/v1/features//acquire", 404, None),
+        ("POST", "/v1/features//hold", 404, None),
         ("POST", "/v1/features/a/b/acquire", 404, None),
         ("POST", "/v1/features/seats/acquire/", 404, None),
         ("PUT", "/v1/entitlements/check", 405, "GET, POST, HEAD"),

@@ -8,7 +8,7 @@ import os
 import signal
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -27,13 +27,7 @@ from tests.waiting import wait_until_async
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 RECOVERY_SECONDS = 10
-
-
-@pytest.fixture
-def own_valkey() -> Iterator[EmbeddedValkey]:
-    """A server that a test may kill."""
-    with tempfile.TemporaryDirectory() as directory, start_valkey(Path(directory)) as server:
-        yield server
+A_RESERVATION = "rsv_" + "0" * 32
 
 
 @asynccontextmanager
@@ -65,6 +59,8 @@ async def is_unavailable(tenant: Tenant) -> bool:
     """Whether everything that needs Redis is answered as it should be while Redis is away."""
     answers = [await tenant.check("user_1"), await tenant.use("user_1", idempotency_key="while-away", enforce=True)]
     answers += [await tenant.batch([{"end_user_id": "user_1", "feature_key": "api_calls", "enforce": True}])]
+    answers += [await tenant.reserve("user_1", units=1), await tenant.show(A_RESERVATION)]
+    answers += [await tenant.change(A_RESERVATION, verb) for verb in ("commit", "release", "extend")]
     answers += [await tenant.world.send("GET", "/readyz")]
     assert (await tenant.world.send("GET", "/livez")).status == 200
     for answer in answers:
@@ -87,6 +83,9 @@ async def test_a_killed_redis_that_comes_back(own_world: World, own_valkey: Embe
     await own_world.edge.ready()
     assert (await tenant.use("user_1", idempotency_key="before")).raw == before.raw
     assert (await tenant.use("user_1", idempotency_key="while-away", enforce=True)).body["balance"] == 998
+    reserved = await tenant.reserve("user_1", units=8, idempotency_key="while-away")
+    assert reserved.body["balance"] == 990
+    assert (await tenant.change(reserved.body["reservation_id"], "release")).body["balance"] == 998
     assert (await tenant.check("user_1")).body["balance"] == 998
 
 

@@ -269,6 +269,16 @@ class Tenant:
         """The customer's account in Redis."""
         return keys.account(self.partition(end_user_id), keys.account_ref(self.ref, end_user_id))
 
+    def reservation_key(self, reservation_id: str) -> bytes:
+        """A reservation in Redis, from its id as clients see it."""
+        found = ids.parse("rsv", reservation_id)
+        return keys.reservation(ids.partition_in(found), self.ref, found)
+
+    async def account(self, end_user_id: str) -> dict[str, str]:
+        """The customer's account in Redis."""
+        found = await self.world.redis.hgetall(self.account_key(end_user_id))
+        return {name.decode(): value.decode() for name, value in found.items()}
+
     async def entries(self, end_user_id: str) -> list[dict[bytes, bytes]]:
         """What the streams hold of this customer, in order."""
         stream = await self.world.redis.xrange(keys.stream(self.partition(end_user_id)))
@@ -309,6 +319,20 @@ class Tenant:
         headers = more.pop("headers", {})
         body = {"end_user_id": end_user_id, "feature_key": feature_key, **more}
         return await self.send("POST", "/v1/usage", json=body, headers=headers)
+
+    async def reserve(self, end_user_id: str, feature_key: str = "api_calls", **more: Any) -> Answer:
+        """`POST /v1/reservations`; keyword arguments are members of the body, `headers` apart."""
+        headers = more.pop("headers", {})
+        body = {"end_user_id": end_user_id, "feature_key": feature_key, **more}
+        return await self.send("POST", "/v1/reservations", json=body, headers=headers)
+
+    async def change(self, reservation_id: str, verb: str, **body: Any) -> Answer:
+        """`POST /v1/reservations/{id}/{verb}`; keyword arguments are members of the body."""
+        return await self.send("POST", f"/v1/reservations/{reservation_id}/{verb}", json=body)
+
+    async def show(self, reservation_id: str) -> Answer:
+        """`GET /v1/reservations/{id}`."""
+        return await self.send("GET", f"/v1/reservations/{reservation_id}")
 
     async def batch(self, events: Sequence[Any], **headers: str) -> Answer:
         """`POST /v1/usage/batch`; keyword arguments are headers with underscores for hyphens."""

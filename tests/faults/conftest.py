@@ -12,8 +12,8 @@ from tests.flow.stack import open_session
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LinkedStack]:
-    """The stack that all of them share."""
-    async with linked_stack(tmp_path_factory.mktemp("links")) as running:
+    """The stack that all of them share; of the edge one worker, so that a test knows what it knows."""
+    async with linked_stack(tmp_path_factory.mktemp("links"), EDGE_WORKERS="1") as running:
         yield running
 
 

@@ -60,7 +60,7 @@ CASES = [
     *product(("client-edge", "edge-valkey", "client-core", "core-postgres"), (be_mute,)),
     *product(("edge-valkey",), (be_silent,)),
 ]
-"""`be_abandoned` is `be_mute` for those who keep their connections; so those that take long are not all tried with both."""
+"""Silent, mute and abandoned are alike to those who keep their connections, and take long: few are tried with all."""
 
 
 @pytest.mark.parametrize(("name", "fault"), [pytest.param(*case, id=f"{case[0]}-{case[1].__name__}") for case in CASES])

@@ -13,10 +13,12 @@ from app.wire.gauges import encode_holds
 from app.wire.scripts import Script
 from app.wire.snapshot import AccountState
 from app.wire.tiers import pack_tiers
+from tests.wire.reservation_models import End, Extend, Reserve
 from tests.wire.script_models import (
     Accept,
     Acquire,
     EdgeAccount,
+    Held,
     Holds,
     Load,
     Look,
@@ -108,8 +110,44 @@ class RealPartition:
 
     def load(self, call: Load) -> bytes:
         """Run load.lua."""
-        arguments = [call.token, call.incarnation, *_figures(call.state), encode_holds(call.holds)]
-        return self._run(scripts.LOAD, _account_keys(call.state.ref), arguments)
+        ref = call.state.ref
+        held = [
+            part
+            for one in call.reservations
+            for part in (keys.due_member(ENVIRONMENT, one.key), one.facts, one.reserved, one.due)
+        ]
+        arguments = [call.token, call.incarnation, *_figures(call.state), ref, *held, encode_holds(call.holds)]
+        return self._run(scripts.LOAD, [*_account_keys(ref), keys.due(PARTITION)], arguments)
+
+    def reserve(self, call: Reserve) -> list[bytes]:
+        """Run reserve.lua."""
+        until = "" if call.until_at == NEVER_AT else call.until_at
+        tiers, *counted = _counting(call)
+        tail = (WINDOW_MILLISECONDS, call.most_entries, tiers, until, *counted)
+        head = (call.now_at, call.snapshot, call.cost, call.lasts, call.lowest)
+        arguments = [
+            *head,
+            call.fingerprint,
+            call.ref,
+            call.payload,
+            *tail,
+            call.facts,
+            call.most_open,
+            call.most_named,
+        ]
+        return self._run(scripts.RESERVE, _reservation_keys(call.ref, call.key), arguments)
+
+    def end(self, call: End) -> list[bytes]:
+        """Run end_reservation.lua."""
+        head = (call.now_at, call.verb, call.used, call.asked, call.ref)
+        tail = (WINDOW_MILLISECONDS, call.most_entries, *_counting(call))
+        arguments = [*head, call.payload, call.expiry, call.late, *tail]
+        return self._run(scripts.END_RESERVATION, _reservation_keys(call.ref, call.key), arguments)
+
+    def extend(self, call: Extend) -> list[bytes]:
+        """Run extend_reservation.lua."""
+        arguments = [call.now_at, call.lasts, call.ref, call.payload, call.most_entries]
+        return self._run(scripts.EXTEND_RESERVATION, _reservation_keys(call.ref, call.key), arguments)
 
     def acquire(self, call: Acquire) -> list[bytes | int]:
         """Run acquire.lua."""
@@ -142,6 +180,23 @@ class RealPartition:
         """The server's id of a model's; one that was never appended stays as it is."""
         return self.ids.get(model_id, show_stream_id(model_id).encode())
 
+    def observe_reservations(self, memory: Memory, marks: Sequence[UUID]) -> tuple[Any, Any]:
+        """The same of reservations; stream ids must have been matched (`observe`) since the last call."""
+        pipe = self.client.pipeline(transaction=False)
+        for mark in marks:
+            pipe.hgetall(keys.reservation(PARTITION, ENVIRONMENT, mark))
+        pipe.zrange(keys.due(PARTITION), 0, -1, withscores=True)
+        *found, due = pipe.execute()
+        said = [self._held(memory.reservations.get(mark)) for mark in marks]
+        expected = {keys.due_member(ENVIRONMENT, mark): float(at) for mark, at in memory.due.items()}
+        return (found, dict(due)), (said, expected)
+
+    def _held(self, held: Held | None) -> dict[bytes, bytes]:
+        if held is None:
+            return {}
+        shown = {name.encode(): _bytes(value) for name, value in vars(held).items() if value is not None}
+        return shown | ({b"opened_id": self.real_id(held.opened_id)} if held.opened_id else {})
+
     def observe(self, memory: Memory, refs: Sequence[bytes], marks: Sequence[UUID]) -> tuple[Any, Any]:
         """(what the server holds, what the model says that it should hold), stream ids as the server's."""
         pipe = self.client.pipeline(transaction=False)
@@ -170,8 +225,12 @@ class RealPartition:
         return (found, stream), (said, [(self.real_id(model_id), fields) for model_id, fields in memory.stream])
 
     def _match_ids(self, memory: Memory, found: list[bytes]) -> None:
-        if memory.stream and memory.stream[-1][0] == memory.newest_id and found:
-            self.ids.setdefault(memory.newest_id, found[-1])
+        if not memory.stream or memory.stream[-1][0] != memory.newest_id:
+            return
+        for (model_id, _), real_id in zip(reversed(memory.stream), reversed(found), strict=False):
+            if model_id in self.ids:
+                break
+            self.ids[model_id] = real_id
 
     def _meta(self, memory: Memory) -> dict[bytes, bytes]:
         shown = {name.encode(): value.encode() for name, value in memory.meta.items()}
@@ -184,7 +243,25 @@ class RealPartition:
             return {}
         shown = {name.encode(): str(value).encode() for name, value in vars(account).items() if value is not None}
         shown |= {b"last_id": self.real_id(account.last_id)}
-        return shown | ({b"order_id": self.real_id(account.order_id)} if account.order_id else {})
+        ids = {b"order_id": account.order_id, b"ordered_id": account.ordered_id}
+        return shown | {name: self.real_id(value) for name, value in ids.items() if value}
+
+
+def _bytes(value: bytes | str | int) -> bytes:
+    return value if isinstance(value, bytes) else str(value).encode()
+
+
+def _reservation_keys(ref: bytes, key: UUID) -> list[bytes]:
+    reservation = keys.reservation(PARTITION, ENVIRONMENT, key)
+    first = [keys.account(PARTITION, ref), keys.stream(PARTITION), reservation]
+    return [*first, keys.used(PARTITION, ref), keys.due(PARTITION)]
+
+
+def _counting(call: Reserve | End) -> list[bytes | str | int]:
+    """Tiers, feature and units."""
+    if call.graduated is None:
+        return ["", "", ""]
+    return [pack_tiers(call.graduated), call.feature_key, call.units_micro]
 
 
 def _gauge(holds: Holds) -> tuple[dict[bytes, bytes], list[tuple[bytes, float]]]:

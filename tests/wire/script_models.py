@@ -42,11 +42,34 @@ class EdgeAccount:
     """Of the last order that no publish includes yet."""
     held_until: int | None = None
     """What was published as the boundary meanwhile."""
+    ordered_id: StreamId | None = None
+    """Of the last order ever."""
+    reserved: int = 0
+    open: int = 0
 
     @property
     def available(self) -> int:
         """What can be spent now."""
         return totals.available(self.base, self.accepted, self.applied)
+
+
+@dataclass
+class Held:
+    """The hash of a reservation (tests/wire/reservation_models.py). What is None is not there."""
+
+    state: str
+    ref: bytes | None = None
+    facts: bytes | None = None
+    asked: bytes | None = None
+    opening: str | None = None
+    reserved: int | None = None
+    opened_id: StreamId | None = None
+    until: int | None = None
+    due: int | None = None
+    ended_asked: str | None = None
+    ended: str | None = None
+    late_asked: str | None = None
+    late: str | None = None
 
 
 @dataclass
@@ -64,6 +87,8 @@ class Memory:
     gauges: dict[bytes, Holds] = field(default_factory=dict)
     newest_id: StreamId = NOTHING_YET
     """Of the entry appended last; trimming does not change it."""
+    reservations: dict[UUID, Held] = field(default_factory=dict)
+    due: dict[UUID, int] = field(default_factory=dict)
 
     def copy(self) -> "Memory":
         """An independent copy."""
@@ -71,7 +96,8 @@ class Memory:
         used = {ref: {**counters} for ref, counters in self.used.items()}
         remembered = {**self.seen}, {**self.retried}, used, {**self.tokens}, {**self.meta}
         gauges = {ref: {**holds} for ref, holds in self.gauges.items()}
-        return Memory(accounts, [*self.stream], *remembered, gauges, self.newest_id)
+        reservations = {key: replace(held) for key, held in self.reservations.items()}
+        return Memory(accounts, [*self.stream], *remembered, gauges, self.newest_id, reservations, {**self.due})
 
 
 @dataclass(frozen=True)
@@ -123,12 +149,23 @@ class Publish:
 
 
 @dataclass(frozen=True)
+class Reopened:
+    """An open reservation that comes with its account."""
+
+    key: UUID
+    facts: bytes
+    reserved: int
+    due: int
+
+
+@dataclass(frozen=True)
 class Load:
     """Arguments of load.lua."""
 
     state: AccountState
     token: bytes
     incarnation: str
+    reservations: tuple[Reopened, ...] = ()
     holds: tuple[Hold, ...] = ()
 
 
@@ -189,7 +226,7 @@ def accept(memory: Memory, call: Accept) -> list[bytes]:  # noqa: PLR0911 - one 
     if account is None:
         return [b"miss"]
     at = max(call.now_at, account.last_at)
-    if _waits_at_boundary(memory, call.ref, account, at):
+    if waits_at_boundary(memory, call.ref, account, at):
         return [b"wait"]
     if account.snapshot != call.snapshot:
         return [b"snapshot", account.snapshot.encode()]
@@ -204,10 +241,10 @@ def accept(memory: Memory, call: Accept) -> list[bytes]:  # noqa: PLR0911 - one 
     lowest = int(call.lowest) if call.lowest not in {"", "-"} else account.floor
     if call.enforce and cost and call.lowest != "-" and before - cost < lowest:
         return _remember(memory, call, f"-{cost}:{before}")
-    if bound := _beyond_bound(memory, account, call):
+    if bound := beyond_bound(memory, account, cost, call.most_entries):
         return [bound]
     overage = min(cost, max(0, cost - max(0, before)))
-    _append_usage(memory, account, at, call)
+    append_usage(memory, call.ref, at, call.cost, call.payload)
     return _remember(memory, call, f"+{cost}:{before - cost}:{overage}")
 
 
@@ -219,11 +256,11 @@ def retry(memory: Memory, call: Retry) -> bytes:
     if account is None:
         return b"miss"
     at = max(call.now_at, account.last_at)
-    if _waits_at_boundary(memory, call.ref, account, at):
+    if waits_at_boundary(memory, call.ref, account, at):
         return b"wait"
-    if bound := _beyond_bound(memory, account, call):
+    if bound := beyond_bound(memory, account, call.cost, call.most_entries):
         return bound
-    _append_usage(memory, account, at, call)
+    append_usage(memory, call.ref, at, call.cost, call.payload)
     memory.retried[call.key] = call.rejected_id
     return b"retried"
 
@@ -233,7 +270,7 @@ def tick(memory: Memory, ref: bytes, now_at: int) -> bytes:
     account = memory.accounts.get(ref)
     if account is None:
         return b"miss"
-    return b"wait" if _waits_at_boundary(memory, ref, account, max(now_at, account.last_at)) else b"early"
+    return b"wait" if waits_at_boundary(memory, ref, account, max(now_at, account.last_at)) else b"early"
 
 
 def order(memory: Memory, ref: bytes, now_at: int, payload: bytes) -> bytes:
@@ -242,8 +279,9 @@ def order(memory: Memory, ref: bytes, now_at: int, payload: bytes) -> bytes:
     if account is None:
         return b"miss"
     fields = {b"k": b"o", b"c": b"0", b"p": payload}
-    _append(memory, ref, account, max(now_at, account.last_at), fields)
-    account.order_id, account.valid_until, account.ticked = account.last_id, 0, account.revision
+    append(memory, ref, max(now_at, account.last_at), fields)
+    account.order_id = account.ordered_id = account.last_id
+    account.valid_until, account.ticked = 0, account.revision
     return b"ok"
 
 
@@ -292,6 +330,12 @@ def load(memory: Memory, call: Load) -> bytes:
     account = EdgeAccount(0, 0, 0, 0, NOTHING_YET, 0, 0, 0, "", "", 0)
     _show(account, state)
     account.accepted = account.applied
+    account.reserved, account.open = sum(one.reserved for one in call.reservations), len(call.reservations)
+    for one in call.reservations:
+        held = memory.reservations.setdefault(one.key, Held("open"))
+        held.state, held.ref, held.facts = "open", state.ref, one.facts
+        held.reserved, held.until, held.due = one.reserved, 0, one.due
+        memory.due[one.key] = one.due
     memory.accounts[state.ref] = account
     memory.gauges[state.ref] = {(hold.feature_key, hold.holder): (hold.units, hold.expires_at) for hold in call.holds}
     del memory.tokens[state.ref]
@@ -314,7 +358,7 @@ def acquire(memory: Memory, call: Acquire) -> list[bytes | int]:
         return [b"holders"]
     expires_at = at + call.for_at if call.for_at else 0
     ends = {b"d": b"%d" % expires_at} if expires_at else {}
-    _append(memory, call.ref, account, at, {b"k": b"g", b"c": b"0", b"p": call.payload, **ends})
+    append(memory, call.ref, at, {b"k": b"g", b"c": b"0", b"p": call.payload, **ends})
     holds[name] = call.units, expires_at
     return [b"ok", used + more, expires_at]
 
@@ -329,7 +373,7 @@ def release(memory: Memory, call: Release) -> list[bytes | int]:
     holds = _held_at(memory, call.ref, at)
     held = holds.pop((call.feature, call.holder), None)
     if held is not None:
-        _append(memory, call.ref, account, at, {b"k": b"g", b"c": b"0", b"p": call.payload})
+        append(memory, call.ref, at, {b"k": b"g", b"c": b"0", b"p": call.payload})
     return [b"ok", 0 if held is None else 1, _used(holds, call.feature)]
 
 
@@ -383,32 +427,36 @@ def _show(account: EdgeAccount, state: AccountState) -> None:
     account.snapshot, account.status, account.floor = state.snapshot_id, state.subscription_status, state.floor_micro
 
 
-def _waits_at_boundary(memory: Memory, ref: bytes, account: EdgeAccount, at: int) -> bool:
+def waits_at_boundary(memory: Memory, ref: bytes, account: EdgeAccount, at: int) -> bool:
     """At a boundary nothing is decided; one tick a revision asks the flusher to post what is due."""
     if at < account.valid_until:
         return False
     if account.ticked != account.revision:
-        _append(memory, ref, account, at, {b"k": b"t", b"c": b"0"})
+        append(memory, ref, at, {b"k": b"t", b"c": b"0"})
         account.ticked = account.revision
     return True
 
 
-def _beyond_bound(memory: Memory, account: EdgeAccount, call: Accept | Retry) -> bytes | None:
-    """The first bound that the usage would go beyond."""
-    accepted = totals.wrap(account.accepted + call.cost)
+def beyond_bound(memory: Memory, account: EdgeAccount, cost: int, most_entries: int) -> bytes | None:
+    """The first bound that taking so much would go beyond."""
+    accepted = totals.wrap(account.accepted + cost)
     if totals.distance(accepted, account.applied) >= totals.MAX_DISTANCE:
         return b"backlog"
-    if account.available - call.cost <= -NEVER_AT:
+    if account.available - cost <= -NEVER_AT:
         return b"range"
-    return b"full" if len(memory.stream) >= call.most_entries else None
+    return b"full" if len(memory.stream) >= most_entries else None
 
 
-def _append_usage(memory: Memory, account: EdgeAccount, at: int, call: Accept | Retry) -> None:
-    _append(memory, call.ref, account, at, {b"k": b"u", b"c": b"%d" % call.cost, b"p": call.payload})
-    account.accepted = totals.wrap(account.accepted + call.cost)
+def append_usage(memory: Memory, ref: bytes, at: int, cost: int, payload: bytes) -> None:
+    """Usage that was decided on."""
+    append(memory, ref, at, {b"k": b"u", b"c": b"%d" % cost, b"p": payload})
+    account = memory.accounts[ref]
+    account.accepted = totals.wrap(account.accepted + cost)
 
 
-def _append(memory: Memory, ref: bytes, account: EdgeAccount, at: int, fields: Fields) -> None:
+def append(memory: Memory, ref: bytes, at: int, fields: Fields) -> None:
+    """An entry of a loaded account."""
+    account = memory.accounts[ref]
     memory.newest_id = (memory.newest_id[0], memory.newest_id[1] + 1)
     memory.stream.append((memory.newest_id, {b"a": ref, b"t": b"%d" % at, b"r": b"%d" % account.revision, **fields}))
     account.last_id, account.last_at = memory.newest_id, at

@@ -31,7 +31,7 @@ payloads = st.builds(
     UsagePayload,
     event_id=st.uuids(),
     feature_key=texts,
-    units_micro=st.integers(1, MAX_UNITS_MICRO),
+    units_micro=st.integers(0, MAX_UNITS_MICRO),
     price_id=st.uuids(),
     occurred_at=st.none() | st.integers(0, NEVER_AT),
     idempotency_key=st.none() | texts,
@@ -80,7 +80,7 @@ def test_a_rejection_is_read_back(
         {"p": encode_usage(GOOD)},
         {"p": encode_rejection(Rejection("a\0b", "", GOOD))},
         {"p": encode_rejection(Rejection("", "a\0b", GOOD))},
-        {"p": encode_rejection(Rejection("", "", UsagePayload(UUID(int=1), "f", 0, NO_PRICE, None, None, None)))},
+        {"p": encode_rejection(Rejection("", "", UsagePayload(UUID(int=1), "f", -1, NO_PRICE, None, None, None)))},
     ],
 )
 def test_a_rejection_that_could_not_be_kept(changed: dict[str, bytes]) -> None:
@@ -128,7 +128,7 @@ def test_a_missing_field_is_rejected(name: str) -> None:
         fields_of(p=b""),
         fields_of(p=b"\xc1"),
         fields_of(p=encode_usage(GOOD)[:-1]),
-        fields_of(UsagePayload(UUID(int=1), "tokens", 0, UUID(int=2), None, None, None)),
+        fields_of(UsagePayload(UUID(int=1), "tokens", -1, UUID(int=2), None, None, None)),
         fields_of(UsagePayload(UUID(int=1), "tokens", MAX_UNITS_MICRO + 1, UUID(int=2), None, None, None)),
         fields_of(UsagePayload(UUID(int=1), "a\0b", 1, UUID(int=2), None, None, None)),
         fields_of(UsagePayload(UUID(int=1), "tokens", 1, UUID(int=2), -1, None, None)),

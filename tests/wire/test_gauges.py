@@ -115,7 +115,7 @@ def test_thousands_are_freed_at_once(bare_valkey: "Redis") -> None:
     real.client.set(keys.load_token(PARTITION, REF), b"token")
     ended = tuple(Hold("seats", f"ended-{number}", 2, FAR_AT - number) for number in range(2_500))
     kept = (Hold("seats", "forever", 7), Hold("runs", "later", 3, FAR_AT + 1))
-    assert real.load(Load(state(), b"token", memory.meta["incarnation"], ended + kept)) == b"loaded"
+    assert real.load(Load(state(), b"token", memory.meta["incarnation"], holds=ended + kept)) == b"loaded"
     assert real.look(Look(REF, FAR_AT - 2_500, ("seats", "runs")))[1] == [b"5007", b"3"]
     assert real.look(Look(REF, FAR_AT, ("seats", "runs")))[1] == [b"7", b"3"]
     assert real.client.hgetall(keys.gauge(PARTITION, REF)).keys() == {

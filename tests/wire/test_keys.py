@@ -47,6 +47,8 @@ def test_one_slot(environment_id: UUID, end_user_id: str, count: int, event_id: 
         keys.account(partition, ref),
         keys.load_token(partition, ref),
         keys.seen(partition, keys.environment_ref(environment_id), event_id),
+        keys.reservation(partition, keys.environment_ref(environment_id), event_id),
+        keys.due(partition),
         keys.stream(partition),
         keys.meta(partition),
         keys.gauge(partition, ref),
@@ -57,6 +59,16 @@ def test_one_slot(environment_id: UUID, end_user_id: str, count: int, event_id: 
     assert keys.load_token_of(names[0]) == names[1]
     assert keys.gauges_of(names[0]) == tuple(names[-2:])
     assert keys.split_tag(names[0]) == (keys.tag(partition), b":acct:" + ref)
+
+
+@LAW
+@given(environments, st.integers(0, 63), environments)
+def test_a_reservation_is_found_from_what_is_due(environment_id: UUID, partition: int, reservation_id: UUID) -> None:
+    """A member of `due` leads to the hash and to the id, and the id to the member."""
+    environment = keys.environment_ref(environment_id)
+    member = keys.due_member(environment, reservation_id)
+    assert keys.reservation_of(partition, member) == keys.reservation(partition, environment, reservation_id)
+    assert keys.reservation_id_of(member) == reservation_id
 
 
 @pytest.mark.parametrize(

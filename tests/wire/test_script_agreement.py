@@ -132,7 +132,7 @@ class Programmer:
             case "begin":
                 return Begin(ref, pick(TOKENS))
             case "load":
-                return Load(self.state(), pick(TOKENS), pick(INCARNATIONS), self._holds())
+                return Load(self.state(), pick(TOKENS), pick(INCARNATIONS), holds=self._holds())
             case "tick":
                 return Tick(ref, number(0, 25))
             case "order":
@@ -213,7 +213,7 @@ class Programmer:
         )
 
 
-def _call(  # noqa: C901, PLR0911, PLR0912 - one for each script
+def both(  # noqa: C901, PLR0911, PLR0912 - one for each script
     step: Step, real: RealPartition, memory: Memory
 ) -> tuple[object, object]:
     """(the server's answer, the model's answer)."""
@@ -294,27 +294,27 @@ def _is_countable(step: Step, memory: Memory) -> bool:
     return account is None or abs(account.available) <= DOUBLES
 
 
-def _begin(client: "Redis", programmer: Programmer) -> tuple[RealPartition, Memory]:
+def begin(client: "Redis", programmer: Programmer) -> tuple[RealPartition, Memory]:
     """Both sides with two loaded accounts."""
     real, memory = RealPartition(client), Memory(meta={"incarnation": INCARNATIONS[0]})
     real.client.hset(keys.meta(PARTITION), mapping=memory.meta)
     for ref in REFS:
-        _call(Begin(ref, TOKENS[0]), real, memory)
+        both(Begin(ref, TOKENS[0]), real, memory)
         load = Load(programmer.state(ref), TOKENS[0], INCARNATIONS[0])
-        assert _call(load, real, memory) == (b"loaded", b"loaded")
+        assert both(load, real, memory) == (b"loaded", b"loaded")
     return real, memory
 
 
 def _run(client: "Redis", seed: int) -> Iterator[str]:
     """Run one program; yields the kind of every answer."""
     programmer = Programmer(seed)
-    real, memory = _begin(client, programmer)
+    real, memory = begin(client, programmer)
     for number in range(CALLS):
         step = programmer.step()
         if not _is_countable(step, memory):
             continue
         held = list(memory.gauges.get(step.ref, {})) if isinstance(step, Acquire) else []
-        answer, said = _call(step, real, memory)
+        answer, said = both(step, real, memory)
         assert answer == said, (seed, number, step)
         found, expected = real.observe(memory, REFS, EVENTS)
         assert found == expected, (seed, number, step)

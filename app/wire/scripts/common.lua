@@ -73,3 +73,9 @@ local function graduated_cost(tiers, used, units)
     if 2 * rest >= tier[1] then return cost + 1 end
     return cost
 end
+
+-- The member of `due` that is the reservation behind a key: what follows `:rsv:` (see app/wire/keys.py).
+local function due_member(reservation_key)
+    local _, last = string.find(reservation_key, ':rsv:', 1, true)
+    return string.sub(reservation_key, last + 1)
+end

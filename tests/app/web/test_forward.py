@@ -1,5 +1,6 @@
 """The hot routes on core's address are the edge's, byte for byte."""
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -8,7 +9,9 @@ import pytest
 from aiohttp import web
 
 from app.embedded.valkey import EmbeddedValkey
+from app.web import forward
 from app.wire.codes import Code
+from edge.routes import ROUTES
 from tests.app.core import open_core
 from tests.app.web.test_problems import assert_problem
 from tests.conftest import DatabaseUrls
@@ -75,6 +78,11 @@ async def test_requests_and_answers_pass_unchanged(
             ("POST", "/v1/usage", body),
             ("POST", "/v1/usage/batch", b"x" * 5_000_000),
             ("POST", "/v1/usage?unknown=1", b""),
+            ("POST", "/v1/reservations", body),
+            ("POST", "/v1/reservations/rsv_%3F1/commit", b""),
+            ("POST", "/v1/reservations/rsv_1/release", b"{}"),
+            ("POST", "/v1/reservations/rsv_1/extend?a=1", body),
+            ("GET", "/v1/reservations/rsv_1", b""),
         ):
             headers = {"idempotency-key": "k", "x-request-id": "mine", "cookie": "a=b"}
             headers |= {"content-type": "text/plain"} if sent else {}
@@ -99,6 +107,12 @@ async def test_what_a_client_knows_already(urls: DatabaseUrls, valkey: EmbeddedV
         answer = await core.operator.send("GET", path, headers=headers)
         assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", '"a"')
         assert edge.seen.pop()[3]["if-none-match"] == '"a"'
+
+
+def test_what_is_forwarded_is_what_the_edge_answers() -> None:
+    """Every hot route and no other."""
+    forwarded = {(method, re.sub(r"\{\w+:str\}", "{}", path)) for method, path in forward.HOT_ROUTES}
+    assert forwarded == {(method.decode(), path.decode()) for method, path in ROUTES}
 
 
 async def test_an_answer_without_a_body(urls: DatabaseUrls, valkey: EmbeddedValkey, edge: StandInEdge) -> None:

@@ -3,14 +3,11 @@
 import gzip
 import re
 
+from app.web.forward import HOT_ROUTES
 from app.wire.codes import Code
 from tests.app.core import Core, Tenant
 
-HOT = {
-    *(("get", "/v1/entitlements"), ("get", "/v1/entitlements/check"), ("post", "/v1/entitlements/check")),
-    *(("post", "/v1/usage"), ("post", "/v1/usage/batch"), ("post", "/api/v1/events")),
-    *(("post", "/v1/features/{key}/acquire"), ("post", "/v1/features/{key}/release")),
-}
+HOT = {(method.lower(), path.replace(":str", "")) for method, path in HOT_ROUTES}
 KEYLESS = {"/v1/tenants", "/v1/entitlements/check", "/v1/features/{key}/acquire", "/v1/features/{key}/release"}
 
 

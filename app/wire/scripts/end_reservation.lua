@@ -1,0 +1,96 @@
+-- Ends a reservation: commits, releases or expires it. The first end is the only one. One that is past due expires, whatever
+-- was asked; a commit of one that has expired is usage, late, once.
+--
+-- KEYS  1 account  2 stream  3 reservation  4 used  5 due
+-- ARGV  1 now_at  2 'committed' | 'released' | 'expired'  3 of a commit what was used costs
+--       (micro-credits), where no tiers are given; else 0
+--       4 what was asked, so that a repeat is known  5 account ref  6 payload of that end  7 payload of an expiry
+--       8 payload of the usage that a late commit is, '' of another end  9 idempotency window (milliseconds)
+--       10 most entries in the stream  11 tiers of a graduated price, packed, '' = the cost is given  12 feature key
+--       13 units (micro-units) that a commit says; the last two are '' where nothing is counted
+-- Returns one of
+--   {'ok', outcome}      ended now
+--   {'again', outcome}   the same was asked before
+--   {'ended', state}     it has ended otherwise
+--   {'open'}             it is not past due, so it does not expire
+--   {'unknown'}          there is no such reservation here
+--   {'miss'}             the account is not loaded
+--   {'dear', cost}       the tiers make it cost more than one event may; nothing changed
+--   {'backlog'} {'full'} {'range'}   beyond a bound: what takes more credit than was reserved is bounded as usage is
+-- An outcome is 'used:released:available:late', late = '1' for a late commit.
+-- No end waits at a boundary: it decides nothing by the account's figures.
+
+local HAS_ENDED = {committed = true, released = true, expired = true}
+local reservation = redis.call('HMGET', KEYS[3], 'state', 'reserved', 'opened_id', 'until', 'due', 'ended_asked', 'ended',
+    'late_asked', 'late')
+local state, verb, asked = reservation[1], ARGV[2], ARGV[4]
+if state ~= 'open' and not HAS_ENDED[state] then
+    redis.call('ZREM', KEYS[5], due_member(KEYS[3]))
+    return {'unknown'}
+end
+if state ~= 'open' and not (state == 'expired' and verb == 'committed') then
+    if state == verb and reservation[6] == asked then return {'again', reservation[7]} end
+    return {'ended', state}
+end
+if state == 'expired' and reservation[9] then
+    if reservation[8] == asked then return {'again', reservation[9]} end
+    return {'ended', state}
+end
+
+local account = redis.call('HMGET', KEYS[1], 'revision', 'base', 'applied', 'accepted', 'last_at', 'reserved', 'open',
+    'ordered_id')
+if not account[1] then return {'miss'} end
+local at = math.max(tonumber(ARGV[1]), tonumber(account[5]))
+local applied, accepted = tonumber(account[3]), tonumber(account[4])
+local available = tonumber(account[2]) - signed_distance(accepted, applied)
+
+local committed = tonumber(ARGV[3])
+if ARGV[11] ~= '' then
+    committed = graduated_cost(ARGV[11], whole_units(redis.call('HGET', KEYS[4], ARGV[12])), whole_units(ARGV[13]))
+    if committed > MAX_COST then return {'dear', integer(committed)} end
+end
+
+local function remember(field, was_asked, used, released)
+    local outcome = integer(used) .. ':' .. integer(released) .. ':' .. integer(available) .. ':'
+        .. (field == 'late' and '1' or '0')
+    redis.call('HSET', KEYS[3], 'state', state, field, outcome, field .. '_asked', was_asked)
+    redis.call('PEXPIRE', KEYS[3], ARGV[9])
+    return {'ok', outcome}
+end
+
+-- What comes back at once. Credit that has passed its account's boundary since, or an order, may have expired or be gone:
+-- then the ledger says what of it comes back, with its next publish.
+local function cost_of_end(used, reserved)
+    local is_certain = at < tonumber(reservation[4])
+        and not (account[8] and id_at_least(account[8], reservation[3]))
+    if used < reserved and not is_certain then return 0 end
+    return used - reserved
+end
+
+if state == 'open' then
+    local is_due, reserved = at >= tonumber(reservation[5]), tonumber(reservation[2])
+    if verb == 'expired' and not is_due then return {'open'} end
+    local used = not is_due and committed or 0
+    local cost = cost_of_end(used, reserved)
+    accepted, available = (accepted + cost) % MODULUS, available - cost
+    local bound = cost > 0 and beyond_bound(KEYS[2], accepted, applied, available, tonumber(ARGV[10]))
+    if bound then return {bound} end
+    state = is_due and 'expired' or verb
+    local id = redis.call('XADD', KEYS[2], '*', 'a', ARGV[5], 'k', 'r', 't', integer(at), 'r', account[1],
+        'c', integer(cost), 'p', is_due and ARGV[7] or ARGV[6], 'u', integer(used))
+    redis.call('HSET', KEYS[1], 'accepted', integer(accepted), 'last_id', id, 'last_at', integer(at),
+        'reserved', integer(math.max(0, tonumber(account[6] or 0) - reserved)),
+        'open', integer(math.max(0, tonumber(account[7] or 0) - 1)))
+    redis.call('ZREM', KEYS[5], due_member(KEYS[3]))
+    local answer = remember('ended', state == verb and asked or '', used, math.max(0, reserved - used))
+    if state == verb then return answer end
+    if verb ~= 'committed' then return {'ended', state} end
+end
+
+accepted, available = (accepted + committed) % MODULUS, available - committed
+if committed > 0 then
+    local bound = beyond_bound(KEYS[2], accepted, applied, available, tonumber(ARGV[10]))
+    if bound then return {bound} end
+    append_usage(KEYS[1], KEYS[2], ARGV[5], at, account[1], integer(committed), ARGV[8], accepted)
+end
+return remember('late', asked, committed, 0)

@@ -1,0 +1,72 @@
+-- Sets credit aside: decides, appends the opening to the stream, moves the account, remembers it all. All or nothing.
+--
+-- KEYS  1 account  2 stream  3 reservation  4 used  5 due
+-- ARGV  1 now_at  2 snapshot id that it was priced with  3 cost (micro-credits), which is reserved, where no tiers are given
+--       4 how long it stays open (microseconds)  5 lowest balance that it may leave, '' = the account's floor, '-' = none
+--       6 fingerprint  7 account ref  8 payload  9 idempotency window (milliseconds)  10 most entries in the stream
+--       11 tiers of a graduated price, packed: the cost follows from what was used before, '' = the cost is given
+--       12 the price holds before this moment, '' = no other is to come  13 feature key  14 units (micro-units); the last
+--       two are '' where nothing is counted  15 facts  16 most open reservations of an account
+--       17 how many that are past due are named at most
+-- Returns one of
+--   {'ok', outcome}           reserved (or refused for credit) now; outcome as remembered
+--   {'seen', asked, outcome}  the key was used before; asked = the fingerprint, '' where core put the reservation back
+--   {'miss'}                  the account is not loaded
+--   {'wait'}                  the account is at a boundary; ask again
+--   {'snapshot', id}          it was priced with another snapshot than the account's
+--   {'reprice', at}           by the account's clock another price holds: price it as of `at`, and date it no earlier
+--   {'dear', cost}            the tiers make it cost more than one event may; nothing changed
+--   {'due', at, member...}    reservations of the partition are past due at `at`, perhaps the account's: expire them, ask again
+--   {'many'}                  the account has as many open reservations as it may
+--   {'backlog'} {'full'} {'range'}   beyond a bound; nothing changed
+-- An outcome is '+reserved:available:due' or, refused for credit, '-cost:available'.
+-- The reservation is written last: Lua has no rollback, and one without its entry would be answered and never posted.
+
+local known = redis.call('HMGET', KEYS[3], 'state', 'asked', 'opening', 'reserved', 'due')
+if known[3] then return {'seen', known[2], known[3]} end
+
+local account = redis.call('HMGET', KEYS[1], 'revision', 'base', 'applied', 'accepted', 'last_at', 'valid_until',
+    'ticked', 'snapshot', 'floor', 'reserved', 'open')
+if not account[1] then return {'miss'} end
+local cost, applied = tonumber(ARGV[3]), tonumber(account[3])
+local available = tonumber(account[2]) - signed_distance(tonumber(account[4]), applied)
+if known[1] then return {'seen', '', '+' .. known[4] .. ':' .. integer(available) .. ':' .. known[5]} end
+
+local at = math.max(tonumber(ARGV[1]), tonumber(account[5]))
+if wait_at_boundary(KEYS[1], KEYS[2], ARGV[7], at, tonumber(account[6]), account[7], account[1]) then
+    return {'wait'}
+end
+if account[8] ~= ARGV[2] then return {'snapshot', account[8]} end
+if ARGV[12] ~= '' and at >= tonumber(ARGV[12]) then return {'reprice', integer(at)} end
+if ARGV[11] ~= '' then
+    cost = graduated_cost(ARGV[11], whole_units(redis.call('HGET', KEYS[4], ARGV[13])), whole_units(ARGV[14]))
+    if cost > MAX_COST then return {'dear', integer(cost)} end
+end
+
+local floor = ARGV[5] == '' and tonumber(account[9]) or tonumber(ARGV[5])
+local is_short = cost > 0 and floor ~= nil and available - cost < floor
+local open = tonumber(account[11] or 0)
+local has_many = open >= tonumber(ARGV[16])
+if is_short or has_many then
+    local due = redis.call('ZRANGEBYSCORE', KEYS[5], '-inf', integer(at), 'LIMIT', 0, ARGV[17])
+    if #due > 0 then return {'due', integer(at), unpack(due)} end
+    if has_many then return {'many'} end
+    local outcome = '-' .. integer(cost) .. ':' .. integer(available)
+    redis.call('HSET', KEYS[3], 'state', 'refused', 'asked', ARGV[6], 'opening', outcome)
+    redis.call('PEXPIRE', KEYS[3], ARGV[9])
+    return {'ok', outcome}
+end
+local accepted = (tonumber(account[4]) + cost) % MODULUS
+local bound = beyond_bound(KEYS[2], accepted, applied, available - cost, tonumber(ARGV[10]))
+if bound then return {bound} end
+
+local due = integer(at + tonumber(ARGV[4]))
+local outcome = '+' .. integer(cost) .. ':' .. integer(available - cost) .. ':' .. due
+local id = redis.call('XADD', KEYS[2], '*', 'a', ARGV[7], 'k', 'r', 't', integer(at), 'r', account[1], 'c', integer(cost),
+    'p', ARGV[8], 'd', due)
+redis.call('HSET', KEYS[1], 'accepted', integer(accepted), 'last_id', id, 'last_at', integer(at),
+    'reserved', integer(tonumber(account[10] or 0) + cost), 'open', integer(open + 1))
+redis.call('ZADD', KEYS[5], due, due_member(KEYS[3]))
+redis.call('HSET', KEYS[3], 'state', 'open', 'ref', ARGV[7], 'facts', ARGV[15], 'asked', ARGV[6], 'opening', outcome,
+    'reserved', integer(cost), 'opened_id', id, 'until', account[6], 'due', due)
+return {'ok', outcome}

@@ -1,0 +1,100 @@
+"""What usage and reservations have in common: a script decides on them, at the price that holds when it does.
+
+The edge prices with the plan that the customer is believed to have and with its own clock, and says so; where the
+account has another plan, or another price holds by the account's clock, the script answers which, and the edge prices
+again. A refusal that rests on plan or price is given only where those are the right ones.
+"""
+
+from app.rules.entitlement import FeatureKind, Reason
+from app.rules.moments import NEVER_AT
+from app.wire.codes import Code
+from edge.accounts import Account
+from edge.attempt import Attempt, clock_at
+from edge.charging import Charge, Offer
+from edge.redis import Reply
+from edge.refusals import Refusal, no_access, wrong_kind
+from edge.services import Services
+
+FLOOR_OF_ACCOUNT = b""
+NO_FLOOR = b"-"
+"""The lowest balance that may be left, as scripts are told it."""
+UNCOUNTED = (b"", b"", b"", b"")
+"""In place of what `counting` answers."""
+STANDING = (b"snapshot", b"last_at", b"valid_until")
+"""Fields of an account that say whether a refusal is right that rests on plan or price."""
+
+
+class Deciding(Attempt):
+    """One question that a script decides."""
+
+    __slots__ = ("_at", "_until_at")
+
+    def __init__(self, services: Services, account: Account) -> None:
+        super().__init__(services, account)
+        self._at = 0
+        """The account's clock, where that was found to be ahead of ours when a price changed."""
+        self._until_at = NEVER_AT
+        """Until when the price holds that was chosen."""
+
+    def as_of(self, asked_at: int) -> int:
+        """The moment as of which it is priced and dated, where our clock says `asked_at`; no price is chosen yet."""
+        self._until_at = NEVER_AT
+        return max(asked_at, self._at)
+
+    def counting(self, charge: Charge, feature_key: str) -> tuple[bytes | int, ...]:
+        """What scripts are told of a price: tiers, until when it holds, feature key, units. Raises Refusal."""
+        self._until_at = charge.until_at
+        until = b"" if charge.until_at == NEVER_AT else charge.until_at
+        if not charge.is_counted:
+            return (b"", until, b"", b"")
+        return (charge.tiers(), until, feature_key.encode(), charge.units_micro)
+
+    def obstacle(self, reply: Reply) -> None:
+        """What every script that decides answers where it decided nothing. Raises UnexpectedReply."""
+        match reply:
+            case [b"snapshot", snapshot_id]:
+                self.believe(snapshot_id)
+            case [b"reprice", at]:
+                self._price_as_of(int(at))
+            case _:
+                super().obstacle(reply)
+
+    def refuse_where_right(self, refusal: Refusal, snapshot_id: bytes, standing: Reply) -> None:
+        """Refuse where plan and price were the right ones; `standing` are the account's STANDING fields."""
+        snapshot, last_at, valid_until = standing
+        if snapshot is None:
+            self.overcome(self.load_account())
+        elif (at := max(clock_at(), int(last_at))) >= int(valid_until):
+            self.overcome(self.tick())
+        elif snapshot != snapshot_id:
+            self.believe(snapshot)
+        elif at >= self._until_at:
+            self._price_as_of(at)
+        else:
+            self.refused(refusal)
+
+    def _price_as_of(self, at: int) -> None:
+        """A price has changed by the account's clock, which is ahead of ours."""
+        self._at = at
+        self.patience.detour()
+        self.send()
+
+
+def after_the_spool() -> Refusal:
+    """Nothing is decided before earlier usage of the customer that this worker has spooled."""
+    detail = "Earlier usage of this customer was spooled and is not taken in yet; try again."
+    return Refusal(Code.ACCOUNT_UNAVAILABLE, detail)
+
+
+def offered(offer: Offer | None, feature_key: str, *, strictly: bool) -> Offer:
+    """A metered feature with a price; where it is asked for strictly, one that may be used. Raises Refusal."""
+    if offer is None:
+        raise no_access(Reason.UNKNOWN_FEATURE, feature_key)
+    if offer.terms.kind is not FeatureKind.METERED:
+        raise wrong_kind(Code.FEATURE_NOT_METERED, feature_key, offer.terms.kind)
+    if strictly and offer.refusal is not None:
+        raise no_access(offer.refusal, feature_key)
+    if not offer.terms.rates:
+        is_without = offer.refusal is Reason.NO_SUBSCRIPTION
+        raise no_access(Reason.NO_SUBSCRIPTION if is_without else Reason.FEATURE_NOT_IN_PLAN, feature_key)
+    return offer

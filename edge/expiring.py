@@ -1,0 +1,30 @@
+"""Expiring reservations that are past due, where somebody meets them before the sweep does (`app.jobs.sweep`)."""
+
+import asyncio
+from collections.abc import Sequence
+
+from app.wire import keys, scripts
+from app.wire.held import EXPIRY, WHAT_IT_IS, Bounds, Facts, Place, decode_facts, end_arguments
+from edge.redis import Redis
+
+EXPIRED_AT_ONCE = 100
+"""Before a refusal for credit; where more are past due, the opening is asked again."""
+
+
+async def expire(redis: Redis, place: Place, facts: Facts, now_at: int, bounds: Bounds) -> None:
+    """End one that is past due; one that has ended otherwise, or was extended, stays as it is. Raises Refusal."""
+    arguments = end_arguments(place, facts, EXPIRY, now_at, bounds)
+    await redis.run(scripts.END_RESERVATION, place.script_keys, *arguments)
+
+
+async def expire_members(redis: Redis, partition: int, members: Sequence[bytes], now_at: int, bounds: Bounds) -> None:
+    """End what a partition's `due` has named. Raises Refusal."""
+    await asyncio.gather(*(_expire_member(redis, partition, member, now_at, bounds) for member in members))
+
+
+async def _expire_member(redis: Redis, partition: int, member: bytes, now_at: int, bounds: Bounds) -> None:
+    _, ref, facts, _ = await redis.ask(b"HMGET", keys.reservation_of(partition, member), *WHAT_IT_IS)
+    if ref is None:  # it has ended, and was forgotten, since it was named
+        await redis.ask(b"ZREM", keys.due(partition), member)
+    else:
+        await expire(redis, Place(partition, ref, member), decode_facts(facts), now_at, bounds)
