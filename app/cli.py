@@ -275,7 +275,7 @@ async def _read_latest(database_url: str, environment: UUID | None) -> "list[Che
     from app.io.postgres import Database
     from app.ledger.checkpoints import read_latest
 
-    database = await Database.open(database_url, "quotastack checkpoint", max_size=1)
+    database = await Database.open(database_url, "quotastack checkpoint", max_size=1, work_seconds=None)
     try:
         return await read_latest(database, environment)
     finally:

@@ -85,7 +85,7 @@ async def open_parts(settings: CoreSettings, clock: Clock) -> AsyncGenerator[Par
     """Connect to everything, and leave nothing open."""
     redis = await RedisStore.connect(settings.redis_url, settings.agreement())
     try:
-        publisher = Publisher(redis, clock)
+        publisher = Publisher(redis, clock, settings.billing_zone())
         database = await Database.open(
             settings.core_database_url, "quotastack core", MAX_DATABASE_CONNECTIONS, publisher.hooks()
         )

@@ -53,9 +53,9 @@ class Account:
         return keys.gauge(self.partition, self.ref), keys.gauge_due(self.partition, self.ref)
 
     def look_command(self, now_at: int, features: Iterable[str]) -> bytes:
-        """Reads what `read_command` does, and what is held of these gauges: [fields, units]."""
-        head = (b"EVALSHA", scripts.LOOK.digest, 3, self.key, *self.gauge_keys, now_at, len(ACCOUNT_FIELDS))
-        return pack(*head, *ACCOUNT_FIELDS, *features)
+        """Reads what `read_command` does and `resets_at`, and what is held of these gauges: [fields, units]."""
+        head = (b"EVALSHA", scripts.LOOK.digest, 3, self.key, *self.gauge_keys, now_at, len(ACCOUNT_FIELDS) + 1)
+        return pack(*head, *ACCOUNT_FIELDS, b"resets_at", *features)
 
 
 class Accounts:

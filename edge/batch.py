@@ -20,7 +20,7 @@ from edge.exchange import Exchange, as_refusal
 from edge.recording import Outcome, Recording
 from edge.refusals import Refusal
 from edge.services import Services
-from edge.usage import SPOOLED, insufficient_credits
+from edge.usage import SPOOLED, refusal_of
 
 SLICE_EVENTS = 100
 """Events that are sent before other requests have their turn."""
@@ -57,8 +57,8 @@ class BatchAnswer(msgspec.Struct):
 
 
 def decided_result(outcome: Outcome) -> Result:
-    """The event was accepted, or refused for want of credit."""
-    refusal = None if outcome.is_accepted else insufficient_credits(outcome)
+    """The event was accepted, or refused for the limit or for want of credit."""
+    refusal = refusal_of(outcome)
     return Result(
         "accepted" if refusal is None else "rejected",
         outcome.is_replayed,
@@ -159,7 +159,7 @@ class Place:
         return self._batch.request_id
 
     def decided(self, outcome: Outcome) -> None:
-        """The event was accepted, or refused for want of credit."""
+        """The event was accepted, or refused for the limit or for want of credit."""
         self._batch.settle(self._index, decided_result(outcome))
 
     def spooled(self, event_id: UUID) -> None:

@@ -64,7 +64,7 @@ class Charge(msgspec.Struct, frozen=True):
 class Offer:
     """One feature of a snapshot: its terms, and what follows from the snapshot alone."""
 
-    __slots__ = ("_fixed", "_matched", "is_gauge", "limit", "refusal", "terms", "value")
+    __slots__ = ("_fixed", "_matched", "is_counted", "is_gauge", "limit", "refusal", "terms", "value")
 
     def __init__(self, terms: FeatureTerms, refusal: Reason | None) -> None:
         self.terms = terms
@@ -75,6 +75,7 @@ class Offer:
         """Of a gauge; None = there is none."""
         self.value = _shown_value(terms, refusal)
         """What a check shows."""
+        self.is_counted = terms.is_counted
         self._matched = frozenset(name for rate in terms.rates for name in rate.match)
         self._fixed = _only_price(terms)
 

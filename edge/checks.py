@@ -1,7 +1,7 @@
 """`GET /v1/entitlements/check`: may this customer do this, now? One HMGET, answered from what it brings.
 
-Of a gauge it is a script that reads what is held as well.
-Only where the price goes by what was used before in the period is that read as well.
+Of a gauge it is a script that reads what is held as well. Where the feature's units are counted, its counter is asked
+for in the same write.
 """
 
 from decimal import Decimal
@@ -11,14 +11,16 @@ import msgspec
 from app.rules import totals
 from app.rules.credits import MICRO, from_micro
 from app.rules.entitlement import FeatureKind, OveragePolicy, Reason, refusal_of_credit, refusal_of_limit
+from app.rules.moments import to_rfc3339
 from app.wire.codes import Code
+from app.wire.snapshot import ACCOUNT_FIELDS
 from edge.accounts import Account
 from edge.attempt import Attempt, clock_at
 from edge.auth import Principal
-from edge.charging import Charge, Offer
+from edge.charging import Offer
 from edge.decoding import CheckQuestion, read_check
 from edge.exchange import Exchange
-from edge.redis import Reply
+from edge.redis import Reply, pack
 from edge.refusals import Refusal
 from edge.services import Services
 
@@ -40,8 +42,15 @@ class CheckAnswer(msgspec.Struct):
     value: msgspec.Raw | None = None
     limit: int | Decimal | None = None
     used: int | Decimal | None = None
-    resets_at: None = None
+    resets_at: str | None = None
     version: int = 0
+
+
+class Counter(msgspec.Struct, frozen=True):
+    """What is used of a feature in the account's present period, in micro-units, and where that ends."""
+
+    used_micro: int
+    resets_at: int
 
 
 class Figures(msgspec.Struct, frozen=True):
@@ -52,6 +61,8 @@ class Figures(msgspec.Struct, frozen=True):
     subscription_status: str
     revision: int
     reserved_micro: int
+    counter: Counter | None
+    """Of the feature, where its units are counted."""
 
 
 class Check(Attempt):
@@ -74,20 +85,30 @@ class Check(Attempt):
         raise NotImplementedError
 
     def send(self) -> None:
-        """Read the account, and of what is believed to be a gauge what is held."""
+        """Read the account; of what is believed to be a gauge what is held, and a counter where the plan counts."""
         services, account, feature_key = self.services, self.account, self._question.feature_key
         plan = services.plans.get(account.snapshot_id)
         offer = None if plan is None else plan.get(feature_key)
         self._looks = offer is not None and offer.is_gauge
         if self._looks:
             services.redis.send(account.look_command(clock_at(), (feature_key,)), self, is_script=True)
+        elif offer is not None and offer.is_counted:
+            reading = _Reading(self)
+            services.redis.send(pack(b"HMGET", account.key, *ACCOUNT_FIELDS, b"resets_at"), reading)
+            services.redis.send(pack(b"HGET", account.used_key, feature_key), reading)
         else:
             services.redis.send(account.read_command, self)
 
     def received(self, reply: Reply) -> None:
+        """The account's figures, without a counter; of a gauge with what is held."""
+        if self._looks:
+            self.answer(reply[0][:-1], None, int(reply[1][0] or 0))
+        else:
+            self.answer(reply, None)
+
+    def answer(self, figures: Reply, counter: Counter | None, held: int = 0) -> None:
         """Answer from the account's figures, unless it is not loaded or at its boundary."""
-        fields, held = (reply[0], int(reply[1][0] or 0)) if self._looks else (reply, 0)
-        revision, base, applied, accepted, last_at, valid_until, snapshot_id, status, floor, reserved = fields
+        revision, base, applied, accepted, last_at, valid_until, snapshot_id, status, floor, reserved = figures
         if revision is None:
             self.overcome(self.load_account())
             return
@@ -100,25 +121,17 @@ class Check(Attempt):
             self.overcome(self.load_plan(snapshot_id))
             return
         offer = plan.get(self._question.feature_key)
-        if offer is not None and offer.is_gauge and not self._looks:
+        if offer is not None and ((offer.is_gauge and not self._looks) or (offer.is_counted and counter is None)):
             self.believe(snapshot_id)
             return
         self.account.snapshot_id = snapshot_id
         available_micro = totals.available(int(base), int(accepted), int(applied))
-        figures = Figures(available_micro, int(floor), status.decode(), int(revision), int(reserved or 0))
-        if offer is None or not offer.terms.rates:
-            self.answered(decide(self._question, offer, 0, figures, held))
-            return
-        charge = offer.charge(self._question.units_micro, self._question.properties, at)
-        if charge.is_counted:
-            self.aside(self._answer_counted(offer, charge, figures))
-        else:
-            self.answered(decide(self._question, offer, charge.cost_micro(), figures))
-
-    async def _answer_counted(self, offer: Offer, charge: Charge, figures: Figures) -> None:
-        """The cost follows from what was used before: read that too. Raises Refusal for too large a cost."""
-        counter = await self.services.redis.ask(b"HGET", self.account.used_key, self._question.feature_key.encode())
-        self.answered(decide(self._question, offer, charge.cost_micro(int(counter or 0)), figures))
+        known = Figures(available_micro, int(floor), status.decode(), int(revision), int(reserved or 0), counter)
+        cost = 0
+        if offer is not None and offer.terms.rates:
+            charge = offer.charge(self._question.units_micro, self._question.properties, at)
+            cost = charge.cost_micro(0 if counter is None else counter.used_micro)
+        self.answered(decide(self._question, offer, cost, known, held))
 
     def refused(self, refusal: Refusal) -> None:
         """A customer whom nobody knows is a no; everything else is no answer."""
@@ -166,6 +179,34 @@ def check(services: Services, exchange: Exchange, principal: Principal) -> None:
     SingleCheck(services, account, question, exchange).send()
 
 
+class _Reading:
+    """Brings a check its account and the counter, by two commands of one write.
+
+    The counter is read last: where the ledger publishes a new period in between, it is of that one, and begins anew.
+    """
+
+    __slots__ = ("_check", "_figures", "_has_failed")
+
+    def __init__(self, check: Check) -> None:
+        self._check = check
+        self._figures: Reply = None
+        self._has_failed = False
+
+    def received(self, reply: Reply) -> None:
+        """First the account's figures, then the counter."""
+        if self._figures is None:
+            self._figures = reply
+        elif not self._has_failed:
+            *figures, resets_at = self._figures
+            self._check.answer(figures, Counter(int(reply or 0), int(resets_at or 0)))
+
+    def failed(self, error: Exception) -> None:
+        """Either of the two is not answered."""
+        if not self._has_failed:
+            self._has_failed = True
+            self._check.failed(error)
+
+
 def decide(question: CheckQuestion, offer: Offer | None, cost: int, figures: Figures, held: int = 0) -> CheckAnswer:
     """The answer where the units cost this much, and so many units of a gauge are held; no offer: unknown feature."""
     answer = CheckAnswer(
@@ -184,8 +225,10 @@ def decide(question: CheckQuestion, offer: Offer | None, cost: int, figures: Fig
     terms, reason = offer.terms, offer.refusal
     match terms.kind:
         case FeatureKind.METERED:
-            policy = answer.overage_policy = terms.overage_policy
-            reason = reason or refusal_of_credit(figures.available_micro, cost, figures.floor_micro, policy)
+            answer.overage_policy = terms.overage_policy
+            reason = reason or _refusal(offer, question.units_micro, cost, figures)
+            if offer.is_counted and figures.counter is not None:
+                _show_counter(answer, offer, figures.counter)
         case FeatureKind.GAUGE:
             answer.limit, answer.used = offer.limit, held
             cap_micro = None if offer.limit is None else offer.limit * MICRO
@@ -194,3 +237,18 @@ def decide(question: CheckQuestion, offer: Offer | None, cost: int, figures: Fig
             answer.value = offer.value
     answer.allowed, answer.reason = reason is None, reason
     return answer
+
+
+def _refusal(offer: Offer, units_micro: int, cost: int, figures: Figures) -> Reason | None:
+    """The limit comes before credit."""
+    terms, counter = offer.terms, figures.counter
+    if counter is not None and refusal_of_limit(counter.used_micro, units_micro, terms.limit_units_micro):
+        return Reason.LIMIT_REACHED
+    bounds = figures.floor_micro, terms.overage_policy, terms.overage_limit_micro
+    return refusal_of_credit(figures.available_micro, cost, *bounds)
+
+
+def _show_counter(answer: CheckAnswer, offer: Offer, counter: Counter) -> None:
+    limit_micro = offer.terms.limit_units_micro
+    answer.limit = None if limit_micro is None else from_micro(limit_micro)
+    answer.used, answer.resets_at = from_micro(counter.used_micro), to_rfc3339(counter.resets_at)

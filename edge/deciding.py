@@ -5,9 +5,10 @@ account has another plan, or another price holds by the account's clock, the scr
 again. A refusal that rests on plan or price is given only where those are the right ones.
 """
 
-from app.rules.entitlement import FeatureKind, Reason
+from app.rules.entitlement import FeatureKind, OveragePolicy, Reason, lowest_balance
 from app.rules.moments import NEVER_AT
 from app.wire.codes import Code
+from app.wire.snapshot import FeatureTerms
 from edge.accounts import Account
 from edge.attempt import Attempt, clock_at
 from edge.charging import Charge, Offer
@@ -18,7 +19,7 @@ from edge.services import Services
 FLOOR_OF_ACCOUNT = b""
 NO_FLOOR = b"-"
 """The lowest balance that may be left, as scripts are told it."""
-UNCOUNTED = (b"", b"", b"", b"")
+UNCOUNTED = (b"", b"", b"", b"", b"")
 """In place of what `counting` answers."""
 STANDING = (b"snapshot", b"last_at", b"valid_until")
 """Fields of an account that say whether a refusal is right that rests on plan or price."""
@@ -41,13 +42,17 @@ class Deciding(Attempt):
         self._until_at = NEVER_AT
         return max(asked_at, self._at)
 
-    def counting(self, charge: Charge, feature_key: str) -> tuple[bytes | int, ...]:
-        """What scripts are told of a price: tiers, until when it holds, feature key, units. Raises Refusal."""
+    def counting(self, offer: Offer, charge: Charge, feature_key: str) -> tuple[bytes | int, ...]:
+        """What scripts are told beside a cost: tiers, until when the price holds, feature key, units, hard limit.
+
+        Raises Refusal.
+        """
         self._until_at = charge.until_at
         until = b"" if charge.until_at == NEVER_AT else charge.until_at
-        if not charge.is_counted:
-            return (b"", until, b"", b"")
-        return (charge.tiers(), until, feature_key.encode(), charge.units_micro)
+        if not offer.is_counted:
+            return (b"", until, b"", b"", b"")
+        limit = b"" if offer.terms.limit_units_micro is None else offer.terms.limit_units_micro
+        return (charge.tiers(), until, feature_key.encode(), charge.units_micro, limit)
 
     def obstacle(self, reply: Reply) -> None:
         """What every script that decides answers where it decided nothing. Raises UnexpectedReply."""
@@ -78,6 +83,14 @@ class Deciding(Attempt):
         self._at = at
         self.patience.detour()
         self.send()
+
+
+def floor_of(terms: FeatureTerms) -> bytes:
+    """The lowest balance that may be left, as scripts are told it."""
+    if terms.overage_policy is OveragePolicy.BLOCK:
+        return FLOOR_OF_ACCOUNT
+    lowest = lowest_balance(0, terms.overage_policy, terms.overage_limit_micro)
+    return NO_FLOOR if lowest is None else b"%d" % lowest
 
 
 def after_the_spool() -> Refusal:

@@ -1,6 +1,5 @@
 """`GET /v1/entitlements`: everything that a customer may do, in one call; 304 where that is known already."""
 
-from datetime import datetime
 from decimal import Decimal
 from hashlib import blake2b
 
@@ -13,7 +12,7 @@ from edge.accounts import UNKNOWN_SNAPSHOT, Account
 from edge.attempt import Attempt, clock_at
 from edge.auth import Principal
 from edge.charging import Charge
-from edge.checks import Figures, decide
+from edge.checks import Counter, Figures, decide
 from edge.decoding import CheckQuestion, read_end_user
 from edge.exchange import Exchange
 from edge.plans import Plan
@@ -36,7 +35,7 @@ class Entitlement(msgspec.Struct):
     value: msgspec.Raw | None
     limit: int | Decimal | None
     used: int | Decimal | None
-    resets_at: datetime | None
+    resets_at: str | None
 
 
 class ListingAnswer(msgspec.Struct):
@@ -83,7 +82,9 @@ class Listing(Attempt):
 
     def received(self, reply: Reply) -> None:
         """Answer, unless the account is not loaded, at its boundary, or on another plan than was believed."""
-        revision, base, applied, accepted, last_at, valid_until, snapshot_id, status, floor, reserved = reply[0]
+        revision, base, applied, accepted, last_at, valid_until, snapshot_id, status, floor, reserved, resets_at = (
+            reply[0]
+        )
         plan = self.services.plans.get(snapshot_id)
         if revision is None:
             self.overcome(self.load_account())
@@ -93,24 +94,24 @@ class Listing(Attempt):
             self.believe(snapshot_id)
         else:
             available_micro = totals.available(int(base), int(accepted), int(applied))
-            figures = Figures(available_micro, int(floor), status.decode(), int(revision), int(reserved or 0))
+            figures = Figures(available_micro, int(floor), status.decode(), int(revision), int(reserved or 0), None)
             held = {key: int(units or 0) for key, units in zip(self._gauges, reply[1], strict=True)}
             charges = {key: offer.charge(MICRO, None, at) for key, offer in plan.items() if offer.terms.rates}
             view = View(plan, figures, held, charges)
-            if any(charge.is_counted for charge in charges.values()):
-                self.aside(self._answer_counted(view))
+            if counted := [key for key, offer in plan.items() if offer.is_counted]:
+                self.aside(self._answer_counted(view, counted, int(resets_at or 0)))
             else:
                 self._answer(view, {})
 
-    async def _answer_counted(self, view: "View") -> None:
-        """Some costs follow from what was used before: read that too."""
-        counted = [key for key, charge in view.charges.items() if charge.is_counted]
-        counters = await self.services.redis.ask(b"HMGET", self.account.used_key, *map(str.encode, counted))
-        self._answer(view, {key: int(used or 0) for key, used in zip(counted, counters, strict=True)})
+    async def _answer_counted(self, view: "View", counted: list[str], resets_at: int) -> None:
+        """Limits and some costs follow from what was used in the period: read that too."""
+        found = await self.services.redis.ask(b"HMGET", self.account.used_key, *map(str.encode, counted))
+        counters = {key: Counter(int(used or 0), resets_at) for key, used in zip(counted, found, strict=True)}
+        self._answer(view, counters)
 
-    def _answer(self, view: "View", used_micro: dict[str, int]) -> None:
+    def _answer(self, view: "View", counters: dict[str, Counter]) -> None:
         figures = view.figures
-        features = {key: view.entitlement(key, used_micro.get(key, 0)) for key in view.plan}
+        features = {key: view.entitlement(key, counters.get(key)) for key in view.plan}
         answer = ListingAnswer(
             self.account.end_user_id,
             from_micro(figures.available_micro),
@@ -148,12 +149,14 @@ class View(msgspec.Struct, frozen=True):
     charges: dict[str, Charge]
     """Of one unit of each feature that has a price."""
 
-    def entitlement(self, feature_key: str, used_micro: int) -> Entitlement:
-        """One feature, where so much of it was used before in the period."""
-        charge = self.charges.get(feature_key)
-        cost = 0 if charge is None else charge.cost_micro(used_micro)
+    def entitlement(self, feature_key: str, counter: Counter | None) -> Entitlement:
+        """One feature, with what was used of it where that is counted."""
+        charge, figures = self.charges.get(feature_key), self.figures
+        if counter is not None:
+            figures = msgspec.structs.replace(figures, counter=counter)
+        cost = 0 if charge is None else charge.cost_micro(0 if counter is None else counter.used_micro)
         question = CheckQuestion("", feature_key, MICRO)
-        answer = decide(question, self.plan[feature_key], cost, self.figures, self.held.get(feature_key, 0))
+        answer = decide(question, self.plan[feature_key], cost, figures, self.held.get(feature_key, 0))
         return Entitlement(
             answer.allowed,
             answer.units,

@@ -14,14 +14,13 @@ from uuid import UUID
 
 import msgspec
 
-from app.rules.entitlement import OveragePolicy
 from app.wire import ids, keys, scripts
 from app.wire.codes import Code
 from app.wire.events import UsagePayload, encode_usage
 from app.wire.fingerprint import mismatch, usage_fingerprint
 from edge.accounts import UNKNOWN_SNAPSHOT, Account
 from edge.attempt import clock_at
-from edge.deciding import FLOOR_OF_ACCOUNT, NO_FLOOR, STANDING, UNCOUNTED, Deciding, after_the_spool, offered
+from edge.deciding import FLOOR_OF_ACCOUNT, STANDING, UNCOUNTED, Deciding, after_the_spool, floor_of, offered
 from edge.decoding import UsageEvent
 from edge.plans import Plan
 from edge.redis import pack
@@ -39,6 +38,28 @@ SPOOLED_CODES = (Code.STORE_UNAVAILABLE, Code.ACCOUNT_UNAVAILABLE, Code.ACCOUNT_
 """What usage is spooled for, unless it is to be enforced: it may be decided on later."""
 
 
+class _Priced(msgspec.Struct, frozen=True):
+    """What the event comes to by one plan snapshot."""
+
+    snapshot_id: bytes
+    cost_micro: int
+    floor: bytes
+    payload: bytes
+    counting: tuple[bytes | int, ...]
+
+
+_UNPRICED = _Priced(UNKNOWN_SNAPSHOT, 0, FLOOR_OF_ACCOUNT, b"", UNCOUNTED)
+"""Nothing is known of the account yet: a snapshot that no account has, so the script answers the right one."""
+
+
+class LimitReached(msgspec.Struct, frozen=True):
+    """Why units were not taken in: what the period allows and has used, in micro-units, and when it ends."""
+
+    limit_micro: int
+    used_micro: int
+    resets_at: int
+
+
 class Outcome(msgspec.Struct, frozen=True):
     """What was decided on an event, now or when its key was first used. Amounts in micro-credits."""
 
@@ -49,6 +70,8 @@ class Outcome(msgspec.Struct, frozen=True):
     """After the event; where it was refused, what could be spent."""
     overage_micro: int = 0
     is_replayed: bool = False
+    limit: LimitReached | None = None
+    """Where it was refused for the limit, and not for want of credit."""
 
 
 class Recipient(Protocol):
@@ -60,7 +83,7 @@ class Recipient(Protocol):
         ...
 
     def decided(self, outcome: Outcome) -> None:
-        """The event was accepted, or refused for want of credit; both are remembered."""
+        """The event was accepted, or refused for the limit or for want of credit; all are remembered."""
         ...
 
     def spooled(self, event_id: UUID) -> None:
@@ -112,7 +135,7 @@ class Recording(Deciding):
         plan = self.services.plans.get(snapshot_id)
         try:
             self._check_timestamp(now_at)
-            command = self._unpriced(now_at) if plan is None else self._priced(plan, snapshot_id, now_at)
+            command = self._accept(now_at, _UNPRICED if plan is None else self._priced(plan, snapshot_id, now_at))
         except Refusal as refusal:
             self.aside(self._refuse_unless_seen(refusal, snapshot_id))
         else:
@@ -156,16 +179,12 @@ class Recording(Deciding):
             detail = f"timestamp (of a CloudEvent: time) must lie {range_text}."
             raise Refusal(Code.TIMESTAMP_OUT_OF_RANGE, detail)
 
-    def _unpriced(self, now_at: int) -> bytes:
-        """Nothing is known of the account yet: a snapshot that no account has, so the script answers the right one."""
-        return self._accept(now_at, UNKNOWN_SNAPSHOT, 0, FLOOR_OF_ACCOUNT, b"")
-
-    def _priced(self, plan: Plan, snapshot_id: bytes, now_at: int) -> bytes:
+    def _priced(self, plan: Plan, snapshot_id: bytes, now_at: int) -> _Priced:
         event = self._event
         offer = offered(plan.get(event.feature_key), event.feature_key, strictly=event.enforce)
         terms = offer.terms
         charge = offer.charge(event.units_micro, event.properties, now_at)
-        counting = self.counting(charge, event.feature_key)
+        counting = self.counting(offer, charge, event.feature_key)
         cost = 0 if charge.is_counted else charge.cost_micro()
         payload = UsagePayload(
             self._event_id,
@@ -176,25 +195,16 @@ class Recording(Deciding):
             event.idempotency_key,
             event.properties,
         )
-        floor = FLOOR_OF_ACCOUNT if terms.overage_policy is OveragePolicy.BLOCK else NO_FLOOR
-        return self._accept(now_at, snapshot_id, cost, floor, encode_usage(payload), counting=counting)
+        return _Priced(snapshot_id, cost, floor_of(terms), encode_usage(payload), counting)
 
-    def _accept(
-        self,
-        now_at: int,
-        snapshot_id: bytes,
-        cost: int,
-        floor: bytes,
-        payload: bytes,
-        *,
-        counting: tuple[bytes | int, ...] = UNCOUNTED,
-    ) -> bytes:
+    def _accept(self, now_at: int, priced: _Priced) -> bytes:
         account, settings = self.account, self.services.settings
         return pack(
             *(b"EVALSHA", scripts.ACCEPT.digest, 4, account.key, account.stream, self._seen_key, account.used_key),
-            *(now_at, snapshot_id, cost, int(self._event.enforce), floor, self._fingerprint, account.ref, payload),
+            *(now_at, priced.snapshot_id, priced.cost_micro, int(self._event.enforce), priced.floor),
+            *(self._fingerprint, account.ref, priced.payload),
             *(settings.idempotency_window_seconds * 1000, settings.stream_max_entries),
-            *counting,
+            *priced.counting,
         )
 
     # ---- the answer
@@ -210,11 +220,13 @@ class Recording(Deciding):
                 self.obstacle(reply)
 
     def _decided(self, outcome: bytes, *, is_replayed: bool) -> None:
-        """`outcome` is '+cost:available:overage', or '-cost:available' where it was refused for want of credit."""
+        """`outcome` is '+cost:available:overage', or how it was refused: see the script's header."""
         self.account.decided_at = self._asked_at
-        cost, balance, overage = map(int, (outcome[1:] + b":0").split(b":")[:3])
         event_id = ids.show("evt", self._event_id)
-        self._recipient.decided(Outcome(event_id, outcome[:1] == b"+", cost, balance, overage, is_replayed))
+        kind, (cost, balance, *more) = outcome[:1], map(int, outcome[1:].split(b":"))
+        overage = more[0] if kind == b"+" else 0
+        limit = LimitReached(more[1], more[0], more[2]) if kind == b"!" else None
+        self._recipient.decided(Outcome(event_id, kind == b"+", cost, balance, overage, is_replayed, limit))
 
     def _replay(self, stored: bytes) -> None:
         """`stored` is a length byte, the fingerprint of what was asked, the outcome."""

@@ -13,7 +13,6 @@ from uuid import UUID
 import msgspec
 
 from app.rules.credits import MICRO, from_micro
-from app.rules.entitlement import OveragePolicy
 from app.rules.moments import to_rfc3339
 from app.wire import ids, keys, scripts
 from app.wire.codes import Code
@@ -23,7 +22,7 @@ from app.wire.reservations import ReservationOpening, encode_change
 from edge.accounts import UNKNOWN_SNAPSHOT, Account
 from edge.attempt import clock_at
 from edge.auth import Principal
-from edge.deciding import FLOOR_OF_ACCOUNT, NO_FLOOR, STANDING, UNCOUNTED, Deciding, after_the_spool, offered
+from edge.deciding import FLOOR_OF_ACCOUNT, STANDING, UNCOUNTED, Deciding, after_the_spool, floor_of, offered
 from edge.decoding import Opening, header_key, read_opening, require_json
 from edge.exchange import REPLAYED, Exchange
 from edge.expiring import EXPIRED_AT_ONCE, expire_members
@@ -119,10 +118,10 @@ class Reserving(Deciding):
         offer = offered(plan.get(opening.feature_key), opening.feature_key, strictly=True)
         amount = opening.amount
         charge = offer.charge(0 if amount.in_credits else amount.micro, opening.properties, now_at)
-        counting = self.counting(charge, opening.feature_key)
+        counting = self.counting(offer, charge, opening.feature_key)
         cost = charge.cost_micro() if not charge.is_counted else 0
         if amount.in_credits:
-            counting, cost = (b"", counting[1], b"", b""), amount.micro
+            counting, cost = (b"", counting[1], b"", b"", b""), amount.micro
         self._facts = facts = Facts(
             opening.feature_key, amount.in_credits, charge.units_micro, charge.price_id, charge.price
         )
@@ -135,8 +134,7 @@ class Reserving(Deciding):
             idempotency_key=opening.idempotency_key,
             properties=opening.properties,
         )
-        floor = FLOOR_OF_ACCOUNT if offer.terms.overage_policy is OveragePolicy.BLOCK else NO_FLOOR
-        priced = _Priced(cost, floor, encode_change(change), encode_facts(facts), counting)
+        priced = _Priced(cost, floor_of(offer.terms), encode_change(change), encode_facts(facts), counting)
         return self._command(now_at, snapshot_id, priced)
 
     def _command(self, now_at: int, snapshot_id: bytes, priced: "_Priced") -> bytes:
@@ -144,7 +142,7 @@ class Reserving(Deciding):
         return pack(
             *(b"EVALSHA", scripts.RESERVE.digest, len(script_keys), *script_keys, now_at, snapshot_id, priced.cost),
             *(self._opening.ttl_seconds * MICRO, priced.floor, self._fingerprint, self.account.ref, priced.payload),
-            *(bounds.window_milliseconds, bounds.most_entries, *priced.counting),
+            *(bounds.window_milliseconds, bounds.most_entries, *priced.counting[:4]),
             *(priced.facts, MAX_OPEN_RESERVATIONS, EXPIRED_AT_ONCE),
         )
 

@@ -7,12 +7,13 @@ from uuid import UUID
 import msgspec
 
 from app.rules.credits import from_micro
+from app.rules.moments import to_rfc3339
 from app.wire.codes import Code
 from app.wire.ids import show
 from edge.auth import Principal
 from edge.decoding import header_key, read_usage, require_json
 from edge.exchange import REPLAYED, Exchange
-from edge.recording import Outcome, Recording
+from edge.recording import LimitReached, Outcome, Recording
 from edge.refusals import Refusal, invalid_value
 from edge.services import Services
 
@@ -55,8 +56,25 @@ def record(services: Services, exchange: Exchange, principal: Principal) -> None
     Recording(services, account, event, SingleEvent(exchange)).send()
 
 
-def insufficient_credits(outcome: Outcome) -> Refusal:
+def refusal_of(outcome: Outcome) -> Refusal | None:
     """A remembered refusal: everything in it follows from what is remembered, so that a replay says the same."""
+    if outcome.is_accepted:
+        return None
+    return insufficient_credits(outcome) if outcome.limit is None else _limit_reached(outcome.limit)
+
+
+def _limit_reached(reached: LimitReached) -> Refusal:
+    limit, used, resets_at = (
+        from_micro(reached.limit_micro),
+        from_micro(reached.used_micro),
+        to_rfc3339(reached.resets_at),
+    )
+    detail = f"{used} of {limit} units are used, and this would go beyond. Counting begins anew at {resets_at}."
+    return Refusal(Code.LIMIT_REACHED, detail, context={"limit": limit, "used": used, "resets_at": resets_at})
+
+
+def insufficient_credits(outcome: Outcome) -> Refusal:
+    """It costs more than can be spent."""
     cost, balance = from_micro(outcome.cost_micro), from_micro(outcome.balance_micro)
     detail = (
         f"This costs {cost} credits, and {balance} can be spent. After a top-up, send it with a new idempotency key."
@@ -80,8 +98,9 @@ class SingleEvent:
     def decided(self, outcome: Outcome) -> None:
         """202 or 402, byte for byte the same whenever it is given."""
         headers = REPLAYED if outcome.is_replayed else b""
-        if not outcome.is_accepted:
-            self._exchange.refuse(insufficient_credits(outcome), outcome.event_id, headers)
+        refusal = refusal_of(outcome)
+        if refusal is not None:
+            self._exchange.refuse(refusal, outcome.event_id, headers)
             return
         answer = UsageAnswer(
             outcome.event_id,

@@ -13,7 +13,7 @@ from loadtests.catalogue import COST_MICRO, FEATURE, Catalogue
 
 STREAM_MAX_ENTRIES = 100_000_000
 """No run comes near it."""
-NOTHING_COUNTED = ("", "", "", "")
+NOTHING_COUNTED = ("", "", "", "", "")
 """No tiers, no other price to come, no feature and no units that are counted."""
 KEY_PREFIX = "bench_2f1c64de_"
 """Before the number that makes an idempotency key unique; with its twelve digits as long as keys often are."""

@@ -6,6 +6,7 @@ Where Redis cannot be reached, what was added stands and its mark stays; the flu
 from collections.abc import Mapping, Sequence
 from secrets import token_bytes
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import structlog
 
@@ -34,9 +35,10 @@ def new_token() -> bytes:
 class Publisher:
     """Composes before commit and publishes after it, for every transaction of a `Database` that has its hooks."""
 
-    def __init__(self, redis: RedisStore, clock: Clock) -> None:
+    def __init__(self, redis: RedisStore, clock: Clock, billing_zone: ZoneInfo) -> None:
         self._redis = redis
         self._clock = clock
+        self._billing_zone = billing_zone
         self._database: Database | None = None
 
     def hooks(self) -> TransactionHooks:
@@ -48,7 +50,7 @@ class Publisher:
         self._database = database
 
     async def _before_commit(self, tx: Transaction) -> None:
-        await composing.compose_marked(tx, self._clock.now())
+        await composing.compose_marked(tx, self._clock.now(), self._billing_zone.key)
 
     async def _after_commit(self, environment_id: UUID, marked: frozenset[UUID]) -> None:
         if self._database is None:

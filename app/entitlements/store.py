@@ -1,22 +1,26 @@
 """Rows that snapshots are composed from, and the marks of what has still to be published."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
 import msgspec
 
+from app.entitlements.counting import Billing
 from app.io.postgres import Record, Transaction
 from app.io.redis import LoadBegun
 from app.io.statements import statements
+from app.ledger import store as ledger_store
+from app.ledger.book import beside_of
 from app.metering import store as metering_store
 from app.rules.entitlement import FeatureKind, OveragePolicy
-from app.rules.moments import NEVER_AT, to_at
+from app.rules.moments import NEVER_AT, to_at, to_datetime
+from app.rules.periods import Counting, IntervalUnit
 from app.rules.pricing import Price, PriceVersion, Rate, in_precedence
 from app.wire import keys
 from app.wire.events import parse_stream_id
 from app.wire.gauges import Hold
-from app.wire.snapshot import AccountState, FeatureTerms
+from app.wire.snapshot import NOTHING_BESIDE, AccountState, Beside, FeatureTerms
 
 _SQL = statements("app.entitlements")
 NO_SUBSCRIPTION = "none"
@@ -28,6 +32,9 @@ class Subscribed(msgspec.Struct, frozen=True):
     account_id: UUID
     status: str
     variant_version_id: UUID | None
+    billing: Billing | None
+    posted_at: int
+    counting: Counting | None
 
 
 class PublishedAccount(msgspec.Struct, frozen=True):
@@ -66,7 +73,15 @@ async def list_customers_without_account(tx: Transaction, ids: set[UUID]) -> lis
 async def lock_accounts(tx: Transaction, ids: set[UUID]) -> list[Subscribed]:
     """The accounts, locked, with what they are subscribed to."""
     rows = await tx.connection.fetch(_SQL["lock_accounts_with_subscription"], tx.environment, list(ids))
-    return [Subscribed(row["id"], row["state"] or NO_SUBSCRIPTION, row["variant_version_id"]) for row in rows]
+    return [_subscribed(row) for row in rows]
+
+
+def _subscribed(row: Record) -> Subscribed:
+    billing = None
+    if row["anchor_at"] is not None:
+        billing = Billing(row["anchor_at"], IntervalUnit(row["interval_unit"]), row["interval_count"])
+    status, version_id = row["state"] or NO_SUBSCRIPTION, row["variant_version_id"]
+    return Subscribed(row["id"], status, version_id, billing, to_at(row["posted_at"]), ledger_store.counting_of(row))
 
 
 async def read_feature_terms(
@@ -83,6 +98,8 @@ async def read_feature_terms(
             offered,
             row["included"] or (version is None and (bool(offered) or row["value"] is not None)),
             OveragePolicy(row["overage_policy"] or OveragePolicy.BLOCK),
+            row["limit_units_micro"],
+            row["overage_limit_micro"],
             FeatureKind(row["kind"]),
             row["value"],
         )
@@ -134,6 +151,28 @@ async def update_accounts(tx: Transaction, composed: Sequence[tuple[Subscribed, 
     )
 
 
+async def update_counting(tx: Transaction, changed: Mapping[UUID, Counting | None]) -> None:
+    """How units of locked accounts are counted from now on."""
+    if not changed:
+        return
+    blocks = await ledger_store.read_block_boundaries(tx, list(changed))
+    periods = [None if counting is None else counting.period for counting in changed.values()]
+    ends = [NEVER_AT if period is None else period.end_at for period in periods]
+    boundaries = [min(blocks[account_id], end_at) for account_id, end_at in zip(changed, ends, strict=True)]
+    await tx.connection.execute(
+        _SQL["update_counting"],
+        tx.environment,
+        list(changed),
+        [
+            None if counting is None else msgspec.json.encode(counting.calendar).decode()
+            for counting in changed.values()
+        ],
+        [None if period is None else to_datetime(period.start_at) for period in periods],
+        [None if period is None else to_datetime(period.end_at) for period in periods],
+        [None if at == NEVER_AT else to_datetime(at) for at in boundaries],
+    )
+
+
 async def read_accounts(tx: Transaction, accounts: Sequence[tuple[UUID, UUID]]) -> list[PublishedAccount]:
     """Figures of (environment, account), as they are published."""
     environments, ids = [a[0] for a in accounts], [a[1] for a in accounts]
@@ -157,17 +196,27 @@ async def read_account_at_cursor(
 
 def _published(row: Record) -> PublishedAccount:
     ref = keys.account_ref(keys.environment_ref(row["environment_id"]), row["end_user_id"])
+    beside = _beside(row)
     state = AccountState(
         ref,
         row["revision"],
         row["total_micro"],
         row["applied_micro"],
         NEVER_AT if row["valid_until"] is None else to_at(row["valid_until"]),
-        to_at(row["posted_at"]),
+        max(to_at(row["posted_at"]), beside.period_at),
         row["snapshot_id"],
         row["subscription_status"],
+        beside=beside,
     )
     return PublishedAccount(row["environment_id"], row["id"], state)
+
+
+def _beside(row: Record) -> Beside:
+    counting = ledger_store.counting_of(row)
+    if counting is None:
+        return NOTHING_BESIDE
+    counters = zip(row["counted_features"] or (), row["counted_units"] or (), strict=True)
+    return beside_of(counting, [(feature_key, int(units)) for feature_key, units in counters])
 
 
 async def read_snapshot(tx: Transaction, environment_id: UUID, snapshot_id: str) -> bytes | None:

@@ -16,18 +16,12 @@ SESSION = {
     # Every statement names its rows by key. Planned for the rows at hand, some would read whole tables instead.
     "plan_cache_mode": "force_generic_plan",
 }
-COMMAND_SECONDS = 15.0
-"""Beyond every statement's own bound in Postgres: what takes longer is never answered."""
 
 
 async def main(stop: asyncio.Event, settings: FlusherSettings) -> None:
     """Run until stopped."""
     database = await Database.open(
-        settings.flusher_database_url,
-        "quotastack flusher",
-        BATCHES_AT_ONCE,
-        settings=SESSION,
-        command_seconds=COMMAND_SECONDS,
+        settings.flusher_database_url, "quotastack flusher", BATCHES_AT_ONCE, settings=SESSION
     )
     stream = await StreamConnection.connect(settings.redis_url, settings.agreement())
     keeping = Keeping(settings.trim_lag_seconds, settings.stream_max_entries)

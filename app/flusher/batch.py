@@ -10,10 +10,12 @@ from uuid import UUID
 import msgspec
 
 from app.corrections.deciding import Carried, Outcome, Refused, Targets, carry_out, origin_of
+from app.flusher.counting import count, turn_period
 from app.ledger.book import (
     DEBT,
     EXPIRED,
     Account,
+    CountedUnits,
     Lines,
     Origin,
     PostedEvent,
@@ -23,7 +25,7 @@ from app.ledger.book import (
 )
 from app.metering.holds import HoldChange
 from app.rules import burndown, chain
-from app.rules.boundaries import next_boundary, next_due
+from app.rules.boundaries import next_due
 from app.rules.burndown import Block, Draw, Rollover, Terms, granted_under_cap, rolled_over
 from app.rules.credits import from_micro
 from app.rules.moments import hour_of
@@ -64,6 +66,8 @@ class Posting(msgspec.Struct):
     events: list[PostedEvent] = []
     used: list[UsedInHour] = []
     """What `events` come to by account, feature and hour; an hour may come several times."""
+    counted: list[CountedUnits] = []
+    """What entries add to counters of units by feature and period."""
     rejected: list[RejectedEntry] = []
     duplicates: int = 0
     """Events that the ledger had, or that came twice."""
@@ -130,6 +134,9 @@ def _post_entry(posting: Posting, group: "_UsageGroup", entry: StreamEntry, post
         _pay_debt(posting, group, at, entry.revision)
     if entry.payload is not None:
         group.add(entry, entry.payload)
+        if entry.period_at is not None:
+            counted = count(account, entry.payload.feature_key, entry.period_at, entry.payload.units_micro)
+            posting.counted.append(counted)
     elif entry.gauge is not None:
         _post_gauge(posting, account, entry.gauge, at)
 
@@ -165,12 +172,19 @@ def _post_order(posting: Posting, group: "_UsageGroup", entry: StreamEntry, targ
         posting.changed_blocks |= {block.id: (account.environment_id, block) for block in done.changed}
         posting.settled_blocks |= {block.id: (account.environment_id, 0) for block in done.withdrawn}
         if isinstance(order, VoidUsage):
-            posting.used += _by_hour(account, [targets.events[order.event_id]], sign=-1)
+            _take_back(posting, account, targets.events[order.event_id])
         if done.refund is not None:
             posting.made_blocks.append((account, done.refund))
-        group.next_boundary_at = next_boundary(account.blocks)
+        group.next_boundary_at = account.next_boundary()
     refused = done if isinstance(done, Refused) else None
     posting.outcomes.append(Outcome(account.environment_id, account.id, order, refused, seq))
+
+
+def _take_back(posting: Posting, account: Account, event: PostedEvent) -> None:
+    """What an event added to sums and counters, where it is voided."""
+    posting.used += _by_hour(account, [event], sign=-1)
+    if event.period_at is not None:
+        posting.counted.append(count(account, event.feature_key, event.period_at, -event.units_micro))
 
 
 def preview_order(account: Account, order: Order, targets: Targets, at: int) -> Posting:
@@ -181,8 +195,12 @@ def preview_order(account: Account, order: Order, targets: Targets, at: int) -> 
 
 
 def _post_due(posting: Posting, group: "_UsageGroup", at: int, revision: int) -> None:
-    """Post what has fallen due by `at`, in its order, each dated with the moment at which it did."""
+    """Post what has fallen due by `at`, in its order, each dated with the moment at which it did.
+
+    A period that is over is turned; nothing is posted for it.
+    """
     account = group.account
+    turn_period(account, at)
     while (block := next_due(account.blocks, at, revision)) is not None:
         group.close(posting)
         if block.is_scheduled:
@@ -190,7 +208,7 @@ def _post_due(posting: Posting, group: "_UsageGroup", at: int, revision: int) ->
         else:
             _pay_debt(posting, group, block.expires_at - 1, revision)
             _expire(posting, account, block)
-    group.next_boundary_at = next_boundary(account.blocks)
+    group.next_boundary_at = account.next_boundary()
 
 
 def _grant(posting: Posting, account: Account, block: Block, revision: int) -> None:
@@ -276,7 +294,7 @@ class _UsageGroup:
 
     def __init__(self, account: Account) -> None:
         self.account = account
-        self.next_boundary_at = next_boundary(account.blocks)
+        self.next_boundary_at = account.next_boundary()
         """Before it nothing falls due. What is drawn meanwhile can only move it on."""
         self._events: list[PostedEvent] = []
         self._drawn: dict[UUID, Draw] = {}
@@ -313,6 +331,7 @@ class _UsageGroup:
                 payload.properties,
                 at if payload.occurred_at is None else payload.occurred_at,
                 at,
+                entry.period_at,
             )
         )
 

@@ -26,7 +26,6 @@ from app.io.clock import Clock
 from app.io.postgres import UNSTORABLE, Database, Transaction
 from app.io.redis import RedisUnavailable
 from app.io.stream import PartitionMemory, ServerIdentity, StreamConnection
-from app.rules.boundaries import next_boundary
 from app.wire.events import parse_entry, show_stream_id
 from app.wire.snapshot import AccountState
 
@@ -232,10 +231,11 @@ class Flusher:
                 account.revision,
                 account.total_micro,
                 account.applied_micro,
-                next_boundary(account.blocks),
-                account.posted_at,
+                account.next_boundary(),
+                account.begun_at(),
                 account.snapshot_id,
                 account.subscription_status,
+                beside=account.beside(),
             )
             for ref, account in posting.accounts.items()
         ]

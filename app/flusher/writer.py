@@ -177,6 +177,7 @@ async def _write(tx: Transaction, posting: Posting, rejected: list[RejectedFrom]
     await ledger_store.insert_transactions(tx, posting.transactions, now)
     await ledger_store.insert_events(tx, posting.events, now)
     await ledger_store.add_usage(tx, posting.used)
+    await ledger_store.add_counters(tx, posting.counted)
     await ledger_store.insert_blocks(tx, posting.made_blocks)
     await ledger_store.settle_blocks(tx, posting.settled_blocks)
     await ledger_store.update_blocks(tx, posting.changed_blocks.values())

@@ -34,7 +34,7 @@ async def migrate(owner_url: str, role_urls: Mapping[str, str]) -> list[str]:
     if missing:
         message = f"no URL is given for {', '.join(sorted(missing))}"
         raise MigrationError(message)
-    database = await Database.open(owner_url, "quotastack migrate", 1)
+    database = await Database.open(owner_url, "quotastack migrate", 1, work_seconds=None)
     try:
         return await database.run(None, lambda tx: _migrate(tx, role_urls))
     except asyncpg.ObjectInUseError as error:

@@ -40,6 +40,8 @@ CONNECT_TIMEOUT_SECONDS = 5
 ACQUIRE_TIMEOUT_SECONDS = 5
 BEGIN_TIMEOUT_SECONDS = 5
 """A connection on which no transaction begins by then leads nowhere: its other end is gone and could not say so."""
+WORK_TIMEOUT_SECONDS = 30
+"""The same for all that follows, which Postgres bounds by itself as long as it is there."""
 LOCK_TIMEOUT_MILLISECONDS = 2_000
 STATEMENT_TIMEOUT_MILLISECONDS = 10_000
 IDLE_TIMEOUT_MILLISECONDS = 10_000
@@ -137,9 +139,12 @@ ENGINE = TransactionEngine(config={"database": APP_NAME})
 class Database:
     """A pool of connections, and the one way to use it."""
 
-    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", hooks: TransactionHooks) -> None:
+    def __init__(
+        self, pool: "asyncpg.Pool[asyncpg.Record]", hooks: TransactionHooks, work_seconds: float | None
+    ) -> None:
         self._pool = pool
         self._hooks = hooks
+        self._work_seconds = work_seconds
 
     @classmethod
     async def open(
@@ -150,12 +155,12 @@ class Database:
         hooks: TransactionHooks | None = None,
         *,
         settings: Mapping[str, str] = MappingProxyType({}),
-        command_seconds: float | None = None,
+        work_seconds: float | None = WORK_TIMEOUT_SECONDS,
     ) -> Self:
         """Connect once and keep at most `max_size` connections; raises OSError or PostgresError where that fails.
 
-        `settings` are of Postgres, for these connections, beside or in place of ours. `command_seconds`: when a command
-        is given up that Postgres does not answer; longer than any statement may take there. None = never.
+        `settings` are of Postgres, for these connections, beside or in place of ours. Work that takes
+        longer than `work_seconds` is given up, and its connection with it; None where it may read a whole ledger.
         """
         pool = await asyncpg.create_pool(
             url,
@@ -163,7 +168,6 @@ class Database:
             max_size=max_size,
             timeout=CONNECT_TIMEOUT_SECONDS,
             reset=_keep_session,
-            command_timeout=command_seconds,
             server_settings={
                 "application_name": application_name,
                 "timezone": "UTC",
@@ -173,7 +177,7 @@ class Database:
                 **settings,
             },
         )
-        return cls(pool, hooks or TransactionHooks())
+        return cls(pool, hooks or TransactionHooks(), work_seconds)
 
     async def close(self) -> None:
         """Close every connection; those in use are waited for."""
@@ -225,7 +229,7 @@ class Database:
             _closed_when_useless(connection),
             asyncio.timeout(BEGIN_TIMEOUT_SECONDS) as beginning,
             connection.transaction(isolation=isolation),
-            _closed_when_useless(connection),  # before the transaction would wait for an answer to ROLLBACK
+            _closed_after(connection, self._work_seconds) as bound,
         ):
             beginning.reschedule(None)
             tx = Transaction(connection, environment_id)
@@ -234,11 +238,26 @@ class Database:
                 if environment_id is not None:
                     await connection.execute("SELECT set_config('app.environment_id', $1, true)", str(environment_id))
                 result = await work(tx)
+                if tx.whole_environment:
+                    bound.cancel()  # every account is composed anew: Postgres alone says how long that may take
                 if tx.marked or tx.whole_environment:
                     await self._hooks.before_commit(tx)
             finally:
                 ENGINE.current_transaction.reset(token)
         return result, frozenset(tx.marked | tx.unpublished)
+
+
+@asynccontextmanager
+async def _closed_after(connection: Connection, seconds: float | None) -> AsyncGenerator[asyncio.TimerHandle]:
+    """Close the connection where this takes longer: cancelling a statement would wait for an answer, too."""
+    loop = asyncio.get_running_loop()
+    bound = loop.call_later(0 if seconds is None else seconds, connection.terminate)
+    if seconds is None:
+        bound.cancel()
+    try:
+        yield bound
+    finally:
+        bound.cancel()
 
 
 @asynccontextmanager

@@ -26,7 +26,7 @@ from app.wire.events import parse_stream_id
 from app.wire.gauges import Hold, encode_holds
 from app.wire.held import OpenReservation, encode_facts
 from app.wire.scripts import Script
-from app.wire.snapshot import ACCOUNT_FIELDS, AccountState
+from app.wire.snapshot import ACCOUNT_FIELDS, AccountState, pack_beside
 
 UNKNOWN_KEY_SECONDS = 60
 COMMAND_TIMEOUT_SECONDS = 5.0
@@ -122,6 +122,8 @@ class UsageRetry(msgspec.Struct, frozen=True):
     rejected_id: str
     """The stream id of the entry that was rejected."""
     most_entries: int
+    counted: tuple[str, int] | None = None
+    """(feature, micro-units) where its units were counted."""
 
 
 class RedisStore:
@@ -233,10 +235,13 @@ class RedisStore:
             keys.account(partition, call.ref),
             keys.stream(partition),
             keys.retried(partition, environment, call.event_id),
+            keys.used(partition, call.ref),
         ]
         window_milliseconds = self.agreement.idempotency_window_seconds * 1_000
         head = (now_at, call.cost_micro, call.ref, call.payload, call.rejected_id)
-        return (await self.run(scripts.RETRY, script_keys, [*head, window_milliseconds, call.most_entries])).decode()
+        feature_key, units = ("", "") if call.counted is None else call.counted
+        arguments = [*head, window_milliseconds, call.most_entries, units, feature_key]
+        return (await self.run(scripts.RETRY, script_keys, arguments)).decode()
 
     async def begin_load(self, ref: bytes, new_token: bytes) -> LoadBegun | str:
         """Begin to load an account; 'loaded' where it is there, 'unready' before the partition has an incarnation."""
@@ -368,7 +373,7 @@ def _publish(
     )
 
 
-def _figures(state: AccountState) -> tuple[int | str, ...]:
+def _figures(state: AccountState) -> tuple[int | str | bytes, ...]:
     return (
         state.revision,
         state.base_micro,
@@ -378,6 +383,7 @@ def _figures(state: AccountState) -> tuple[int | str, ...]:
         state.subscription_status,
         state.floor_micro,
         state.posted_at,
+        pack_beside(state.beside),
     )
 
 

@@ -16,7 +16,7 @@ from app.settings import JobsSettings
 
 async def main(stop: asyncio.Event, settings: JobsSettings) -> None:
     """Run until stopped."""
-    database = await Database.open(settings.jobs_database_url, "quotastack jobs", max_size=4)
+    database = await Database.open(settings.jobs_database_url, "quotastack jobs", max_size=4, work_seconds=None)
     redis = await RedisStore.connect(settings.redis_url, settings.agreement())
     try:
         async with asyncio.TaskGroup() as group:

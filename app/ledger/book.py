@@ -4,13 +4,18 @@ Signs of lines: a block's line is what it gains; `debt` falls as debt grows, so 
 and debt lines; the other side (`issued:*`, `consumed:*`, `expired`) makes the sum zero.
 """
 
+from collections.abc import Iterable
 from uuid import UUID
 
 import msgspec
 
 from app.rules import chain
+from app.rules.boundaries import next_boundary
 from app.rules.burndown import Block
+from app.rules.moments import NEVER_AT
+from app.rules.periods import Counting
 from app.wire.ids import derived_id
+from app.wire.snapshot import NOTHING_BESIDE, Beside
 
 Lines = list[tuple[str, int]]
 """(account name, signed micro-credits)."""
@@ -61,6 +66,8 @@ class PostedEvent(msgspec.Struct, frozen=True):
     properties: str | None
     occurred_at: int
     accepted_at: int
+    period_at: int | None = None
+    """Start of the period in which its units were counted; None where they were not."""
 
     def chained(self) -> chain.ChainedEvent:
         """What the digest of its transaction covers of it."""
@@ -94,6 +101,16 @@ class UsedInHour(msgspec.Struct, frozen=True):
     units_micro: int
     cost_micro: int
     events: int
+
+
+class CountedUnits(msgspec.Struct, frozen=True):
+    """What is added to the units of a feature in the period that began then; less than zero where taken back."""
+
+    environment_id: UUID
+    account_id: UUID
+    feature_key: str
+    period_at: int
+    units_micro: int
 
 
 class Origin(msgspec.Struct, frozen=True):
@@ -135,6 +152,26 @@ class Account(msgspec.Struct):
     subscription_status: str
     blocks: list[Block]
     """Live blocks in burn order."""
+    counting: Counting | None = None
+    """None = nothing of the customer is counted."""
+    counters: dict[tuple[str, int], int] = {}
+    """Micro-units by (feature, start of the period), of the present period and any later one."""
+
+    def next_boundary(self) -> int:
+        """When the account next changes by itself. May lie in the past: then something is due."""
+        return min(next_boundary(self.blocks), NEVER_AT if self.counting is None else self.counting.period.end_at)
+
+    def begun_at(self) -> int:
+        """No decision may be dated before this: what was posted by then, and the present period, count for it."""
+        return max(self.posted_at, 0 if self.counting is None else self.counting.period.start_at)
+
+    def beside(self) -> Beside:
+        """What is published of it beside its credit."""
+        if self.counting is None:
+            return NOTHING_BESIDE
+        start_at = self.counting.period.start_at
+        used = [(feature_key, units) for (feature_key, at), units in self.counters.items() if at == start_at]
+        return beside_of(self.counting, used)
 
     def post(
         self, kind: str, lines: Lines, posted_at: int, origin: Origin, *, events_digest: bytes | None = None
@@ -189,3 +226,9 @@ class Account(msgspec.Struct):
             self.head_hash,
             lines,
         )
+
+
+def beside_of(counting: Counting, used: Iterable[tuple[str, int]]) -> Beside:
+    """As the edge hears of counters: no further than it counts (app/wire/scripts/common.lua)."""
+    bounded = [(feature_key, max(0, min(units, NEVER_AT))) for feature_key, units in used]
+    return Beside(0, 0, counting.period.start_at, bounded, counting.period.end_at)

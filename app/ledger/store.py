@@ -13,11 +13,12 @@ from msgspec.structs import astuple
 from app.io.postgres import CheckViolationError, Record
 from app.io.postgres import Transaction as DatabaseTransaction
 from app.io.statements import statements
-from app.ledger.book import NO_NOTES, Account, BlockNotes, PostedEvent, Transaction, UsedInHour
+from app.ledger.book import NO_NOTES, Account, BlockNotes, CountedUnits, PostedEvent, Transaction, UsedInHour
 from app.rules import burndown
 from app.rules.boundaries import next_boundary
 from app.rules.burndown import Block, Terms
 from app.rules.moments import NEVER_AT, to_at, to_datetime
+from app.rules.periods import Calendar, Counting, Period
 
 _SQL = statements("app.ledger")
 
@@ -27,9 +28,24 @@ class MonthMissing(Exception):
 
 
 async def lock_accounts(tx: DatabaseTransaction, customers: Sequence[tuple[UUID, str]]) -> list[Account]:
-    """Accounts of (environment, end user id), locked, with their live blocks. Unknown ones are left out."""
+    """Accounts of (environment, end user id), locked, with live blocks and counters. Unknown ones are left out."""
     environments, end_users = [c[0] for c in customers], [c[1] for c in customers]
-    return await _with_blocks(tx, await tx.connection.fetch(_SQL["lock_accounts"], environments, end_users))
+    accounts = await _with_blocks(tx, await tx.connection.fetch(_SQL["lock_accounts"], environments, end_users))
+    await _read_counters(tx, accounts)
+    return accounts
+
+
+async def _read_counters(tx: DatabaseTransaction, accounts: Sequence[Account]) -> None:
+    """Give accounts of which something is counted their counters."""
+    since = {account.id: account.counting.period.start_at for account in accounts if account.counting is not None}
+    if not since:
+        return
+    counted = {account.id: account for account in accounts if account.id in since}
+    environments = [account.environment_id for account in counted.values()]
+    begun = [to_datetime(at) for at in since.values()]
+    for row in await tx.connection.fetch(_SQL["read_counters"], environments, list(since), begun):
+        counters = counted[row["account_id"]].counters
+        counters[row["feature_key"], to_at(row["period_at"])] = int(row["units_micro"])
 
 
 async def lock_account(tx: DatabaseTransaction, environment_id: UUID, account_id: UUID) -> Account | None:
@@ -69,7 +85,25 @@ def account_of(row: Record) -> Account:
         row["snapshot_id"],
         row["subscription_status"],
         [],
+        counting_of(row),
     )
+
+
+def counting_of(row: Record) -> Counting | None:
+    """How units of an account are counted, from its row; None where nothing is."""
+    if row["calendar"] is None:
+        return None
+    calendar = msgspec.json.decode(row["calendar"], type=Calendar)
+    return Counting(calendar, Period(to_at(row["period_start_at"]), to_at(row["period_end_at"])))
+
+
+async def read_block_boundaries(tx: DatabaseTransaction, account_ids: Sequence[UUID]) -> dict[UUID, int]:
+    """When a block of each of these accounts next changes by itself; the caller holds them locked."""
+    environments = [tx.environment] * len(account_ids)
+    blocks: dict[UUID, list[Block]] = {account_id: [] for account_id in account_ids}
+    for row in await tx.connection.fetch(_SQL["read_live_blocks"], environments, account_ids):
+        blocks[row["account_id"]].append(block_of(row))
+    return {account_id: next_boundary(found) for account_id, found in blocks.items()}
 
 
 def block_of(row: Record) -> Block:
@@ -151,7 +185,8 @@ async def update_blocks(tx: DatabaseTransaction, blocks: Iterable[tuple[UUID, Bl
 
 
 async def update_accounts(tx: DatabaseTransaction, accounts: Sequence[Account]) -> None:
-    """The figures of accounts that the caller holds locked; `valid_until` follows from their blocks."""
+    """The figures of accounts that the caller holds locked; `valid_until` follows from their blocks and periods."""
+    periods = [None if a.counting is None else a.counting.period for a in accounts]
     await tx.connection.execute(
         _SQL["update_accounts"],
         [a.environment_id for a in accounts],
@@ -161,9 +196,11 @@ async def update_accounts(tx: DatabaseTransaction, accounts: Sequence[Account]) 
         [a.total_micro for a in accounts],
         [a.debt_micro for a in accounts],
         [a.applied_micro for a in accounts],
-        [_moment(next_boundary(a.blocks)) for a in accounts],
+        [_moment(a.next_boundary()) for a in accounts],
         [to_datetime(a.posted_at) for a in accounts],
         [a.head_hash for a in accounts],
+        [None if period is None else to_datetime(period.start_at) for period in periods],
+        [None if period is None else to_datetime(period.end_at) for period in periods],
     )
 
 
@@ -254,6 +291,20 @@ async def add_usage(tx: DatabaseTransaction, used: Sequence[UsedInHour]) -> None
     )
 
 
+async def add_counters(tx: DatabaseTransaction, counted: Sequence[CountedUnits]) -> None:
+    """Add signed units to the counters of accounts that the caller holds locked; one may come several times."""
+    if not counted:
+        return
+    await tx.connection.execute(
+        _SQL["add_counters"],
+        [c.environment_id for c in counted],
+        [c.account_id for c in counted],
+        [to_datetime(c.period_at) for c in counted],
+        [c.feature_key for c in counted],
+        [c.units_micro for c in counted],
+    )
+
+
 def read_event_row(row: Record) -> PostedEvent:
     """A usage event from its row."""
     return PostedEvent(
@@ -271,6 +322,7 @@ def read_event_row(row: Record) -> PostedEvent:
         row["properties"],
         to_at(row["occurred_at"]),
         to_at(row["accepted_at"]),
+        None if row["period_at"] is None else to_at(row["period_at"]),
     )
 
 

@@ -26,6 +26,9 @@ class Account(Table, tablename="accounts", db=ENGINE):
     snapshot_id = Text(null=True, default=None)
     subscription_status = Text()
     created_at = Timestamptz(default=None)
+    calendar = Text(null=True, default=None)
+    period_start_at = Timestamptz(null=True, default=None)
+    period_end_at = Timestamptz(null=True, default=None)
 
 
 class CreditBlock(Table, tablename="credit_blocks", db=ENGINE):
@@ -101,6 +104,7 @@ class UsageEvent(Table, tablename="usage_events", db=ENGINE):
     occurred_at = Timestamptz(default=None)
     accepted_at = Timestamptz(default=None)
     recorded_at = Timestamptz(default=None)
+    period_at = Timestamptz(null=True, default=None)
 
 
 class UsageEventKey(Table, tablename="usage_event_keys", db=ENGINE):
@@ -123,6 +127,16 @@ class UsageHour(Table, tablename="usage_hours", db=ENGINE):
     units_micro = Numeric(digits=(38, 0))
     cost_micro = Numeric(digits=(38, 0))
     events = BigInt()
+
+
+class UsageCounter(Table, tablename="usage_counters", db=ENGINE):
+    """What an account used of a feature that is counted, in the period that began then."""
+
+    environment_id = UUID(default=None)
+    account_id = UUID(default=None)
+    period_at = Timestamptz(default=None)
+    feature_key = Text(primary_key=True)
+    units_micro = Numeric(digits=(38, 0))
 
 
 class RejectedEvent(Table, tablename="rejected_events", db=ENGINE):

@@ -119,7 +119,7 @@ async def verify(
     clock = Clock()
     started_at = clock.now()
     order = _Order(environment_id, end_user_id, kept, watch)
-    database = await Database.open(database_url, "quotastack verify", max_size=1, settings=_SETTINGS)
+    database = await Database.open(database_url, "quotastack verify", max_size=1, settings=_SETTINGS, work_seconds=None)
 
     async def work(tx: DatabaseTransaction) -> VerifyReport:
         return await _Verification(tx, redis, order, started_at).run()

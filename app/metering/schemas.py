@@ -25,7 +25,7 @@ from app.rules.pricing import (
     faults,
     faults_of_match,
 )
-from app.web.amounts import UnitPrice
+from app.web.amounts import UnitLimit, UnitPrice, limit_or_none
 from app.web.bodies import encode
 from app.web.fields import EventType, Key, Moment, Name, UnitsFrom
 from app.wire.codes import Code
@@ -130,6 +130,7 @@ class NewFeature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `price` is for a `metered` feature, `default_value` for the other kinds: of a `boolean` true or false, of a `gauge`
     its cap (null = unlimited), of a `static` feature any JSON.
+    `limit` is how many units of a metered feature may be used in a period where a plan sets no other.
     """
 
     key: Key
@@ -139,6 +140,7 @@ class NewFeature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     default_value: Value | UnsetType = UNSET
     event_type: EventType | None = None
     units_from: UnitsFrom | None = None
+    limit: UnitLimit | None = None
 
 
 class FeatureChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -148,6 +150,7 @@ class FeatureChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     default_value: Value | UnsetType = UNSET
     event_type: EventType | UnsetType | None = UNSET
     units_from: UnitsFrom | UnsetType | None = UNSET
+    limit: UnitLimit | UnsetType | None = UNSET
 
 
 class FeatureBody(msgspec.Struct, frozen=True):
@@ -162,6 +165,7 @@ class FeatureBody(msgspec.Struct, frozen=True):
     event_type: str | None
     units_from: str | None
     created_at: datetime
+    limit: UnitLimit | None = None
     default_value: Value | UnsetType = UNSET
 
 
@@ -277,6 +281,7 @@ def show_feature(feature: Feature, price: PriceVersion | None) -> FeatureBody:
         feature.event_type,
         feature.units_from,
         feature.created_at,
+        limit_or_none(feature.limit_units_micro),
         show_value(feature.default_value),
     )
 

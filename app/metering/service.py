@@ -16,6 +16,7 @@ from app.metering.tables import Feature, PriceVersion
 from app.rules.entitlement import FeatureKind
 from app.rules.moments import NEVER_AT, to_at
 from app.trail import dirty
+from app.web.amounts import optional_micro
 from app.wire.codes import Code
 from app.wire.problem import FieldError
 
@@ -53,13 +54,15 @@ class PriceTarget(msgspec.Struct, frozen=True):
 async def create_feature(tx: Transaction, new: NewFeature, now: datetime) -> tuple[Feature, PriceVersion | None]:
     """A new feature, with its default price or value if it has one.
 
-    Raises ServiceError: CONFLICT for the key, INVALID_VALUE, FEATURE_NOT_METERED for a price.
+    Raises ServiceError: CONFLICT for the key, INVALID_VALUE, FEATURE_NOT_METERED for a price or limit.
     """
     price, default_value = None, None
     if new.price is not None:
         require_metered(new.kind, new.key, "price")
         price = parse_price(new.price, "price")
         check_first_price(price, "price.")
+    if new.limit is not None:
+        require_metered(new.kind, new.key, "limit")
     if new.default_value is not UNSET:
         default_value = parse_value(new.kind, new.default_value, "default_value")
     Reading(new.event_type, new.units_from).check()
@@ -73,6 +76,7 @@ async def create_feature(tx: Transaction, new: NewFeature, now: datetime) -> tup
         event_type=new.event_type,
         units_from=new.units_from,
         created_at=now,
+        limit_units_micro=optional_micro("limit", new.limit),
     )
     if not await store.insert_feature(feature):
         raise ServiceError(Code.CONFLICT, f"There is a feature with the key {new.key!r} already.")
@@ -86,9 +90,9 @@ async def create_feature(tx: Transaction, new: NewFeature, now: datetime) -> tup
 async def change_feature(
     tx: Transaction, key: str, change: FeatureChange, now: datetime
 ) -> tuple[Feature, PriceVersion | None]:
-    """The feature with another name, default value or other CloudEvents, known to every edge at once.
+    """The feature with another name, default value, limit or other CloudEvents, known to every edge at once.
 
-    Raises ServiceError(UNKNOWN_FEATURE, INVALID_VALUE).
+    Raises ServiceError(UNKNOWN_FEATURE, INVALID_VALUE, FEATURE_NOT_METERED for a limit).
     """
     feature = await store.lock_feature(tx, key)
     if feature is None:
@@ -101,6 +105,10 @@ async def change_feature(
     if change.default_value is not UNSET:
         feature.default_value = parse_value(FeatureKind(feature.kind), change.default_value, "default_value")
         dirty.mark_environment(tx)
+    if change.limit is not UNSET:
+        require_metered(FeatureKind(feature.kind), key, "limit")
+        feature.limit_units_micro = optional_micro("limit", change.limit)
+        dirty.mark_environment(tx)
     await store.update_feature(feature, reading.event_type, reading.units_from)
     if reading != before:
         dirty.mark_environment(tx)
@@ -109,7 +117,7 @@ async def change_feature(
 
 
 def require_metered(kind: FeatureKind, key: str, field: str) -> None:
-    """Raises ServiceError(FEATURE_NOT_METERED), naming the field, where the feature has no price."""
+    """Raises ServiceError(FEATURE_NOT_METERED), naming the field, where the feature has neither price nor limit."""
     if kind is not FeatureKind.METERED:
         message = f"is for metered features, and {key!r} is {kind.value}"
         raise ServiceError(Code.FEATURE_NOT_METERED, f"{field} {message}", errors=[FieldError(field, message)])

@@ -57,11 +57,12 @@ async def read_features(tx: Transaction, keys: Sequence[str]) -> dict[str, Featu
 
 
 async def update_feature(feature: Feature, event_type: str | None, units_from: str | None) -> None:
-    """Keep the feature's name and default value as they are now, and what it reads."""
+    """Keep the feature's name, default value and limit as they are now, and what it reads."""
     await Feature.update(
         {
             Feature.name: feature.name,
             Feature.default_value: feature.default_value,
+            Feature.limit_units_micro: feature.limit_units_micro,
             Feature.event_type: event_type,
             Feature.units_from: units_from,
         }

@@ -18,6 +18,7 @@ class Feature(Table, tablename="features", db=ENGINE):
     event_type = Text(null=True, default=None)
     units_from = Text(null=True, default=None)
     created_at = Timestamptz(default=None)
+    limit_units_micro = BigInt(null=True, default=None)
 
 
 class PriceVersion(Table, tablename="prices", db=ENGINE):

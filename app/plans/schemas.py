@@ -12,7 +12,7 @@ from app.plans.tables import Plan, PlanGrant
 from app.rules.entitlement import OveragePolicy
 from app.rules.periods import IntervalUnit
 from app.rules.pricing import Price
-from app.web.amounts import Credits
+from app.web.amounts import Credits, UnitLimit, credits_or_none, limit_or_none
 from app.web.fields import IntervalCount, Key, Name, Priority
 from app.wire.ids import show
 
@@ -48,12 +48,18 @@ class GrantTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class FeatureInclusion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A feature that a variant includes, on its default terms, or on its own: `price`, several `prices`, `value`."""
+    """A feature that a variant includes, on its default terms, or on its own: `price`, several `prices`, `value`.
+
+    `limit` is how many units may be used in a period, in place of the feature's default. `overage_limit` goes with the
+    overage policy: how many credits below zero usage may bring the balance; none = any number.
+    """
 
     feature_key: Key
     price: PriceBody | None = None
     prices: Annotated[list[PriceBody], Meta(max_length=MAX_PRICES)] = []
     overage_policy: OveragePolicy | None = None
+    overage_limit: Credits | None = None
+    limit: UnitLimit | None = None
     value: Value | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -64,6 +70,7 @@ class VariantTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     interval: IntervalUnit
     interval_count: IntervalCount = 1
     overage_policy: OveragePolicy = OveragePolicy.BLOCK
+    overage_limit: Credits | None = None
     grants: list[GrantTerms] = []
     features: Annotated[list[FeatureInclusion], Meta(max_length=MAX_FEATURES)] = []
 
@@ -81,6 +88,7 @@ class VariantBody(msgspec.Struct, frozen=True):
     grants: list[GrantTerms]
     features: list[FeatureInclusion]
     created_at: datetime
+    overage_limit: Credits | None = None
 
 
 def show_plan(plan: Plan) -> PlanBody:
@@ -101,6 +109,7 @@ def show_variant(variant: Variant, grants: list[PlanGrant], included: list[Inclu
         grants=[_show_grant(grant) for grant in grants],
         features=[_show_included(feature) for feature in included],
         created_at=variant.created_at,
+        overage_limit=credits_or_none(variant.overage_limit_micro),
     )
 
 
@@ -112,10 +121,11 @@ def _show_grant(grant: PlanGrant) -> GrantTerms:
 def _show_included(feature: IncludedFeature) -> FeatureInclusion:
     policy = None if feature.overage_policy is None else OveragePolicy(feature.overage_policy)
     prices = [_show_own(price) for price in feature.prices]
+    limits = credits_or_none(feature.overage_limit_micro), limit_or_none(feature.limit_units_micro)
     value = show_value(feature.value)
     if len(prices) == 1:
-        return FeatureInclusion(feature.feature_key, prices[0], [], policy, value)
-    return FeatureInclusion(feature.feature_key, None, prices, policy, value)
+        return FeatureInclusion(feature.feature_key, prices[0], [], policy, *limits, value)
+    return FeatureInclusion(feature.feature_key, None, prices, policy, *limits, value)
 
 
 def _show_own(own: OwnPrice) -> PriceBody:

@@ -17,8 +17,9 @@ from app.plans import store
 from app.plans.schemas import FeatureInclusion, NewPlan, VariantBody, VariantTerms, show_variant
 from app.plans.store import Variant
 from app.plans.tables import Plan, PlanFeature, PlanGrant, PlanVariant, PlanVariantVersion
-from app.rules.entitlement import FeatureKind
+from app.rules.entitlement import FeatureKind, OveragePolicy
 from app.rules.periods import IntervalUnit
+from app.web.amounts import Credits, optional_micro
 from app.wire.codes import Code
 from app.wire.ids import show
 
@@ -91,6 +92,7 @@ async def _publish_version(
         interval_count=terms.interval_count,
         overage_policy=terms.overage_policy.value,
         created_at=now,
+        overage_limit_micro=optional_micro("overage_limit", terms.overage_limit),
     )
     grants = [
         PlanGrant(
@@ -110,6 +112,8 @@ async def _publish_version(
             variant_version_id=version.id,
             feature_id=features[inclusion.feature_key].id,
             overage_policy=None if inclusion.overage_policy is None else inclusion.overage_policy.value,
+            overage_limit_micro=optional_micro(f"features[{index}].overage_limit", inclusion.overage_limit),
+            limit_units_micro=optional_micro(f"features[{index}].limit", inclusion.limit),
             value=_own_value(features[inclusion.feature_key], inclusion, f"features[{index}]"),
         )
         for index, inclusion in enumerate(terms.features)
@@ -140,10 +144,14 @@ def _own_prices(inclusion: FeatureInclusion, field: str, now: datetime) -> list[
 
 
 def _own_value(feature: Feature, inclusion: FeatureInclusion, field: str) -> str | None:
-    """The version's own value of the feature; None = the feature's default. A price is for metered features only."""
+    """The version's own value of the feature; None = the feature's default.
+
+    Raises ServiceError: INVALID_VALUE, FEATURE_NOT_METERED for prices and limits, which others do not have.
+    """
     kind = FeatureKind(feature.kind)
-    if inclusion.price is not None:
-        metering.require_metered(kind, feature.key, f"{field}.price")
+    for name in ("price", "prices", "limit", "overage_limit"):
+        if getattr(inclusion, name):
+            metering.require_metered(kind, feature.key, f"{field}.{name}")
     return None if inclusion.value is msgspec.UNSET else parse_value(kind, inclusion.value, f"{field}.value")
 
 
@@ -158,8 +166,16 @@ def _check_grants(terms: VariantTerms) -> None:
 
 
 def _check_features(terms: VariantTerms) -> None:
+    _check_overage("overage_limit", terms.overage_limit, terms.overage_policy)
     seen: set[str] = set()
     for index, inclusion in enumerate(terms.features):
         if inclusion.feature_key in seen:
             raise invalid_value(f"features[{index}].feature_key", f"names {inclusion.feature_key!r} once more")
         seen.add(inclusion.feature_key)
+        field = f"features[{index}].overage_limit"
+        _check_overage(field, inclusion.overage_limit, inclusion.overage_policy or terms.overage_policy)
+
+
+def _check_overage(field: str, limit: Credits | None, policy: OveragePolicy) -> None:
+    if limit is not None and policy is OveragePolicy.BLOCK:
+        raise invalid_value(field, "needs the overage_policy allow or notify beside it")

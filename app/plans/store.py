@@ -24,6 +24,7 @@ class Variant(msgspec.Struct, frozen=True):
     interval_count: int
     overage_policy: str
     created_at: datetime
+    overage_limit_micro: int | None
 
 
 class OwnPrice(msgspec.Struct, frozen=True):
@@ -40,6 +41,8 @@ class IncludedFeature(msgspec.Struct, frozen=True):
 
     feature_key: str
     overage_policy: str | None
+    overage_limit_micro: int | None
+    limit_units_micro: int | None
     value: str | None
     prices: list[OwnPrice]
 
@@ -97,7 +100,8 @@ async def list_variants(tx: Transaction, plan_id: UUID, after: str | None, limit
 
 
 _VARIANTS = """
-    SELECT v.id, p.key, v.key, c.id, c.version, c.interval_unit, c.interval_count, c.overage_policy, v.created_at
+    SELECT v.id, p.key, v.key, c.id, c.version, c.interval_unit, c.interval_count, c.overage_policy, v.created_at,
+           c.overage_limit_micro
     FROM plan_variants v
     JOIN plans p ON p.environment_id = v.environment_id AND p.id = v.plan_id
     JOIN plan_variant_versions c ON c.environment_id = v.environment_id AND c.id = v.current_version_id
@@ -121,7 +125,8 @@ async def read_grants(tx: Transaction, version_ids: Sequence[UUID]) -> dict[UUID
 async def read_included(tx: Transaction, version_ids: Sequence[UUID]) -> dict[UUID, list[IncludedFeature]]:
     """What versions include, by version, with the prices that they set themselves."""
     statement = """
-        SELECT i.variant_version_id, f.key, i.overage_policy, i.value, p.price, p.match, p.effective_at, p.created_at
+        SELECT i.variant_version_id, f.key, i.overage_policy, i.overage_limit_micro, i.limit_units_micro, i.value,
+               p.price, p.match, p.effective_at, p.created_at
         FROM plan_features i
         JOIN features f ON f.environment_id = i.environment_id AND f.id = i.feature_id
         LEFT JOIN prices p ON p.environment_id = i.environment_id AND p.feature_id = i.feature_id
@@ -132,8 +137,9 @@ async def read_included(tx: Transaction, version_ids: Sequence[UUID]) -> dict[UU
     included: dict[UUID, list[IncludedFeature]] = {version_id: [] for version_id in version_ids}
     for row in await tx.connection.fetch(statement, tx.environment, version_ids):
         of_version = included[row["variant_version_id"]]
+        limits = row["overage_limit_micro"], row["limit_units_micro"]
         if not of_version or of_version[-1].feature_key != row["key"]:
-            of_version.append(IncludedFeature(row["key"], row["overage_policy"], row["value"], []))
+            of_version.append(IncludedFeature(row["key"], row["overage_policy"], *limits, row["value"], []))
         if row["price"] is not None:
             price = OwnPrice(row["price"], row["match"], row["effective_at"], row["created_at"])
             of_version[-1].prices.append(price)

@@ -38,6 +38,7 @@ class PlanVariantVersion(Table, tablename="plan_variant_versions", db=ENGINE):
     interval_count = Integer()
     overage_policy = Text()
     created_at = Timestamptz(default=None)
+    overage_limit_micro = BigInt(null=True, default=None)
 
 
 class PlanGrant(Table, tablename="plan_grants", db=ENGINE):
@@ -59,4 +60,6 @@ class PlanFeature(Table, tablename="plan_features", db=ENGINE):
     variant_version_id = UUID(default=None)
     feature_id = UUID(primary_key=True, default=None)
     overage_policy = Text(null=True, default=None)
+    limit_units_micro = BigInt(null=True, default=None)
+    overage_limit_micro = BigInt(null=True, default=None)
     value = Text(null=True, default=None)

@@ -84,7 +84,9 @@ def _call(retrying: Retrying, row: RejectedRow) -> UsageRetry:
         sent.properties,
     )
     ref = keys.account_ref(keys.environment_ref(retrying.environment_id), row.end_user_id)
-    return UsageRetry(ref, row.id, entry.cost_micro, encode_usage(payload), row.stream_id, retrying.most_entries)
+    counted = None if entry.period_at is None else (sent.feature_key, sent.units_micro)
+    what = entry.cost_micro, encode_usage(payload), row.stream_id
+    return UsageRetry(ref, row.id, *what, retrying.most_entries, counted)
 
 
 async def _load(retrying: Retrying, end_user_id: str) -> None:

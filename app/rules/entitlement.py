@@ -81,21 +81,35 @@ def refusal_of_access(access: Access | None) -> Reason | None:
     return Reason.FEATURE_NOT_IN_PLAN if is_left_out or access.is_off else None
 
 
-def refusal_of_limit(used: int, more: int, limit: int | None) -> Reason | None:
-    """Why so much more may not be held or used; None = it may. `limit` None = there is none; all in the same unit.
+def refusal_of_limit(used_micro: int, units_micro: int, limit_micro: int | None) -> Reason | None:
+    """Why so many more units cannot be used in the period, or held of a gauge; None = they can.
 
-    Nothing more is never too much, even where the limit was lowered below what is used.
+    Asking for none is not refused, even where the limit was lowered below what is used.
     """
-    if not more or limit is None or used + more <= limit:
+    if limit_micro is None or not units_micro or used_micro + units_micro <= limit_micro:
         return None
     return Reason.LIMIT_REACHED
 
 
-def refusal_of_credit(available_micro: int, cost_micro: int, floor_micro: int, policy: OveragePolicy) -> Reason | None:
+def lowest_balance(floor_micro: int, policy: OveragePolicy, overage_limit_micro: int | None) -> int | None:
+    """How far down the balance may be spent; None = without end. `floor_micro` is the account's own bound."""
+    if policy is OveragePolicy.BLOCK:
+        return floor_micro
+    return None if overage_limit_micro is None else -overage_limit_micro
+
+
+def refusal_of_credit(
+    available_micro: int,
+    cost_micro: int,
+    floor_micro: int,
+    policy: OveragePolicy,
+    overage_limit_micro: int | None = None,
+) -> Reason | None:
     """Why this cost cannot be spent now; None = it can. `floor_micro` is how far below zero the account may go.
 
     What costs nothing is not refused for want of credit.
     """
-    if not cost_micro or policy is not OveragePolicy.BLOCK or available_micro - cost_micro >= floor_micro:
+    lowest_micro = lowest_balance(floor_micro, policy, overage_limit_micro)
+    if not cost_micro or lowest_micro is None or available_micro - cost_micro >= lowest_micro:
         return None
     return Reason.INSUFFICIENT_CREDITS

@@ -9,6 +9,10 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
+import msgspec
+
+from app.rules.moments import NEVER_AT, to_at, to_datetime
+
 
 class IntervalUnit(StrEnum):
     """Calendar units of a billing or grant interval."""
@@ -17,6 +21,66 @@ class IntervalUnit(StrEnum):
     WEEK = "week"
     MONTH = "month"
     YEAR = "year"
+
+
+class Calendar(msgspec.Struct, frozen=True):
+    """Which periods a customer's units are counted in."""
+
+    anchor_at: int
+    """Microseconds; where period 0 begins."""
+    unit: IntervalUnit
+    count: int
+    zone: str
+    """The billing zone's name."""
+
+
+class Period(msgspec.Struct, frozen=True):
+    """[start, end) in microseconds."""
+
+    start_at: int
+    end_at: int
+
+
+class Counting(msgspec.Struct, frozen=True):
+    """How a customer's units are counted, and the present period."""
+
+    calendar: Calendar
+    period: Period
+
+
+def calendar_month(zone: str) -> Calendar:
+    """The months of a zone's own calendar."""
+    return Calendar(to_at(datetime(2000, 1, 1, tzinfo=ZoneInfo(zone))), IntervalUnit.MONTH, 1, zone)
+
+
+def period_containing(calendar: Calendar, at: int) -> Period:
+    """The period of the calendar that a moment lies in, before the anchor too."""
+    anchor_at, zone = to_datetime(calendar.anchor_at), ZoneInfo(calendar.zone)
+
+    def start(n: int) -> int:
+        return to_at(boundary(anchor_at, calendar.unit, calendar.count, n, zone))
+
+    n = _roughly(calendar, anchor_at.astimezone(zone), to_datetime(at).astimezone(zone))
+    while start(n) > at:
+        n -= 1
+    while (end_at := start(n + 1)) <= at:
+        n += 1
+    return Period(start(n), min(end_at, NEVER_AT))
+
+
+def _roughly(calendar: Calendar, anchor: datetime, moment: datetime) -> int:
+    """Which period it is by whole days or months, which may be one too many or too few."""
+    days, months = (moment.date() - anchor.date()).days, 12 * (moment.year - anchor.year) + moment.month - anchor.month
+    match calendar.unit:
+        case IntervalUnit.DAY:
+            passed = days
+        case IntervalUnit.WEEK:
+            passed = days // 7
+        case IntervalUnit.MONTH:
+            passed = months
+        case IntervalUnit.YEAR:
+            passed = months // 12
+    return passed // calendar.count
 
 
 def boundary(anchor_at: datetime, unit: IntervalUnit, count: int, n: int, zone: ZoneInfo) -> datetime:

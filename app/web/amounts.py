@@ -48,6 +48,13 @@ class Units(Amount):
     maximum_micro = 2**63 - 1
 
 
+class UnitLimit(Amount):
+    """The most units that may be used in a period, 0 or more."""
+
+    __slots__ = ()
+    maximum_micro = MAX_BALANCE_MICRO
+
+
 class UnitPrice(Amount):
     """Credits that an event or a number of units costs."""
 
@@ -79,6 +86,18 @@ def read_credits(name: str, text: str) -> Credits:
         raise invalid_value(name, str(error)) from error
     except InvalidOperation as error:
         raise invalid_value(name, "has an exponent beyond any number") from error
+
+
+def optional_micro(field: str, amount: Amount | None) -> int | None:
+    """The millionths of an amount that may not be given. Raises ServiceError(INVALID_VALUE) for one below zero."""
+    if amount is not None and amount.micro < 0:
+        raise invalid_value(field, "must not be below zero")
+    return None if amount is None else amount.micro
+
+
+def limit_or_none(micro: int | None) -> UnitLimit | None:
+    """A limit that there may not be."""
+    return None if micro is None else UnitLimit(micro)
 
 
 def credits_or_none(micro: int | None) -> Credits | None:

@@ -212,6 +212,8 @@ def _parse(stream_id: bytes, fields: dict[bytes, bytes]) -> StreamEntry:
     least_micro = -MAX_COST_MICRO if isinstance(reservation, ReservationEnd) else 0
     if not (least_micro <= cost_micro <= MAX_COST_MICRO and 0 <= entry.accepted_at <= NEVER_AT):
         raise ValueError("cost or accepted time are out of bounds")
+    if not 0 <= (entry.period_at or 0) <= NEVER_AT:
+        raise ValueError("the period is out of bounds")
     return entry
 
 

@@ -36,6 +36,8 @@ class Beside(msgspec.Struct, frozen=True, array_like=True):
     """Start of the period in which units are counted; 0 = nothing of this customer is counted."""
     used: list[tuple[str, int]] = []
     """(feature, micro-units) used and reserved in that period."""
+    resets_at: int = 0
+    """Where that period ends."""
 
 
 NOTHING_BESIDE = Beside()
@@ -50,11 +52,16 @@ class AccountState(msgspec.Struct, frozen=True):
     applied_micro: int
     valid_until: int
     posted_at: int
-    """No decision may be dated before this: what the ledger did by then counts for it."""
+    """No decision may be dated before this: what the ledger did by then counts for it, and the period has begun."""
     snapshot_id: str
     subscription_status: str
     floor_micro: int = 0
     beside: Beside = NOTHING_BESIDE
+
+
+def pack_beside(beside: Beside) -> bytes:
+    """As scripts are given it; nothing for nothing, which costs them nothing."""
+    return b"" if beside == NOTHING_BESIDE else _beside_encoder.encode(beside)
 
 
 class FeatureTerms(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -65,13 +72,19 @@ class FeatureTerms(msgspec.Struct, frozen=True, omit_defaults=True):
     included: bool
     """In the plan; without a subscription: usable at the feature's default price."""
     overage_policy: OveragePolicy = OveragePolicy.BLOCK
+    limit_units_micro: int | None = None
+    """Hard limit of the units of one period; None = none."""
+    overage_limit_micro: int | None = None
+    """How far below zero the account may go where overage is allowed; None = any far."""
     kind: FeatureKind = FeatureKind.METERED
     value: str | None = None
     """Of a feature that is not metered, as JSON: true or false, anything, a cap (null = none). None: no value."""
 
     @property
     def is_counted(self) -> bool:
-        """Whether units are counted by period: a graduated price needs to know how many were used before."""
+        """Whether units are counted by period: for a limit, or since a graduated price needs to know what was used."""
+        if self.limit_units_micro is not None:
+            return True
         versions = (version for rate in self.rates for version in rate.versions)
         return any(isinstance(version.price, GraduatedPrice) for version in versions)
 
@@ -86,6 +99,11 @@ class PlanSnapshot(msgspec.Struct, frozen=True, omit_defaults=True):
     """By type of a CloudEvent, then by feature that reads it: the member of `data` with the units; None: the usual."""
     standing: Standing = Standing.OK
     """So that every refusal but those for want of room or credit follows from the snapshot alone."""
+
+    @property
+    def counts(self) -> bool:
+        """Whether units of any feature are counted by period."""
+        return any(terms.is_counted for terms in self.features.values())
 
     def access(self, feature_key: str) -> Access | None:
         """The feature as `rules.entitlement` wants it; None where the environment has no such feature."""
@@ -112,6 +130,7 @@ class ApiKeyRecord(msgspec.Struct, frozen=True):
     """Microseconds since the epoch."""
 
 
+_beside_encoder = msgspec.msgpack.Encoder()
 _encoder = msgspec.json.Encoder(order="deterministic")
 _plan_decoder = msgspec.json.Decoder(PlanSnapshot)
 _key_decoder = msgspec.json.Decoder(ApiKeyRecord)

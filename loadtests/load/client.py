@@ -9,7 +9,7 @@ from app.replay.client import PASSING_STATUSES, Patience
 from app.replay.errors import ReplayError
 from app.wire.codes import MEANINGS
 from loadtests.load.judging import Answer as Judged
-from loadtests.load.judging import is_passing, read
+from loadtests.load.judging import is_passing, is_without_figures, read
 
 REQUEST_SECONDS = 10
 PATIENCE_SECONDS = 60
@@ -46,7 +46,7 @@ class HttpApi:
         self._api_key = api_key
 
     async def send(self, method: str, path: str, body: object = None, key: str | None = None) -> Judged:
-        """Send until an answer comes that is more than: later."""
+        """Send until an answer comes that is more than: later. Of usage, with its figures."""
         headers = {"Authorization": f"Bearer {self._api_key}"} | ({"Idempotency-Key": key} if key else {})
         patience = Patience(PATIENCE_SECONDS)
         while True:
@@ -55,7 +55,8 @@ class HttpApi:
             except NO_ANSWER as error:
                 await _pause(patience, f"{method} {path} gave no answer: {error!r}")
                 continue
-            if answer.status not in PASSING_STATUSES and not is_passing(answer.status, answer.body):
+            is_later = is_passing(answer.status, answer.body) or is_without_figures(answer.status, answer.body)
+            if answer.status not in PASSING_STATUSES and not is_later:
                 return _judged(answer)
             await _pause(patience, f"{method} {path} was answered with {answer.status}")
 

@@ -35,9 +35,12 @@ class Answer(NamedTuple):
 
 def is_passing(status: int, body: bytes) -> bool:
     """Whether an answer says no more than: later. The same request may be answered a moment afterwards."""
-    if status == HTTPStatus.ACCEPTED:
-        return SPOOLED in body
     return status in PASSING_STATUSES or (status == HTTPStatus.CONFLICT and IN_FLIGHT in body)
+
+
+def is_without_figures(status: int, body: bytes) -> bool:
+    """Whether an answer takes usage in and cannot say yet what it costs: the same request finds out a moment later."""
+    return status == HTTPStatus.ACCEPTED and SPOOLED in body
 
 
 def to_micro(number: int | Decimal) -> int:

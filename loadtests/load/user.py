@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from locust import FastHttpUser, between, constant_throughput, task  # pyright: ignore[reportMissingImports] # its own
 
 from loadtests.load.book import Book
-from loadtests.load.judging import Answer, Wrong, is_passing
+from loadtests.load.judging import Answer, Wrong, is_passing, is_without_figures
 from loadtests.load.plan import Plan, interrupted
 from loadtests.scenarios.script import Call, Script
 
@@ -59,12 +59,13 @@ class LoadUser(FastHttpUser):
             catch_response=True,
         ) as response:
             content = response.content or b""
-            if not response.status_code or is_passing(response.status_code, content):
+            status = response.status_code
+            if not status or is_passing(status, content) or is_without_figures(status, content):
                 self._note_interruption(response)
                 return False
             is_replayed = response.headers.get("Idempotent-Replayed") == "true"
             try:
-                self._script.settle(Answer(response.status_code, content, is_replayed))
+                self._script.settle(Answer(status, content, is_replayed))
             except Wrong as wrong:
                 response.failure(str(wrong))
                 return False

@@ -150,6 +150,8 @@ class Harm:
                 link.slow(fault.amount)
             case "stall":
                 link.stall(*ways)
+            case "abandon":
+                link.abandon()
             case "cut":
                 link.cut_after(ways[0], fault.amount)
             case _:

@@ -24,7 +24,7 @@ LONGEST_LINK_SECONDS = 6.0
 LONGEST_DOWN_SECONDS = 4.0
 MOST_CUT_BYTES = 3_000
 SLOW_BYTES_A_SECOND = (500, 50_000)
-OTHERS = ("pause", "pause", "stop", "slow", "stall", "stall", "cut", "cut", "refuse")
+OTHERS = ("pause", "pause", "stop", "slow", "stall", "stall", "abandon", "cut", "cut", "refuse")
 
 
 class Fault(NamedTuple):
@@ -32,7 +32,7 @@ class Fault(NamedTuple):
 
     at_seconds: float
     kind: str
-    """kill | pause | stop | slow | stall | cut | refuse."""
+    """kill | pause | stop | slow | stall | abandon | cut | refuse."""
     target: str
     """A role, a store, 'edge worker', or a link."""
     seconds: float

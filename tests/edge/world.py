@@ -231,6 +231,7 @@ class Tenant:
             ),
             "extra": FeatureTerms(always(PRICE_ID, PerUnitPrice(MICRO)), included=False),
             "unpriced": FeatureTerms([], included=False),
+            "limited": FeatureTerms(always(PRICE_ID, PerUnitPrice(MICRO)), included=True, limit_units_micro=10 * MICRO),
             **changed,
         }
         kept = {name: terms for name, terms in features.items() if terms is not None}

@@ -19,7 +19,7 @@ USED_BY_USAGE = ("client-edge", "edge-valkey", "flusher-valkey", "flusher-postgr
 USED_BY_GRANTS = ("client-core", "core-postgres", "core-valkey")
 SEEN = 4
 """Attempts of a client after which a fault has shown what it does."""
-SHOWN_SECONDS = 30
+SHOWN_SECONDS = 45
 FAILED_TURN = "turn_failed"
 """What the flusher logs when it notices: its clients do not."""
 
@@ -54,9 +54,11 @@ async def be_refused(link: FaultProxy) -> None:
     await link.refuse()
 
 
+SILENT_IN_THE_MIDDLE = ("flusher-postgres", be_abandoned)
+"""A batch under way is given up after half a minute: `test_silent_postgres.py` shows that with less patience."""
 EVERYWHERE = (be_slow, be_abandoned, be_cut, be_refused)
 CASES = [
-    *product((*USED_BY_USAGE, *USED_BY_GRANTS), EVERYWHERE),
+    *(case for case in product((*USED_BY_USAGE, *USED_BY_GRANTS), EVERYWHERE) if case != SILENT_IN_THE_MIDDLE),
     *product(("client-edge", "edge-valkey", "client-core", "core-postgres"), (be_mute,)),
     *product(("edge-valkey",), (be_silent,)),
 ]

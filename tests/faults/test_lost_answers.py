@@ -125,7 +125,7 @@ async def test_a_grant_whose_answer_is_lost(
     await customer.prove(linked.stack)
 
 
-@pytest.mark.parametrize("count", range(0, 2_000, 125))
+@pytest.mark.parametrize("count", range(0, 2_000, 250))
 async def test_postgres_is_lost_anywhere_in_a_grant(
     linked: LinkedStack, session: aiohttp.ClientSession, count: int
 ) -> None:

@@ -27,7 +27,7 @@ async def database(proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> AsyncI
     """Two connections that are given up soon."""
     monkeypatch.setattr(module, "BEGIN_TIMEOUT_SECONDS", SECONDS)
     url = f"postgresql://quotastack@127.0.0.1:{proxy.port}/quotastack?sslmode=disable"
-    opened = await Database.open(url, "test", 2, command_seconds=SECONDS)
+    opened = await Database.open(url, "test", 2, work_seconds=SECONDS)
     yield opened
     await opened.close()
 
@@ -51,7 +51,7 @@ async def test_a_connection_that_died_while_it_was_idle(database: Database, prox
 
 @pytest.mark.usefixtures("migrated")
 async def test_a_connection_that_dies_inside_a_transaction(database: Database, proxy: FaultProxy) -> None:
-    """The command is given up, and so is everything that would have come after it, ROLLBACK too."""
+    """The work is given up, and so is what would have come after it, ROLLBACK too."""
 
     async def lose_the_server(tx: Transaction) -> int:
         proxy.abandon()

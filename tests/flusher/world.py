@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
+from zoneinfo import ZoneInfo
 
 import asyncpg
 
@@ -100,20 +101,23 @@ class World:
         assert found is not None
         return found
 
-    async def use(self, end_user_id: str, key: str, units: int, now: datetime | None = None) -> Any:
-        """One usage event, as an edge sends it whose clock says `now`; what the script answers."""
+    async def use(
+        self, end_user_id: str, key: str, units: int, now: datetime | None = None, limit: int | None = None
+    ) -> Any:
+        """One usage event, as an edge sends it whose clock says `now`; enforced and counted where there is a limit."""
         snapshot_id = (await self.view(end_user_id)).snapshot_id
         ref, units_micro = self.ref(end_user_id), units * CREDIT
         partition = self.redis.partition(ref)
         event_id = derived_id(ref, key.encode())
         payload = UsagePayload(event_id, "calls", units_micro, self.price_id, None, key, None)
-        fingerprint = usage_fingerprint(units_micro, None, None, enforce=False)
+        fingerprint = usage_fingerprint(units_micro, None, None, enforce=limit is not None)
         names = (keys.account(partition, ref), keys.stream(partition))
-        head = (to_at(now or self.clock.now()), snapshot_id, units_micro, "0", "")
+        head = (to_at(now or self.clock.now()), snapshot_id, units_micro, int(limit is not None), "")
+        counting = ("", "", "", "", "") if limit is None else ("", "", "calls", units_micro, limit * CREDIT)
         return await self.redis.run(
             scripts.ACCEPT,
             [*names, keys.seen(partition, ref[:22], event_id), keys.used(partition, ref)],
-            [*head, fingerprint, ref, encode_usage(payload), 10**8, 10**6, "", "", "", ""],
+            [*head, fingerprint, ref, encode_usage(payload), 10**8, 10**6, *counting],
         )
 
     async def forget(self, end_user_id: str, key: str) -> None:
@@ -174,7 +178,7 @@ async def open_world(postgres: EmbeddedPostgres, valkey: EmbeddedValkey, name: s
     redis = await RedisStore.connect(valkey.url, AGREEMENT)
     await redis.client.flushall()
     await redis.check_agreement()
-    publisher = Publisher(redis, Clock())
+    publisher = Publisher(redis, Clock(), ZoneInfo("UTC"))
     core = await Database.open(urls["quotastack_core"], "core", 4, publisher.hooks())
     publisher.attach(core)
     world = World(urls, valkey.url, core, redis)

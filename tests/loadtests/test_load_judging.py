@@ -13,6 +13,7 @@ from loadtests.load.judging import (
     Answer,
     Wrong,
     is_passing,
+    is_without_figures,
     judge_credits,
     judge_ledger,
     judge_repeat,
@@ -128,13 +129,26 @@ def test_posted_usage_is_never_more_than_was_sent() -> None:
         (500, b"", False),
         (429, b"", False),
         (202, b"", False),
-        (202, b'{"results":[{"status":"accepted","durability":"spooled"}]}', True),
-        (404, b'{"detail":""durability":"spooled""}', False),
+        (202, b'{"results":[{"status":"accepted","durability":"spooled"}]}', False),
     ],
 )
 def test_answer_that_says_later_is_told_from_one_that_is_wrong(status: int, body: bytes, passing: bool) -> None:  # noqa: FBT001 - a column
     """A killed process is no wrong answer, and a 500 is."""
     assert is_passing(status, body) is passing
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "without_figures"),
+    [
+        (202, b'{"event_id":"evt_1","accepted":true,"cost":null,"durability":"spooled"}', True),
+        (202, b'{"results":[{"status":"accepted"},{"status":"accepted","durability":"spooled"}]}', True),
+        (202, b'{"event_id":"evt_1","accepted":true,"cost":1}', False),
+        (422, b'{"durability":"spooled"}', False),
+    ],
+)
+def test_spooled_usage_is_told_from_usage_with_figures(status: int, body: bytes, without_figures: bool) -> None:  # noqa: FBT001 - a column
+    """Alone and among others of a batch."""
+    assert is_without_figures(status, body) is without_figures
 
 
 def test_what_is_no_json_is_wrong() -> None:

@@ -14,6 +14,7 @@ from app.rules import burndown, chain
 from app.rules.boundaries import next_boundary
 from app.rules.burndown import Block
 from app.rules.moments import NEVER_AT
+from app.rules.periods import Calendar, Counting, IntervalUnit, Period
 from app.wire.events import EntryKind, StreamEntry, UnreadableEntry
 from app.wire.snapshot import AccountState
 
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
     from app.flusher.memory import Cursor
 
 ENVIRONMENT = UUID(int=14)
+TURN_AT = 40
+"""When a period ends and the next begins, once in a run."""
+CALENDAR = Calendar(TURN_AT, IntervalUnit.DAY, 1, "UTC")
+FIRST = Counting(CALENDAR, Period(0, TURN_AT))
+"""How every account counts at first."""
 CORE = Origin("core")
 Entry = StreamEntry | UnreadableEntry
 
@@ -60,13 +66,15 @@ class Ledger:
 
     def _own(self, account: Account) -> Account:
         """A copy of an account whose blocks are ours."""
-        return structs.replace(account, blocks=[self.granted[block.id] for block in account.blocks])
+        blocks = [self.granted[block.id] for block in account.blocks]
+        return structs.replace(account, blocks=blocks, counters={**account.counters})
 
     def open(self, ref: bytes, account_id: UUID, total_applied: int = 0) -> None:
         """A new account, at revision 1."""
         account = Account(
             ENVIRONMENT, account_id, ref.decode(), 1, 0, 0, 0, total_applied, 0, chain.GENESIS, "s1", "none", []
         )
+        account.counting = FIRST
         self.accounts[ref] = account
         self.marks[ref] = account.revision
 
@@ -127,16 +135,18 @@ class Ledger:
         return [self._state(ref, self.accounts[ref]) for ref in refs]
 
     def _state(self, ref: bytes, account: Account) -> AccountState:
-        until = NEVER_AT if "tick" in self.without else next_boundary(account.blocks)
+        until = next_boundary(account.blocks) if "turn" in self.without else account.next_boundary()
+        until = NEVER_AT if "tick" in self.without else until
         return AccountState(
             ref,
             account.revision,
             account.total_micro,
             account.applied_micro,
             until,
-            account.posted_at,
+            account.begun_at(),
             account.snapshot_id,
             account.subscription_status,
+            beside=account.beside(),
         )
 
     def clear_marks(self, states: Iterable[AccountState]) -> None:
@@ -163,7 +173,12 @@ class Ledger:
             e.id: (e.draws, e.debt_micro, e.cost_micro) for e in self.events.values() if e.account_id == account.id
         }
         orders = {o.order.order_id: o.refused for o in self.outcomes.values() if o.account_id == account.id}
-        return self.spendable(ref, at), account.debt_micro, blocks, events, orders
+        counters = {name: units for name, units in account.counters.items() if units}
+        return self.spendable(ref, at), account.debt_micro, blocks, events, orders, counters
+
+    def counted(self, ref: bytes, feature_key: str, period_at: int) -> int:
+        """Units of the feature in the period that began then."""
+        return self.accounts[ref].counters.get((feature_key, period_at), 0)
 
 
 def _event(entry: StreamEntry) -> UUID:

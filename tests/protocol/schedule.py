@@ -1,7 +1,7 @@
 """What happens in a world, step by step at random; how it comes to rest; and what must hold then.
 
-At rest the edge has the ledger's figures, every acknowledged event is posted once, no account is stuck, and the ledger
-is the one of a flusher without any lag.
+At rest the edge has the ledger's figures and counters, every acknowledged event is posted once, no account is stuck,
+and the ledger is the one of a flusher without any lag.
 """
 
 from random import Random
@@ -250,6 +250,11 @@ def _ask(world: World, ref: bytes, event: UUID) -> bytes:
     return answer
 
 
+def server_counters(world: World, ref: bytes) -> dict[str, int]:
+    """What the edge has counted of an account."""
+    return world.server.memory.used.get(ref, {})
+
+
 def check_rest(world: World, *, tolerant: bool) -> None:
     """Edge = ledger = the ledger without lag; `tolerant` of accounts whose lost cost has not healed yet."""
     ledger, at = world.ledger, world.now + AHEAD
@@ -261,6 +266,9 @@ def check_rest(world: World, *, tolerant: bool) -> None:
         check(shown == known, "not fresh", name, shown, known)
         if not (tolerant and ref in world.cost_lost):
             check(account.available == state.base_micro, "drift", name, account.available, state.base_micro)
+        if not tolerant:
+            counters = server_counters(world, ref), dict(state.beside.used)
+            check(counters[0] == counters[1], "counters drift", name, *counters)
     lost = [event.hex[-4:] for event in world.acknowledged - ledger.events.keys()]
     check(not lost, "lost", lost)
     check(ledger.times_posted.keys() <= world.asked.keys(), "posted what nobody sent")

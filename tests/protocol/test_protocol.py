@@ -25,7 +25,7 @@ dated       | no     | a publish does not say from when on its figures count    
 clamp       | no     | an edge's clock may date a decision before an earlier one         | overspend
 modulo      | no     | totals are not kept modulo 2^52                                   | beyond a double
 drain       | no     | a load does not wait for what is in the stream                    | accepted is not what waits
-token       | no     | figures read before something happened to the account are loaded  | accepted is not what waits
+token       | no     | figures read before something happened to the account are loaded  | not fresh
 absent      | no     | a publish that finds no account leaves the load under way alone   | not fresh
 new         | no     | a new account is loaded with figures read before its load began   | not fresh
 cursor      | no     | a flusher posts though lease and cursor are another's             | accepted is not what waits
@@ -41,6 +41,8 @@ hold        | no     | an account goes on deciding while an order is on its way 
 release     | no     | any publish ends the wait for an order                            | overspend
 once        | no     | an order is carried out as often as it is given                   | carried out twice
 reprice     | no     | an edge prices by its own clock                                   | price of another moment
+turn        | no     | the end of a period is no boundary                                | counted in another period
+period      | no     | a new period comes only where nothing is under way                | counted in another period
 look        | yes    | the lease holder looks at the memory only when it takes over      | stuck
 """
 ROWS = [[cell.strip() for cell in row.split("|")] for row in RULES.strip().splitlines()[1:]]

@@ -2,9 +2,11 @@
 
 Time counts in single microseconds, so that every boundary is met. Checked while nothing was lost, and again from the
 moment at which a new incarnation has begun: no decision spends more than is there, where that is the ledger after every
-entry of the stream; enforced usage leaves no debt; accepted - applied is what the stream still holds.
+entry of the stream; enforced usage leaves no debt, and stays within the limit of the period that it is accepted in;
+accepted - applied is what the stream still holds.
 """
 
+from dataclasses import replace
 from functools import cache
 from random import Random
 from uuid import UUID
@@ -15,7 +17,7 @@ from app.rules.moments import NEVER_AT
 from app.wire import keys
 from app.wire.events import EntryKind, StreamEntry, UnreadableEntry, UsagePayload, encode_usage
 from app.wire.orders import Order, encode_order
-from tests.protocol.ledger_side import ENVIRONMENT, Ledger
+from tests.protocol.ledger_side import ENVIRONMENT, TURN_AT, Ledger
 from tests.protocol.processes import Flusher, ProcessEnded, Steps
 from tests.protocol.redis_side import Server, published_of
 from tests.protocol.violation import check
@@ -31,6 +33,8 @@ DEARER = 3
 """By this every price is multiplied from then on."""
 STARTS = (0, 0, totals.MODULUS - 700, 3 * totals.MODULUS - 50)
 """What was applied before: some totals are about to wrap."""
+FEATURE, LIMIT = "f", 400
+"""Units of the feature in a period: enforced usage goes no further."""
 AHEAD = 3
 """By how much some clocks, of edges or core, are ahead of the others; every grant outlives it."""
 LOST_IN_FLIGHT, DAMAGED = 0.1, 0.02
@@ -90,7 +94,7 @@ class World:
         """One usage request, asked again at once where the price was another; the kind of its answer."""
         self.asked[event] = (ref, units)
         now_at = self._clock()
-        payload = encode_usage(UsagePayload(event, "f", units, PRICE_ID, None, None, None))
+        payload = encode_usage(UsagePayload(event, FEATURE, units, PRICE_ID, None, None, None))
         before, cost = self.server.memory.newest_id, 0
         answer = [b"snapshot", self._believed[ref].encode()]
         while answer[0] in {b"snapshot", b"reprice"}:
@@ -102,6 +106,7 @@ class World:
             cost = units * self.price(snapshot, now_at)
             until_at = self.dearer_at if now_at < self.dearer_at and "reprice" not in self.without else NEVER_AT
             call = Accept(ref, event, now_at, snapshot, cost, payload, enforce=enforce, until_at=until_at)
+            call = replace(call, counted=True, feature_key=FEATURE, units_micro=units, limit=LIMIT)
             answer = self.server.accept(call)
         self.say(f"use {name_of(ref)} {event.hex[-4:]} at {now_at}: {cost} {enforce=} -> {answer}")
         if self.server.memory.newest_id != before:
@@ -138,12 +143,17 @@ class World:
         if isinstance(entry, StreamEntry) and entry.payload is not None:
             price = self.price(self.server.memory.accounts[ref].snapshot, entry.accepted_at)
             check(entry.cost_micro == entry.payload.units_micro * price, "price of another moment", entry, price)
+            started_at = TURN_AT if entry.accepted_at >= TURN_AT else 0
+            check(entry.period_at == started_at, "counted in another period", entry, started_at)
         if isinstance(entry, UnreadableEntry) or not self.whole:
             self.reference.post([entry])
             return
         enforce = enforce and entry.kind is EntryKind.USAGE
         really, known = self.reference.spendable(ref, entry.accepted_at), len(self.reference.events)
         check(not enforce or entry.cost_micro <= really, "overspend", name_of(ref), entry.cost_micro, really)
+        if enforce and entry.payload is not None and entry.period_at is not None:
+            used = self.reference.counted(ref, FEATURE, entry.period_at) + entry.payload.units_micro
+            check(used <= LIMIT, "beyond the limit", name_of(ref), used)
         self.reference.post([entry])
         if event and enforce and len(self.reference.events) > known:
             debt = self.reference.events[event].debt_micro

@@ -35,21 +35,8 @@ yes   | no  | no       | yes        | subscription_paused  | subscription_paused
 no    | no  | no       | yes        | subscription_overdue | subscription_overdue
 yes   | yes | yes      | yes        | subscription_paused  | subscription_paused
 """
-LIMIT = """
-used | more | limit | answer
-0    | 10   | 10    | may
-0    | 11   | 10    | limit_reached
-9    | 1    | 10    | may
-10   | 1    | 10    | limit_reached
-10   | 0    | 10    | may
-12   | 0    | 10    | may
-12   | 1    | 10    | limit_reached
-12   | 1    | none  | may
-0    | 1    | 0     | limit_reached
-0    | 0    | 0     | may
-"""
 CREDIT = """
-available | cost | floor | policy | answer
+available | cost | floor | policy | answer | overage limit
 10        | 10   | 0     | block  | may
 10        | 11   | 0     | block  | insufficient_credits
 10        | 11   | 0     | allow  | may
@@ -61,6 +48,24 @@ available | cost | floor | policy | answer
 0         | 5    | -5    | block  | may
 0         | 6    | -5    | block  | insufficient_credits
 10        | 1    | 10    | block  | insufficient_credits
+10        | 11   | 0     | block  | insufficient_credits | 5
+10        | 15   | 0     | allow  | may                  | 5
+10        | 16   | 0     | allow  | insufficient_credits | 5
+10        | 16   | 0     | notify | insufficient_credits | 5
+-5        | 1    | 0     | notify | insufficient_credits | 5
+-9        | 0    | 0     | allow  | may                  | 5
+10        | 10   | 0     | allow  | may                  | 0
+10        | 11   | -50   | allow  | insufficient_credits | 0
+"""
+LIMIT = """
+used | units | limit | answer
+0    | 10    | 10    | may
+1    | 10    | 10    | limit_reached
+10   | 0     | 10    | may
+11   | 0     | 10    | may
+11   | 1     | 10    | limit_reached
+0    | 1     | 0     | limit_reached
+99   | 99    | none  | may
 """
 
 
@@ -82,13 +87,6 @@ def test_access(row: list[str]) -> None:
     assert answer(refusal_of_access(access)) == row[5]
 
 
-@pytest.mark.parametrize("row", rows(LIMIT), ids=" ".join)
-def test_limit(row: list[str]) -> None:
-    """The limit itself may be reached; one that was lowered throws nobody out."""
-    used, more = map(int, row[:2])
-    assert answer(refusal_of_limit(used, more, None if row[2] == "none" else int(row[2]))) == row[3]
-
-
 @pytest.mark.parametrize("state", ["scheduled", "trialing", "active", "paused", "overdue", "none"])
 def test_standing(state: str) -> None:
     """Paused and overdue subscriptions are not in order; every other state is."""
@@ -105,7 +103,15 @@ def test_unknown_feature() -> None:
 def test_credit(row: list[str]) -> None:
     """Where credit runs out, the policy decides; the floor itself may be reached."""
     available, cost, floor = map(int, row[:3])
-    assert answer(refusal_of_credit(available, cost, floor, OveragePolicy(row[3]))) == row[4]
+    overage_limit = int(row[5]) if row[5:] else None
+    assert answer(refusal_of_credit(available, cost, floor, OveragePolicy(row[3]), overage_limit)) == row[4]
+
+
+@pytest.mark.parametrize("row", rows(LIMIT), ids=" ".join)
+def test_limit(row: list[str]) -> None:
+    """The limit itself may be reached, and nothing beyond it; asking for nothing is not refused."""
+    limit = None if row[2] == "none" else int(row[2])
+    assert answer(refusal_of_limit(int(row[0]), int(row[1]), limit)) == row[3]
 
 
 @LAW
@@ -118,7 +124,7 @@ def test_what_may_be_spent_may_be_spent_with_more_credit(available: int, cost: i
 
 
 def test_reasons_are_in_order_of_precedence() -> None:
-    """The order of the list is the order in which clients are told: who, what, plan, room, credit."""
+    """The order of the list is the order in which clients are told: who, what, plan, limit, credit."""
     assert list(Reason) == [
         "unknown_customer",
         "unknown_feature",

@@ -1,6 +1,6 @@
 """Periods: anchored calendars, with python-dateutil as an independent judge."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
@@ -9,7 +9,8 @@ from dateutil.relativedelta import relativedelta
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from app.rules.periods import IntervalUnit, boundary
+from app.rules.moments import NEVER_AT, to_at
+from app.rules.periods import Calendar, IntervalUnit, Period, boundary, calendar_month, period_containing
 from tests.rules.laws import LAW
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -29,6 +30,7 @@ STEPS = {
 }
 anchors = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - bounds of local time
 zones, units, counts = st.sampled_from(ZONES), st.sampled_from(IntervalUnit), st.integers(1, 13)
+intervals = st.tuples(units, counts)
 
 
 @LAW
@@ -66,6 +68,40 @@ def test_anchor_in_the_repeated_hour(unit: IntervalUnit) -> None:
     """An anchor in the hour that comes twice, at its second time, is still the first boundary."""
     anchor_at = datetime(2026, 10, 25, 1, 30, tzinfo=UTC)
     assert boundary(anchor_at, unit, 1, 0, BERLIN) == anchor_at
+
+
+@LAW
+@given(anchors, zones, intervals, st.integers(-40, 60), st.integers(-2, 2))
+def test_the_period_that_a_moment_lies_in(
+    anchor_at: datetime, zone: ZoneInfo, interval: tuple[IntervalUnit, int], n: int, nearby: int
+) -> None:
+    """47: of all periods it is the one that contains the moment, and at its end the next one begins."""
+    unit, count = interval
+    local = anchor_at.astimezone(zone)
+    assume(not local.fold)
+    at = to_at(anchor_at + (local.replace(tzinfo=None) + STEPS[unit](count * n) - local.replace(tzinfo=None))) + nearby
+    calendar = Calendar(to_at(anchor_at), unit, count, str(zone))
+    period = period_containing(calendar, at)
+    starts = [
+        to_at((local.replace(tzinfo=None) + STEPS[unit](count * k)).replace(tzinfo=zone).astimezone(UTC))
+        for k in range(n - 2, n + 4)
+    ]
+    assume(starts[-1] < NEVER_AT)
+    assert [Period(start, end) for start, end in pairwise(starts) if start <= at < end] == [period]
+    assert period_containing(calendar, period.end_at).start_at == period.end_at
+    assert period_containing(calendar, period.end_at - 1) == period
+
+
+@LAW
+@given(anchors, zones)
+def test_calendar_months(at: datetime, zone: ZoneInfo) -> None:
+    """From midnight of the first in the zone to midnight of the next first."""
+    period = period_containing(calendar_month(str(zone)), to_at(at))
+    local = at.astimezone(zone)
+    first = datetime(local.year, local.month, 1, tzinfo=zone)
+    following = (first.replace(tzinfo=None) + relativedelta(months=1)).replace(tzinfo=zone)
+    assert period == Period(to_at(first.astimezone(UTC)), to_at(following.astimezone(UTC)))
+    assert period.end_at - period.start_at > timedelta(days=27) // timedelta(microseconds=1)
 
 
 MONTH_ENDS = """

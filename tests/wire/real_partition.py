@@ -11,21 +11,19 @@ from app.wire import keys, scripts
 from app.wire.events import parse_stream_id, show_stream_id
 from app.wire.gauges import encode_holds
 from app.wire.scripts import Script
-from app.wire.snapshot import AccountState
+from app.wire.snapshot import AccountState, pack_beside
 from app.wire.tiers import pack_tiers
+from tests.wire.gauge_models import Acquire, Look, Release
 from tests.wire.reservation_models import End, Extend, Reserve
 from tests.wire.script_models import (
     Accept,
-    Acquire,
     EdgeAccount,
     Held,
     Holds,
     Load,
-    Look,
     Memory,
     NotePublished,
     Publish,
-    Release,
     Retry,
     StreamId,
 )
@@ -74,8 +72,9 @@ class RealPartition:
                 call.most_entries,
                 "" if graduated is None else pack_tiers(graduated),
                 "" if call.until_at == NEVER_AT else call.until_at,
-                "" if graduated is None else call.feature_key,
-                "" if graduated is None else call.units_micro,
+                call.feature_key if call.counts else "",
+                call.units_micro if call.counts else "",
+                "" if call.limit is None else call.limit,
             ],
         )
 
@@ -85,9 +84,11 @@ class RealPartition:
             keys.account(PARTITION, call.ref),
             keys.stream(PARTITION),
             keys.retried(PARTITION, ENVIRONMENT, call.key),
+            keys.used(PARTITION, call.ref),
         ]
         head = (call.now_at, call.cost, call.ref, call.payload, call.rejected_id)
-        return self._run(scripts.RETRY, names, [*head, WINDOW_MILLISECONDS, call.most_entries])
+        counted = (call.units_micro, call.feature_key) if call.counts else ("", "")
+        return self._run(scripts.RETRY, names, [*head, WINDOW_MILLISECONDS, call.most_entries, *counted])
 
     def tick(self, ref: bytes, now_at: int) -> bytes:
         """Run tick.lua."""
@@ -288,7 +289,7 @@ def _account_keys(ref: bytes) -> list[bytes]:
     return [keys.account(PARTITION, ref), keys.load_token(PARTITION, ref), keys.meta(PARTITION)]
 
 
-def _figures(state: AccountState) -> tuple[int | str, ...]:
+def _figures(state: AccountState) -> tuple[int | str | bytes, ...]:
     return (
         state.revision,
         state.base_micro,
@@ -298,4 +299,5 @@ def _figures(state: AccountState) -> tuple[int | str, ...]:
         state.subscription_status,
         state.floor_micro,
         state.posted_at,
+        pack_beside(state.beside),
     )

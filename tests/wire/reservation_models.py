@@ -97,7 +97,7 @@ def reserve(memory: Memory, call: Reserve) -> list[bytes]:  # noqa: C901, PLR091
     if cost > MAX_COST_MICRO:
         return [b"dear", b"%d" % cost]
     call = replace(call, cost=cost)
-    has_many = account.open >= call.most_open
+    has_many = (account.open or 0) >= call.most_open
     if has_many or _is_short(account, call):
         if due := _past_due(memory, at)[: call.most_named]:
             return [b"due", b"%d" % at, *due]
@@ -112,8 +112,8 @@ def _open(memory: Memory, call: Reserve, account: EdgeAccount, at: int) -> list[
     fields = {b"k": b"r", b"c": b"%d" % call.cost, b"p": call.payload, b"d": b"%d" % due_at}
     append(memory, call.ref, at, fields)
     account.accepted = totals.wrap(account.accepted + call.cost)
-    account.reserved += call.cost
-    account.open += 1
+    account.reserved = (account.reserved or 0) + call.cost
+    account.open = (account.open or 0) + 1
     memory.due[call.key] = due_at
     outcome = f"+{call.cost}:{left}:{due_at}"
     opened = ("open", call.ref, call.facts, call.fingerprint, outcome, call.cost, account.last_id, until, due_at)
@@ -190,7 +190,8 @@ def _end_open(memory: Memory, call: End, held: Held, at: int) -> bytes | None:
     payload = call.expiry if is_due else call.payload
     append(memory, call.ref, at, {b"k": b"r", b"c": b"%d" % cost, b"p": payload, b"u": b"%d" % used})
     account.accepted = totals.wrap(account.accepted + cost)
-    account.reserved, account.open = max(0, account.reserved - held.reserved), max(0, account.open - 1)
+    account.reserved = max(0, (account.reserved or 0) - held.reserved)
+    account.open = max(0, (account.open or 0) - 1)
     memory.due.pop(call.key, None)
     held.state = "expired" if is_due else call.verb
     held.ended_asked = call.asked if held.state == call.verb else ""

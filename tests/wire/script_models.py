@@ -13,7 +13,7 @@ from app.rules.moments import NEVER_AT
 from app.rules.pricing import GraduatedPrice, cost_micro
 from app.wire.events import show_stream_id
 from app.wire.gauges import Hold
-from app.wire.snapshot import AccountState
+from app.wire.snapshot import NOTHING_BESIDE, AccountState, Beside
 
 StreamId = tuple[int, int]
 Fields = dict[bytes, bytes]
@@ -44,8 +44,11 @@ class EdgeAccount:
     """What was published as the boundary meanwhile."""
     ordered_id: StreamId | None = None
     """Of the last order ever."""
-    reserved: int = 0
-    open: int = 0
+    reserved: int | None = None
+    open: int | None = None
+    period: int | None = None
+    """Start of the period in which units are counted; None = nothing is."""
+    resets_at: int | None = None
 
     @property
     def available(self) -> int:
@@ -81,7 +84,7 @@ class Memory:
     seen: dict[UUID, bytes] = field(default_factory=dict)
     retried: dict[UUID, bytes] = field(default_factory=dict)
     used: dict[bytes, dict[str, int]] = field(default_factory=dict)
-    """Micro-units by account and feature."""
+    """Micro-units by account and feature; no account without any."""
     tokens: dict[bytes, bytes] = field(default_factory=dict)
     meta: dict[str, str] = field(default_factory=dict)
     gauges: dict[bytes, Holds] = field(default_factory=dict)
@@ -104,8 +107,7 @@ class Memory:
 class Accept:
     """Arguments of accept.lua. `lowest`: '' = the account's floor, '-' = none; `key` is the event's id.
 
-    With a graduated price `cost` says nothing: it follows from what was used of the feature. Without one, nothing is
-    counted.
+    With a graduated price `cost` says nothing: it follows from what was used of the feature.
     """
 
     ref: bytes
@@ -123,6 +125,13 @@ class Accept:
     """From then on the price may be another."""
     feature_key: str = "f"
     units_micro: int = 0
+    counted: bool = False
+    limit: int | None = None
+
+    @property
+    def counts(self) -> bool:
+        """Whether the feature's units are counted; those of a graduated price are."""
+        return self.counted or self.graduated is not None
 
 
 @dataclass(frozen=True)
@@ -136,6 +145,10 @@ class Retry:
     rejected_id: bytes
     payload: bytes = b""
     most_entries: int = 1_000_000
+    feature_key: str = "f"
+    units_micro: int = 0
+    counts: bool = False
+    """Whether the units were counted when the event first came."""
 
 
 @dataclass(frozen=True)
@@ -170,45 +183,6 @@ class Load:
 
 
 @dataclass(frozen=True)
-class Acquire:
-    """Arguments of acquire.lua. `cap` None = none; `for_at` 0 = until it is released."""
-
-    ref: bytes
-    now_at: int
-    snapshot: str
-    feature: str
-    holder: str
-    units: int = 1
-    for_at: int = 0
-    cap: int | None = None
-    payload: bytes = b""
-    most_entries: int = 1_000_000
-    most_holders: int = 10_000
-
-
-@dataclass(frozen=True)
-class Release:
-    """Arguments of release.lua."""
-
-    ref: bytes
-    now_at: int
-    snapshot: str
-    feature: str
-    holder: str
-    payload: bytes = b""
-    most_entries: int = 1_000_000
-
-
-@dataclass(frozen=True)
-class Look:
-    """Arguments of look.lua, which reads the fields `revision` and `snapshot` here."""
-
-    ref: bytes
-    now_at: int
-    features: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
 class NotePublished:
     """Arguments of note_published.lua."""
 
@@ -232,19 +206,20 @@ def accept(memory: Memory, call: Accept) -> list[bytes]:  # noqa: PLR0911 - one 
         return [b"snapshot", account.snapshot.encode()]
     if at >= call.until_at:
         return [b"reprice", b"%d" % at]
-    if call.graduated is not None:
-        used_micro = memory.used.get(call.ref, {}).get(call.feature_key, 0)
-        call = replace(call, cost=cost_micro(call.graduated, call.units_micro, used_micro))
-        if call.cost > MAX_COST_MICRO:
-            return [b"dear", b"%d" % call.cost]
+    used = _used(memory, call)
+    call = _priced(call, used)
+    if call.cost > MAX_COST_MICRO:
+        return [b"dear", b"%d" % call.cost]
     before, cost = account.available, call.cost
+    if _goes_beyond(account, call, used):
+        return _remember(memory, call, f"!{cost}:{before}:{used}:{call.limit}:{account.resets_at}")
     lowest = int(call.lowest) if call.lowest not in {"", "-"} else account.floor
     if call.enforce and cost and call.lowest != "-" and before - cost < lowest:
         return _remember(memory, call, f"-{cost}:{before}")
     if bound := beyond_bound(memory, account, cost, call.most_entries):
         return [bound]
     overage = min(cost, max(0, cost - max(0, before)))
-    append_usage(memory, call.ref, at, call.cost, call.payload)
+    append_usage(memory, call.ref, at, call.cost, call.payload, counted=_counted(call))
     return _remember(memory, call, f"+{cost}:{before - cost}:{overage}")
 
 
@@ -260,7 +235,7 @@ def retry(memory: Memory, call: Retry) -> bytes:
         return b"wait"
     if bound := beyond_bound(memory, account, call.cost, call.most_entries):
         return bound
-    append_usage(memory, call.ref, at, call.cost, call.payload)
+    append_usage(memory, call.ref, at, call.cost, call.payload, counted=_counted(call))
     memory.retried[call.key] = call.rejected_id
     return b"retried"
 
@@ -304,8 +279,10 @@ def publish(memory: Memory, call: Publish) -> bytes:
         account.order_id = account.held_until = None
     elif account.order_id is not None:
         account.valid_until, account.held_until = 0, state.valid_until
-    if is_current and call.cursor >= account.last_id:
+    is_quiet = is_current and call.cursor >= account.last_id
+    if is_quiet:
         account.accepted = account.applied
+    _bring_beside(memory, account, state, is_quiet=is_quiet)
     return b"published"
 
 
@@ -330,83 +307,18 @@ def load(memory: Memory, call: Load) -> bytes:
     account = EdgeAccount(0, 0, 0, 0, NOTHING_YET, 0, 0, 0, "", "", 0)
     _show(account, state)
     account.accepted = account.applied
-    account.reserved, account.open = sum(one.reserved for one in call.reservations), len(call.reservations)
     for one in call.reservations:
         held = memory.reservations.setdefault(one.key, Held("open"))
         held.state, held.ref, held.facts = "open", state.ref, one.facts
         held.reserved, held.until, held.due = one.reserved, 0, one.due
         memory.due[one.key] = one.due
     memory.accounts[state.ref] = account
+    memory.used.pop(state.ref, None)
+    _bring_beside(memory, account, state, is_quiet=True)
+    account.reserved, account.open = sum(one.reserved for one in call.reservations), len(call.reservations)
     memory.gauges[state.ref] = {(hold.feature_key, hold.holder): (hold.units, hold.expires_at) for hold in call.holds}
     del memory.tokens[state.ref]
     return b"loaded"
-
-
-def acquire(memory: Memory, call: Acquire) -> list[bytes | int]:
-    """Have a holder hold so many units, where they fit."""
-    obstacle = _gauge_obstacle(memory, call)
-    if obstacle is not None:
-        return obstacle
-    account, name = memory.accounts[call.ref], (call.feature, call.holder)
-    at = max(call.now_at, account.last_at)
-    holds = _held_at(memory, call.ref, at)
-    used, own = _used(holds, call.feature), holds.get(name, (0, 0))[0]
-    more = call.units - own
-    if more > 0 and call.cap is not None and used + more > call.cap:
-        return [b"limit", used]
-    if not own and sum(feature == call.feature for feature, _ in holds) >= call.most_holders:
-        return [b"holders"]
-    expires_at = at + call.for_at if call.for_at else 0
-    ends = {b"d": b"%d" % expires_at} if expires_at else {}
-    append(memory, call.ref, at, {b"k": b"g", b"c": b"0", b"p": call.payload, **ends})
-    holds[name] = call.units, expires_at
-    return [b"ok", used + more, expires_at]
-
-
-def release(memory: Memory, call: Release) -> list[bytes | int]:
-    """Have a holder hold nothing."""
-    obstacle = _gauge_obstacle(memory, call)
-    if obstacle is not None:
-        return obstacle
-    account = memory.accounts[call.ref]
-    at = max(call.now_at, account.last_at)
-    holds = _held_at(memory, call.ref, at)
-    held = holds.pop((call.feature, call.holder), None)
-    if held is not None:
-        append(memory, call.ref, at, {b"k": b"g", b"c": b"0", b"p": call.payload})
-    return [b"ok", 0 if held is None else 1, _used(holds, call.feature)]
-
-
-def look(memory: Memory, call: Look) -> list[list[bytes | None]]:
-    """Read two fields of the account, and what is held of features."""
-    account = memory.accounts.get(call.ref)
-    if account is None:
-        return [[None, None], [None] * len(call.features)]
-    fields: list[bytes | None] = [b"%d" % account.revision, account.snapshot.encode()]
-    if not call.features:
-        return [fields, []]
-    holds = _held_at(memory, call.ref, max(call.now_at, account.last_at))
-    return [fields, [b"%d" % used if (used := _used(holds, name)) else None for name in call.features]]
-
-
-def _gauge_obstacle(memory: Memory, call: Acquire | Release) -> list[bytes | int] | None:
-    account = memory.accounts.get(call.ref)
-    if account is None:
-        return [b"miss"]
-    if account.snapshot != call.snapshot:
-        return [b"snapshot", account.snapshot.encode()]
-    return [b"full"] if len(memory.stream) >= call.most_entries else None
-
-
-def _held_at(memory: Memory, ref: bytes, at: int) -> Holds:
-    """What is held, without those whose time is over."""
-    kept = {name: (units, end) for name, (units, end) in memory.gauges.get(ref, {}).items() if not end or at < end}
-    memory.gauges[ref] = kept
-    return kept
-
-
-def _used(holds: Holds, feature: str) -> int:
-    return sum(units for (of, _), (units, _) in holds.items() if of == feature)
 
 
 def note_published(memory: Memory, call: NotePublished) -> int:
@@ -425,6 +337,48 @@ def _show(account: EdgeAccount, state: AccountState) -> None:
     account.applied, account.valid_until = totals.wrap(state.applied_micro), state.valid_until
     account.last_at = max(account.last_at, state.posted_at)
     account.snapshot, account.status, account.floor = state.snapshot_id, state.subscription_status, state.floor_micro
+
+
+def _bring_beside(memory: Memory, account: EdgeAccount, state: AccountState, *, is_quiet: bool) -> None:
+    """A new period begins with what the ledger has counted in it; else the ledger's word holds where all is quiet."""
+    beside, before = state.beside, account.period
+    if is_quiet:
+        account.reserved, account.open = beside.reserved_micro, beside.open_reservations
+    account.period, account.resets_at = beside.period_at, beside.resets_at
+    if beside == NOTHING_BESIDE:
+        _bring_nothing(account, is_quiet=is_quiet)
+    if account.period is None or is_quiet or account.period != before:
+        _replace_used(memory, state.ref, beside)
+
+
+def _bring_nothing(account: EdgeAccount, *, is_quiet: bool) -> None:
+    account.period = account.resets_at = None
+    if is_quiet:
+        account.reserved = account.open = None
+
+
+def _replace_used(memory: Memory, ref: bytes, beside: Beside) -> None:
+    memory.used.pop(ref, None)
+    if beside.used:
+        memory.used[ref] = {feature: max(0, min(used, NEVER_AT)) for feature, used in beside.used}
+
+
+def _priced(call: Accept, used: int) -> Accept:
+    """With what a graduated price makes it cost."""
+    if call.graduated is None:
+        return call
+    return replace(call, cost=cost_micro(call.graduated, call.units_micro, used))
+
+
+def _goes_beyond(account: EdgeAccount, call: Accept, used: int) -> bool:
+    """Whether enforced units are more than the limit of the period leaves."""
+    if not (call.enforce and call.counts and account.period is not None):
+        return False
+    return call.limit is not None and used + call.units_micro > call.limit
+
+
+def _used(memory: Memory, call: Accept | Retry) -> int:
+    return memory.used.get(call.ref, {}).get(call.feature_key, 0)
 
 
 def waits_at_boundary(memory: Memory, ref: bytes, account: EdgeAccount, at: int) -> bool:
@@ -447,10 +401,21 @@ def beyond_bound(memory: Memory, account: EdgeAccount, cost: int, most_entries: 
     return b"full" if len(memory.stream) >= most_entries else None
 
 
-def append_usage(memory: Memory, ref: bytes, at: int, cost: int, payload: bytes) -> None:
-    """Usage that was decided on."""
-    append(memory, ref, at, {b"k": b"u", b"c": b"%d" % cost, b"p": payload})
-    account = memory.accounts[ref]
+def _counted(call: Accept | Retry) -> tuple[str, int] | None:
+    return (call.feature_key, call.units_micro) if call.counts else None
+
+
+def append_usage(
+    memory: Memory, ref: bytes, at: int, cost: int, payload: bytes, *, counted: tuple[str, int] | None = None
+) -> None:
+    """Usage that was decided on; `counted` are (feature, micro-units), where the account has a period."""
+    account, fields = memory.accounts[ref], {b"k": b"u", b"c": b"%d" % cost, b"p": payload}
+    if counted is not None and account.period is not None:
+        feature_key, units_micro = counted
+        fields[b"s"] = b"%d" % account.period
+        used = memory.used.setdefault(ref, {})
+        used[feature_key] = min(used.get(feature_key, 0) + units_micro, NEVER_AT)
+    append(memory, ref, at, fields)
     account.accepted = totals.wrap(account.accepted + cost)
 
 

@@ -136,6 +136,8 @@ def test_a_missing_field_is_rejected(name: str) -> None:
         fields_of(UsagePayload(UUID(int=1), "tokens", 1, UUID(int=2), None, "a\0b", None)),
         fields_of(UsagePayload(UUID(int=1), "tokens", 1, UUID(int=2), None, None, '{"a": "\0"}')),
         fields_of(t=b"-1"),
+        fields_of(s=b"-1"),
+        fields_of(s=b"%d" % (NEVER_AT + 1)),
         fields_of(t=b"%d" % (NEVER_AT + 1)),
         {b"a": b"ref", b"k": b"t", b"t": b"%d" % 10**30, b"r": b"1", b"c": b"0"},
         {b"a": b"ref", b"k": b"t", b"t": b"7", b"r": b"1", b"c": b"%d" % 10**30},

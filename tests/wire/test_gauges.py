@@ -20,8 +20,9 @@ from app.wire.gauges import (
     encode_gauge,
 )
 from tests.rules.laws import LAW
+from tests.wire.gauge_models import Acquire, Look, Release
 from tests.wire.real_partition import PARTITION
-from tests.wire.script_models import Acquire, Load, Look, Release
+from tests.wire.script_models import Load
 from tests.wire.test_script_cases import REF, loaded, state
 
 if TYPE_CHECKING:

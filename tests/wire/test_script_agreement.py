@@ -13,22 +13,12 @@ from app.rules.pricing import GraduatedPrice, Tier
 from app.rules.totals import MAX_DISTANCE, MODULUS
 from app.wire import keys
 from app.wire.gauges import Hold
-from app.wire.snapshot import AccountState
+from app.wire.snapshot import NOTHING_BESIDE, AccountState, Beside
+from tests.wire import gauge_models
 from tests.wire import script_models as models
+from tests.wire.gauge_models import Acquire, Look, Release
 from tests.wire.real_partition import ENVIRONMENT, PARTITION, RealPartition
-from tests.wire.script_models import (
-    NOTHING_YET,
-    Accept,
-    Acquire,
-    Load,
-    Look,
-    Memory,
-    NotePublished,
-    Publish,
-    Release,
-    Retry,
-    StreamId,
-)
+from tests.wire.script_models import NOTHING_YET, Accept, Load, Memory, NotePublished, Publish, Retry, StreamId
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -44,13 +34,15 @@ INCARNATIONS = ("1f", "2e")
 DOUBLES = NEVER_AT
 """Where a double stops counting."""
 NEAR_WRAPS = (0, MODULUS - 200, 3 * MODULUS - 100, MODULUS // 2, MODULUS - MAX_DISTANCE, MAX_DISTANCE)
+FEATURES = ("f", "g")
 BALANCES = (500, 500, 500, 0, -80, DOUBLES - 50, 50 - DOUBLES)
 GRADUATED = (
     GraduatedPrice((Tier(10, 30), Tier(25, 7), Tier(None, 1)), 3),
     GraduatedPrice((Tier(None, 2 * MICRO),)),
 )
 EVERY_ANSWER = {
-    *("seen", "miss", "wait", "snapshot", "accepted", "refused for credit", "backlog", "range", "full"),
+    *("seen", "miss", "wait", "snapshot", "accepted", "refused for credit", "refused for the limit"),
+    *("backlog", "range", "full"),
     *("early", "published", "stale", "absent", "begun", "unready", "loaded", "present", "refused", "changed"),
     *("noted", "not noted", "ordered", "not ordered", "retried", "again", "reprice", "dear"),
     *("acquired", "renewed", "limit", "holders", "released", "held nothing", "looked"),
@@ -114,7 +106,18 @@ class Programmer:
             pick(["s1", "s1", "s1", "s2"]),
             pick(["none", "active"]),
             number(-60, 0),
+            self._beside(),
         )
+
+    def _beside(self) -> Beside:
+        """Mostly one of two periods, and counters of what there is of them; often nothing."""
+        pick, number = self._random.choice, self._random.randint
+        if pick([True, False]):
+            return NOTHING_BESIDE
+        counters = [
+            (feature, pick([number(0, 40) * MICRO, DOUBLES - 5, DOUBLES + 7])) for feature in FEATURES if pick([0, 1])
+        ]
+        return Beside(number(0, 9), number(0, 2), pick([0, 100, 100, 200]), counters, number(200, 300))
 
     def step(self) -> Step:  # noqa: PLR0911 - one for each script
         """The next call."""
@@ -191,6 +194,9 @@ class Programmer:
             pick([b"1-1", b"2-1"]),
             pick([b"", b"\x00\xff payload"]),
             pick([1_000_000, 1_000_000, 1_000_000, 3]),
+            pick(FEATURES),
+            number(1, 40) * MICRO,
+            pick([True, False]),
         )
 
     def _accept(self, ref: bytes) -> Accept:
@@ -208,8 +214,10 @@ class Programmer:
             most_entries=pick([1_000_000, 1_000_000, 1_000_000, 3]),
             graduated=pick([None, None, None, GRADUATED[0], GRADUATED[0], GRADUATED[1]]),
             until_at=pick([NEVER_AT, NEVER_AT, NEVER_AT, number(3, 20)]),
-            feature_key=pick(["f", "g"]),
+            feature_key=pick(FEATURES),
             units_micro=pick([number(1, 40), number(1, 40), 10**9]) * MICRO,
+            counted=pick([True, False]),
+            limit=pick([None, number(0, 60) * MICRO, DOUBLES]),
         )
 
 
@@ -238,11 +246,11 @@ def both(  # noqa: C901, PLR0911, PLR0912 - one for each script
                 said[3] = real.real_id(_back(memory, 0))
             return real.load_begin(step.ref, step.new_token), said
         case Acquire():
-            return real.acquire(step), models.acquire(memory, step)
+            return real.acquire(step), gauge_models.acquire(memory, step)
         case Release():
-            return real.release(step), models.release(memory, step)
+            return real.release(step), gauge_models.release(memory, step)
         case Look():
-            return real.look(step), models.look(memory, step)
+            return real.look(step), gauge_models.look(memory, step)
         case NotePublished():
             note = replace(step, cursor=_back(memory, step.cursor[1]))
             return real.note_published(note), models.note_published(memory, note)
@@ -261,7 +269,9 @@ def _change(change: Change, real: RealPartition, memory: Memory) -> None:
     match change.name:
         case "evict":
             account_key = keys.account(PARTITION, change.ref)
-            client.delete(account_key, keys.load_token_of(account_key), *keys.gauges_of(account_key))
+            beside = (keys.used(PARTITION, change.ref), keys.load_token_of(account_key), *keys.gauges_of(account_key))
+            client.delete(account_key, *beside)
+            memory.used.pop(change.ref, None)
             memory.accounts.pop(change.ref, None)
             memory.gauges.pop(change.ref, None)
             memory.tokens.pop(change.ref, None)
@@ -279,13 +289,20 @@ def _change(change: Change, real: RealPartition, memory: Memory) -> None:
         case "plant":
             client.set(keys.load_token(PARTITION, change.ref), TOKENS[0])
             memory.tokens[change.ref] = TOKENS[0]
-        case "use":
+        case "use" if _counts(memory, change.ref):
             used = memory.used.setdefault(change.ref, {})
             used["f"] = used.get("f", 0) + 7 * MICRO - 1
             client.hincrby(keys.used(PARTITION, change.ref), "f", 7 * MICRO - 1)
         case "trim" if memory.stream:
             client.xtrim(keys.stream(PARTITION), minid=real.real_id(_back(memory, 0)), approximate=False)
             del memory.stream[:-1]
+
+
+def _counts(memory: Memory, ref: bytes) -> bool:
+    """Whether something is counted of an account, and a counter has not come to its end."""
+    account = memory.accounts.get(ref)
+    is_counted = account is not None and account.period is not None
+    return is_counted and memory.used.get(ref, {}).get("f", 0) < DOUBLES // 2
 
 
 def _is_countable(step: Step, memory: Memory) -> bool:
@@ -334,7 +351,7 @@ def _kind(step: Step, answer: object, *, is_renewed: bool) -> str:  # noqa: PLR0
             return "released" if held else "held nothing"
     match answer:
         case [b"ok", outcome]:
-            return "accepted" if outcome.startswith(b"+") else "refused for credit"
+            return {b"+": "accepted", b"-": "refused for credit", b"!": "refused for the limit"}[outcome[:1]]
         case int():
             return "noted" if answer else "not noted"
         case [bytes() as kind, *_] | (bytes() as kind):

@@ -11,7 +11,7 @@ from app.rules.moments import NEVER_AT
 from app.rules.totals import wrap
 from app.wire import keys
 from app.wire.events import EntryKind, StreamEntry, UsagePayload, encode_usage, parse_entry, parse_stream_id
-from app.wire.snapshot import AccountState
+from app.wire.snapshot import AccountState, Beside
 from tests.wire import script_models as models
 from tests.wire.real_partition import ENVIRONMENT, PARTITION, WINDOW_MILLISECONDS, RealPartition
 from tests.wire.script_models import Accept, Load, Memory, NotePublished, Publish
@@ -85,6 +85,59 @@ def test_accept(bare_valkey: "Redis", row: list[str]) -> None:
     assert real.accept(call) == models.accept(memory, call) == answer
 
 
+# Of the feature `f`, with 60 credits. `asked` is units at a cost; limit none = counted without one; `most` is what a
+# double counts to.
+LIMITS = """
+used   | limit | asked                 | enforce | used after | answer
+0      | 10    | 10 at 1               | yes     | 10         | +1:59:0
+0      | 10    | 11 at 1               | yes     | 0          | !1:60:0:10:900
+7      | 10    | 3 at 1                | yes     | 10         | +1:59:0
+7      | 10    | 4 at 1                | yes     | 7          | !1:60:7:10:900
+7      | 10    | 4 at 999              | yes     | 7          | !999:60:7:10:900
+7      | 10    | 3 at 999              | yes     | 7          | -999:60
+7      | 10    | 4 at 1                | no      | 11         | +1:59:0
+12     | 10    | 1 at 0                | yes     | 12         | !0:60:12:10:900
+7      | none  | 4 at 1                | yes     | 11         | +1:59:0
+7      | 0     | 1 at 0                | yes     | 7          | !0:60:7:0:900
+most-2 | most  | 2 at 0                | yes     | most       | +0:60:0
+most-2 | most  | 3 at 0                | yes     | most-2     | !0:60:most-2:most:900
+most-2 | none  | 1000000000000000 at 0 | yes     | most       | +0:60:0
+"""
+
+
+@pytest.mark.parametrize("row", rows(LIMITS), ids=" ".join)
+def test_limits(bare_valkey: "Redis", row: list[str]) -> None:
+    """The limit comes before credit, binds enforced usage alone, and counting goes on to where doubles end."""
+    most = [cell.replace("most-2", str(NEVER_AT - 2)).replace("most", str(NEVER_AT)) for cell in row]
+    used, limit, asked, enforce, after, expected = most
+    units, cost = map(int, asked.split(" at "))
+    counted = structs.replace(state(60), floor_micro=0, beside=Beside(0, 0, 100, [("f", int(used))], 900))
+    real, memory = loaded(bare_valkey, counted)
+    call = Accept(REF, EVENT, 5, "s", cost, enforce=enforce == "yes", counted=True, units_micro=units)
+    call = replace(call, limit=None if limit == "none" else int(limit))
+    assert real.accept(call) == models.accept(memory, call) == [b"ok", expected.encode()]
+    assert real.client.hget(keys.used(PARTITION, REF), "f") == after.encode()
+    assert real.accept(call) == models.accept(memory, call) == [b"seen", b"\x01f" + expected.encode()]
+
+
+def test_a_new_period_begins_with_what_the_ledger_counted(bare_valkey: "Redis") -> None:
+    """Also while something is under way; in the same period only a quiet publish replaces counters."""
+    before, same, after = (Beside(0, 0, start, [("f", used)], 900) for start, used in ((100, 3), (100, 5), (200, 1)))
+    real, _ = loaded(bare_valkey, structs.replace(state(60), beside=before))
+    assert real.accept(Accept(REF, EVENT, 5, "s", 1, counted=True, units_micro=4))[0] == b"ok"
+    for revision, beside, cursor, used in (
+        (2, same, (0, 0), b"7"),
+        (3, after, (0, 0), b"1"),
+        (4, same, (1 << 50, 0), b"5"),
+    ):
+        figures = structs.replace(state(60, 1, revision), beside=beside)
+        assert real.publish(Publish(figures, INCARNATION, cursor, b"")) == b"published"
+        assert real.client.hgetall(keys.used(PARTITION, REF)) == {b"f": used}
+    assert real.publish(Publish(state(60, 1, 5), "", (0, 0), b"")) == b"published"
+    assert real.client.hgetall(keys.used(PARTITION, REF)) == {}
+    assert real.client.hmget(keys.account(PARTITION, REF), "period", "resets_at") == [None, None]
+
+
 @pytest.mark.parametrize(
     ("last_id", "cursor", "heals"),
     rows("""
@@ -127,12 +180,13 @@ def test_marks_and_tokens_fade(bare_valkey: "Redis") -> None:
 
 def test_entry_is_readable(bare_valkey: "Redis") -> None:
     """What accept and tick append is what `wire.events` parses."""
-    real, _ = loaded(bare_valkey, structs.replace(state(500), valid_until=9))
+    real, _ = loaded(bare_valkey, structs.replace(state(500), valid_until=9, beside=Beside(period_at=4, resets_at=9)))
     payload = UsagePayload(EVENT, "tokens", 3, UUID(int=2), None, "key", None)
-    assert real.accept(Accept(REF, EVENT, 5, "s", 7, encode_usage(payload)))[0] == b"ok"
+    counted = Accept(REF, EVENT, 5, "s", 7, encode_usage(payload), counted=True, units_micro=3)
+    assert real.accept(counted)[0] == b"ok"
     assert real.tick(REF, 9) == b"wait"
     usage, tick = [parse_entry(*entry) for entry in real.client.xrange(keys.stream(PARTITION))]
-    assert usage == StreamEntry(usage.stream_id, REF, EntryKind.USAGE, 5, 1, 7, payload)
+    assert usage == StreamEntry(usage.stream_id, REF, EntryKind.USAGE, 5, 1, 7, payload, period_at=4)
     assert tick == StreamEntry(tick.stream_id, REF, EntryKind.TICK, 9, 1, 0, None)
 
 

@@ -47,7 +47,8 @@ values = st.none() | st.sampled_from(["true", "false", "null", "10", '{"a":[1.50
 terms = st.builds(
     FeatureTerms,
     *(st.lists(rates, max_size=2), st.booleans(), st.sampled_from(OveragePolicy)),
-    *(st.sampled_from(FeatureKind), values),
+    kind=st.sampled_from(FeatureKind),
+    value=values,
 )
 snapshots = st.builds(
     PlanSnapshot,

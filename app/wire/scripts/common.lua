@@ -44,10 +44,47 @@ local function beyond_bound(stream_key, accepted, applied, left, most_entries)
     return nil
 end
 
--- Usage that was decided on: its entry, then the account.
-local function append_usage(account_key, stream_key, ref, at, revision, cost, payload, accepted)
-    local id = redis.call('XADD', stream_key, '*', 'a', ref, 'k', 'u', 't', integer(at), 'r', revision, 'c', cost,
-        'p', payload)
+-- The counters beside an account: `{p}:used:<ref>` for `{p}:acct:<ref>`.
+local function used_key_of(account_key)
+    return (string.gsub(account_key, ':acct:', ':used:', 1))
+end
+
+local function used_of(used_key, feature)
+    return tonumber(redis.call('HGET', used_key, feature) or 0)
+end
+
+-- A counter stands still where doubles stop counting: no limit lies beyond.
+local function count_used(used_key, feature, used)
+    redis.call('HSET', used_key, feature, integer(math.max(0, math.min(used, NEVER_AT))))
+end
+
+-- What the ledger says of an account beside its credit, as MessagePack of `wire.snapshot.Beside`; '' = nothing. Figures are
+-- replaced where nothing of the account is under way; the counters also where the period is another, which begins with what
+-- the ledger has counted in it. `before` is what the account had: reserved, open, period.
+local function bring_beside(account_key, packed, is_quiet, before)
+    if packed == '' then
+        if is_quiet and (before[1] or before[2]) then redis.call('HDEL', account_key, 'reserved', 'open') end
+        if before[3] then
+            redis.call('HDEL', account_key, 'period', 'resets_at')
+            redis.call('DEL', used_key_of(account_key))
+        end
+        return
+    end
+    local beside = cmsgpack.unpack(packed)
+    local period = integer(beside[3])
+    if is_quiet then redis.call('HSET', account_key, 'reserved', integer(beside[1]), 'open', integer(beside[2])) end
+    if is_quiet or period ~= before[3] then
+        redis.call('DEL', used_key_of(account_key))
+        for _, counter in ipairs(beside[4]) do count_used(used_key_of(account_key), counter[1], counter[2]) end
+    end
+    redis.call('HSET', account_key, 'period', period, 'resets_at', integer(beside[5]))
+end
+
+-- Usage that was decided on: its entry, then the account. `period` is where its units are counted, nil where they are not.
+local function append_usage(account_key, stream_key, ref, at, revision, cost, payload, accepted, period)
+    local entry = {'a', ref, 'k', 'u', 't', integer(at), 'r', revision, 'c', cost, 'p', payload}
+    if period then entry[13], entry[14] = 's', period end
+    local id = redis.call('XADD', stream_key, '*', unpack(entry))
     redis.call('HSET', account_key, 'accepted', integer(accepted), 'last_id', id, 'last_at', integer(at))
 end
 

@@ -36,10 +36,12 @@ async def test_making_and_finding(tenant: Tenant) -> None:
     price = {"kind": "per_unit", "amount": 0.5, "per": 1000}
     tokens = await tenant.sandbox.made("/v1/features", {"key": "tokens", "name": "Tokens", "price": price})
     assert tokens["feature_id"].startswith("feat_")
-    assert (tokens["kind"], tokens["price"]) == ("metered", price)
+    assert (tokens["kind"], tokens["price"], tokens["limit"]) == ("metered", price, None)
     assert tokens["price_id"].startswith("price_")
-    calls = await tenant.sandbox.made("/v1/features", {"key": "calls", "name": "Calls", "kind": "metered"})
-    assert (calls["price"], calls["price_id"]) == (None, None)
+    calls = await tenant.sandbox.made(
+        "/v1/features", {"key": "calls", "name": "Calls", "kind": "metered", "limit": 9.5}
+    )
+    assert (calls["price"], calls["price_id"], calls["limit"]) == (None, None, 9.5)
     assert await tenant.sandbox.read("/v1/features/tokens") == tokens
     assert (await tenant.sandbox.read("/v1/features"))["data"] == [calls, tokens]
     answer = await tenant.sandbox.post("/v1/features", {"key": "calls", "name": "Other"})
@@ -59,6 +61,26 @@ async def test_prices_that_can_be_set(tenant: Tenant, sent: dict[str, Any], show
     """They are shown as they were meant."""
     made = await tenant.sandbox.made("/v1/features", {"key": "f", "name": "F", "price": sent})
     assert made["price"] == shown
+
+
+@pytest.mark.parametrize("limit", [-1, 0.0000001, 9_007_199_254.740992, True, "5"])
+async def test_limits_that_cannot_be(tenant: Tenant, limit: Any) -> None:
+    """A limit is a number of units from nothing to as many as are counted exactly."""
+    answer = await tenant.sandbox.post("/v1/features", {"key": "f", "name": "F", "limit": limit})
+    assert_problem(answer, Code.INVALID_VALUE, "limit")
+
+
+async def test_a_limit_that_changes(core: Core, tenant: Tenant) -> None:
+    """It is set, left as it is and taken away, and every account hears of it before the answer."""
+    await tenant.sandbox.made("/v1/features", {"key": "f", "name": "F"})
+    await tenant.sandbox.made("/v1/customers", {"end_user_id": "u"})
+    for change, limit in (({"limit": 5}, 5), ({"name": "G"}, 5), ({"limit": 0.5}, 0.5), ({"limit": None}, None)):
+        answer = await tenant.sandbox.send("PATCH", "/v1/features/f", json=change)
+        assert (answer.status_code, answer.json()["limit"]) == (200, limit)
+        terms = (await published_terms(core, tenant, "u"))["f"]
+        assert terms.limit_units_micro == (None if limit is None else limit * 1_000_000)
+    refused = await tenant.sandbox.send("PATCH", "/v1/features/f", json={"limit": -1})
+    assert_problem(refused, Code.INVALID_VALUE, "limit")
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ async def test_values_that_it_cannot(tenant: Tenant, kind: str, value: Any) -> N
 
 
 @pytest.mark.parametrize("kind", ["boolean", "static", "gauge"])
-async def test_only_metered_features_have_prices(tenant: Tenant, kind: str) -> None:
+async def test_only_metered_features_have_prices_and_limits(tenant: Tenant, kind: str) -> None:
     """By default, as a later version, and in a plan."""
     feature = {"key": "f", "name": "F", "kind": kind}
     answer = await tenant.sandbox.post("/v1/features", {**feature, "price": PRICE})
@@ -92,9 +92,12 @@ async def test_only_metered_features_have_prices(tenant: Tenant, kind: str) -> N
     answer = await tenant.sandbox.post("/v1/features/f/prices", PRICE)
     assert_problem(answer, Code.FEATURE_NOT_METERED, "price")
     await tenant.sandbox.made("/v1/plans", {"key": "p", "name": "P"})
-    terms = {"key": "v", "interval": "month", "features": [{"feature_key": "f", "price": PRICE}]}
-    answer = await tenant.sandbox.post("/v1/plans/p/variants", terms)
-    assert_problem(answer, Code.FEATURE_NOT_METERED, "features[0].price")
+    for name, own in (("price", PRICE), ("prices", [PRICE]), ("limit", 5), ("overage_limit", 5)):
+        terms = {"key": "v", "interval": "month", "features": [{"feature_key": "f", name: own}]}
+        answer = await tenant.sandbox.post("/v1/plans/p/variants", terms)
+        assert_problem(answer, Code.FEATURE_NOT_METERED, f"features[0].{name}")
+    answer = await tenant.sandbox.send("PATCH", "/v1/features/f", json={"limit": 5})
+    assert_problem(answer, Code.FEATURE_NOT_METERED, "limit")
 
 
 async def test_another_default_is_known_at_once(core: Core, tenant: Tenant) -> None:

@@ -195,6 +195,8 @@ async def test_one_price_of_a_variant(core: Core, tenant: Tenant) -> None:
         "price": flat(5),
         "prices": [],
         "overage_policy": None,
+        "overage_limit": None,
+        "limit": None,
     }
     body = {"end_user_id": "u", "plan_variant_id": answer.json()["plan_variant_id"]}
     await tenant.sandbox.made("/v1/subscriptions", body)

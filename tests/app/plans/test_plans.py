@@ -35,10 +35,11 @@ async def test_a_variant_is_shown_as_it_was_made(tenant: Tenant) -> None:
         "key": "monthly",
         "interval": "month",
         "overage_policy": "notify",
+        "overage_limit": 50,
         "grants": [{"amount": 0.5, "interval": "month", "priority": 7}],
         "features": [
-            {"feature_key": "b", "price": {"kind": "flat", "amount": 2}, "overage_policy": "allow"},
-            {"feature_key": "a"},
+            {"feature_key": "b", "price": {"kind": "flat", "amount": 2}, "overage_policy": "allow", "limit": 0},
+            {"feature_key": "a", "limit": 2.5, "overage_limit": 0},
         ],
     }
     made = await tenant.sandbox.made("/v1/plans/pro/variants", sent)
@@ -51,12 +52,19 @@ async def test_a_variant_is_shown_as_it_was_made(tenant: Tenant) -> None:
         "interval_count": 1,
         "grants": [{"amount": 0.5, "interval": "month", "interval_count": 1, "priority": 7}],
         "features": [
-            {"feature_key": "a", "price": None, "prices": [], "overage_policy": None},
-            {"feature_key": "b", "price": {"kind": "flat", "amount": 2}, "prices": [], "overage_policy": "allow"},
+            {"feature_key": "a", "price": None, "prices": [], "overage_policy": None, "overage_limit": 0, "limit": 2.5},
+            {
+                "feature_key": "b",
+                "price": {"kind": "flat", "amount": 2},
+                "prices": [],
+                "overage_policy": "allow",
+                "overage_limit": None,
+                "limit": 0,
+            },
         ],
     }
     bare = await tenant.sandbox.made("/v1/plans/pro/variants", {"key": "weekly", "interval": "week"})
-    assert (bare["grants"], bare["features"], bare["overage_policy"]) == ([], [], "block")
+    assert (bare["grants"], bare["features"], bare["overage_policy"], bare["overage_limit"]) == ([], [], "block", None)
     listed = (await tenant.sandbox.read("/v1/plans/pro/variants"))["data"]
     assert [variant["key"] for variant in listed] == ["monthly", "weekly"]
     assert listed[1] == bare
@@ -76,6 +84,18 @@ async def test_a_variant_is_shown_as_it_was_made(tenant: Tenant) -> None:
         ({"overage_policy": "maybe"}, Code.INVALID_VALUE, "overage_policy"),
         ({"features": [{"feature_key": "a"}, {"feature_key": "a"}]}, Code.INVALID_VALUE, "features[1].feature_key"),
         ({"features": [{"feature_key": "a"}, {"feature_key": "z"}]}, Code.UNKNOWN_FEATURE, "features[1].feature_key"),
+        ({"overage_limit": 5}, Code.INVALID_VALUE, "overage_limit"),
+        ({"overage_policy": "allow", "overage_limit": -1}, Code.INVALID_VALUE, "overage_limit"),
+        (
+            {
+                "overage_policy": "allow",
+                "features": [{"feature_key": "a", "overage_policy": "block", "overage_limit": 5}],
+            },
+            *(Code.INVALID_VALUE, "features[0].overage_limit"),
+        ),
+        ({"features": [{"feature_key": "a", "overage_limit": 5}]}, Code.INVALID_VALUE, "features[0].overage_limit"),
+        ({"features": [{"feature_key": "a", "limit": -1}]}, Code.INVALID_VALUE, "features[0].limit"),
+        ({"features": [{"feature_key": "a", "limit": 10**10}]}, Code.INVALID_VALUE, "features[0].limit"),
         ({"features": [{"key": "a"}]}, Code.UNKNOWN_FIELD, "features[0].key"),
     ],
 )

@@ -9,6 +9,7 @@ import asyncpg
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 HASH = bytes(32)
+_HOUR = {"feature_key": "f", "hour_at": NOW, "units_micro": 1, "cost_micro": 1, "events": 1}
 _HOLD = {"feature_key": "f", "holder": "h", "units": 1, "changed_at": NOW}
 
 
@@ -67,8 +68,8 @@ def _rows(digest: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
     event_id = uuid4()
     yield "usage_event_keys", {"id": event_id, **posted, "accepted_at": NOW}
     yield "usage_events", {"id": event_id, **posted, **event, **times}
-    hour = {"feature_key": "f", "hour_at": NOW, "units_micro": 1, "cost_micro": 1, "events": 1}
-    yield "usage_hours", {"account_id": customer, **hour}
+    yield "usage_hours", {**_HOUR, "account_id": customer}
+    yield "usage_counters", {"account_id": customer, "feature_key": "f", "period_at": NOW, "units_micro": 1}
     order = {"id": uuid4(), "account_id": customer, "kind": "debit", "amount_micro": 0, "seq": 1, "digest": HASH}
     yield "ledger_orders", {**order, "recorded_at": NOW}
     rejected = {"id": uuid4(), "end_user_id": "u", "stream_id": "1-1", "code": "c", "detail": "d", "entry": b""}

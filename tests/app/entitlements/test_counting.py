@@ -1,0 +1,122 @@
+"""What is counted for whom, and in which periods, as the edge hears of it."""
+
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.embedded.valkey import EmbeddedValkey
+from app.entitlements.counting import Billing, counting_from
+from app.rules.moments import to_at
+from app.rules.periods import Counting, IntervalUnit, Period
+from app.wire import keys
+from tests.app.core import Core, Tenant, open_core
+from tests.app.metering.test_features import published_terms
+from tests.app.subscriptions.test_subscriptions import StoppedClock
+from tests.conftest import DatabaseUrls
+from tests.rules.laws import LAW
+
+FEATURE = {"key": "calls", "name": "Calls", "price": {"kind": "per_unit", "amount": 1}}
+NOTHING = [None, None, None]
+NOW = datetime(2026, 1, 31, 9, tzinfo=UTC)
+moments = st.integers(to_at(datetime(2026, 1, 1, tzinfo=UTC)), to_at(datetime(2030, 1, 1, tzinfo=UTC)))
+
+
+async def counting(core: Core, tenant: Tenant, end_user_id: str) -> list[int | None]:
+    """Where the account's period begins and ends, and when it next changes by itself."""
+    ref = keys.account_ref(keys.environment_ref(tenant.environment_id), end_user_id)
+    account = keys.account(core.parts.redis.partition(ref), ref)
+    found = await core.parts.redis.client.hmget(account, "period", "resets_at", "valid_until")
+    assert found[2] is not None, "the account is loaded"
+    period, resets_at, valid_until = (None if value is None else int(value) for value in found)
+    return [period, resets_at, None if valid_until == 2**53 - 1 else valid_until]
+
+
+async def make_plan(tenant: Tenant, key: str, **feature: Any) -> str:
+    """A monthly plan with the feature; the id of its variant."""
+    await tenant.sandbox.made("/v1/plans", {"key": key, "name": key})
+    included = {"feature_key": "calls", **feature}
+    body = {"key": "monthly", "interval": "month", "features": [included]}
+    return (await tenant.sandbox.made(f"/v1/plans/{key}/variants", body))["plan_variant_id"]
+
+
+def berlin(month: int, day: int, hour: int = 0) -> int:
+    """A moment of 2026 in Berlin."""
+    return to_at(datetime(2026, month, day, hour, tzinfo=ZoneInfo("Europe/Berlin")))
+
+
+async def test_whose_units_are_counted_when(urls: DatabaseUrls, valkey: EmbeddedValkey) -> None:
+    """With a default limit everybody's, by calendar months of the billing zone; of subscribers by their interval."""
+    async with open_core(urls, valkey.url, StoppedClock(NOW), billing_timezone="Europe/Berlin") as core:
+        tenant = await core.tenant()
+        await tenant.sandbox.made("/v1/customers", {"end_user_id": "free"})
+        await tenant.sandbox.made("/v1/features", FEATURE)
+        assert await counting(core, tenant, "free") == NOTHING
+        variant = await make_plan(tenant, "pro", limit=100)
+        await tenant.sandbox.made("/v1/subscriptions", {"end_user_id": "paying", "plan_variant_id": variant})
+        end_at = berlin(2, 28, 10)
+        assert await counting(core, tenant, "paying") == [to_at(NOW), end_at, end_at]
+        assert await counting(core, tenant, "free") == NOTHING
+        await tenant.sandbox.made("/v1/features", {**FEATURE, "key": "other", "limit": 5})
+        months = [berlin(1, 1), berlin(2, 1)]
+        assert await counting(core, tenant, "free") == [*months, months[1]]
+        assert await counting(core, tenant, "paying") == [to_at(NOW), end_at, end_at]
+
+
+async def test_credit_that_ends_sooner_is_the_nearer_boundary(core: Core, tenant: Tenant) -> None:
+    """An account changes by itself when its period ends, or a block before that, whichever came first."""
+    await tenant.sandbox.made("/v1/customers", {"end_user_id": "u"})
+    soon = to_at(core.parts.clock.now()) // 1_000_000 * 1_000_000 + 60_000_000
+    grant = {"end_user_id": "u", "amount": 5, "expires_at": datetime.fromtimestamp(soon // 1_000_000, UTC).isoformat()}
+    await tenant.sandbox.made("/v1/credits/grants", grant)
+    await tenant.sandbox.made("/v1/features", {**FEATURE, "limit": 5})
+    period, resets_at, valid_until = await counting(core, tenant, "u")
+    assert period is not None
+    assert valid_until == min(soon, resets_at or 0)
+
+
+async def test_which_limit_holds(core: Core, tenant: Tenant) -> None:
+    """The variant's own before the feature's default; overage is limited where the policy is said."""
+    await tenant.sandbox.made("/v1/features", {**FEATURE, "limit": 5})
+    plain = await make_plan(tenant, "plain")
+    own = await make_plan(tenant, "own", limit=0, overage_policy="allow", overage_limit=7)
+    for end_user_id, variant in (("plain", plain), ("own", own)):
+        await tenant.sandbox.made("/v1/subscriptions", {"end_user_id": end_user_id, "plan_variant_id": variant})
+    await tenant.sandbox.made("/v1/customers", {"end_user_id": "none"})
+    found = {name: (await published_terms(core, tenant, name))["calls"] for name in ("none", "plain", "own")}
+    limits = {name: (terms.limit_units_micro, terms.overage_limit_micro) for name, terms in found.items()}
+    assert limits == {"none": (5_000_000, None), "plain": (5_000_000, None), "own": (0, 7_000_000)}
+
+
+async def test_how_far_overage_goes(core: Core, tenant: Tenant) -> None:
+    """A variant's limit is of its policy; a feature with a policy of its own has its own limit, or none."""
+    await tenant.sandbox.made("/v1/plans", {"key": "pro", "name": "Pro"})
+    for key in "abcd":
+        await tenant.sandbox.made("/v1/features", {**FEATURE, "key": key})
+    features: list[dict[str, Any]] = [
+        {"feature_key": "a"},
+        {"feature_key": "b", "overage_limit": 2},
+        {"feature_key": "c", "overage_policy": "notify"},
+        {"feature_key": "d", "overage_policy": "block"},
+    ]
+    body = {"key": "m", "interval": "month", "overage_policy": "allow", "overage_limit": 9, "features": features}
+    variant = (await tenant.sandbox.made("/v1/plans/pro/variants", body))["plan_variant_id"]
+    await tenant.sandbox.made("/v1/subscriptions", {"end_user_id": "u", "plan_variant_id": variant})
+    terms = await published_terms(core, tenant, "u")
+    assert [terms[key].overage_limit_micro for key in "abcd"] == [9_000_000, 2_000_000, None, None]
+    assert [terms[key].overage_policy for key in "abcd"] == ["allow", "allow", "notify", "block"]
+
+
+@LAW
+@given(moments, moments, st.sampled_from([None, IntervalUnit.DAY, IntervalUnit.MONTH]))
+def test_a_calendar_that_stays_keeps_its_period(first: int, later: int, unit: IntervalUnit | None) -> None:
+    """Composition never turns a period, which the flusher does in its place; another calendar begins anew."""
+    billing = None if unit is None else Billing(NOW, unit, 1)
+    begun = counting_from(None, billing, "Europe/Berlin", first)
+    assert begun.period.start_at <= first < begun.period.end_at
+    assert counting_from(begun, billing, "Europe/Berlin", later) == begun
+    other = Counting(begun.calendar, Period(0, 1))
+    moved = counting_from(other, Billing(NOW, IntervalUnit.YEAR, 1), "Europe/Berlin", later)
+    assert moved.period.start_at <= later < moved.period.end_at
