@@ -214,10 +214,9 @@ def _is_uncertain(account: EdgeAccount, held: Held, at: int) -> bool:
 
 def _commit_late(memory: Memory, call: End, held: Held, at: int) -> list[bytes]:
     account = memory.accounts[call.ref]
-    if call.used:
-        if bound := beyond_bound(memory, account, call.used, call.most_entries):
-            return [bound]
-        append_usage(memory, call.ref, at, call.used, call.late)
+    if bound := beyond_bound(memory, account, call.used, call.most_entries):
+        return [bound]
+    append_usage(memory, call.ref, at, call.used, call.late)
     held.late_asked, held.late = call.asked, f"{call.used}:0:{account.available}:1"
     return _answer(b"ok", held.late)
 

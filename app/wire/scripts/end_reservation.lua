@@ -97,9 +97,7 @@ if state == 'open' then
 end
 
 accepted, available = (accepted + committed) % MODULUS, available - committed
-if committed > 0 then
-    local bound = beyond_bound(KEYS[2], accepted, applied, available, tonumber(ARGV[10]))
-    if bound then return {bound} end
-    append_usage(KEYS[1], KEYS[2], ARGV[5], at, account[1], integer(committed), ARGV[8], accepted)
-end
+local bound = beyond_bound(KEYS[2], accepted, applied, available, tonumber(ARGV[10]))
+if bound then return {bound} end
+append_usage(KEYS[1], KEYS[2], ARGV[5], at, account[1], integer(committed), ARGV[8], accepted)
 return remember('late', asked, committed, 0)
