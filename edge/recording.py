@@ -14,14 +14,13 @@ from uuid import UUID
 
 import msgspec
 
-from app.rules.entitlement import Reason
 from app.wire import ids, keys, scripts
 from app.wire.codes import Code
 from app.wire.events import UsagePayload, encode_usage
 from app.wire.fingerprint import mismatch, usage_fingerprint
 from edge.accounts import UNKNOWN_SNAPSHOT, Account
 from edge.attempt import clock_at
-from edge.deciding import FLOOR_OF_ACCOUNT, STANDING, UNCOUNTED, Deciding, after_the_spool, floor_of, no_access
+from edge.deciding import FLOOR_OF_ACCOUNT, STANDING, UNCOUNTED, Deciding, after_the_spool, floor_of, offered
 from edge.decoding import UsageEvent
 from edge.plans import Plan
 from edge.redis import pack
@@ -190,12 +189,8 @@ class Recording(Deciding):
 
     def _priced(self, plan: Plan, snapshot_id: bytes, now_at: int) -> _Priced:
         event = self._event
-        offer = plan.get(event.feature_key)
-        if offer is None:
-            raise no_access(Reason.UNKNOWN_FEATURE, event.feature_key)
+        offer = offered(plan.get(event.feature_key), event.feature_key, strictly=event.enforce)
         terms = offer.terms
-        if not terms.rates or (event.enforce and offer.refusal is not None):
-            raise no_access(offer.refusal or Reason.FEATURE_NOT_IN_PLAN, event.feature_key)
         charge = offer.charge(event.units_micro, event.properties, now_at)
         counting = self.counting(offer, charge, event.feature_key)
         cost = 0 if charge.is_counted else charge.cost_micro()

@@ -13,7 +13,6 @@ from uuid import UUID
 import msgspec
 
 from app.rules.credits import MICRO, from_micro
-from app.rules.entitlement import Reason
 from app.rules.moments import to_rfc3339
 from app.wire import ids, keys, scripts
 from app.wire.codes import Code
@@ -23,7 +22,7 @@ from app.wire.reservations import ReservationOpening, encode_change
 from edge.accounts import UNKNOWN_SNAPSHOT, Account
 from edge.attempt import clock_at
 from edge.auth import Principal
-from edge.deciding import FLOOR_OF_ACCOUNT, STANDING, UNCOUNTED, Deciding, after_the_spool, floor_of, no_access
+from edge.deciding import FLOOR_OF_ACCOUNT, STANDING, UNCOUNTED, Deciding, after_the_spool, floor_of, offered
 from edge.decoding import Opening, header_key, read_opening, require_json
 from edge.exchange import REPLAYED, Exchange
 from edge.expiring import EXPIRED_AT_ONCE, expire_members
@@ -116,11 +115,7 @@ class Reserving(Deciding):
 
     def _priced(self, plan: Plan, snapshot_id: bytes, now_at: int) -> bytes:
         opening = self._opening
-        offer = plan.get(opening.feature_key)
-        if offer is None:
-            raise no_access(Reason.UNKNOWN_FEATURE, opening.feature_key)
-        if not offer.terms.rates or offer.refusal is not None:
-            raise no_access(offer.refusal or Reason.FEATURE_NOT_IN_PLAN, opening.feature_key)
+        offer = offered(plan.get(opening.feature_key), opening.feature_key, strictly=True)
         amount = opening.amount
         charge = offer.charge(0 if amount.in_credits else amount.micro, opening.properties, now_at)
         counting = self.counting(offer, charge, opening.feature_key)

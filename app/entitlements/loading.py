@@ -46,7 +46,7 @@ async def load_account(database: Database, redis: RedisStore, environment_id: UU
             row = await database.run(environment_id, read, isolation="repeatable_read")
             if row is None or not row.has_drained(begun):
                 continue  # the same load goes on: a new one would have a later stream end to wait for
-            if await redis.finish_load(begun, row.account.state, row.reservations) != "refused":
+            if await redis.finish_load(begun, row.account.state, row.reservations, row.holds) != "refused":
                 return "loaded"
         begun = await redis.begin_load(ref, new_token())
     return "busy"

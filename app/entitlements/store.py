@@ -12,13 +12,15 @@ from app.io.redis import LoadBegun, StreamEnd
 from app.io.statements import statements
 from app.ledger import store as ledger_store
 from app.ledger.book import beside_of
+from app.metering import store as metering_store
 from app.reservations import store as reservations_store
-from app.rules.entitlement import OveragePolicy
+from app.rules.entitlement import FeatureKind, OveragePolicy
 from app.rules.moments import NEVER_AT, to_at, to_datetime
 from app.rules.periods import Counting, IntervalUnit
 from app.rules.pricing import Price, PriceVersion, Rate, in_precedence
 from app.wire import keys
 from app.wire.events import parse_stream_id
+from app.wire.gauges import Hold
 from app.wire.held import OpenReservation
 from app.wire.snapshot import AccountState, Beside, FeatureTerms
 
@@ -52,6 +54,8 @@ class LoadableAccount(msgspec.Struct, frozen=True):
     reservations: list[OpenReservation]
     incarnation: UUID | None
     cursor: tuple[int, int]
+    holds: list[Hold]
+    """What is held of the account's gauges."""
 
     def has_drained(self, begun: LoadBegun) -> bool:
         """Whether the figures include everything that was in the stream when the load began."""
@@ -112,10 +116,12 @@ async def read_feature_terms(
         offered = rates.get((version, key)) or rates.get((None, key), [])
         terms[version][key] = FeatureTerms(
             offered,
-            row["included"] or (version is None and bool(offered)),
+            row["included"] or (version is None and (bool(offered) or row["value"] is not None)),
             OveragePolicy(row["overage_policy"] or OveragePolicy.BLOCK),
             row["limit_units_micro"],
             row["overage_limit_micro"],
+            FeatureKind(row["kind"]),
+            row["value"],
         )
     return terms
 
@@ -198,16 +204,17 @@ async def read_account_at_cursor(
 ) -> LoadableAccount | None:
     """An account to be loaded, with its partition's cursor; None for an unknown customer.
 
-    Of one moment only in a transaction that sees one (`repeatable_read`): its reservations are read for themselves.
+    Of one moment only in a transaction that sees one (`repeatable_read`): what it holds is read for itself.
     """
     row = await tx.connection.fetchrow(_SQL["read_account_at_cursor"], environment_id, end_user_id, partition)
     if row is None:
         return None
     cursor = (0, 0) if row["last_id"] is None else parse_stream_id(row["last_id"].encode())
-    held: list[OpenReservation] = []
+    reservations: list[OpenReservation] = []
     if row["open_reservations"]:
-        held = await reservations_store.list_open(tx, environment_id, row["id"])
-    return LoadableAccount(_published(row), held, row["incarnation"], cursor)
+        reservations = await reservations_store.list_open(tx, environment_id, row["id"])
+    holds = await metering_store.read_holds(tx, row["id"])
+    return LoadableAccount(_published(row), reservations, row["incarnation"], cursor, holds)
 
 
 def _published(row: Record) -> PublishedAccount:

@@ -23,6 +23,7 @@ from app.rules import totals
 from app.wire import keys, scripts
 from app.wire.agreement import Agreement
 from app.wire.events import parse_stream_id
+from app.wire.gauges import Hold, encode_holds
 from app.wire.held import OpenReservation, encode_facts
 from app.wire.scripts import Script
 from app.wire.snapshot import ACCOUNT_FIELDS, AccountState, pack_beside
@@ -261,16 +262,23 @@ class RedisStore:
         return LoadBegun(answer[1], UUID(hex=answer[2].decode()), (int(milliseconds), int(sequence)))
 
     async def finish_load(
-        self, begun: LoadBegun, state: AccountState, reservations: Sequence[OpenReservation] = ()
+        self,
+        begun: LoadBegun,
+        state: AccountState,
+        reservations: Sequence[OpenReservation] = (),
+        holds: Sequence[Hold] = (),
     ) -> str:
-        """Install a loaded account with its open reservations: 'loaded' | 'present' | 'refused'."""
+        """Install a loaded account with its open reservations and what is held of its gauges.
+
+        Answers 'loaded' | 'present' | 'refused'.
+        """
         partition, ref = self.partition(state.ref), state.ref
         script_keys = [keys.account(partition, ref), keys.load_token(partition, ref)]
         held = [part for reservation in reservations for part in _held(ref, reservation)]
         answer = await self.run(
             scripts.LOAD,
             [*script_keys, keys.meta(partition), keys.due(partition)],
-            [begun.token, begun.incarnation.hex, *_figures(state), ref, *held],
+            [begun.token, begun.incarnation.hex, *_figures(state), ref, *held, encode_holds(holds)],
         )
         return answer.decode()
 

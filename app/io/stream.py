@@ -170,7 +170,7 @@ class StreamConnection(RedisStore):
             accounts = [key for key in found if keys.split_tag(key)[0] in tags]
             pipe = self.client.pipeline(transaction=False)
             for key in accounts:
-                pipe.delete(key, keys.used_beside(key))
+                pipe.delete(key, keys.used_beside(key), *keys.gauges_of(key))
                 pipe.set(keys.load_token_of(key), new_token, xx=True, ex=TOKEN_SECONDS)
             await pipe.execute()
             yield len(accounts)

@@ -285,7 +285,7 @@ async def list_counter_gaps(
     for row in await tx.connection.fetch(_SQL["list_counter_gaps"], environment_id, limit):
         counter = f"usage_counters {row['account_id']} {row['feature_key']} {row['period_at'].isoformat()}"
         message = f"has {row['units_micro']} units, its events and open reservations give {row['summed_units_micro']}"
-        found.append((row["environment_id"], Finding(65, counter, message)))
+        found.append((row["environment_id"], Finding(66, counter, message)))
     return found
 
 

@@ -135,7 +135,7 @@ async def test_credit_that_expires_while_it_is_reserved(tmp_path: Path) -> None:
 
 
 async def test_counters_and_what_is_reserved_come_back(tmp_path: Path) -> None:
-    """65: a limit holds over reservations, before and after Redis is emptied, and the ledger counts the same."""
+    """66: a limit holds over reservations, before and after Redis is emptied, and the ledger counts the same."""
     async with running_stack(tmp_path) as stack, open_session() as session:
         tenant = await stack.tenant(session)
         await subscribe(tenant, "u", 100)

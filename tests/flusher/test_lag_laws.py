@@ -233,7 +233,7 @@ def test_counters_are_their_events_and_what_is_reserved(
     program: list[tuple[str, int, int, bool]],
     size: int,
 ) -> None:
-    """65: of each period, whatever ended in which, came twice, or was voided."""
+    """66: of each period, whatever ended in which, came twice, or was voided."""
     rows = make_rows(made)
     post_all(rows, make_entries(program), size)
     assert +rows.counters == +rows.counted()

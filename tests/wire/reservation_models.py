@@ -250,11 +250,10 @@ def _is_uncertain(account: EdgeAccount, held: Held, at: int) -> bool:
 
 def _commit_late(memory: Memory, call: End, held: Held, at: int) -> list[bytes]:
     account = memory.accounts[call.ref]
-    if call.used or call.units_micro:
-        if bound := beyond_bound(memory, account, call.used, call.most_entries):
-            return [bound]
-        counted = (call.feature_key, call.units_micro or 0) if _counts(held, call, account) else None
-        append_usage(memory, call.ref, at, call.used, call.late, counted=counted)
+    if bound := beyond_bound(memory, account, call.used, call.most_entries):
+        return [bound]
+    counted = (call.feature_key, call.units_micro or 0) if _counts(held, call, account) else None
+    append_usage(memory, call.ref, at, call.used, call.late, counted=counted)
     held.late_asked, held.late = call.asked, f"{call.used}:0:{account.available}:1"
     return _answer(b"ok", held.late)
 

@@ -12,10 +12,13 @@ from app.rules.credits import MAX_COST_MICRO
 from app.rules.moments import NEVER_AT
 from app.rules.pricing import GraduatedPrice, cost_micro
 from app.wire.events import show_stream_id
+from app.wire.gauges import Hold
 from app.wire.snapshot import NOTHING_BESIDE, AccountState, Beside
 
 StreamId = tuple[int, int]
 Fields = dict[bytes, bytes]
+Holds = dict[tuple[str, str], tuple[int, int]]
+"""By feature and holder: units, and when the holder's time is over (0 = not by itself)."""
 NOTHING_YET: StreamId = (0, 0)
 
 
@@ -91,6 +94,7 @@ class Memory:
     """Micro-units by account and feature; no account without any."""
     tokens: dict[bytes, bytes] = field(default_factory=dict)
     meta: dict[str, str] = field(default_factory=dict)
+    gauges: dict[bytes, Holds] = field(default_factory=dict)
     newest_id: StreamId = NOTHING_YET
     """Of the entry appended last; trimming does not change it."""
     reservations: dict[UUID, Held] = field(default_factory=dict)
@@ -101,8 +105,9 @@ class Memory:
         accounts = {ref: replace(account) for ref, account in self.accounts.items()}
         used = {ref: {**counters} for ref, counters in self.used.items()}
         remembered = {**self.seen}, {**self.retried}, used, {**self.tokens}, {**self.meta}
+        gauges = {ref: {**holds} for ref, holds in self.gauges.items()}
         reservations = {key: replace(held) for key, held in self.reservations.items()}
-        return Memory(accounts, [*self.stream], *remembered, self.newest_id, reservations, {**self.due})
+        return Memory(accounts, [*self.stream], *remembered, gauges, self.newest_id, reservations, {**self.due})
 
 
 @dataclass(frozen=True)
@@ -183,6 +188,7 @@ class Load:
     token: bytes
     incarnation: str
     reservations: tuple[Reopened, ...] = ()
+    holds: tuple[Hold, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -332,6 +338,7 @@ def load(memory: Memory, call: Load) -> bytes:
     memory.used.pop(state.ref, None)
     _bring_beside(memory, account, state, is_quiet=True)
     account.reserved, account.open = sum(one.reserved for one in call.reservations), len(call.reservations)
+    memory.gauges[state.ref] = {(hold.feature_key, hold.holder): (hold.units, hold.expires_at) for hold in call.holds}
     del memory.tokens[state.ref]
     return b"loaded"
 

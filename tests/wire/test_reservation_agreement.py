@@ -57,10 +57,10 @@ class ReservationProgrammer:
         ref = _owner(key)
         match self._random.choices(["reserve", "end", "extend", "load", "evict", "other"], [30, 34, 6, 12, 1, 17])[0]:
             case "reserve":
-                lasts, cost = number(1, 9), pick([number(0, 300), number(0, 40), 0, 10**15, 10**15])
+                lasts, cost = number(1, 9), pick([number(0, 300), number(0, 40), 0, *[10**15] * 4])
                 return Reserve(
                     *(ref, key, at, pick(["s1", "s1", "s1", "s2"]), cost, lasts, b"\x00 opening"),
-                    lowest=pick(["", "-", "-", "0", "-120"]),
+                    lowest=pick(["", "-", "-", "-", "-", "0", "-120"]),
                     facts=b"\xff\n\x00 facts",
                     most_open=pick([10_000, 10_000, 2, 1]),
                     most_named=pick([1, 100]),
@@ -70,7 +70,7 @@ class ReservationProgrammer:
                     feature_key=pick(FEATURES),
                     units_micro=pick([number(1, 40), 10**9]) * MICRO,
                     counted=pick([True, False]),
-                    limit=pick([None, None, number(0, 60) * MICRO, DOUBLES]),
+                    limit=pick([None, None, None, number(0, 60) * MICRO]),
                 )
             case "end":
                 verb = pick(["committed", "committed", "released", "expired"])

@@ -105,10 +105,8 @@ if state == 'open' then
 end
 
 accepted, available = (accepted + committed) % MODULUS, available - committed
-if committed > 0 or units > 0 then
-    local bound = beyond_bound(KEYS[2], accepted, applied, available, tonumber(ARGV[10]))
-    if bound then return {bound} end
-    append_usage(KEYS[1], KEYS[2], ARGV[5], at, account[1], integer(committed), ARGV[8], accepted, period)
-    if period then count_used(KEYS[4], ARGV[12], others + units) end
-end
+local bound = beyond_bound(KEYS[2], accepted, applied, available, tonumber(ARGV[10]))
+if bound then return {bound} end
+append_usage(KEYS[1], KEYS[2], ARGV[5], at, account[1], integer(committed), ARGV[8], accepted, period)
+if period then count_used(KEYS[4], ARGV[12], others + units) end
 return remember('late', asked, committed, 0)

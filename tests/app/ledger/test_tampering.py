@@ -136,8 +136,8 @@ TAMPERINGS = [
     ),
     ("DELETE FROM usage_events WHERE id = '{held}'", 30, HELD),
     # usage_counters
-    (f"INSERT INTO usage_counters VALUES ('{{environment}}', '{{ada}}', '{PERIOD}', 'calls', 1)", 65, COUNTER_OF_ADA),
-    (f"UPDATE usage_events SET period_at = '{PERIOD}' WHERE id = '{{event}}'", 65, COUNTER_OF_ADA),
+    (f"INSERT INTO usage_counters VALUES ('{{environment}}', '{{ada}}', '{PERIOD}', 'calls', 1)", 66, COUNTER_OF_ADA),
+    (f"UPDATE usage_events SET period_at = '{PERIOD}' WHERE id = '{{event}}'", 66, COUNTER_OF_ADA),
     (
         f"UPDATE reservations SET period_at = '{PERIOD}' WHERE id = '{{open}}'",
         65,
