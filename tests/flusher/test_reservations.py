@@ -213,6 +213,23 @@ async def test_a_reservation_is_loaded_for_an_edge(world: World) -> None:
     assert await load_reservation(world.core, world.redis, UUID(int=8), UUID(int=1)) == "unknown"
 
 
+async def test_a_refused_opening_does_not_hide_what_the_ledger_has(world: World) -> None:
+    """The same key again after its window, refused for credit: ends are answered by the ledger, the opening as it was."""
+    async with world.flusher():
+        await world.customer("ada", 100)
+        await world.reserve("ada", 1, 10)
+        await world.end("ada", 1, ReservationState.COMMITTED, 10, used=7)
+        await world.at_rest("ada")
+    ref = world.ref("ada")
+    name = keys.reservation(world.redis.partition(ref), ref[: keys.ENVIRONMENT_REF_LENGTH], UUID(int=1))
+    await world.redis.client.delete(name)
+    await world.redis.client.hset(name, mapping={"state": "refused", "asked": "f", "opening": "-10:9"})
+    for _ in range(2):
+        assert await load_reservation(world.core, world.redis, world.environment_id, UUID(int=1)) == "loaded"
+        held = await held_in_redis(world, 1)
+        assert (held[b"state"], held[b"opening"]) == (b"committed", b"-10:9")
+
+
 async def test_an_opening_on_its_way_to_the_ledger_is_waited_for(world: World) -> None:
     """Where Redis has dropped it already, it is not unknown: busy, and loaded once it is posted."""
     async with world.flusher():
