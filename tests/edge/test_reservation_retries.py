@@ -260,7 +260,7 @@ def stored_twin(tenant: Tenant, reservation_id: str, state: ReservationState, la
     assert state is not ReservationState.OPEN
     ending = Ending(state, used_micro, used_micro)
     found = ids.parse("rsv", reservation_id)
-    return EndedReservation(found, ref, facts, 10 * MICRO, 77 * MICRO, ending, late, 990 * MICRO)
+    return EndedReservation(found, ref, facts, 10 * MICRO, 77 * MICRO, ending, late, 990 * MICRO, None)
 
 
 def core_restores(tenant: Tenant, ended: EndedReservation) -> None:
