@@ -6,13 +6,17 @@ from http import HTTPStatus
 from loadtests.load.book import Event
 from tests.chaos.client import to_micro, told_by
 from tests.chaos.oracle import REFUSED, PostedEvent
-from tests.chaos.shop import MOST_UNITS, Shop, read
+from tests.chaos.reservations import PostedReservation
+from tests.chaos.reserving import RELEASED, commit, open_one, release
+from tests.chaos.shop import MOST_UNITS, PAGES, Shop, read
 
-PAGES = "pages"
 LIMIT, CHEAPER_FROM = 150, 50
 TIERS = [{"amount": 2, "up_to": CHEAPER_FROM}, {"amount": 1}]
 LIMITED_USERS = tuple(f"limited_{number}" for number in range(4))
 """They have no plan, far more credit than they need, and what they use is never voided."""
+RESERVING_USERS = ("reserving_0",)
+"""The same, but they reserve: what others hold at a moment decides what they may, and what it costs."""
+LIMIT_REACHED = "limit_reached"
 
 
 async def spend_counted(shop: Shop) -> None:
@@ -22,10 +26,32 @@ async def spend_counted(shop: Shop) -> None:
     shop.oracle.send(event)
     answer = await shop.edge.ask("POST", "/v1/usage", event.body())
     if answer.status == HTTPStatus.PAYMENT_REQUIRED:
-        assert answer.body["code"] == "limit_reached", answer.body
+        assert answer.body["code"] == LIMIT_REACHED, answer.body
         shop.oracle.answer(event, REFUSED)
     else:
         shop.oracle.answer(event, told_by(read(answer, HTTPStatus.ACCEPTED)))
+
+
+async def reserve_counted(shop: Shop) -> None:
+    """Reserve until the limit is reached, and commit no more than that, or nothing."""
+    reserved = await open_one(shop, shop.chance.choice(RESERVING_USERS), PAGES, refusal=LIMIT_REACHED)
+    if reserved.state != "open":
+        return
+    if shop.chance.random() < RELEASED:
+        await release(shop, reserved)
+    else:
+        await commit(shop, reserved, shop.chance.randint(0, reserved.units))
+
+
+def reserved_differences(posted: Iterable[PostedReservation]) -> Iterator[str]:
+    """In words, where more was committed than the limit allows: nobody commits more than was reserved."""
+    used: dict[str, int] = dict.fromkeys(RESERVING_USERS, 0)
+    for one in posted:
+        if one.end_user_id in used and one.used is not None:
+            used[one.end_user_id] += one.used[0]
+    yield from (
+        f"{name} used {units} of {PAGES}, and the limit is {LIMIT}" for name, units in used.items() if units > LIMIT
+    )
 
 
 def counted_differences(sent: Iterable[Event], posted: Iterable[PostedEvent]) -> Iterator[str]:

@@ -12,13 +12,20 @@ from random import Random
 
 from app.embedded.logs import tail
 from tests.chaos.client import Asker, to_micro
-from tests.chaos.counting import LIMIT, LIMITED_USERS, PAGES, TIERS, counted_differences
+from tests.chaos.counting import (
+    LIMIT,
+    LIMITED_USERS,
+    RESERVING_USERS,
+    TIERS,
+    counted_differences,
+    reserved_differences,
+)
 from tests.chaos.harm import Harm
 from tests.chaos.operations import OPERATIONS
 from tests.chaos.oracle import Ledger, Oracle, differences
 from tests.chaos.posted import read_ledger
 from tests.chaos.schedule import Fault, make_schedule
-from tests.chaos.shop import CALLS, OPEN_USERS, TIGHT_USERS, TOKENS, Shop
+from tests.chaos.shop import CALLS, OPEN_USERS, PAGES, TIGHT_USERS, TOKENS, Shop
 from tests.faults.links import LinkedStack, linked_stack
 from tests.flow.stack import Client, Stack, Tenant, drained, make_catalogue, open_session
 from tests.waiting import wait_until_async
@@ -68,7 +75,7 @@ async def make_customers(tenant: Tenant, oracle: Oracle) -> None:
     for end_user_id in OPEN_USERS:
         await tenant.core.created("/v1/subscriptions", {"end_user_id": end_user_id, "plan_variant_id": variant})
         oracle.credit(end_user_id, f"{end_user_id}:plan", to_micro(PLAN_CREDITS))
-    rich = (*LIMITED_USERS, *map(client_name, range(CLIENTS)))
+    rich = (*LIMITED_USERS, *RESERVING_USERS, *map(client_name, range(CLIENTS)))
     amounts = dict.fromkeys(TIGHT_USERS, TIGHT_CREDITS) | dict.fromkeys(rich, DIARY_CREDITS)
     for end_user_id, amount in amounts.items():
         await tenant.core.created("/v1/customers", {"end_user_id": end_user_id})
@@ -131,6 +138,7 @@ async def prove(linked: LinkedStack, tenant: Tenant, oracle: Oracle) -> None:
     found = [
         *differences(oracle, ledger, TIGHT_USERS),
         *counted_differences(oracle.sent.values(), ledger.events),
+        *reserved_differences(ledger.reservations),
     ]
     assert not found, "\n".join([f"{len(found)} differences", *found[:MOST_SHOWN]])
     assert (await stack.verify()).findings == []

@@ -3,9 +3,10 @@
 import pytest
 
 from loadtests.load.book import Event
-from tests.chaos.counting import LIMIT, LIMITED_USERS, PAGES, counted_differences
+from tests.chaos.counting import LIMIT, LIMITED_USERS, RESERVING_USERS, counted_differences, reserved_differences
 from tests.chaos.oracle import Figures, Ledger, Oracle, PostedEvent, differences
 from tests.chaos.reservations import PostedReservation, Reserved, reservation_differences
+from tests.chaos.shop import PAGES
 
 CREDIT = 1_000_000
 DUE_AT = 50
@@ -103,3 +104,14 @@ def test_what_is_counted(units: list[int], costs: list[int], words: str | None) 
     sent = [Event(*event[:4]) for event in posted] + [Event(LIMITED_USERS[0], PAGES, "refused", 10)]
     found = list(counted_differences(sent, posted))
     assert found == [] if words is None else [words in found[0], len(found)] == [True, 1]
+
+
+@pytest.mark.parametrize(("units", "is_right"), [(LIMIT - 90, True), (LIMIT - 89, False)])
+def test_what_is_committed_of_a_counted_feature(units: int, *, is_right: bool) -> None:
+    """The limit can be reached exactly, by several reservations together."""
+    user = RESERVING_USERS[0]
+    posted = [
+        PostedReservation(f"a{used}", user, PAGES, "k", "committed", CREDIT, 0, DUE_AT, 40, (used, CREDIT))
+        for used in (90, units)
+    ]
+    assert (list(reserved_differences(posted)) == []) is is_right
