@@ -6,7 +6,8 @@ from http import HTTPStatus
 
 from loadtests.load.book import Event
 from tests.chaos.client import is_later, to_micro, told_by
-from tests.chaos.oracle import Told
+from tests.chaos.counting import reserve_counted, spend_counted
+from tests.chaos.oracle import REFUSED
 from tests.chaos.reserving import end_reservation, extend_reservation, keep_a_diary_of_reservations, reserve
 from tests.chaos.shop import OPEN_USERS, TIGHT_USERS, Shop, balance_of, compare_diary, cost_of, read
 
@@ -16,7 +17,6 @@ TWICE = 0.2
 """Of the batches, sent again once they were answered."""
 EXPIRING = 0.4
 """Of the grants."""
-REFUSED = Told(False)  # noqa: FBT003 - it is not accepted
 
 
 Operation = Callable[[Shop], Awaitable[None]]
@@ -119,6 +119,8 @@ OPERATIONS: Mapping[Operation, int] = {
     grant: 6,
     top_up: 2,
     void: 6,
+    spend_counted: 8,
+    reserve_counted: 5,
     reserve: 14,
     end_reservation: 10,
     extend_reservation: 3,

@@ -22,6 +22,9 @@ class Told(NamedTuple):
     event_id: str | None = None
 
 
+REFUSED = Told(False)  # noqa: FBT003 - it is not accepted
+
+
 class PostedEvent(NamedTuple):
     """An event as the ledger has it."""
 

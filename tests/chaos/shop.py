@@ -14,7 +14,7 @@ from tests.chaos.oracle import Oracle, Told
 from tests.chaos.reservations import Reserved
 from tests.flow.stack import Answer
 
-CALLS, TOKENS = "api_calls", "tokens"
+CALLS, TOKENS, PAGES = "api_calls", "tokens", "pages"
 OPEN_USERS = tuple(f"open_{number}" for number in range(12))
 """They may owe."""
 TIGHT_USERS = tuple(f"tight_{number}" for number in range(8))

@@ -12,12 +12,20 @@ from random import Random
 
 from app.embedded.logs import tail
 from tests.chaos.client import Asker, to_micro
+from tests.chaos.counting import (
+    LIMIT,
+    LIMITED_USERS,
+    RESERVING_USERS,
+    TIERS,
+    counted_differences,
+    reserved_differences,
+)
 from tests.chaos.harm import Harm
 from tests.chaos.operations import OPERATIONS
 from tests.chaos.oracle import Ledger, Oracle, differences
 from tests.chaos.posted import read_ledger
 from tests.chaos.schedule import Fault, make_schedule
-from tests.chaos.shop import CALLS, OPEN_USERS, TIGHT_USERS, TOKENS, Shop
+from tests.chaos.shop import CALLS, OPEN_USERS, PAGES, TIGHT_USERS, TOKENS, Shop
 from tests.faults.links import LinkedStack, linked_stack
 from tests.flow.stack import Client, Stack, Tenant, drained, make_catalogue, open_session
 from tests.waiting import wait_until_async
@@ -61,10 +69,14 @@ async def make_customers(tenant: Tenant, oracle: Oracle) -> None:
     price = {"kind": "per_unit", "amount": 3, "per": 1_000}
     await tenant.core.created("/v1/features", {"key": TOKENS, "name": "Tokens", "kind": "metered", "price": price})
     variant = await make_catalogue(tenant.core, PLAN_CREDITS, TOKENS)
+    counted = {"kind": "graduated", "tiers": TIERS}
+    pages = {"key": PAGES, "name": "Pages", "kind": "metered", "price": counted, "limit": LIMIT}
+    await tenant.core.created("/v1/features", pages)
     for end_user_id in OPEN_USERS:
         await tenant.core.created("/v1/subscriptions", {"end_user_id": end_user_id, "plan_variant_id": variant})
         oracle.credit(end_user_id, f"{end_user_id}:plan", to_micro(PLAN_CREDITS))
-    amounts = dict.fromkeys(TIGHT_USERS, TIGHT_CREDITS) | {client_name(n): DIARY_CREDITS for n in range(CLIENTS)}
+    rich = (*LIMITED_USERS, *RESERVING_USERS, *map(client_name, range(CLIENTS)))
+    amounts = dict.fromkeys(TIGHT_USERS, TIGHT_CREDITS) | dict.fromkeys(rich, DIARY_CREDITS)
     for end_user_id, amount in amounts.items():
         await tenant.core.created("/v1/customers", {"end_user_id": end_user_id})
         await tenant.core.created("/v1/credits/grants", {"end_user_id": end_user_id, "amount": amount})
@@ -123,7 +135,11 @@ async def prove(linked: LinkedStack, tenant: Tenant, oracle: Oracle) -> None:
         await drained(tenant.core, end_user_id)
         await wait_until_async(partial(agrees, tenant, end_user_id), AT_REST_SECONDS, f"checks of {end_user_id}")
     ledger = await read_ledger(stack.stores.database_url, tenant.environment_id)
-    found = list(differences(oracle, ledger, TIGHT_USERS))
+    found = [
+        *differences(oracle, ledger, TIGHT_USERS),
+        *counted_differences(oracle.sent.values(), ledger.events),
+        *reserved_differences(ledger.reservations),
+    ]
     assert not found, "\n".join([f"{len(found)} differences", *found[:MOST_SHOWN]])
     assert (await stack.verify()).findings == []
 
