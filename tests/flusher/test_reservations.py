@@ -214,7 +214,7 @@ async def test_a_reservation_is_loaded_for_an_edge(world: World) -> None:
 
 
 async def test_a_refused_opening_does_not_hide_what_the_ledger_has(world: World) -> None:
-    """The same key again after its window, refused for credit: ends are answered by the ledger, the opening as it was."""
+    """The key again after its window, refused for credit: ends are answered by the ledger, the opening as it was."""
     async with world.flusher():
         await world.customer("ada", 100)
         await world.reserve("ada", 1, 10)
