@@ -73,7 +73,7 @@ class Edge:
         if random.random() < UNREACHABLE:
             return self._keep(event, enforce=enforce)
         answer = self._ask(event, self.waiting.get(ref, []), enforce=enforce)
-        if random.random() < UNKNOWN and "unknown" not in world.without:
+        if random.random() < UNKNOWN:
             return self._keep(event, enforce=enforce)
         if answer[0] == b"ok" and answer[1].startswith(b"+") and event not in world.damaged:
             world.acknowledged.add(event)

@@ -7,7 +7,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 
-from tests.protocol.spread import search
+from tests.protocol.spread import Search, find_violation
 
 PARTS = 4
 MOST_SECONDS = 600
@@ -72,13 +72,13 @@ ROWS = [[cell.strip() for cell in row.split("|")] for row in RULES.strip().split
 @pytest.mark.parametrize("faults", [False, True], ids=["no faults", "faults"])
 def test_protocol_holds(pool: ProcessPoolExecutor, seeds: range, part: int, *, faults: bool) -> None:
     """Nothing is overspent, lost, posted twice, ended twice, stale or stuck, in any order of events."""
-    for _, text in search(pool, (seeds[part::PARTS], faults, "")):
-        pytest.fail(text)
+    broken = find_violation(pool, Search(seeds[part::PARTS], faults))
+    assert broken is None, broken
 
 
 @pytest.mark.timeout(MOST_SECONDS)
 @pytest.mark.parametrize(("rule", "faults", "kind"), [(row[0], row[1] == "yes", row[3]) for row in ROWS])
 def test_every_rule_is_needed(pool: ProcessPoolExecutor, seeds: range, rule: str, kind: str, *, faults: bool) -> None:
     """Without the rule some schedule breaks, in the way that the table says."""
-    found = (broken for broken, _ in search(pool, (seeds, faults, rule)))
-    assert kind in found, f"nothing misses the rule '{rule}'"
+    broken = find_violation(pool, Search(seeds, faults, rule, kind))
+    assert broken is not None, f"nothing misses the rule '{rule}'"
