@@ -74,6 +74,14 @@ class Outcome(msgspec.Struct, frozen=True):
     """Where it was refused for the limit, and not for want of credit."""
 
 
+def read_outcome(event_id: str, outcome: bytes, *, is_replayed: bool) -> Outcome:
+    """What a script has decided: '+cost:available:overage', or how it was refused (the header of accept.lua)."""
+    kind, (cost, balance, *more) = outcome[:1], map(int, outcome[1:].split(b":"))
+    overage = more[0] if kind == b"+" else 0
+    limit = LimitReached(more[1], more[0], more[2]) if kind == b"!" else None
+    return Outcome(event_id, kind == b"+", cost, balance, overage, is_replayed, limit)
+
+
 class Recipient(Protocol):
     """Who is told what became of an event; exactly one of the three is called, once."""
 
@@ -220,13 +228,9 @@ class Recording(Deciding):
                 self.obstacle(reply)
 
     def _decided(self, outcome: bytes, *, is_replayed: bool) -> None:
-        """`outcome` is '+cost:available:overage', or how it was refused: see the script's header."""
         self.account.decided_at = self._asked_at
-        event_id = ids.show("evt", self._event_id)
-        kind, (cost, balance, *more) = outcome[:1], map(int, outcome[1:].split(b":"))
-        overage = more[0] if kind == b"+" else 0
-        limit = LimitReached(more[1], more[0], more[2]) if kind == b"!" else None
-        self._recipient.decided(Outcome(event_id, kind == b"+", cost, balance, overage, is_replayed, limit))
+        decided = read_outcome(ids.show("evt", self._event_id), outcome, is_replayed=is_replayed)
+        self._recipient.decided(decided)
 
     def _replay(self, stored: bytes) -> None:
         """`stored` is a length byte, the fingerprint of what was asked, the outcome."""

@@ -27,12 +27,12 @@ from edge.decoding import Opening, header_key, read_opening, require_json
 from edge.exchange import REPLAYED, Exchange
 from edge.expiring import EXPIRED_AT_ONCE, expire_members
 from edge.plans import Plan
-from edge.recording import Outcome
+from edge.recording import read_outcome
 from edge.redis import Reply, pack
 from edge.refusals import Refusal, invalid_value
 from edge.reservations import PREFIX, Reservation
 from edge.services import Services
-from edge.usage import insufficient_credits
+from edge.usage import why_refused
 
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
@@ -121,7 +121,7 @@ class Reserving(Deciding):
         counting = self.counting(offer, charge, opening.feature_key)
         cost = charge.cost_micro() if not charge.is_counted else 0
         if amount.in_credits:
-            counting, cost = (b"", counting[1], b"", b"", b""), amount.micro
+            counting, cost = (b"", counting[1], *UNCOUNTED[2:]), amount.micro
         self._facts = facts = Facts(
             opening.feature_key, amount.in_credits, charge.units_micro, charge.price_id, charge.price
         )
@@ -142,7 +142,7 @@ class Reserving(Deciding):
         return pack(
             *(b"EVALSHA", scripts.RESERVE.digest, len(script_keys), *script_keys, now_at, snapshot_id, priced.cost),
             *(self._opening.ttl_seconds * MICRO, priced.floor, self._fingerprint, self.account.ref, priced.payload),
-            *(bounds.window_milliseconds, bounds.most_entries, *priced.counting[:4]),
+            *(bounds.window_milliseconds, bounds.most_entries, *priced.counting),
             *(priced.facts, MAX_OPEN_RESERVATIONS, EXPIRED_AT_ONCE),
         )
 
@@ -164,16 +164,14 @@ class Reserving(Deciding):
                 self.obstacle(reply)
 
     def _decided(self, outcome: bytes, *, is_replayed: bool) -> None:
-        """`outcome` is '+reserved:available:due', or '-cost:available' where it was refused for want of credit."""
+        """`outcome` is '+reserved:available:due', or how it was refused: see the script's header."""
         headers = REPLAYED if is_replayed else b""
         shown_id = ids.show(PREFIX, self._reservation_id)
-        amount, balance, due_at = map(int, (outcome[1:] + b":0").split(b":")[:3])
-        if outcome[:1] == b"-":
-            refusal = insufficient_credits(
-                Outcome(shown_id, is_accepted=False, cost_micro=amount, balance_micro=balance)
-            )
+        if outcome[:1] != b"+":
+            refusal = why_refused(read_outcome(shown_id, outcome, is_replayed=is_replayed))
             self._exchange.refuse(refusal, shown_id, headers)
             return
+        amount, balance, due_at = map(int, outcome[1:].split(b":"))
         if self._facts is not None and not is_replayed:
             known = Reservation(self._reservation_id, self.account, self._place, self._facts, amount)
             self.services.reservations.remember(known)

@@ -387,7 +387,9 @@ def _figures(state: AccountState) -> tuple[int | str | bytes, ...]:
     )
 
 
-def _held(ref: bytes, reservation: OpenReservation) -> tuple[bytes | int, ...]:
+def _held(ref: bytes, reservation: OpenReservation) -> tuple[bytes | int | str, ...]:
     """What load.lua is given of an open reservation."""
     member = keys.due_member(ref[: keys.ENVIRONMENT_REF_LENGTH], reservation.reservation_id)
-    return member, encode_facts(reservation.facts), reservation.reserved_micro, reservation.due_at
+    facts, period_at = reservation.facts, reservation.period_at
+    counted = ("", "") if period_at is None else (facts.units_micro, period_at)
+    return member, encode_facts(facts), reservation.reserved_micro, reservation.due_at, *counted

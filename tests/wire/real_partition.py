@@ -115,7 +115,10 @@ class RealPartition:
         held = [
             part
             for one in call.reservations
-            for part in (keys.due_member(ENVIRONMENT, one.key), one.facts, one.reserved, one.due)
+            for part in (
+                *(keys.due_member(ENVIRONMENT, one.key), one.facts, one.reserved, one.due),
+                *(one.counted or ("", "")),
+            )
         ]
         arguments = [call.token, call.incarnation, *_figures(call.state), ref, *held, encode_holds(call.holds)]
         return self._run(scripts.LOAD, [*_account_keys(ref), keys.due(PARTITION)], arguments)
@@ -123,8 +126,10 @@ class RealPartition:
     def reserve(self, call: Reserve) -> list[bytes]:
         """Run reserve.lua."""
         until = "" if call.until_at == NEVER_AT else call.until_at
-        tiers, *counted = _counting(call)
-        tail = (WINDOW_MILLISECONDS, call.most_entries, tiers, until, *counted)
+        tiers = "" if call.graduated is None else pack_tiers(call.graduated)
+        counted = (call.feature_key, call.units_micro) if call.counts else ("", "")
+        limit = "" if call.limit is None else call.limit
+        tail = (WINDOW_MILLISECONDS, call.most_entries, tiers, until, *counted, limit)
         head = (call.now_at, call.snapshot, call.cost, call.lasts, call.lowest)
         arguments = [
             *head,
@@ -141,7 +146,9 @@ class RealPartition:
     def end(self, call: End) -> list[bytes]:
         """Run end_reservation.lua."""
         head = (call.now_at, call.verb, call.used, call.asked, call.ref)
-        tail = (WINDOW_MILLISECONDS, call.most_entries, *_counting(call))
+        tiers = "" if call.graduated is None else pack_tiers(call.graduated)
+        counted = ("", "") if call.units_micro is None else (call.feature_key, call.units_micro)
+        tail = (WINDOW_MILLISECONDS, call.most_entries, tiers, *counted)
         arguments = [*head, call.payload, call.expiry, call.late, *tail]
         return self._run(scripts.END_RESERVATION, _reservation_keys(call.ref, call.key), arguments)
 
@@ -256,13 +263,6 @@ def _reservation_keys(ref: bytes, key: UUID) -> list[bytes]:
     reservation = keys.reservation(PARTITION, ENVIRONMENT, key)
     first = [keys.account(PARTITION, ref), keys.stream(PARTITION), reservation]
     return [*first, keys.used(PARTITION, ref), keys.due(PARTITION)]
-
-
-def _counting(call: Reserve | End) -> list[bytes | str | int]:
-    """Tiers, feature and units."""
-    if call.graduated is None:
-        return ["", "", ""]
-    return [pack_tiers(call.graduated), call.feature_key, call.units_micro]
 
 
 def _gauge(holds: Holds) -> tuple[dict[bytes, bytes], list[tuple[bytes, float]]]:

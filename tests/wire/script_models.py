@@ -73,6 +73,9 @@ class Held:
     opened_id: StreamId | None = None
     until: int | None = None
     due: int | None = None
+    units: int | None = None
+    period: int | None = None
+    """What the opening counted, and where; None = nothing."""
     ended_asked: str | None = None
     ended: str | None = None
     late_asked: str | None = None
@@ -173,6 +176,8 @@ class Reopened:
     facts: bytes
     reserved: int
     due: int
+    counted: tuple[int, int] | None = None
+    """Units that its opening counted, and the period in which it did."""
 
 
 @dataclass(frozen=True)
@@ -210,7 +215,7 @@ def accept(memory: Memory, call: Accept) -> list[bytes]:  # noqa: PLR0911 - one 
         return [b"snapshot", account.snapshot.encode()]
     if at >= call.until_at:
         return [b"reprice", b"%d" % at]
-    used = _used(memory, call)
+    used = used_of(memory, call.ref, call.feature_key)
     call = _priced(call, used)
     if call.cost > MAX_COST_MICRO:
         return [b"dear", b"%d" % call.cost]
@@ -326,6 +331,8 @@ def load(memory: Memory, call: Load) -> bytes:
         held = memory.reservations.setdefault(one.key, Held("open"))
         held.state, held.ref, held.facts = "open", state.ref, one.facts
         held.reserved, held.until, held.due = one.reserved, 0, one.due
+        if one.counted is not None:
+            held.units, held.period = one.counted
         memory.due[one.key] = one.due
     memory.accounts[state.ref] = account
     memory.used.pop(state.ref, None)
@@ -384,13 +391,8 @@ def _priced(call: Accept, used: int) -> Accept:
 
 def _goes_beyond(account: EdgeAccount, call: Accept, used: int) -> bool:
     """Whether enforced units are more than the limit of the period leaves."""
-    if not (call.enforce and call.counts and account.period is not None):
-        return False
-    return call.limit is not None and used + call.units_micro > call.limit
-
-
-def _used(memory: Memory, call: Accept | Retry) -> int:
-    return memory.used.get(call.ref, {}).get(call.feature_key, 0)
+    counts = call.enforce and call.counts and account.period is not None
+    return counts and call.limit is not None and used + call.units_micro > call.limit
 
 
 def waits_at_boundary(memory: Memory, ref: bytes, account: EdgeAccount, at: int) -> bool:
@@ -425,10 +427,19 @@ def append_usage(
     if counted is not None and account.period is not None:
         feature_key, units_micro = counted
         fields[b"s"] = b"%d" % account.period
-        used = memory.used.setdefault(ref, {})
-        used[feature_key] = min(used.get(feature_key, 0) + units_micro, NEVER_AT)
+        count_used(memory, ref, feature_key, used_of(memory, ref, feature_key) + units_micro)
     append(memory, ref, at, fields)
     account.accepted = totals.wrap(account.accepted + cost)
+
+
+def used_of(memory: Memory, ref: bytes, feature_key: str) -> int:
+    """What is counted of a feature."""
+    return memory.used.get(ref, {}).get(feature_key, 0)
+
+
+def count_used(memory: Memory, ref: bytes, feature_key: str, units_micro: int) -> None:
+    """So much of a feature is used by now."""
+    memory.used.setdefault(ref, {})[feature_key] = max(0, min(units_micro, NEVER_AT))
 
 
 def append(memory: Memory, ref: bytes, at: int, fields: Fields) -> None:

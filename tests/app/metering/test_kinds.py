@@ -93,7 +93,8 @@ async def test_only_metered_features_have_prices_and_limits(tenant: Tenant, kind
     assert_problem(answer, Code.FEATURE_NOT_METERED, "price")
     await tenant.sandbox.made("/v1/plans", {"key": "p", "name": "P"})
     for name, own in (("price", PRICE), ("prices", [PRICE]), ("limit", 5), ("overage_limit", 5)):
-        terms = {"key": "v", "interval": "month", "features": [{"feature_key": "f", name: own}]}
+        beside = {"overage_policy": "allow"} if name == "overage_limit" else {}
+        terms = {"key": "v", "interval": "month", "features": [{"feature_key": "f", name: own, **beside}]}
         answer = await tenant.sandbox.post("/v1/plans/p/variants", terms)
         assert_problem(answer, Code.FEATURE_NOT_METERED, f"features[0].{name}")
     answer = await tenant.sandbox.send("PATCH", "/v1/features/f", json={"limit": 5})
