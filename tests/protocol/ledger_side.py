@@ -203,7 +203,7 @@ class Ledger:
         """What is open of an account, as it is loaded with it."""
         account_id = self.accounts[ref].id
         own = [one for one in self.reservations.values() if one.is_open and one.account_id == account_id]
-        return tuple(Reopened(one.id, facts_of(one), one.reserved_micro, one.expires_at) for one in own)
+        return tuple(Reopened(one.id, facts_of(one), one.reserved_micro, one.expires_at, _counted(one)) for one in own)
 
     def adds_up(self, ref: bytes) -> bool:
         """Whether the total is what the blocks hold less the debt, and what is reserved is what is open."""
@@ -237,6 +237,11 @@ class Ledger:
 def facts_of(reservation: Reservation) -> bytes:
     """What Redis holds of it, for its commit: see tests/protocol/reservations.py."""
     return b"%d:%d:%d" % (reservation.in_credits, reservation.units_micro, reservation.price_id.int)
+
+
+def _counted(one: Reservation) -> tuple[int, int] | None:
+    """Units that its opening counted, and in which period."""
+    return None if one.period_at is None else (one.units_micro, one.period_at)
 
 
 def _shown(one: Reservation) -> tuple[object, ...]:

@@ -21,7 +21,7 @@ from tests.protocol.ledger_side import facts_of
 from tests.protocol.processes import Steps, load
 from tests.protocol.violation import check
 from tests.protocol.watching import watch
-from tests.protocol.world import FEATURE, World, name_of
+from tests.protocol.world import FEATURE, LIMIT, World, name_of
 from tests.wire.reservation_models import End, Extend, Reserve
 from tests.wire.script_models import Held
 
@@ -62,7 +62,7 @@ def reserve(world: World, key: UUID, lasts: int) -> bytes:
 
 def _answered(world: World, key: UUID, answer: list[bytes], now_at: int) -> None:
     booking, outcome = world.bookings[key], answer[-1]
-    if outcome.startswith(b"-"):
+    if outcome[:1] in b"-!":
         at = max(now_at, world.server.memory.accounts[booking.ref].last_at) if answer[0] == b"ok" else 0
         past = [due for due in world.server.memory.due.values() if due <= at]
         check(not past, "refused for what is past due", key.hex[-4:], past)
@@ -89,6 +89,9 @@ def _opening(world: World, key: UUID, now_at: int, lasts: int) -> Reserve:
         *(booking.ref, key, now_at, snapshot, booking.amount * price, lasts, encode_change(change)),
         facts=b"%d:%d:%d" % (booking.in_credits, units, price),
         most_named=MOST_NAMED,
+        units_micro=units,
+        counted=not booking.in_credits,
+        limit=None if booking.in_credits else LIMIT,
         until_at=NEVER_AT if is_pinned or now_at >= world.dearer_at else world.dearer_at,
     )
 
@@ -108,6 +111,7 @@ def end(world: World, key: UUID, verb: str, amount: int = 0, *, at: int | None =
         payload=_end(key, verb, units, price),
         expiry=_end(key, "expired", 0, price),
         late=encode_usage(UsagePayload(key, FEATURE, units, UUID(int=price), None, None, None)),
+        units_micro=None if in_credits else units,
     )
     answer = world.server.end(call)
     world.say(f"{verb} {name_of(booking.ref)} {key.hex[-4:]} {amount} at {now_at} -> {answer}")
@@ -122,7 +126,7 @@ def end(world: World, key: UUID, verb: str, amount: int = 0, *, at: int | None =
 
 
 def _ended(booking: Booking, verb: str, outcome: bytes) -> None:
-    """What was answered before is answered again. A late commit of nothing is nothing."""
+    """What was answered before is answered again. What is late for nothing is no promise."""
     used, _, _, late = map(int, outcome.split(b":"))
     if late:
         check(booking.is_older_than_loss or booking.late in {None, used}, "another commit came first", booking, used)
@@ -186,7 +190,8 @@ def _held(world: World, row: "Reservation") -> Held:
     cost = 0 if event is None else event.cost_micro
     amount = 0 if event is None else cost if row.in_credits else event.units_micro
     held = Held(row.state.value, world.bookings[row.id].ref, facts_of(row), reserved=row.reserved_micro)
-    held.due = row.expires_at
+    held.due, held.period = row.expires_at, row.period_at
+    held.units = None if row.period_at is None else row.units_micro
     held.ended_asked = "" if event is None or is_expired else str(amount)
     used = 0 if is_expired else cost
     held.ended = f"{used}:{max(0, row.reserved_micro - used)}:0:0"

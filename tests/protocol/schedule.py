@@ -270,7 +270,7 @@ def forget_ended(world: World) -> None:
     """The window of a reservation that ended is over; it is longer than the flusher lags: the ledger has its end."""
     held, ledger = world.server.memory.reservations, world.ledger
     ended = {key for key, one in ledger.reservations.items() if not one.is_open}
-    posted = [key for key in held.keys() & ended if (held[key].late or "0:").startswith("0:") or key in ledger.events]
+    posted = [key for key in held.keys() & ended if held[key].late is None or key in ledger.events]
     refused = [key for key, one in held.items() if one.state == "refused"]
     if over := sorted([*posted, *refused]):
         del held[world.random.choice(over)]

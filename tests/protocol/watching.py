@@ -46,8 +46,8 @@ def _appended(world: World, entry: Entry, *, enforce: bool) -> None:
     if is_decision:
         really = reference.spendable(ref, entry.accepted_at)
         check(entry.cost_micro <= really, "overspend", name_of(ref), entry.cost_micro, really)
-    if is_decision and entry.payload is not None and entry.period_at is not None:
-        used = reference.counted(ref, FEATURE, entry.period_at) + entry.payload.units_micro
+    if is_decision and entry.period_at is not None:
+        used = reference.counted(ref, FEATURE, entry.period_at) + _units_of(entry)
         check(used <= LIMIT, "beyond the limit", name_of(ref), used)
     known = len(reference.events), len(reference.reservations)
     reference.post([entry])
@@ -57,6 +57,13 @@ def _appended(world: World, entry: Entry, *, enforce: bool) -> None:
     _check_end(world, entry)
     if entry.rejection is None:
         _check_pending(world, ref)
+
+
+def _units_of(entry: StreamEntry) -> int:
+    """What a decision counts."""
+    if entry.payload is not None:
+        return entry.payload.units_micro
+    return entry.reservation.units_micro if isinstance(entry.reservation, ReservationOpening) else 0
 
 
 def _debt_of(reference: Ledger, entry: StreamEntry) -> int:
