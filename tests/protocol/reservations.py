@@ -117,7 +117,8 @@ def end(world: World, key: UUID, verb: str, amount: int = 0, *, at: int | None =
     world.say(f"{verb} {name_of(booking.ref)} {key.hex[-4:]} {amount} at {now_at} -> {answer}")
     watch(world, before)
     if answer[0] in {b"ok", b"again"}:
-        if verb != "expired" and world.random.random() >= UNANSWERED:
+        is_stale = answer[0] == b"again" and booking.is_older_than_loss
+        if verb != "expired" and not is_stale and world.random.random() >= UNANSWERED:
             _ended(booking, verb, answer[1])
     elif answer[0] == b"ended":
         is_first = booking.ended in {None, answer[1].decode()} or booking.is_older_than_loss
