@@ -75,8 +75,7 @@ def _refuse_where_right(world: World, event: "UUID", now_at: int) -> list[bytes]
     if account is None:
         return [b"miss"]
     if max(now_at, account.last_at) >= account.valid_until:
-        tick(world, ref)
-        return [b"wait"]
+        return [world.server.tick(ref, now_at)]
     return REFUSED if account.snapshot == world.believed[ref] else [b"snapshot", account.snapshot.encode()]
 
 
