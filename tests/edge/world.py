@@ -3,6 +3,7 @@
 import asyncio
 import io
 import os
+import random
 import shutil
 import signal
 import socket
@@ -48,11 +49,17 @@ EVERYTHING = (Scope.ENTITLEMENTS_READ, Scope.USAGE_WRITE)
 _payloads = msgspec.msgpack.Decoder(UsagePayload)
 
 
+PORTS = range(20_000, 32_000)
+"""Below those that the system gives to outgoing connections: none of them takes a port of ours meanwhile."""
+
+
 def free_port() -> int:
-    """A port that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that nobody has at this moment."""
+    for port in random.sample(PORTS, len(PORTS)):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise OSError("no port is free")
 
 
 def now_at() -> int:

@@ -145,6 +145,7 @@ class Program:
             tried, passed = deepcopy(reference), [tick for tick in ticks if tick <= at]
             for tick in passed:
                 tried.tick(done.who, tick)
+            tried.wait_until(done.who, at)
             try:
                 done.replay(tried, at)
             except AssertionError as error:

@@ -121,6 +121,10 @@ class Customer:
         assert sum(due) <= max(0, sum(self.surprises)), "an edge decides with credit that has run out"
         return self.known - sum(self.surprises)
 
+    def has_run_out(self, at: int) -> bool:
+        """Whether credit that an edge knows of should have expired by then."""
+        return any(block.is_known and block.remaining and block.expires_at <= at for block in self.blocks)
+
     def note(self, counted: int, before: int) -> None:
         """An entry was posted: what the edge counted as its cost, and `known` before it."""
         self.surprises.append(counted - (before - self.known))

@@ -85,6 +85,12 @@ class Reference:
         self._pay_debt(customer, at)
         customer.note(0, before)
 
+    def wait_until(self, who: str, at: int) -> None:
+        """An edge waits where credit has run out: a tick has it expire, and the edge learns what the ledger has."""
+        if self.customers[who].has_run_out(at):
+            self.tick(who, at)
+            self.learn(who)
+
     def _post(self, customer: Customer, key: str, feature: str, cost: int, at: int) -> None:
         before = customer.known
         self._pass_time(customer, at)
