@@ -104,6 +104,9 @@ class Flusher:
     async def _renew_leases(self, tx: Transaction) -> set[int]:
         return await store.renew_leases(tx, self._stream.agreement.partitions, self._owner, LEASE)
 
+    async def _extend_leases(self, tx: Transaction) -> None:
+        await store.extend_leases(tx, self._owner, LEASE)
+
     async def _turn(self, stop: asyncio.Event) -> None:
         """Keep the partitions, then flush until that is due again."""
         self._renewed_at = self._now()
@@ -157,7 +160,7 @@ class Flusher:
     # ---- partitions
 
     async def _keep_partitions(self) -> None:
-        """Keep and take leases, and look at the memory, which anybody may have emptied with no connection lost."""
+        """Keep, take and give up leases, and look at the memory, which anybody may have emptied in passing."""
         owned = await self._database.run(None, self._renew_leases)
         for partition in self._cursors.keys() - owned:
             del self._cursors[partition]
@@ -194,7 +197,7 @@ class Flusher:
             dropped += count
             if self._renewal_is_due():  # a large memory takes longer to look through than a lease lasts
                 self._renewed_at = self._now()
-                await self._database.run(None, self._renew_leases)
+                await self._database.run(None, self._extend_leases)
         await self._database.run(None, partial(store.fence, partitions=partitions, owner=self._owner))
         incarnations: dict[int, UUID] = {partition: cursor.incarnation for partition, cursor in cursors.items()}
         await self._stream.begin_incarnations(incarnations, server.replication_id)
