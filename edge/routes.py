@@ -12,7 +12,7 @@ from edge.checks import check
 from edge.ending import commit, extend, release, show
 from edge.exchange import ID_SEGMENT, Exchange
 from edge.ingesting import record_any, record_emitted
-from edge.redis import Reply, pack
+from edge.redis_link import Reply, pack
 from edge.refusals import Refusal
 from edge.reserving import reserve
 from edge.services import Services

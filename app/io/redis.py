@@ -1,6 +1,6 @@
-"""Redis for core, flusher and jobs: one client, the scripts, and what core keeps there. The edge has its own.
+"""Redis for core, flusher and jobs: one client (of a server or a cluster), the scripts, and what core keeps there.
 
-The client never sends a command again by itself: a script that timed out may have run.
+The client never sends a command again by itself: a script that timed out may have run. The edge has its own.
 """
 
 from collections import defaultdict
@@ -19,12 +19,14 @@ from redis.exceptions import (
     ResponseError,
 )
 
+from app.io.cluster import ClusterClient
 from app.rules import totals
 from app.wire import keys, scripts
 from app.wire.agreement import Agreement
 from app.wire.events import parse_stream_id
 from app.wire.held import OpenReservation, encode_facts
 from app.wire.scripts import Script
+from app.wire.slots import is_cluster
 from app.wire.snapshot import ACCOUNT_FIELDS, AccountState, pack_beside
 
 UNKNOWN_KEY_SECONDS = 60
@@ -128,23 +130,28 @@ class UsageRetry(msgspec.Struct, frozen=True):
 class RedisStore:
     """Typed access to what `wire.keys` names."""
 
-    def __init__(self, client: Redis, agreement: Agreement) -> None:
+    def __init__(self, client: Redis | ClusterClient, agreement: Agreement) -> None:
         self.client: Any = client
         self.agreement = agreement
 
     @classmethod
     async def connect(cls, url: str, agreement: Agreement, *, socket_timeout: float = COMMAND_TIMEOUT_SECONDS) -> Self:
         """A client whose agreement was compared. Raises AgreementMismatch or RedisUnavailable."""
-        pool = BlockingConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType] - untyped in redis-py
-            url,
-            max_connections=MAX_CONNECTIONS,
-            timeout=COMMAND_TIMEOUT_SECONDS,
-            socket_timeout=socket_timeout,
-            socket_connect_timeout=COMMAND_TIMEOUT_SECONDS,
-            retry=OneAttempt(),
-            retry_on_error=[],
-        )
-        store = cls(Redis.from_pool(pool), agreement)
+
+        def make_client(url: str) -> Redis:
+            pool = BlockingConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType] - untyped in redis-py
+                url,
+                max_connections=MAX_CONNECTIONS,
+                timeout=COMMAND_TIMEOUT_SECONDS,
+                socket_timeout=socket_timeout,
+                socket_connect_timeout=COMMAND_TIMEOUT_SECONDS,
+                retry=OneAttempt(),
+                retry_on_error=[],
+            )
+            return Redis.from_pool(pool)
+
+        client = ClusterClient(url, make_client, follows=True) if is_cluster(url) else make_client(url)
+        store = cls(client, agreement)
         await store.check_agreement()
         return store
 
