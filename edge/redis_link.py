@@ -15,7 +15,8 @@ import hiredis
 from hiredis import ProtocolError, Reader, ReplyError
 
 from app.wire import scripts
-from edge.refusals import store_unavailable
+from app.wire.codes import Code
+from edge.refusals import Refusal, store_unavailable
 
 log = getLogger(__name__)
 
@@ -27,12 +28,12 @@ REPLY_SECONDS = 1.0
 CHECK_SECONDS = 0.1
 MAX_PENDING = 50_000
 """Commands without a reply; beyond it requests are refused at once."""
-MOVED = "MOVED "
-"""What a server of a cluster says first of a key that another has; the command did not run."""
 
 # The stub of hiredis does not say what this returns, and takes a tuple for one element.
 _pack = cast("Callable[[tuple[bytes | str | int, ...]], bytes]", hiredis.pack_command)  # pyright: ignore[reportUnknownMemberType]
 _NOT_ENOUGH = object()
+_MOVED = "MOVED "
+"""What a server of a cluster says first of a key that another has; the command did not run."""
 _PASSING_ERRORS = ("LOADING", "BUSY", "OOM", "MISCONF", "READONLY", "NOREPLICAS", "CLUSTERDOWN", "TRYAGAIN", "ASK ")
 """First words of what Redis says while it cannot do a thing that it could do at another time."""
 
@@ -54,7 +55,17 @@ class Waiter(Protocol):
         ...
 
 
+class Elsewhere(Refusal):
+    """Another server of a cluster has the key."""
+
+
 OnMoved = Callable[[str, bytes, Waiter, bool], None]
+
+
+def _refuse_moved(text: str, command: bytes, waiter: Waiter, is_script: bool) -> None:  # noqa: FBT001 - OnMoved
+    del text, command, is_script
+    detail = "Another server of Redis has this. The operator has to write REDIS_URL with redis+cluster://."
+    waiter.failed(Elsewhere(Code.STORE_UNAVAILABLE, detail))
 
 
 class Awaited:
@@ -77,13 +88,13 @@ class Awaited:
 class Link(asyncio.Protocol):
     """One open connection: commands out, replies in, in the same order.
 
-    `on_moved` is given what the server says, the command, its waiter and whether it is a script call; where it is None,
-    a command that belongs elsewhere fails.
+    A command that belongs elsewhere is handed to `on_moved`: what the server says, the command, its waiter and whether
+    it is a script call. At first it is refused.
     """
 
-    def __init__(self, on_lost: Callable[[], None], on_moved: OnMoved | None = None) -> None:
+    def __init__(self, on_lost: Callable[[], None]) -> None:
         self._on_lost = on_lost
-        self.on_moved = on_moved
+        self.on_moved: OnMoved = _refuse_moved
         self._loop = asyncio.get_running_loop()
         self._reader = Reader(notEnoughData=_NOT_ENOUGH)
         self._transport: Any = None
@@ -148,7 +159,7 @@ class Link(asyncio.Protocol):
         if text.startswith("NOSCRIPT") and may_resend:
             self._load_scripts()
             self.send(command, waiter, may_resend=False)
-        elif text.startswith(MOVED) and self.on_moved is not None:
+        elif text.startswith(_MOVED):
             self.on_moved(text, command, waiter, may_resend)
         elif text.startswith(_PASSING_ERRORS):
             if text != self._last_refusal:  # once, not for every request

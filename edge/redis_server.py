@@ -20,7 +20,7 @@ from redis.asyncio.connection import (
 
 from app.wire import keys, scripts
 from app.wire.agreement import Durability
-from edge.redis_link import MOVED, Awaited, Link, pack
+from edge.redis_link import Awaited, Elsewhere, Link, pack
 from edge.refusals import Refusal
 from edge.settings import SettingsError
 
@@ -96,7 +96,7 @@ class Server:
             link.send(command, reply, may_resend=False)
         answers = await asyncio.gather(*(reply.future for reply in replies), return_exceptions=True)
         failures = [answer for answer in answers if isinstance(answer, BaseException)]
-        if failures and all(str(failure).startswith(MOVED) for failure in failures):
+        if failures and all(isinstance(failure, Elsewhere) for failure in failures):
             return False
         if failures:
             raise failures[0]

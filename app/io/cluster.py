@@ -45,6 +45,8 @@ def key_of(command: Sequence[Any]) -> bytes | None:
     """The first key of a command; None where it has none and is for every server."""
     if command[0] in _EVERYWHERE or len(command) == 1:
         return None
+    if command[0] == "XREAD":
+        return command[command.index("STREAMS") + 1]
     return command[_FIRST_SCRIPT_KEY] if command[0] in _SCRIPTS else command[1]
 
 

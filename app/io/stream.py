@@ -15,7 +15,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError  # noqa: A004 - what the client calls it
 
-from app.io.cluster import ClusterClient, run_all
+from app.io.cluster import ClusterClient
 from app.io.redis import COMMAND_TIMEOUT_SECONDS, Answer, OneAttempt, RedisStore
 from app.wire import keys, scripts
 from app.wire.agreement import Agreement
@@ -25,7 +25,7 @@ from app.wire.slots import is_cluster
 SCAN_COUNT = 1_000
 TOKEN_SECONDS = 60
 POLL_SECONDS = 0.05
-"""Between two looks at several servers that have nothing new."""
+"""Between two looks at a cluster that has nothing new."""
 StreamId = tuple[int, int]
 RawEntry = tuple[bytes, dict[bytes, bytes]]
 """(stream id, fields)."""
@@ -125,19 +125,39 @@ class StreamConnection(RedisStore):
 
         Waits so long for the first entry where there are none; None = not at all.
         """
-        parts = await self._by_server(cursors)
-        if len(parts) == 1:
-            [(server, _)] = parts
-            return await _read(server, cursors, count, block_milliseconds)
-        shares = [(server, {partition: cursors[partition] for partition in there}) for server, there in parts]
+        if not isinstance(self.client, ClusterClient):
+            return await self._read(cursors, count, block_milliseconds)
         loop = asyncio.get_running_loop()
         give_up_at = loop.time() + (block_milliseconds or 0) / 1_000
-        while True:  # to wait at one server would let what is in another wait
-            answers = await run_all(_read(server, share, count, None) for server, share in shares)
-            found = {partition: entries for answer in answers for partition, entries in answer.items()}
+        while True:
+            found = await self._read_slots(cursors, count)
             if found or loop.time() >= give_up_at:
                 return found
             await asyncio.sleep(POLL_SECONDS)
+
+    async def _read(
+        self, cursors: Mapping[int, StreamId], count: int, block_milliseconds: int | None
+    ) -> dict[int, list[RawEntry]]:
+        partitions = list(cursors)
+        answer = await self.client.execute_command(
+            "XREAD",
+            *("COUNT", count),
+            *(() if block_milliseconds is None else ("BLOCK", block_milliseconds)),
+            "STREAMS",
+            *[keys.stream(partition) for partition in partitions],
+            *[show_stream_id(cursors[partition]) for partition in partitions],
+        )
+        by_key = {keys.stream(partition): partition for partition in partitions}
+        return {by_key[key]: [_entry(raw) for raw in entries] for key, entries in answer or ()}
+
+    async def _read_slots(self, cursors: Mapping[int, StreamId], count: int) -> dict[int, list[RawEntry]]:
+        """A command reads from one slot of a cluster, and while it waits there the others on its connection wait."""
+        pipe = self.client.pipeline(transaction=False)
+        for partition, after in cursors.items():
+            stream, position = keys.stream(partition), show_stream_id(after)
+            pipe.execute_command("XREAD", "COUNT", count, "STREAMS", stream, position)
+        answers = zip(cursors, await pipe.execute(), strict=True)
+        return {partition: [_entry(raw) for raw in answer[0][1]] for partition, answer in answers if answer}
 
     async def read_between(self, partition: int, after: StreamId, until: StreamId, count: int) -> list[RawEntry]:
         """Entries after one id up to and with another, at most `count`."""
@@ -214,23 +234,6 @@ class StreamConnection(RedisStore):
                 mapping={"incarnation": incarnation.hex, "replication_id": replication_id, "published": "0-0"},
             )
         await pipe.execute()
-
-
-async def _read(
-    server: Answer, cursors: Mapping[int, StreamId], count: int, block_milliseconds: int | None
-) -> dict[int, list[RawEntry]]:
-    """Of partitions that one server has."""
-    partitions = list(cursors)
-    answer = await server.execute_command(
-        "XREAD",
-        *("COUNT", count),
-        *(() if block_milliseconds is None else ("BLOCK", block_milliseconds)),
-        "STREAMS",
-        *[keys.stream(partition) for partition in partitions],
-        *[show_stream_id(cursors[partition]) for partition in partitions],
-    )
-    by_key = {keys.stream(partition): partition for partition in partitions}
-    return {by_key[key]: [_entry(raw) for raw in entries] for key, entries in answer or ()}
 
 
 async def _drop_accounts(server: Answer, tags: Collection[bytes], new_token: bytes) -> AsyncIterator[int]:

@@ -156,6 +156,10 @@ class Cluster:
         """The server that has a partition, as one says that is there."""
         return self._owner_of(slot_of(keys.tag(partition)), next(node for node in self.nodes if node.role()))
 
+    def primary_of_agreement(self) -> Node:
+        """The server that has what all processes share."""
+        return self._owner_of(slot_of(keys.AGREEMENT), next(node for node in self.nodes if node.role()))
+
     def _owner_of(self, slot: int, asked: Node) -> Node:
         port = next(port for first, last, port in _owners(asked) if first <= slot <= last)
         return next(node for node in self.nodes if node.port == port)
@@ -206,6 +210,11 @@ class Cluster:
     def kill(self, primary: Node, replica: Node) -> None:
         """Kill -9 of a primary, until its replica has taken over."""
         primary.end(signal.SIGKILL)
+        self.wait_promoted(replica)
+
+    def stop(self, primary: Node, replica: Node) -> None:
+        """SIGSTOP for a primary, until its replica has taken over; it holds its connections and says nothing."""
+        os.kill(primary.pid, signal.SIGSTOP)
         self.wait_promoted(replica)
 
     def wait_promoted(self, replica: Node) -> None:

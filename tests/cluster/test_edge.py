@@ -11,7 +11,8 @@ import pytest_asyncio
 from redis.asyncio import Redis
 
 from app.io.cluster import ClusterClient
-from tests.cluster.servers import FAILOVER_SECONDS, Cluster
+from edge.worker import EX_CONFIG
+from tests.cluster.servers import FAILOVER_SECONDS, Cluster, Node
 from tests.edge.world import PARTITIONS, Answer, EdgeProcess, StandInCore, Tenant, World
 from tests.waiting import wait_until_async
 
@@ -65,10 +66,9 @@ async def answered(status: int, ask: Callable[[], Awaitable[Answer]], seconds: f
     return await wait_until_async(has_status, seconds, f"an answer of {status}")
 
 
-async def test_the_partitions_are_on_all_servers(cluster: Cluster, tenant: Tenant) -> None:
+async def test_the_partitions_are_on_all_servers(cluster: Cluster) -> None:
     """Or the tests of this file would show nothing."""
     assert len({cluster.primary_of(partition).port for partition in range(PARTITIONS)}) == 3
-    assert tenant.world.edge.worker_pids()
 
 
 async def test_everything_that_an_edge_does(tenant: Tenant) -> None:
@@ -128,8 +128,11 @@ async def test_a_slot_moves_to_another_server_under_load(cluster: Cluster, tenan
         assert (await tenant.use(name, enforce=True)).status == 202
 
 
-async def test_a_primary_is_killed_and_its_replica_takes_over(cluster: Cluster, tenant: Tenant) -> None:
-    """Customers of other servers notice nothing; those of the killed one go on, and a retry has one effect."""
+@pytest.mark.parametrize("lose", [Cluster.kill, Cluster.stop])
+async def test_a_primary_is_lost_and_its_replica_takes_over(
+    cluster: Cluster, tenant: Tenant, lose: Callable[[Cluster, Node, Node], None]
+) -> None:
+    """Customers of other servers notice nothing; those of the lost one go on, and a retry has one effect."""
     names = await customers(tenant, 1000)
     lost = cluster.primary_of(0)
     hit = {name for partition, name in names.items() if cluster.primary_of(partition) is lost}
@@ -147,7 +150,7 @@ async def test_a_primary_is_killed_and_its_replica_takes_over(cluster: Cluster, 
         return count
 
     elsewhere = asyncio.create_task(use_elsewhere())
-    await asyncio.to_thread(cluster.kill, lost, replica)
+    await asyncio.to_thread(lose, cluster, lost, replica)
     for name in hit:
         use = lambda name=name: tenant.use(name, idempotency_key="after", enforce=True)  # noqa: E731 - as above
         await answered(202, use, EDGE_SECONDS)
@@ -158,3 +161,14 @@ async def test_a_primary_is_killed_and_its_replica_takes_over(cluster: Cluster, 
         assert (await tenant.use(name, idempotency_key="before", enforce=True)).raw == before[name].raw
         assert (await tenant.check(name)).body["balance"] == 998
         assert len(await tenant.entries(name)) == 2
+
+
+async def test_one_server_of_a_cluster_is_not_taken_for_all(cluster: Cluster) -> None:
+    """An edge that is given the address of a server that has not everything says so, and does not start."""
+    other = next(
+        node for node in cluster.nodes if node.role() == "master" and node is not cluster.primary_of_agreement()
+    )
+    edge = EdgeProcess(other.url, "http://127.0.0.1:9", workers=1)
+    edge.start()
+    assert edge.process is not None
+    assert await asyncio.to_thread(edge.process.wait, EDGE_SECONDS) == EX_CONFIG
