@@ -79,8 +79,8 @@ class RedisCluster(Redis):
             link.send(command, waiter, may_resend=is_script)
 
     def _link_of(self, command: bytes) -> Link | None:
-        """Where a command goes that names no partition."""
-        if not self._is_agreed:
+        """Where a command goes that names no partition; nowhere before the first partition has a connection."""
+        if not self._by_tag:
             return None
         parts = command.split(b"\r\n", _BULK_PARTS)
         if len(parts) > _BULK_PARTS:

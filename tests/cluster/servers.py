@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from redis import Redis
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from redis.retry import Retry
 
 from app.embedded.binaries import VALKEY, find_binary
 from app.embedded.child import before_exec
@@ -24,6 +26,7 @@ NODE_TIMEOUT_MILLISECONDS = 1_500
 READY_SECONDS = 40.0
 FAILOVER_SECONDS = 20.0
 END_SECONDS = 10.0
+ANSWER_SECONDS = 2.0
 ON = "127.0.0.1"
 HELD_BACK = "held back"
 """A password that no primary takes: its replica stays where it is, and takes over from there."""
@@ -71,8 +74,12 @@ class Node:
 
     def ask(self, *command: Any) -> Any:
         """One command, over a connection of its own. Raises RedisError."""
-        with Redis(host=ON, port=self.port, protocol=2, socket_timeout=5) as client:
+        with self.client() as client:
             return client.execute_command(*command)
+
+    def client(self) -> Redis:
+        """A connection that gives up soon, and does not try again."""
+        return Redis(host=ON, port=self.port, protocol=2, socket_timeout=ANSWER_SECONDS, retry=Retry(NoBackoff(), 0))
 
     def answers(self) -> bool:
         """Whether it takes commands."""
@@ -256,7 +263,7 @@ def _info(node: Node, name: str) -> str:
 
 
 def _replication(node: Node) -> dict[str, str]:
-    with Redis(host=ON, port=node.port, protocol=2, socket_timeout=5) as client:
+    with node.client() as client:
         return {name: str(value) for name, value in client.info("replication").items()}
 
 

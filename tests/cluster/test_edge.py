@@ -29,12 +29,12 @@ def plain_client(url: str) -> Redis:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def tenant(cluster: Cluster) -> AsyncIterator[Tenant]:
-    """A tenant of an edge with two workers, and a core that knows nothing."""
+    """A tenant of an edge with one worker, which is ready, and a core that knows nothing."""
     core = StandInCore()
     await core.start()
     redis: Any = ClusterClient(cluster.url, plain_client, follows=True)
     cluster.empty()
-    edge = EdgeProcess(cluster.url, core.url, workers=2)
+    edge = EdgeProcess(cluster.url, core.url, workers=1)
     edge.start()
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
         await edge.ready()
