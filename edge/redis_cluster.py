@@ -152,6 +152,7 @@ class RedisCluster(Redis):
             log.warning("no server of the Redis cluster can be reached")
             return False
         [(ranges, votes)] = Counter(views).most_common(1)
+        self._primaries = [None] * SLOTS
         for one in ranges:
             self._primaries[one.first : one.last + 1] = [one.primary] * (one.last + 1 - one.first)
         primaries = {one.primary for one in ranges}

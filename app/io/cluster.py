@@ -125,6 +125,7 @@ class ClusterClient(_Commands):
         if not views:
             raise Unreachable("no server of the cluster can be reached")
         [(ranges, _)] = Counter(views).most_common(1)
+        self._primaries = [None] * SLOTS
         for one in ranges:
             self._primaries[one.first : one.last + 1] = [one.primary] * (one.last + 1 - one.first)
         primaries = {one.primary for one in ranges}

@@ -1,6 +1,7 @@
 """An edge on a real cluster: every customer is where their partition is, also while that changes."""
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 from uuid import uuid4
@@ -14,6 +15,7 @@ from app.io.cluster import ClusterClient
 from edge.worker import EX_CONFIG
 from tests.cluster.servers import FAILOVER_SECONDS, Cluster, Node
 from tests.edge.world import PARTITIONS, Answer, EdgeProcess, StandInCore, Tenant, World
+from tests.faults.customer import SPOOLED
 from tests.waiting import wait_until_async
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -161,6 +163,31 @@ async def test_a_primary_is_lost_and_its_replica_takes_over(
         assert (await tenant.use(name, idempotency_key="before", enforce=True)).raw == before[name].raw
         assert (await tenant.check(name)).body["balance"] == 998
         assert len(await tenant.entries(name)) == 2
+
+
+async def test_usage_of_a_lost_primary_is_spooled(cluster: Cluster, tenant: Tenant) -> None:
+    """It is acknowledged while nobody has its slot, and taken in once the replica has; of other customers at once."""
+    names = await customers(tenant, 1000)
+    lost = cluster.primary_of(0)
+    hit = {name for partition, name in names.items() if cluster.primary_of(partition) is lost}
+    replica = cluster.replica_of(lost)
+    for name in names.values():
+        assert (await tenant.check(name)).body["balance"] == 1000
+    cluster.wait_copied(lost)
+    lost.end(signal.SIGKILL)
+    answers = {name: await tenant.use(name, idempotency_key="meanwhile") for name in names.values()}
+    assert {answer.status for answer in answers.values()} == {202}
+    assert {name for name, answer in answers.items() if answer.body.get("durability") == SPOOLED} == hit
+    await asyncio.to_thread(cluster.wait_promoted, replica)
+    tenant.world.redis.note_lost()
+    for name in names.values():
+
+        async def is_taken_in(name: str = name) -> bool:
+            check = await tenant.check(name)
+            return check.status == 200 and check.body["balance"] == 999
+
+        await wait_until_async(is_taken_in, EDGE_SECONDS, f"the usage of {name} to be taken in")
+        assert len(await tenant.entries(name)) == 1
 
 
 async def test_one_server_of_a_cluster_is_not_taken_for_all(cluster: Cluster) -> None:
