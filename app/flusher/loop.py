@@ -162,6 +162,9 @@ class Flusher:
     async def _keep_partitions(self) -> None:
         """Keep, take and give up leases, and look at the memory, which anybody may have emptied in passing."""
         owned = await self._database.run(None, self._renew_leases)
+        if any(self._stream.is_away(partition) for partition in owned):
+            await self._stream.reopen()  # perhaps it is back, or somebody is in its place
+            owned = {partition for partition in owned if not self._stream.is_away(partition)}
         for partition in self._cursors.keys() - owned:
             del self._cursors[partition]
         servers = await self._stream.identify(owned)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from redis.asyncio import Redis
 from redis.commands import AsyncCoreCommands
-from redis.exceptions import ClusterDownError, MovedError
+from redis.exceptions import ClusterDownError, MovedError, RedisError
 from redis.exceptions import ConnectionError as Unreachable
 from redis.exceptions import TimeoutError as Late
 
@@ -78,11 +78,23 @@ class ClusterClient(_Commands):
         await run_all(client.aclose() for client in clients.values())
 
     async def reconnect(self) -> None:
-        """Connections to all primaries as they are now, each opened anew. Raises where one cannot be reached."""
+        """Connections to all primaries as they are now, each opened anew; what those have that are away nobody has.
+
+        Raises where all are away.
+        """
         for client in self._clients.values():
             await client.connection_pool.disconnect()
         await self._learn()
-        await run_all(_ping(client) for client in self._clients.values())
+        reached = await asyncio.gather(*(_is_reached(client) for client in self._clients.values()))
+        away = {
+            address: self._clients[address] for address, there in zip(self._clients, reached, strict=True) if not there
+        }
+        if len(away) == len(self._clients):
+            raise Unreachable("no primary of the cluster can be reached")
+        for address, client in away.items():
+            del self._clients[address]
+            await client.aclose()
+        self._primaries = [None if primary in away else primary for primary in self._primaries]
 
     # ---- who has what
 
@@ -93,6 +105,10 @@ class ClusterClient(_Commands):
         if address is None:
             raise Unreachable("no server of the cluster has this key")
         return self._clients[address]
+
+    def has(self, key: bytes) -> bool:
+        """Whether there is a server that has the key, as of the last look."""
+        return self._primaries[slot_of(key)] is not None
 
     async def partitions_by_server(self, partitions: Iterable[int]) -> list[tuple[Any, list[int]]]:
         """Each server's client, and which of the partitions it has."""
@@ -256,8 +272,13 @@ class ClusterPipeline(_Commands):
                 self._client.note_lost()
 
 
-async def _ping(client: Any) -> None:  # noqa: ANN401 - redis-py types little
-    await client.ping()
+async def _is_reached(client: Any) -> bool:  # noqa: ANN401 - redis-py types little
+    try:
+        async with asyncio.timeout(LOOK_SECONDS):
+            await client.ping()
+    except (RedisError, TimeoutError):
+        return False
+    return True
 
 
 async def _ask(client: Any, host: str) -> tuple[Range, ...]:  # noqa: ANN401 - redis-py types little

@@ -34,6 +34,8 @@ COMMAND_TIMEOUT_SECONDS = 5.0
 MAX_CONNECTIONS = 16
 PUBLISH_ACCOUNTS = 200
 """Accounts of one partition that one call brings: it lets the others wait for a millisecond or two."""
+AWAY = "away"
+"""What becomes of a publish to a server of a cluster that is known to be away: it has not happened."""
 Reply = TypeVar("Reply")
 Answer = Any
 """What a command answers: the client types nothing, each method says what it is."""
@@ -183,6 +185,11 @@ class RedisStore:
             await self.client.script_load(script.text)
             return await self.client.evalsha(script.digest.decode(), *call)
 
+    def is_away(self, partition: int) -> bool:
+        """Whether nothing is even asked of this partition; see `io.stream`."""
+        del partition
+        return False
+
     def partition(self, ref: bytes) -> int:
         """The customer's partition."""
         return keys.partition_of(ref, self.agreement.partitions)
@@ -192,14 +199,16 @@ class RedisStore:
     ) -> list[str]:
         """Publish account figures; `cursors` by partition = (incarnation, stream id) that they include, where known.
 
-        Answers per state 'published' | 'stale' | 'absent'.
+        Answers per state 'published' | 'stale' | 'absent' | AWAY.
         """
         by_partition: dict[int, list[int]] = defaultdict(list)
         for number, state in enumerate(states):
             by_partition[self.partition(state.ref)].append(number)
+        away = {partition for partition in by_partition if self.is_away(partition)}
         calls = [
             (partition, numbers[start : start + PUBLISH_ACCOUNTS])
             for partition, numbers in by_partition.items()
+            if partition not in away
             for start in range(0, len(numbers), PUBLISH_ACCOUNTS)
         ]
         pipe = self.client.pipeline(transaction=False)
@@ -207,7 +216,7 @@ class RedisStore:
         for partition, numbers in calls:
             chosen = [states[number] for number in numbers]
             _publish(pipe, partition, chosen, cursors.get(partition), new_token)
-        answers = [""] * len(states)
+        answers = [AWAY] * len(states)
         for (_, numbers), found in zip(calls, (await pipe.execute())[1:], strict=True):
             for number, answer in zip(numbers, found, strict=True):
                 answers[number] = answer.decode()

@@ -2,7 +2,8 @@
 
 Every command that fails leaves the connection closed, and the next one opens another, perhaps to another server. So
 after any RedisUnavailable the caller inspects again before it goes on. Of a cluster that is one connection to each
-primary: where one of them is lost, or has given a slot away, all are opened anew and looked at.
+primary: where one of them is lost, or has given a slot away, all are opened anew and looked at. Partitions of a primary
+that cannot be reached are away meanwhile, and the others go on.
 """
 
 import asyncio
@@ -81,6 +82,7 @@ class StreamConnection(RedisStore):
         client = ClusterClient(url, make_client, follows=False) if is_cluster(url) else make_client(url)
         connection = cls(client, agreement)
         await connection.reopen()
+        await connection.check_agreement()
         return connection
 
     async def reopen(self) -> None:
@@ -91,9 +93,14 @@ class StreamConnection(RedisStore):
                 await self.client.reconnect()
             else:
                 await self.client.connection_pool.disconnect()
-            await self.check_agreement()
+            if not isinstance(self.client, ClusterClient) or self.client.has(keys.AGREEMENT):
+                await self.check_agreement()
         finally:
             self._is_sealed = True
+
+    def is_away(self, partition: int) -> bool:
+        """Whether no server was reached that has the partition, when the connections were opened."""
+        return isinstance(self.client, ClusterClient) and not self.client.has(keys.tag(partition))
 
     async def _by_server(self, partitions: Iterable[int]) -> list[tuple[Answer, list[int]]]:
         """Each server's client, and which of the partitions it has."""

@@ -1,5 +1,6 @@
 """The whole product on a cluster: everything is posted once; what a failover loses is what it has to lose."""
 
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -62,4 +63,23 @@ async def test_a_failover_to_a_replica_that_is_behind(cluster: Cluster, product:
     await product.use("neither seen nor posted", names, 4)
     assert set(unseen) | set(unposted) <= product.acknowledged.keys()
     await product.use("afterwards", names, 2)
+    await product.prove()
+
+
+async def test_a_primary_that_is_away_holds_up_nobody_else(cluster: Cluster, product: Product) -> None:
+    """Nobody takes over from it: what others use and are granted is posted and published meanwhile."""
+    names = product.customers.values()
+    await product.use("before", names, 3)
+    await product.prove()
+    away = cluster.primary_of(0)
+    hit = {name for partition, name in product.customers.items() if cluster.primary_of(partition) is away}
+    others = set(names) - hit
+    cluster.replica_of(away).end(signal.SIGKILL)
+    away.end(signal.SIGKILL)
+    for name in [*hit, *others]:
+        await product.grant(name, 10)
+    await product.use("meanwhile", others, 3)
+    await product.prove_of(others)
+    cluster.heal()
+    await product.use("afterwards", names, 3)
     await product.prove()
