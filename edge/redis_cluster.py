@@ -15,7 +15,7 @@ from app.wire import keys
 from app.wire.agreement import Agreement, Durability
 from app.wire.slots import SLOTS, Address, Range, node_url, node_urls, read_ranges, slot_of, slots_of_partitions
 from edge.redis import Redis
-from edge.redis_link import Awaited, Link, Reply, Waiter, pack
+from edge.redis_link import MAX_PENDING, Awaited, Link, Reply, Waiter, pack
 from edge.redis_server import CONNECTING_FAILED, RECONNECT_SECONDS, Server, compare_durability
 from edge.refusals import store_unavailable
 
@@ -91,7 +91,7 @@ class RedisCluster(Redis):
     def _send_on(self, text: str, command: bytes, waiter: Waiter, is_script: bool) -> None:  # noqa: FBT001 - OnMoved
         """Send a command to the server that has its slot now, as its old one says."""
         moves = waiter.moves + 1 if isinstance(waiter, _Moved) else 1
-        if moves > MOST_MOVES:
+        if moves > MOST_MOVES or len(self._homeless) >= MAX_PENDING:
             waiter.failed(store_unavailable("The servers of Redis do not agree on who has this; try again."))
             return
         _, slot, there = text.split(" ", 2)
