@@ -18,7 +18,7 @@ RUN := $(VENV)/requirements.installed
 DEV := $(VENV)/requirements-dev.installed
 LOAD := $(LOAD_VENV)/requirements-load.installed
 
-.PHONY: help run test chaos check lint format bench load lock clean-data clean
+.PHONY: help run test chaos check lint format bench load soak lock clean-data clean
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ bench: $(DEV) ## the side-by-side benchmarks
 
 load: $(DEV) $(LOAD) ## a load test with Locust and the probes beside it: ARGS="mixed --seconds 60 --users 50"
 	$(BIN)/python -m loadtests.load $(ARGS)
+
+soak: $(DEV) $(LOAD) ## half of what the machine takes, for long, with what every process holds of it: ARGS="--seconds 600"
+	$(BIN)/python -m loadtests.soak $(ARGS)
 
 lock: $(DEV) ## write the lock files anew from pyproject.toml; ARGS=--upgrade takes the newest versions
 	$(COMPILE) pyproject.toml --group build --output-file requirements.lock

@@ -1,9 +1,10 @@
 """The customers whom a worker has met lately: their names in Redis, and which plan snapshot each had when last seen."""
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from uuid import UUID
 
-from app.wire import keys
+from app.wire import keys, scripts
 from app.wire.snapshot import ACCOUNT_FIELDS
 from edge.auth import Principal
 from edge.redis_link import pack
@@ -45,6 +46,16 @@ class Account:
         self.read_command = pack(b"HMGET", self.key, *ACCOUNT_FIELDS)
         self.snapshot_id = UNKNOWN_SNAPSHOT
         self.decided_at = 0
+
+    @property
+    def gauge_keys(self) -> tuple[bytes, bytes]:
+        """What is held of gauges, and when holders' time is over."""
+        return keys.gauge(self.partition, self.ref), keys.gauge_due(self.partition, self.ref)
+
+    def look_command(self, now_at: int, features: Iterable[str]) -> bytes:
+        """Reads what `read_command` does and `resets_at`, and what is held of these gauges: [fields, units]."""
+        head = (b"EVALSHA", scripts.LOOK.digest, 3, self.key, *self.gauge_keys, now_at, len(ACCOUNT_FIELDS) + 1)
+        return pack(*head, *ACCOUNT_FIELDS, b"resets_at", *features)
 
 
 class Accounts:

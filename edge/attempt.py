@@ -126,6 +126,15 @@ class Attempt:
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets its answer
             self.failed(error)
 
+    def believe(self, snapshot_id: bytes) -> None:
+        """The account has another plan than was believed: ask again, with what this one says."""
+        self.account.snapshot_id = snapshot_id
+        if self.services.plans.get(snapshot_id) is None:
+            self.overcome(self.load_plan(snapshot_id))
+        else:
+            self.patience.detour()
+            self.send()
+
     def obstacle(self, reply: Reply) -> None:
         """What every script may answer that takes credit. Raises UnexpectedReply."""
         match reply[0]:

@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 
 from app.rules.credits import MAX_COST_MICRO, MICRO, from_micro
-from app.rules.entitlement import Reason
+from app.rules.entitlement import FeatureKind, Reason
 from app.rules.moments import NEVER_AT
 from app.rules.pricing import GraduatedPrice, Price, Priced, choose, cost_micro
 from app.wire.codes import Code
@@ -62,13 +62,19 @@ class Charge(msgspec.Struct, frozen=True):
 
 
 class Offer:
-    """One feature of a snapshot: its terms, and why it may not be used, which follows from the snapshot alone."""
+    """One feature of a snapshot: its terms, and what follows from the snapshot alone."""
 
-    __slots__ = ("_fixed", "_matched", "is_counted", "refusal", "terms")
+    __slots__ = ("_fixed", "_matched", "is_counted", "is_gauge", "limit", "refusal", "terms", "value")
 
     def __init__(self, terms: FeatureTerms, refusal: Reason | None) -> None:
         self.terms = terms
         self.refusal = refusal
+        """Why it may not be used."""
+        self.is_gauge = terms.kind is FeatureKind.GAUGE
+        self.limit = _cap(terms)
+        """Of a gauge; None = there is none."""
+        self.value = _shown_value(terms, refusal)
+        """What a check shows."""
         self.is_counted = terms.is_counted
         self._matched = frozenset(name for rate in terms.rates for name in rate.match)
         self._fixed = _only_price(terms)
@@ -91,6 +97,22 @@ class Offer:
             return {name: _text_decoder.decode(raw) for name, raw in found if raw[:1] == b'"'}
         except (msgspec.MsgspecError, RecursionError):
             raise invalid_field("properties", "cannot be read.") from None
+
+
+def _cap(terms: FeatureTerms) -> int | None:
+    is_known = terms.kind is FeatureKind.GAUGE and terms.value is not None
+    return msgspec.json.decode(terms.value or "null", type=int | None) if is_known else None
+
+
+def _shown_value(terms: FeatureTerms, refusal: Reason | None) -> msgspec.Raw | None:
+    """Whether a switch is on; the value of a static feature, where it may be used."""
+    match terms.kind:
+        case FeatureKind.BOOLEAN:
+            return msgspec.Raw(b"true" if refusal is None else b"false")
+        case FeatureKind.STATIC if refusal is None and terms.value is not None:
+            return msgspec.Raw(terms.value.encode())
+        case _:
+            return None
 
 
 def _only_price(terms: FeatureTerms) -> Priced | None:

@@ -1,6 +1,7 @@
 """`GET /v1/entitlements/check`: may this customer do this, now? One HMGET, answered from what it brings.
 
-Where the feature's units are counted, its counter is asked for in the same write.
+Of a gauge it is a script that reads what is held as well. Where the feature's units are counted, its counter is asked
+for in the same write.
 """
 
 from decimal import Decimal
@@ -8,8 +9,8 @@ from decimal import Decimal
 import msgspec
 
 from app.rules import totals
-from app.rules.credits import from_micro
-from app.rules.entitlement import OveragePolicy, Reason, refusal_of_credit, refusal_of_limit
+from app.rules.credits import MICRO, from_micro
+from app.rules.entitlement import FeatureKind, OveragePolicy, Reason, refusal_of_credit, refusal_of_limit
 from app.rules.moments import to_rfc3339
 from app.wire.codes import Code
 from app.wire.snapshot import ACCOUNT_FIELDS
@@ -38,7 +39,7 @@ class CheckAnswer(msgspec.Struct):
     reason: Reason | None = None
     overage_policy: OveragePolicy | None = None
     subscription_status: str | None = None
-    value: None = None
+    value: msgspec.Raw | None = None
     limit: int | Decimal | None = None
     used: int | Decimal | None = None
     resets_at: str | None = None
@@ -64,45 +65,48 @@ class Figures(msgspec.Struct, frozen=True):
     """Of the feature, where its units are counted."""
 
 
-def check(services: Services, exchange: Exchange, principal: Principal) -> None:
-    """Answer a check. Raises Refusal."""
-    question = read_check(exchange.query)
-    account = services.accounts.get(principal, question.end_user_id)
-    Check(services, account, question, exchange).send()
-
-
 class Check(Attempt):
-    """One check under way."""
+    """One check under way. Who asked is told by `answered` or `unanswered`, once."""
 
-    __slots__ = ("_exchange", "_question")
+    __slots__ = ("_looks", "_question")
 
-    def __init__(self, services: Services, account: Account, question: CheckQuestion, exchange: Exchange) -> None:
+    def __init__(self, services: Services, account: Account, question: CheckQuestion) -> None:
         super().__init__(services, account)
         self._question = question
-        self._exchange = exchange
+        self._looks = False
+        """What is held of the feature was asked for too."""
 
-    @property
-    def request_id(self) -> bytes:
-        """For the log."""
-        return self._exchange.request_id
+    def answered(self, answer: CheckAnswer) -> None:
+        """Yes or no."""
+        raise NotImplementedError
+
+    def unanswered(self, refusal: Refusal) -> None:
+        """Neither."""
+        raise NotImplementedError
 
     def send(self) -> None:
-        """Read the account, and the counter where the plan that it is believed to have counts."""
-        account = self.account
-        plan = self.services.plans.get(account.snapshot_id)
-        offer = None if plan is None else plan.get(self._question.feature_key)
-        if offer is not None and offer.is_counted:
+        """Read the account; of what is believed to be a gauge what is held, and a counter where the plan counts."""
+        services, account, feature_key = self.services, self.account, self._question.feature_key
+        plan = services.plans.get(account.snapshot_id)
+        offer = None if plan is None else plan.get(feature_key)
+        self._looks = offer is not None and offer.is_gauge
+        if self._looks:
+            services.redis.send(account.look_command(clock_at(), (feature_key,)), self, is_script=True)
+        elif offer is not None and offer.is_counted:
             reading = _Reading(self)
-            self.services.redis.send(pack(b"HMGET", account.key, *ACCOUNT_FIELDS, b"resets_at"), reading)
-            self.services.redis.send(pack(b"HGET", account.used_key, self._question.feature_key), reading)
+            services.redis.send(pack(b"HMGET", account.key, *ACCOUNT_FIELDS, b"resets_at"), reading)
+            services.redis.send(pack(b"HGET", account.used_key, feature_key), reading)
         else:
-            self.services.redis.send(account.read_command, self)
+            services.redis.send(account.read_command, self)
 
     def received(self, reply: Reply) -> None:
-        """The account's figures, without a counter."""
-        self.answer(reply, None)
+        """The account's figures, without a counter; of a gauge with what is held."""
+        if self._looks:
+            self.answer(reply[0][:-1], None, int(reply[1][0] or 0))
+        else:
+            self.answer(reply, None)
 
-    def answer(self, figures: Reply, counter: Counter | None) -> None:
+    def answer(self, figures: Reply, counter: Counter | None, held: int = 0) -> None:
         """Answer from the account's figures, unless it is not loaded or at its boundary."""
         revision, base, applied, accepted, last_at, valid_until, snapshot_id, status, floor, reserved = figures
         if revision is None:
@@ -117,27 +121,22 @@ class Check(Attempt):
             self.overcome(self.load_plan(snapshot_id))
             return
         offer = plan.get(self._question.feature_key)
-        if offer is not None and offer.is_counted and counter is None:
-            self._ask_again(snapshot_id)
+        if offer is not None and ((offer.is_gauge and not self._looks) or (offer.is_counted and counter is None)):
+            self.believe(snapshot_id)
             return
+        self.account.snapshot_id = snapshot_id
         available_micro = totals.available(int(base), int(accepted), int(applied))
         known = Figures(available_micro, int(floor), status.decode(), int(revision), int(reserved or 0), counter)
         cost = 0
         if offer is not None and offer.terms.rates:
             charge = offer.charge(self._question.units_micro, self._question.properties, at)
             cost = charge.cost_micro(0 if counter is None else counter.used_micro)
-        self._exchange.respond(200, _encoder.encode(decide(self._question, offer, cost, known)))
-
-    def _ask_again(self, snapshot_id: bytes) -> None:
-        """The account has another plan than was believed, which counts this feature."""
-        self.patience.detour()
-        self.account.snapshot_id = snapshot_id
-        self.send()
+        self.answered(decide(self._question, offer, cost, known, held))
 
     def refused(self, refusal: Refusal) -> None:
         """A customer whom nobody knows is a no; everything else is no answer."""
         if refusal.code is not Code.UNKNOWN_CUSTOMER:
-            self._exchange.refuse(refusal)
+            self.unanswered(refusal)
             return
         question = self._question
         answer = CheckAnswer(
@@ -147,7 +146,37 @@ class Check(Attempt):
             units=from_micro(question.units_micro),
             reason=Reason.UNKNOWN_CUSTOMER,
         )
+        self.answered(answer)
+
+
+class SingleCheck(Check):
+    """The only check of its request."""
+
+    __slots__ = ("_exchange",)
+
+    def __init__(self, services: Services, account: Account, question: CheckQuestion, exchange: Exchange) -> None:
+        super().__init__(services, account, question)
+        self._exchange = exchange
+
+    @property
+    def request_id(self) -> bytes:
+        """For the log."""
+        return self._exchange.request_id
+
+    def answered(self, answer: CheckAnswer) -> None:
+        """200, whether yes or no."""
         self._exchange.respond(200, _encoder.encode(answer))
+
+    def unanswered(self, refusal: Refusal) -> None:
+        """The problem document."""
+        self._exchange.refuse(refusal)
+
+
+def check(services: Services, exchange: Exchange, principal: Principal) -> None:
+    """Answer a check. Raises Refusal."""
+    question = read_check(exchange.query)
+    account = services.accounts.get(principal, question.end_user_id)
+    SingleCheck(services, account, question, exchange).send()
 
 
 class _Reading:
@@ -178,25 +207,35 @@ class _Reading:
             self._check.failed(error)
 
 
-def decide(question: CheckQuestion, offer: Offer | None, cost: int, figures: Figures) -> CheckAnswer:
-    """The answer where the units cost this much; no offer: unknown feature."""
+def decide(question: CheckQuestion, offer: Offer | None, cost: int, figures: Figures, held: int = 0) -> CheckAnswer:
+    """The answer where the units cost this much, and so many units of a gauge are held; no offer: unknown feature."""
     answer = CheckAnswer(
         allowed=False,
         balance=from_micro(figures.available_micro),
         feature_key=question.feature_key,
         units=from_micro(question.units_micro),
         cost=from_micro(cost),
-        reserved=from_micro(figures.reserved_micro),
         reason=Reason.UNKNOWN_FEATURE,
+        reserved=from_micro(figures.reserved_micro),
         subscription_status=figures.subscription_status,
         version=figures.revision,
     )
-    if offer is not None:
-        answer.reason = offer.refusal or _refusal(offer, question.units_micro, cost, figures)
-        answer.allowed = answer.reason is None
-        answer.overage_policy = offer.terms.overage_policy
-        if offer.is_counted and figures.counter is not None:
-            _show_counter(answer, offer, figures.counter)
+    if offer is None:
+        return answer
+    terms, reason = offer.terms, offer.refusal
+    match terms.kind:
+        case FeatureKind.METERED:
+            answer.overage_policy = terms.overage_policy
+            reason = reason or _refusal(offer, question.units_micro, cost, figures)
+            if offer.is_counted and figures.counter is not None:
+                _show_counter(answer, offer, figures.counter)
+        case FeatureKind.GAUGE:
+            answer.limit, answer.used = offer.limit, held
+            cap_micro = None if offer.limit is None else offer.limit * MICRO
+            reason = reason or refusal_of_limit(held * MICRO, question.units_micro, cap_micro)
+        case FeatureKind.BOOLEAN | FeatureKind.STATIC:
+            answer.value = offer.value
+    answer.allowed, answer.reason = reason is None, reason
     return answer
 
 

@@ -5,7 +5,7 @@ account has another plan, or another price holds by the account's clock, the scr
 again. A refusal that rests on plan or price is given only where those are the right ones.
 """
 
-from app.rules.entitlement import OveragePolicy, Reason, lowest_balance
+from app.rules.entitlement import FeatureKind, OveragePolicy, Reason, lowest_balance
 from app.rules.moments import NEVER_AT
 from app.wire.codes import Code
 from app.wire.snapshot import FeatureTerms
@@ -13,7 +13,7 @@ from edge.accounts import Account
 from edge.attempt import Attempt, clock_at
 from edge.charging import Charge, Offer
 from edge.redis_link import Reply
-from edge.refusals import Refusal
+from edge.refusals import Refusal, no_access, wrong_kind
 from edge.services import Services
 
 FLOOR_OF_ACCOUNT = b""
@@ -58,7 +58,7 @@ class Deciding(Attempt):
         """What every script that decides answers where it decided nothing. Raises UnexpectedReply."""
         match reply:
             case [b"snapshot", snapshot_id]:
-                self._price_again(snapshot_id)
+                self.believe(snapshot_id)
             case [b"reprice", at]:
                 self._price_as_of(int(at))
             case _:
@@ -72,20 +72,11 @@ class Deciding(Attempt):
         elif (at := max(clock_at(), int(last_at))) >= int(valid_until):
             self.overcome(self.tick())
         elif snapshot != snapshot_id:
-            self._price_again(snapshot)
+            self.believe(snapshot)
         elif at >= self._until_at:
             self._price_as_of(at)
         else:
             self.refused(refusal)
-
-    def _price_again(self, snapshot_id: bytes) -> None:
-        """The account has another plan than was believed."""
-        self.account.snapshot_id = snapshot_id
-        if self.services.plans.get(snapshot_id) is None:
-            self.overcome(self.load_plan(snapshot_id))
-        else:
-            self.patience.detour()
-            self.send()
 
     def _price_as_of(self, at: int) -> None:
         """A price has changed by the account's clock, which is ahead of ours."""
@@ -108,11 +99,15 @@ def after_the_spool() -> Refusal:
     return Refusal(Code.ACCOUNT_UNAVAILABLE, detail)
 
 
-def no_access(reason: Reason, feature_key: str) -> Refusal:
-    """A reason is the code of its refusal."""
-    details = {
-        Reason.UNKNOWN_FEATURE: f"No feature has the key '{feature_key}'.",
-        Reason.NO_SUBSCRIPTION: f"The customer has no subscription, and '{feature_key}' has no price of its own.",
-        Reason.FEATURE_NOT_IN_PLAN: f"The customer's plan does not include '{feature_key}'.",
-    }
-    return Refusal(Code(reason.value), details[reason])
+def offered(offer: Offer | None, feature_key: str, *, strictly: bool) -> Offer:
+    """A metered feature with a price; where it is asked for strictly, one that may be used. Raises Refusal."""
+    if offer is None:
+        raise no_access(Reason.UNKNOWN_FEATURE, feature_key)
+    if offer.terms.kind is not FeatureKind.METERED:
+        raise wrong_kind(Code.FEATURE_NOT_METERED, feature_key, offer.terms.kind)
+    if strictly and offer.refusal is not None:
+        raise no_access(offer.refusal, feature_key)
+    if not offer.terms.rates:
+        is_without = offer.refusal is Reason.NO_SUBSCRIPTION
+        raise no_access(Reason.NO_SUBSCRIPTION if is_without else Reason.FEATURE_NOT_IN_PLAN, feature_key)
+    return offer

@@ -24,6 +24,7 @@ MAX_FEATURE_KEY = 64
 MAX_IDEMPOTENCY_KEY = 255
 MAX_PROPERTIES_BYTES = 4096
 MAX_BATCH_EVENTS = 1000
+MAX_BATCH_CHECKS = 100
 MAX_NUMBER_CHARACTERS = 40
 MAX_SHOWN_NAME = 100
 """Of a name that a client sent, as much comes back to it."""
@@ -102,6 +103,21 @@ class BatchBody(msgspec.Struct, forbid_unknown_fields=True):
     events: list[msgspec.Raw]
 
 
+class CheckBody(msgspec.Struct, forbid_unknown_fields=True):
+    """One check of a batch as it is sent; `units` as in a UsageBody."""
+
+    end_user_id: str
+    feature_key: str
+    units: Any = 1
+    properties: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class CheckBatchBody(msgspec.Struct, forbid_unknown_fields=True):
+    """Many, each read on its own."""
+
+    checks: list[msgspec.Raw]
+
+
 class UsageEvent(msgspec.Struct, frozen=True):
     """A usage event that was looked at: what can be said of it without knowing the customer."""
 
@@ -147,6 +163,8 @@ class CheckQuestion(msgspec.Struct, frozen=True):
 
 _usage_decoder = msgspec.json.Decoder(UsageBody, float_hook=_read_number)
 _batch_decoder = msgspec.json.Decoder(BatchBody)
+_check_decoder = msgspec.json.Decoder(CheckBody, float_hook=_read_number)
+_check_batch_decoder = msgspec.json.Decoder(CheckBatchBody)
 _opening_decoder = msgspec.json.Decoder(ReservationBody, float_hook=_read_amount)
 _commit_decoder = msgspec.json.Decoder(CommitBody | None, float_hook=_read_amount)
 _extension_decoder = msgspec.json.Decoder(ExtensionBody)
@@ -196,9 +214,9 @@ def read_usage(body: bytes | msgspec.Raw, default_key: str | None) -> UsageEvent
         key = _usable_key(sent.idempotency_key, "idempotency_key")
     units_micro = _units_micro(sent.units)
     if units_micro <= 0:
-        raise _invalid_units("must be greater than 0.")
+        raise invalid_units("must be greater than 0.")
     occurred_at = None if sent.timestamp is None else to_at(sent.timestamp)
-    _check_names(sent.end_user_id, sent.feature_key)
+    check_names(sent.end_user_id, sent.feature_key)
     properties = _properties(bytes(sent.properties))
     return UsageEvent(sent.end_user_id, sent.feature_key, units_micro, key, occurred_at, properties, sent.enforce)
 
@@ -212,7 +230,7 @@ def read_opening(body: bytes, default_key: str | None) -> Opening:
     if amount.micro <= 0:
         raise _invalid_amount(amount, "must be greater than 0.")
     key = default_key if sent.idempotency_key is None else _usable_key(sent.idempotency_key, "idempotency_key")
-    _check_names(sent.end_user_id, sent.feature_key)
+    check_names(sent.end_user_id, sent.feature_key)
     ttl_seconds = _ttl_seconds(sent.ttl_seconds)
     return Opening(sent.end_user_id, sent.feature_key, amount, ttl_seconds, key, _properties(bytes(sent.properties)))
 
@@ -257,17 +275,42 @@ def _amount(units: object, credits_sent: object) -> Amount | None:
 
 
 def _invalid_amount(amount: Amount, message: str) -> Refusal:
-    return invalid_value("credits", message) if amount.in_credits else _invalid_units(message)
+    return invalid_value("credits", message) if amount.in_credits else invalid_units(message)
 
 
 def read_batch(body: bytes) -> list[msgspec.Raw]:
     """The events of a batch, still as text. Raises Refusal."""
-    events = decode(_batch_decoder, body).events
-    if not events:
-        raise invalid_value("events", "must not be empty.")
-    if len(events) > MAX_BATCH_EVENTS:
-        raise Refusal(Code.BATCH_TOO_LARGE, f"A batch may have {MAX_BATCH_EVENTS} events; this one has {len(events)}.")
-    return events
+    return _some("events", decode(_batch_decoder, body).events, MAX_BATCH_EVENTS)
+
+
+def read_check_batch(body: bytes) -> list[msgspec.Raw]:
+    """The checks of a batch, still as text. Raises Refusal."""
+    return _some("checks", decode(_check_batch_decoder, body).checks, MAX_BATCH_CHECKS)
+
+
+def _some(name: str, found: list[msgspec.Raw], most: int) -> list[msgspec.Raw]:
+    if not found:
+        raise invalid_value(name, "must not be empty.")
+    if len(found) > most:
+        raise Refusal(Code.BATCH_TOO_LARGE, f"A batch may have {most} {name}; this one has {len(found)}.")
+    return found
+
+
+def read_check_of_batch(body: msgspec.Raw) -> CheckQuestion:
+    """One check of a batch. Raises Refusal."""
+    sent = decode(_check_decoder, body)
+    check_names(sent.end_user_id, sent.feature_key)
+    properties = _properties(bytes(sent.properties))
+    return CheckQuestion(sent.end_user_id, sent.feature_key, _checked_units(sent.units), properties)
+
+
+def read_end_user(query: bytes) -> str:
+    """The customer that a query names, and nothing else. Raises Refusal."""
+    sent = _parameters(query)
+    end_user_id = _parameter(sent, "end_user_id")
+    _refuse_rest(sent)
+    check_text("end_user_id", end_user_id, MAX_END_USER_ID)
+    return end_user_id
 
 
 def read_check(query: bytes) -> CheckQuestion:
@@ -276,6 +319,30 @@ def read_check(query: bytes) -> CheckQuestion:
 
 
 def _check_of(query: bytes) -> CheckQuestion:
+    sent = _parameters(query)
+    end_user_id = _parameter(sent, "end_user_id")
+    feature_key = _parameter(sent, "feature_key")
+    units = sent.pop(b"units", None)
+    properties = sent.pop(b"properties", None)
+    _refuse_rest(sent)
+    units_micro = MICRO if units is None else _checked_units(_number(_unquote("units", units)))
+    check_names(end_user_id, feature_key)
+    text = None if properties is None else _query_properties(_unquote("properties", properties))
+    return CheckQuestion(end_user_id, feature_key, units_micro, text)
+
+
+_remembered_check = lru_cache(maxsize=MAX_QUERIES)(_check_of)
+
+
+def _checked_units(units: object) -> int:
+    """Of a check, which may ask for none at all."""
+    units_micro = _units_micro(units)
+    if units_micro < 0:
+        raise invalid_units("must not be less than 0.")
+    return units_micro
+
+
+def _parameters(query: bytes) -> dict[bytes, bytes]:
     if b"#" in query:  # a proxy would end the query there
         raise invalid_field("the query", "holds a '#', which ends an address; send it as %23.")
     sent: dict[bytes, bytes] = {}
@@ -284,21 +351,12 @@ def _check_of(query: bytes) -> CheckQuestion:
         if name in sent:
             raise invalid_field(_unquote("the query", name), "is given more than once.")
         sent[name] = value
-    end_user_id = _parameter(sent, "end_user_id")
-    feature_key = _parameter(sent, "feature_key")
-    units = sent.pop(b"units", None)
-    properties = sent.pop(b"properties", None)
+    return sent
+
+
+def _refuse_rest(sent: dict[bytes, bytes]) -> None:
     if sent:
         raise _unknown(_unquote("the query", next(iter(sent))), "query parameter")
-    units_micro = MICRO if units is None else _units_micro(_number(_unquote("units", units)))
-    if units_micro < 0:
-        raise _invalid_units("must not be less than 0.")
-    _check_names(end_user_id, feature_key)
-    text = None if properties is None else _query_properties(_unquote("properties", properties))
-    return CheckQuestion(end_user_id, feature_key, units_micro, text)
-
-
-_remembered_check = lru_cache(maxsize=MAX_QUERIES)(_check_of)
 
 
 def _parameter(sent: dict[bytes, bytes], name: str) -> str:
@@ -335,10 +393,11 @@ def _units_micro(units: object) -> int:
     try:
         return to_micro(units, MAX_UNITS_MICRO)
     except NotAnAmount as error:
-        raise _invalid_units(f"{error}.") from None
+        raise invalid_units(f"{error}.") from None
 
 
-def _check_names(end_user_id: str, feature_key: str) -> None:
+def check_names(end_user_id: str, feature_key: str) -> None:
+    """Raises Refusal where one of them is no name."""
     check_text("end_user_id", end_user_id, MAX_END_USER_ID)
     check_text("feature_key", feature_key, MAX_FEATURE_KEY)
 
@@ -399,7 +458,7 @@ def _not_as_expected(text: str) -> Refusal:
     named = _NAMED.fullmatch(message)
     if named is None:
         if path == "units":  # an int of more digits than are read
-            return _invalid_units("is beyond every bound.")
+            return invalid_units("is beyond every bound.")
         return invalid_field(path or "the body", f"is not as it should be: {message.lower()}.")
     if named["what"] == "contains unknown":
         return _unknown(named["name"], "field")
@@ -419,5 +478,6 @@ def _unknown(name: str, kind: str) -> Refusal:
     return Refusal(Code.UNKNOWN_FIELD, detail, errors=[FieldError(shown, f"is no {kind} of this route.")])
 
 
-def _invalid_units(message: str) -> Refusal:
+def invalid_units(message: str) -> Refusal:
+    """Units that are none, or too many."""
     return Refusal(Code.INVALID_UNITS, f"units {message}", errors=[FieldError("units", message)])

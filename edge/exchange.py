@@ -81,7 +81,7 @@ class Exchange:
             self.request_id,
             headers,
             self._connection_line(),
-            b"" if self.method == b"HEAD" else body,
+            b"" if self.method == b"HEAD" or status == HTTPStatus.NOT_MODIFIED else body,
         )
         self._line.answered()
 

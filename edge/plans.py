@@ -25,6 +25,7 @@ class Plan(dict[str, Offer]):
             {key: Offer(terms, refusal_of_access(snapshot.access(key))) for key, terms in snapshot.features.items()}
         )
         self.event_types = snapshot.event_types
+        self.gauges = [key for key, offer in self.items() if offer.is_gauge]
 
 
 class Plans:

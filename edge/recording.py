@@ -14,14 +14,13 @@ from uuid import UUID
 
 import msgspec
 
-from app.rules.entitlement import Reason
 from app.wire import ids, keys, scripts
 from app.wire.codes import Code
 from app.wire.events import UsagePayload, encode_usage
 from app.wire.fingerprint import mismatch, usage_fingerprint
 from edge.accounts import UNKNOWN_SNAPSHOT, Account
 from edge.attempt import clock_at
-from edge.deciding import FLOOR_OF_ACCOUNT, STANDING, UNCOUNTED, Deciding, after_the_spool, floor_of, no_access
+from edge.deciding import FLOOR_OF_ACCOUNT, STANDING, UNCOUNTED, Deciding, after_the_spool, floor_of, offered
 from edge.decoding import UsageEvent
 from edge.plans import Plan
 from edge.redis_link import pack
@@ -73,6 +72,14 @@ class Outcome(msgspec.Struct, frozen=True):
     is_replayed: bool = False
     limit: LimitReached | None = None
     """Where it was refused for the limit, and not for want of credit."""
+
+
+def read_outcome(event_id: str, outcome: bytes, *, is_replayed: bool) -> Outcome:
+    """What a script has decided: '+cost:available:overage', or how it was refused (the header of accept.lua)."""
+    kind, (cost, balance, *more) = outcome[:1], map(int, outcome[1:].split(b":"))
+    overage = more[0] if kind == b"+" else 0
+    limit = LimitReached(more[1], more[0], more[2]) if kind == b"!" else None
+    return Outcome(event_id, kind == b"+", cost, balance, overage, is_replayed, limit)
 
 
 class Recipient(Protocol):
@@ -182,12 +189,8 @@ class Recording(Deciding):
 
     def _priced(self, plan: Plan, snapshot_id: bytes, now_at: int) -> _Priced:
         event = self._event
-        offer = plan.get(event.feature_key)
-        if offer is None:
-            raise no_access(Reason.UNKNOWN_FEATURE, event.feature_key)
+        offer = offered(plan.get(event.feature_key), event.feature_key, strictly=event.enforce)
         terms = offer.terms
-        if not terms.rates or (event.enforce and offer.refusal is not None):
-            raise no_access(offer.refusal or Reason.FEATURE_NOT_IN_PLAN, event.feature_key)
         charge = offer.charge(event.units_micro, event.properties, now_at)
         counting = self.counting(offer, charge, event.feature_key)
         cost = 0 if charge.is_counted else charge.cost_micro()
@@ -225,13 +228,9 @@ class Recording(Deciding):
                 self.obstacle(reply)
 
     def _decided(self, outcome: bytes, *, is_replayed: bool) -> None:
-        """`outcome` is '+cost:available:overage', or how it was refused: see the script's header."""
         self.account.decided_at = self._asked_at
-        event_id = ids.show("evt", self._event_id)
-        kind, (cost, balance, *more) = outcome[:1], map(int, outcome[1:].split(b":"))
-        overage = more[0] if kind == b"+" else 0
-        limit = LimitReached(more[1], more[0], more[2]) if kind == b"!" else None
-        self._recipient.decided(Outcome(event_id, kind == b"+", cost, balance, overage, is_replayed, limit))
+        decided = read_outcome(ids.show("evt", self._event_id), outcome, is_replayed=is_replayed)
+        self._recipient.decided(decided)
 
     def _replay(self, stored: bytes) -> None:
         """`stored` is a length byte, the fingerprint of what was asked, the outcome."""

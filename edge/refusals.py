@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from app.rules.entitlement import FeatureKind, Reason
 from app.wire.codes import MEANINGS, RETRY_AFTER_SECONDS, Code
 from app.wire.problem import FieldError, problem
 
@@ -79,3 +80,20 @@ def invalid_value(field: str, message: str) -> Refusal:
 def store_unavailable(detail: str) -> Refusal:
     """Redis does not answer. Sending the same request again, with the same idempotency key, is safe."""
     return Refusal(Code.STORE_UNAVAILABLE, detail)
+
+
+def no_access(reason: Reason, feature_key: str) -> Refusal:
+    """A reason is the code of its refusal."""
+    details = {
+        Reason.UNKNOWN_FEATURE: f"No feature has the key '{feature_key}'.",
+        Reason.NO_SUBSCRIPTION: f"The customer has no subscription, and '{feature_key}' has no terms without one.",
+        Reason.SUBSCRIPTION_PAUSED: "The customer's subscription is paused.",
+        Reason.SUBSCRIPTION_OVERDUE: "The customer's subscription is overdue.",
+        Reason.FEATURE_NOT_IN_PLAN: f"The customer's plan does not include '{feature_key}'.",
+    }
+    return Refusal(Code(reason.value), details[reason])
+
+
+def wrong_kind(code: Code, feature_key: str, kind: FeatureKind) -> Refusal:
+    """The feature is not what this route is for."""
+    return Refusal(code, f"'{feature_key}' is a feature of kind '{kind.value}', which this route is not for.")

@@ -13,7 +13,6 @@ from uuid import UUID
 import msgspec
 
 from app.rules.credits import MICRO, from_micro
-from app.rules.entitlement import Reason
 from app.rules.moments import to_rfc3339
 from app.wire import ids, keys, scripts
 from app.wire.codes import Code
@@ -23,17 +22,17 @@ from app.wire.reservations import ReservationOpening, encode_change
 from edge.accounts import UNKNOWN_SNAPSHOT, Account
 from edge.attempt import clock_at
 from edge.auth import Principal
-from edge.deciding import FLOOR_OF_ACCOUNT, STANDING, UNCOUNTED, Deciding, after_the_spool, floor_of, no_access
+from edge.deciding import FLOOR_OF_ACCOUNT, STANDING, UNCOUNTED, Deciding, after_the_spool, floor_of, offered
 from edge.decoding import Opening, header_key, read_opening, require_json
 from edge.exchange import REPLAYED, Exchange
 from edge.expiring import EXPIRED_AT_ONCE, expire_members
 from edge.plans import Plan
-from edge.recording import Outcome
+from edge.recording import read_outcome
 from edge.redis_link import Reply, pack
 from edge.refusals import Refusal, invalid_value
 from edge.reservations import PREFIX, Reservation
 from edge.services import Services
-from edge.usage import insufficient_credits
+from edge.usage import why_refused
 
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
@@ -116,17 +115,13 @@ class Reserving(Deciding):
 
     def _priced(self, plan: Plan, snapshot_id: bytes, now_at: int) -> bytes:
         opening = self._opening
-        offer = plan.get(opening.feature_key)
-        if offer is None:
-            raise no_access(Reason.UNKNOWN_FEATURE, opening.feature_key)
-        if not offer.terms.rates or offer.refusal is not None:
-            raise no_access(offer.refusal or Reason.FEATURE_NOT_IN_PLAN, opening.feature_key)
+        offer = offered(plan.get(opening.feature_key), opening.feature_key, strictly=True)
         amount = opening.amount
         charge = offer.charge(0 if amount.in_credits else amount.micro, opening.properties, now_at)
         counting = self.counting(offer, charge, opening.feature_key)
         cost = charge.cost_micro() if not charge.is_counted else 0
         if amount.in_credits:
-            counting, cost = (b"", counting[1], b"", b"", b""), amount.micro
+            counting, cost = (b"", counting[1], *UNCOUNTED[2:]), amount.micro
         self._facts = facts = Facts(
             opening.feature_key, amount.in_credits, charge.units_micro, charge.price_id, charge.price
         )
@@ -147,7 +142,7 @@ class Reserving(Deciding):
         return pack(
             *(b"EVALSHA", scripts.RESERVE.digest, len(script_keys), *script_keys, now_at, snapshot_id, priced.cost),
             *(self._opening.ttl_seconds * MICRO, priced.floor, self._fingerprint, self.account.ref, priced.payload),
-            *(bounds.window_milliseconds, bounds.most_entries, *priced.counting[:4]),
+            *(bounds.window_milliseconds, bounds.most_entries, *priced.counting),
             *(priced.facts, MAX_OPEN_RESERVATIONS, EXPIRED_AT_ONCE),
         )
 
@@ -169,16 +164,14 @@ class Reserving(Deciding):
                 self.obstacle(reply)
 
     def _decided(self, outcome: bytes, *, is_replayed: bool) -> None:
-        """`outcome` is '+reserved:available:due', or '-cost:available' where it was refused for want of credit."""
+        """`outcome` is '+reserved:available:due', or how it was refused: see the script's header."""
         headers = REPLAYED if is_replayed else b""
         shown_id = ids.show(PREFIX, self._reservation_id)
-        amount, balance, due_at = map(int, (outcome[1:] + b":0").split(b":")[:3])
-        if outcome[:1] == b"-":
-            refusal = insufficient_credits(
-                Outcome(shown_id, is_accepted=False, cost_micro=amount, balance_micro=balance)
-            )
+        if outcome[:1] != b"+":
+            refusal = why_refused(read_outcome(shown_id, outcome, is_replayed=is_replayed))
             self._exchange.refuse(refusal, shown_id, headers)
             return
+        amount, balance, due_at = map(int, outcome[1:].split(b":"))
         if self._facts is not None and not is_replayed:
             known = Reservation(self._reservation_id, self.account, self._place, self._facts, amount)
             self.services.reservations.remember(known)

@@ -6,12 +6,14 @@ import msgspec
 
 from app.wire.codes import Code
 from app.wire.scopes import Scope
+from edge import ending, gauges
 from edge.auth import Principal
 from edge.batch import record_batch
+from edge.check_batch import check_batch
 from edge.checks import check
-from edge.ending import commit, extend, release, show
 from edge.exchange import ID_SEGMENT, Exchange
 from edge.ingesting import record_any, record_emitted
+from edge.listing import list_entitlements
 from edge.redis_link import Reply, pack
 from edge.refusals import Refusal
 from edge.reserving import reserve
@@ -32,17 +34,21 @@ class Route(msgspec.Struct, frozen=True):
 
 
 ROUTES = {
+    (b"GET", b"/v1/entitlements"): Route(list_entitlements, Scope.ENTITLEMENTS_READ),
     (b"GET", b"/v1/entitlements/check"): Route(check, Scope.ENTITLEMENTS_READ),
+    (b"POST", b"/v1/entitlements/check"): Route(check_batch, Scope.ENTITLEMENTS_READ),
     (b"POST", b"/v1/usage"): Route(record_any, Scope.USAGE_WRITE),
     (b"POST", b"/v1/usage/batch"): Route(record_batch, Scope.USAGE_WRITE),
     (b"POST", b"/api/v1/events"): Route(record_emitted, Scope.USAGE_WRITE),
     (b"POST", b"/v1/reservations"): Route(reserve, Scope.USAGE_WRITE),
-    (b"POST", b"/v1/reservations/{}/commit"): Route(commit, Scope.USAGE_WRITE),
-    (b"POST", b"/v1/reservations/{}/release"): Route(release, Scope.USAGE_WRITE),
-    (b"POST", b"/v1/reservations/{}/extend"): Route(extend, Scope.USAGE_WRITE),
-    (b"GET", b"/v1/reservations/{}"): Route(show, Scope.ENTITLEMENTS_READ),
+    (b"POST", b"/v1/reservations/{}/commit"): Route(ending.commit, Scope.USAGE_WRITE),
+    (b"POST", b"/v1/reservations/{}/release"): Route(ending.release, Scope.USAGE_WRITE),
+    (b"POST", b"/v1/reservations/{}/extend"): Route(ending.extend, Scope.USAGE_WRITE),
+    (b"GET", b"/v1/reservations/{}"): Route(ending.show, Scope.ENTITLEMENTS_READ),
+    (b"POST", b"/v1/features/{}/acquire"): Route(gauges.acquire, Scope.USAGE_WRITE),
+    (b"POST", b"/v1/features/{}/release"): Route(gauges.release, Scope.USAGE_WRITE),
 }
-"""By method and path; `{}` stands for an id."""
+"""By method and path; `{}` stands for an id or key."""
 PROBES = (b"/livez", b"/readyz")
 BODY_LIMITS = {b"/v1/usage/batch": MAX_BATCH_BYTES, b"/api/v1/events": MAX_BATCH_BYTES}
 

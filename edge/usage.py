@@ -57,10 +57,13 @@ def record(services: Services, exchange: Exchange, principal: Principal) -> None
 
 
 def refusal_of(outcome: Outcome) -> Refusal | None:
-    """A remembered refusal: everything in it follows from what is remembered, so that a replay says the same."""
-    if outcome.is_accepted:
-        return None
-    return insufficient_credits(outcome) if outcome.limit is None else _limit_reached(outcome.limit)
+    """A remembered refusal, where it is one."""
+    return None if outcome.is_accepted else why_refused(outcome)
+
+
+def why_refused(outcome: Outcome) -> Refusal:
+    """Everything in it follows from what is remembered, so that a replay says the same."""
+    return _insufficient_credits(outcome) if outcome.limit is None else _limit_reached(outcome.limit)
 
 
 def _limit_reached(reached: LimitReached) -> Refusal:
@@ -73,7 +76,7 @@ def _limit_reached(reached: LimitReached) -> Refusal:
     return Refusal(Code.LIMIT_REACHED, detail, context={"limit": limit, "used": used, "resets_at": resets_at})
 
 
-def insufficient_credits(outcome: Outcome) -> Refusal:
+def _insufficient_credits(outcome: Outcome) -> Refusal:
     """It costs more than can be spent."""
     cost, balance = from_micro(outcome.cost_micro), from_micro(outcome.balance_micro)
     detail = (

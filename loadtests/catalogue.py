@@ -8,7 +8,7 @@ from app.rules.entitlement import OveragePolicy
 from app.rules.moments import NEVER_AT
 from app.rules.pricing import PerUnitPrice, always
 from app.wire import keys
-from app.wire.snapshot import ACCOUNT_FIELDS, FeatureTerms, PlanSnapshot, encode_plan
+from app.wire.snapshot import FeatureTerms, PlanSnapshot, encode_plan
 
 FEATURE = "api_calls"
 COST_MICRO = MICRO
@@ -38,5 +38,16 @@ class Catalogue:
 
     def account_hash(self) -> Mapping[bytes, str | int]:
         """An account in Redis as it is after its grant, before any usage."""
-        figures = (FIRST_REVISION, GRANT_MICRO, 0, 0, 0, NEVER_AT, self.snapshot_id, SUBSCRIPTION_STATUS, 0)
-        return dict(zip(ACCOUNT_FIELDS, figures, strict=True)) | {b"last_id": "0-0", b"ticked": 0}
+        return {
+            b"revision": FIRST_REVISION,
+            b"base": GRANT_MICRO,
+            b"applied": 0,
+            b"accepted": 0,
+            b"last_at": 0,
+            b"last_id": "0-0",
+            b"valid_until": NEVER_AT,
+            b"ticked": 0,
+            b"snapshot": self.snapshot_id,
+            b"status": SUBSCRIPTION_STATUS,
+            b"floor": 0,
+        }

@@ -96,7 +96,7 @@ def _records(catalogue: Catalogue, count: int) -> list[tuple[object, ...]]:
     now, account_id, block_id = datetime.now(UTC), uuid4(), uuid4()
     draws = f'[["{block_id}",{COST_MICRO}]]'
     before = (account_id, 2, FEATURE, MICRO, COST_MICRO, 0, draws, catalogue.price_id)
-    after = (None, now, now, now)
+    after = (None, now, now, now, None)
     return [
         (catalogue.environment_id, uuid4(), *before, f"{KEY_PREFIX}{number:012}", *after) for number in range(count)
     ]

@@ -83,5 +83,6 @@ def report(environment: Any, **_: object) -> None:  # noqa: ANN401 - Locust type
             for one in environment.runner.exceptions.values()
         ],
         "book": LoadUser.book.as_json(),
+        "actions": LoadUser.actions,
     }
     Path(PLAN.report_path).write_text(json.dumps(content))

@@ -10,6 +10,8 @@ from loadtests.programs import find, output_of
 SCRIPT = Path(__file__).with_name("wrk.lua")
 UNIQUE = "__unique__--"
 """Stands in a request where each one that is sent has another number of twelve digits."""
+OPENED_ID = "__id__"
+"""Stands in a request that follows each 201 where the reservation's id goes."""
 NUMBERS = 10**12
 """How many there are."""
 OVERTIME_SECONDS = 15
@@ -26,19 +28,22 @@ class Report(msgspec.Struct, frozen=True):
     refused: int
     """Answers with a status of 400 or above."""
 
-    def run(self, events_each: int = 1) -> Run:
-        """Rate and latency, where every request carries so many events."""
+    def run(self, events_each: float = 1) -> Run:
+        """Rate and latency, where every request carries so many events, or a part of what is counted."""
         rate = self.requests * events_each * 1_000_000 / self.duration_microseconds
         return Run(rate, float(self.p50_microseconds))
 
 
-def drive(port: int, request: str, connections: int, seconds: int, numbers: int = NUMBERS) -> Report:
+def drive(
+    port: int, request: str, connections: int, seconds: int, numbers: int = NUMBERS, *, follow_up: str | None = None
+) -> Report:
     """Send `request` to a server on loopback; `UNIQUE` in it begins again after so many numbers.
 
+    After each 201 `follow_up` goes next, on whichever connection is free, with the id in place of `OPENED_ID`.
     Raises WrongResult unless every answer was a success.
     """
     command = [find("wrk"), "-t1", f"-c{connections}", f"-d{seconds}s", "-s", SCRIPT]
-    command += [f"http://127.0.0.1:{port}", "--", request, str(numbers)]
+    command += [f"http://127.0.0.1:{port}", "--", request, str(numbers), *([follow_up] if follow_up else [])]
     report = parse(output_of(command, seconds + OVERTIME_SECONDS))
     if report.refused or report.failed_connections or not report.requests:
         raise WrongResult(f"of {report.requests} requests {report.refused} were refused: {report}")

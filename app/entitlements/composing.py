@@ -10,10 +10,14 @@ from app.entitlements.counting import counting_from
 from app.entitlements.store import Subscribed
 from app.io.postgres import Transaction
 from app.ledger import service as ledger
+from app.rules.entitlement import Standing, standing_of
 from app.rules.moments import to_at
 from app.rules.periods import Counting
 from app.trail import dirty
 from app.wire.snapshot import PlanSnapshot, encode_plan
+
+Composition = tuple[UUID | None, Standing]
+"""What a snapshot follows from: a plan version (None = no subscription) and the standing of those who are on it."""
 
 
 class Composed(msgspec.Struct, frozen=True):
@@ -38,26 +42,30 @@ async def compose_marked(tx: Transaction, now: datetime, zone: str) -> None:
     for customer_id, end_user_id in await store.list_customers_without_account(tx, tx.marked):
         await ledger.ensure_account(tx, customer_id, end_user_id, now)
     accounts = await store.lock_accounts(tx, tx.marked)
-    versions = {account.variant_version_id for account in accounts}
-    snapshots = await _snapshots(tx, versions, now)
+    snapshots = await _snapshots(tx, {_composition(account) for account in accounts}, now)
     await store.insert_snapshots(tx, {composed.id: composed.content for composed in snapshots.values()}, now)
-    await store.update_accounts(tx, [(account, snapshots[account.variant_version_id].id) for account in accounts])
+    await store.update_accounts(tx, [(account, snapshots[_composition(account)].id) for account in accounts])
     counting = {
-        account.account_id: _counting(account, now, zone) if snapshots[account.variant_version_id].counts else None
+        account.account_id: _counting(account, now, zone) if snapshots[_composition(account)].counts else None
         for account in accounts
     }
     changed = [account.account_id for account in accounts if counting[account.account_id] != account.counting]
     await store.update_counting(tx, {account_id: counting[account_id] for account_id in changed})
 
 
+def _composition(account: Subscribed) -> Composition:
+    return account.variant_version_id, standing_of(account.status)
+
+
 def _counting(account: Subscribed, now: datetime, zone: str) -> Counting:
     return counting_from(account.counting, account.billing, zone, max(to_at(now), account.posted_at))
 
 
-async def _snapshots(tx: Transaction, versions: set[UUID | None], now: datetime) -> dict[UUID | None, Composed]:
-    terms = await store.read_feature_terms(tx, {version for version in versions if version is not None}, now)
+async def _snapshots(tx: Transaction, compositions: set[Composition], now: datetime) -> dict[Composition, Composed]:
+    terms = await store.read_feature_terms(tx, {version for version, _ in compositions if version is not None}, now)
     event_types = await store.read_event_types(tx)
     composed = {
-        version: PlanSnapshot(tx.environment, version is not None, terms[version], event_types) for version in versions
+        (version, standing): PlanSnapshot(tx.environment, version is not None, terms[version], event_types, standing)
+        for version, standing in compositions
     }
-    return {version: Composed(*encode_plan(snapshot), snapshot.counts) for version, snapshot in composed.items()}
+    return {name: Composed(*encode_plan(snapshot), snapshot.counts) for name, snapshot in composed.items()}

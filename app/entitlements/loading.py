@@ -9,15 +9,16 @@ from uuid import UUID
 
 from app.entitlements import store
 from app.entitlements.publishing import new_token
-from app.entitlements.store import LoadableAccount
+from app.entitlements.store import Cursor, LoadableAccount
 from app.io.pauses import pauses
 from app.io.postgres import Database, Transaction
-from app.io.redis import LoadBegun, RedisStore
+from app.io.redis import LoadBegun, RedisStore, StreamEnd
 from app.io.reservations import put_ended_reservation
 from app.reservations import store as reservations_store
 from app.reservations.store import KnownReservation
 from app.wire import keys
 from app.wire.held import EndedReservation
+from app.wire.ids import partition_in
 
 ENDED_SECONDS = 60
 """How long a reservation that has ended stays in Redis for those who ask about it again."""
@@ -45,7 +46,7 @@ async def load_account(database: Database, redis: RedisStore, environment_id: UU
             row = await database.run(environment_id, read, isolation="repeatable_read")
             if row is None or not row.has_drained(begun):
                 continue  # the same load goes on: a new one would have a later stream end to wait for
-            if await redis.finish_load(begun, row.account.state, row.reservations) != "refused":
+            if await redis.finish_load(begun, row.account.state, row.reservations, row.holds) != "refused":
                 return "loaded"
         begun = await redis.begin_load(ref, new_token())
     return "busy"
@@ -56,15 +57,11 @@ async def load_reservation(
 ) -> Outcome:
     """Bring a reservation into Redis: an open one with its account, one that has ended for a while.
 
-    'unknown' where the ledger has none of this id; what was opened and is not posted yet is in Redis.
+    'unknown' where the ledger has none of this id, and nothing is in the stream that could open it.
     """
-
-    async def read(tx: Transaction) -> KnownReservation | None:
-        return await reservations_store.read_known(tx, environment_id, reservation_id)
-
-    known = await database.run(environment_id, read)
-    if known is None:
-        return "unknown"
+    known = await _find_reservation(database, redis, environment_id, reservation_id)
+    if not isinstance(known, KnownReservation):
+        return known
     if known.ending is None:
         return await load_account(database, redis, environment_id, known.end_user_id)
     view = await redis.read_account(environment_id, known.end_user_id)
@@ -77,9 +74,37 @@ async def load_reservation(
         known.ending,
         known.late,
         known.total_micro if view is None else view.available_micro,
+        known.period_at,
     )
     await put_ended_reservation(redis, ended, ENDED_SECONDS)
     return "loaded"
+
+
+async def _find_reservation(
+    database: Database, redis: RedisStore, environment_id: UUID, reservation_id: UUID
+) -> KnownReservation | Literal["unknown", "busy"]:
+    """What the ledger knows of it, once everything is posted that was in the stream when it was asked for.
+
+    A new incarnation drops what is open from Redis, and the opening may still be on its way to the ledger.
+    """
+    partition = partition_in(reservation_id)
+
+    async def read(tx: Transaction) -> tuple[Cursor, KnownReservation | None]:
+        cursor = await store.read_cursor(tx, partition)  # first: what it has passed, the other statement sees
+        return cursor, await reservations_store.read_known(tx, environment_id, reservation_id)
+
+    if partition >= redis.agreement.partitions:
+        return "unknown"
+    end: StreamEnd | None = None
+    async for _ in pauses(WAIT_SECONDS):
+        cursor, known = await database.run(environment_id, read)
+        if known is not None:
+            return known
+        if end is None or end.incarnation != cursor.incarnation:
+            end = await redis.read_stream_end(partition)
+        if cursor.has_passed(end):
+            return "unknown"
+    return "busy"
 
 
 async def load_plan(database: Database, redis: RedisStore, environment_id: UUID, snapshot_id: str) -> Outcome:

@@ -119,7 +119,7 @@ async def _load_new(database: Database, redis: RedisStore, account: PublishedAcc
 
     current = await database.run(environment_id, read, isolation="repeatable_read")
     if current is not None and current.has_drained(begun):
-        await redis.finish_load(begun, current.account.state, current.reservations)
+        await redis.finish_load(begun, current.account.state, current.reservations, current.holds)
 
 
 async def publish_left_over(database: Database, redis: RedisStore) -> int:

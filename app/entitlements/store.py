@@ -8,17 +8,19 @@ import msgspec
 
 from app.entitlements.counting import Billing
 from app.io.postgres import Record, Transaction
-from app.io.redis import LoadBegun
+from app.io.redis import LoadBegun, StreamEnd
 from app.io.statements import statements
 from app.ledger import store as ledger_store
 from app.ledger.book import beside_of
+from app.metering import store as metering_store
 from app.reservations import store as reservations_store
-from app.rules.entitlement import OveragePolicy
+from app.rules.entitlement import FeatureKind, OveragePolicy
 from app.rules.moments import NEVER_AT, to_at, to_datetime
 from app.rules.periods import Counting, IntervalUnit
 from app.rules.pricing import Price, PriceVersion, Rate, in_precedence
 from app.wire import keys
 from app.wire.events import parse_stream_id
+from app.wire.gauges import Hold
 from app.wire.held import OpenReservation
 from app.wire.snapshot import AccountState, Beside, FeatureTerms
 
@@ -52,10 +54,29 @@ class LoadableAccount(msgspec.Struct, frozen=True):
     reservations: list[OpenReservation]
     incarnation: UUID | None
     cursor: tuple[int, int]
+    holds: list[Hold]
+    """What is held of the account's gauges."""
 
     def has_drained(self, begun: LoadBegun) -> bool:
         """Whether the figures include everything that was in the stream when the load began."""
         return self.incarnation == begun.incarnation and self.cursor >= begun.stream_end
+
+
+class Cursor(msgspec.Struct, frozen=True):
+    """How far a partition's stream has been posted, and whose memory it is; None = no flusher was there yet."""
+
+    incarnation: UUID | None
+    last_id: tuple[int, int]
+
+    def has_passed(self, end: StreamEnd) -> bool:
+        """Whether everything is posted that was in the stream when it ended there."""
+        return self.incarnation == end.incarnation and self.last_id >= end.last_id
+
+
+async def read_cursor(tx: Transaction, partition: int) -> Cursor:
+    """The cursor of a partition."""
+    row = await tx.connection.fetchrow(_SQL["read_cursor"], partition)
+    return Cursor(None, (0, 0)) if row is None else Cursor(row["incarnation"], parse_stream_id(row["last_id"].encode()))
 
 
 async def list_accounts(tx: Transaction) -> set[UUID]:
@@ -95,10 +116,12 @@ async def read_feature_terms(
         offered = rates.get((version, key)) or rates.get((None, key), [])
         terms[version][key] = FeatureTerms(
             offered,
-            row["included"] or (version is None and bool(offered)),
+            row["included"] or (version is None and (bool(offered) or row["value"] is not None)),
             OveragePolicy(row["overage_policy"] or OveragePolicy.BLOCK),
             row["limit_units_micro"],
             row["overage_limit_micro"],
+            FeatureKind(row["kind"]),
+            row["value"],
         )
     return terms
 
@@ -181,16 +204,17 @@ async def read_account_at_cursor(
 ) -> LoadableAccount | None:
     """An account to be loaded, with its partition's cursor; None for an unknown customer.
 
-    Of one moment only in a transaction that sees one (`repeatable_read`): its reservations are read for themselves.
+    Of one moment only in a transaction that sees one (`repeatable_read`): what it holds is read for itself.
     """
     row = await tx.connection.fetchrow(_SQL["read_account_at_cursor"], environment_id, end_user_id, partition)
     if row is None:
         return None
     cursor = (0, 0) if row["last_id"] is None else parse_stream_id(row["last_id"].encode())
-    held: list[OpenReservation] = []
+    reservations: list[OpenReservation] = []
     if row["open_reservations"]:
-        held = await reservations_store.list_open(tx, environment_id, row["id"])
-    return LoadableAccount(_published(row), held, row["incarnation"], cursor)
+        reservations = await reservations_store.list_open(tx, environment_id, row["id"])
+    holds = await metering_store.read_holds(tx, row["id"])
+    return LoadableAccount(_published(row), reservations, row["incarnation"], cursor, holds)
 
 
 def _published(row: Record) -> PublishedAccount:

@@ -16,7 +16,9 @@ from app.flusher.grouping import UsageGroup
 from app.flusher.posting import AccountKey, Entries, Posting, RejectedEntry, by_hour
 from app.ledger.book import Account, PostedEvent
 from app.ledger.targets import Targets
+from app.metering.holds import HoldChange
 from app.wire.events import UNSTORABLE, EntryKind, StreamEntry, UnreadableEntry, UsagePayload
+from app.wire.gauges import GaugeAcquired, GaugeChange
 from app.wire.keys import account_ref, environment_ref
 from app.wire.orders import Order, VoidUsage
 
@@ -59,8 +61,7 @@ def post_batch(
             _come_to(posting, group, entry)
             reserving.post_change(posting, group, entry, targets, posted_ids)
         else:
-            _come_to(posting, group, entry)
-            _pay_debt(posting, group, entry)
+            _post_moment(posting, group, entry)
     for group in groups.values():
         group.close(posting)
         group.account.revision += 1
@@ -97,6 +98,24 @@ def _post_usage(
     group.add(entry, payload)
     if entry.period_at is not None:
         posting.counted.append(count(account, payload.feature_key, entry.period_at, payload.units_micro))
+
+
+def _post_moment(posting: Posting, group: UsageGroup, entry: StreamEntry) -> None:
+    """A tick, or what became of a gauge: no credit moves but what time moves."""
+    _come_to(posting, group, entry)
+    _pay_debt(posting, group, entry)
+    if entry.gauge is not None:
+        _post_gauge(posting, group.account, entry.gauge, entry.accepted_at)
+
+
+def _post_gauge(posting: Posting, account: Account, change: GaugeChange, at: int) -> None:
+    """Note who holds what. Nothing that is decided later may be dated before it, or it would count as older."""
+    units, expires_at = 0, None
+    if isinstance(change, GaugeAcquired):
+        units, expires_at = change.units, change.expires_at
+    of_whom = account.environment_id, account.id, change.feature_key, change.holder
+    posting.holds[of_whom[1:]] = HoldChange(*of_whom, units, expires_at, at)
+    account.posted_at = max(account.posted_at, at)
 
 
 def _post_order(posting: Posting, group: UsageGroup, entry: StreamEntry, targets: Targets) -> None:

@@ -6,6 +6,7 @@ import msgspec
 
 from app.corrections.deciding import Outcome
 from app.ledger.book import Account, CountedUnits, Origin, PostedEvent, Reservation, Transaction, UsedInHour
+from app.metering.holds import HoldChange
 from app.rules.burndown import Block
 from app.rules.moments import hour_of
 from app.wire.events import StreamEntry, UnreadableEntry
@@ -47,6 +48,8 @@ class Posting(msgspec.Struct):
     settled_blocks: dict[UUID, tuple[UUID, int]] = {}
     """Blocks that were scheduled, by id: (environment, what was granted of them)."""
     outcomes: list[Outcome] = []
+    holds: dict[tuple[UUID, str, str], HoldChange] = {}
+    """Of gauges, by account, feature and holder: the last that became of each."""
     reservations: dict[UUID, Reservation] = {}
     """Those that were opened, extended or ended, as they are after the batch."""
 

@@ -165,7 +165,7 @@ def _count_end(
     feature_key = reservation.feature_key
     if reservation.period_at is not None:
         posting.counted.append(count(account, feature_key, reservation.period_at, -reservation.units_micro))
-    if entry.period_at is not None:
+    if entry.period_at is not None and end.state is ReservationState.COMMITTED:
         posting.counted.append(count(account, feature_key, entry.period_at, end.units_micro))
 
 

@@ -19,6 +19,7 @@ from app.io.postgres import Database, Transaction, UniqueViolationError
 from app.ledger import store as ledger_store
 from app.ledger.book import Account
 from app.ledger.store import MonthMissing
+from app.metering import store as metering_store
 from app.reservations import store as reservations_store
 from app.rules.moments import to_datetime
 from app.wire import keys
@@ -199,4 +200,5 @@ async def _write(tx: Transaction, posting: Posting, rejected: list[RejectedFrom]
     await ledger_store.update_accounts(tx, list(posting.accounts.values()))
     await reservations_store.write(tx, posting.reservations.values())
     await corrections_store.insert_outcomes(tx, posting.outcomes, now)
+    await metering_store.write_holds(tx, posting.holds.values())
     await store.insert_rejected(tx, rejected, now)

@@ -24,6 +24,7 @@ from app.rules import totals
 from app.wire import keys, scripts
 from app.wire.agreement import Agreement
 from app.wire.events import parse_stream_id
+from app.wire.gauges import Hold, encode_holds
 from app.wire.held import OpenReservation, encode_facts
 from app.wire.scripts import Script
 from app.wire.slots import is_cluster
@@ -277,16 +278,23 @@ class RedisStore:
         return LoadBegun(answer[1], UUID(hex=answer[2].decode()), (int(milliseconds), int(sequence)))
 
     async def finish_load(
-        self, begun: LoadBegun, state: AccountState, reservations: Sequence[OpenReservation] = ()
+        self,
+        begun: LoadBegun,
+        state: AccountState,
+        reservations: Sequence[OpenReservation] = (),
+        holds: Sequence[Hold] = (),
     ) -> str:
-        """Install a loaded account with its open reservations: 'loaded' | 'present' | 'refused'."""
+        """Install a loaded account with its open reservations and what is held of its gauges.
+
+        Answers 'loaded' | 'present' | 'refused'.
+        """
         partition, ref = self.partition(state.ref), state.ref
         script_keys = [keys.account(partition, ref), keys.load_token(partition, ref)]
         held = [part for reservation in reservations for part in _held(ref, reservation)]
         answer = await self.run(
             scripts.LOAD,
             [*script_keys, keys.meta(partition), keys.due(partition)],
-            [begun.token, begun.incarnation.hex, *_figures(state), ref, *held],
+            [begun.token, begun.incarnation.hex, *_figures(state), ref, *held, encode_holds(holds)],
         )
         return answer.decode()
 
@@ -395,7 +403,9 @@ def _figures(state: AccountState) -> tuple[int | str | bytes, ...]:
     )
 
 
-def _held(ref: bytes, reservation: OpenReservation) -> tuple[bytes | int, ...]:
+def _held(ref: bytes, reservation: OpenReservation) -> tuple[bytes | int | str, ...]:
     """What load.lua is given of an open reservation."""
     member = keys.due_member(ref[: keys.ENVIRONMENT_REF_LENGTH], reservation.reservation_id)
-    return member, encode_facts(reservation.facts), reservation.reserved_micro, reservation.due_at
+    facts, period_at = reservation.facts, reservation.period_at
+    counted = ("", "") if period_at is None else (facts.units_micro, period_at)
+    return member, encode_facts(facts), reservation.reserved_micro, reservation.due_at, *counted

@@ -251,7 +251,7 @@ async def _drop_accounts(server: Answer, tags: Collection[bytes], new_token: byt
         accounts = [key for key in found if keys.split_tag(key)[0] in tags]
         pipe = server.pipeline(transaction=False)
         for key in accounts:
-            pipe.delete(key, keys.used_beside(key))
+            pipe.delete(key, keys.used_beside(key), *keys.gauges_of(key))
             pipe.set(keys.load_token_of(key), new_token, xx=True, ex=TOKEN_SECONDS)
         await pipe.execute()
         yield len(accounts)

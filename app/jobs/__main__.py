@@ -7,6 +7,7 @@ from app.io.postgres import Database
 from app.io.process import run_until_stopped
 from app.io.redis import RedisStore
 from app.jobs.checkpoint import Checkpointer
+from app.jobs.holds import HoldSweeper
 from app.jobs.partitions import PartitionMaker
 from app.jobs.reload import Reloader
 from app.jobs.sweep import Sweeper
@@ -25,6 +26,7 @@ async def main(stop: asyncio.Event, settings: JobsSettings) -> None:
             group.create_task(Sweeper(database, redis, Clock()).run(stop))
             group.create_task(Checkpointer(database, Clock()).run(stop))
             group.create_task(PartitionMaker(database, Clock()).run(stop))
+            group.create_task(HoldSweeper(database, Clock()).run(stop))
     finally:
         await redis.close()
         await database.close()

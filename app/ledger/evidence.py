@@ -277,6 +277,18 @@ async def list_usage_gaps(
     return found
 
 
+async def list_counter_gaps(
+    tx: DatabaseTransaction, environment_id: UUID | None, limit: int
+) -> list[tuple[UUID, Finding]]:
+    """(environment, finding) of counters of units that are not the sum of what counts in their period."""
+    found: list[tuple[UUID, Finding]] = []
+    for row in await tx.connection.fetch(_SQL["list_counter_gaps"], environment_id, limit):
+        counter = f"usage_counters {row['account_id']} {row['feature_key']} {row['period_at'].isoformat()}"
+        message = f"has {row['units_micro']} units, its events and open reservations give {row['summed_units_micro']}"
+        found.append((row["environment_id"], Finding(66, counter, message)))
+    return found
+
+
 async def list_key_gaps(tx: DatabaseTransaction, environment_id: UUID | None, limit: int) -> list[tuple[UUID, Finding]]:
     """(environment, finding) of events without their key and keys without their event."""
     found: list[tuple[UUID, Finding]] = []

@@ -217,11 +217,12 @@ class _Verification:
                 proof.compare_head(head["day"], head["hash"])
 
     async def _prove_usage(self) -> None:
-        """Each event has its key, each order its transaction, and the hours are the sums of the events."""
+        """Each event has its key, each order its transaction; hours and counters are the sums of the events."""
         if self._order.end_user_id is not None:
             return
         gaps = await rows.list_key_gaps(self._tx, self._order.environment_id, MAX_GAPS)
         gaps += await rows.list_usage_gaps(self._tx, self._order.environment_id, MAX_GAPS)
+        gaps += await rows.list_counter_gaps(self._tx, self._order.environment_id, MAX_GAPS)
         gaps += await rows.list_order_gaps(self._tx, self._order.environment_id, MAX_GAPS)
         for environment_id, finding in gaps:
             self._found(environment_id, "", finding)

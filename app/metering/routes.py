@@ -31,7 +31,7 @@ _OK = 200
 
 @post("/v1/features", guards=[WRITE], security=SECURITY, tags=["Features"])
 async def create_feature(data: JSONBody[NewFeature], mutation: NamedDependency[Mutation]) -> ExactResponse[FeatureBody]:
-    """Make a feature. With a price it can be used by every customer, without one only where a plan sets a price."""
+    """Make a feature. With a default price or value all customers can use it, else those whose plan sets one."""
 
     async def work(tx: Transaction) -> FeatureBody:
         return show_feature(*await service.create_feature(tx, data, mutation.now))
@@ -70,7 +70,10 @@ async def get_feature(
 async def change_feature(
     key: FromPath[str], data: JSONBody[FeatureChange], mutation: NamedDependency[Mutation]
 ) -> ExactResponse[FeatureBody]:
-    """Change the name of a feature, or the CloudEvents that it counts. What was counted before stays."""
+    """Change the name, the default value or the CloudEvents of a feature.
+
+    What was counted before stays; so does what customers hold of a gauge, whatever its cap becomes.
+    """
 
     async def work(tx: Transaction) -> FeatureBody:
         return show_feature(*await service.change_feature(tx, key, data, mutation.now))

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Literal, TypedDict, Unpack, assert_never
+from typing import Annotated, Any, TypedDict, Unpack, assert_never
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.errors import ServiceError
+from app.errors import ServiceError, invalid_value
 from app.metering.tables import Feature, PriceVersion
+from app.rules.entitlement import FeatureKind
 from app.rules.pricing import (
     MAX_BOUND,
     MAX_MATCHED,
@@ -25,6 +26,7 @@ from app.rules.pricing import (
     faults_of_match,
 )
 from app.web.amounts import UnitLimit, UnitPrice, limit_or_none
+from app.web.bodies import encode
 from app.web.fields import EventType, Key, Moment, Name, UnitsFrom
 from app.wire.codes import Code
 from app.wire.ids import show
@@ -40,12 +42,17 @@ Match = Annotated[
     ),
 ]
 
+MAX_VALUE_BYTES = 4096
+MAX_CAP = 10**9
+Value = Any
+"""Of a switch true or false, of a gauge its cap (null = unlimited), of a static feature any JSON."""
+
 
 class PriceTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What every price may say: for which usage it is, and from when on."""
 
-    match: Match | msgspec.UnsetType = msgspec.UNSET
-    effective_at: Moment | msgspec.UnsetType = msgspec.UNSET
+    match: Match | UnsetType = UNSET
+    effective_at: Moment | UnsetType = UNSET
 
 
 class FlatPriceBody(PriceTerms, frozen=True, tag="flat", tag_field="kind"):
@@ -119,15 +126,18 @@ class NewPrice(msgspec.Struct, frozen=True):
 
 
 class NewFeature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A feature to be made; `price` is its default price, by which it can be used without a plan.
+    """A feature to be made; with a default price or value it can be used without a plan.
 
-    `limit` is how many units may be used in a period where a plan sets no other.
+    `price` is for a `metered` feature, `default_value` for the other kinds: of a `boolean` true or false, of a `gauge`
+    its cap (null = unlimited), of a `static` feature any JSON.
+    `limit` is how many units of a metered feature may be used in a period where a plan sets no other.
     """
 
     key: Key
     name: Name
-    kind: Literal["metered"] = "metered"
+    kind: FeatureKind = FeatureKind.METERED
     price: PriceBody | None = None
+    default_value: Value | UnsetType = UNSET
     event_type: EventType | None = None
     units_from: UnitsFrom | None = None
     limit: UnitLimit | None = None
@@ -137,13 +147,14 @@ class FeatureChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is to change of a feature; what is left out stays. Without an `event_type` there is no `units_from`."""
 
     name: Name | UnsetType = UNSET
+    default_value: Value | UnsetType = UNSET
     event_type: EventType | UnsetType | None = UNSET
     units_from: UnitsFrom | UnsetType | None = UNSET
     limit: UnitLimit | UnsetType | None = UNSET
 
 
 class FeatureBody(msgspec.Struct, frozen=True):
-    """A feature with its present default price."""
+    """A feature with its present default price; `default_value` is there where it has one."""
 
     feature_id: str
     key: str
@@ -155,6 +166,7 @@ class FeatureBody(msgspec.Struct, frozen=True):
     units_from: str | None
     created_at: datetime
     limit: UnitLimit | None = None
+    default_value: Value | UnsetType = UNSET
 
 
 class PriceVersionBody(msgspec.Struct, frozen=True):
@@ -170,8 +182,8 @@ class PriceVersionBody(msgspec.Struct, frozen=True):
 
 def parse_price(body: PriceBody, field: str = "") -> NewPrice:
     """The price as the rules know it. Raises ServiceError(INVALID_VALUE) that names all that is wrong."""
-    match = {} if body.match is msgspec.UNSET else body.match
-    effective_at = None if body.effective_at is msgspec.UNSET else body.effective_at
+    match = {} if body.match is UNSET else body.match
+    effective_at = None if body.effective_at is UNSET else body.effective_at
     new = NewPrice(_price_of(body), match, effective_at)
     errors = [
         FieldError(f"{field}.{fault.field}" if field else fault.field, fault.message)
@@ -181,6 +193,29 @@ def parse_price(body: PriceBody, field: str = "") -> NewPrice:
         detail = "; ".join(f"{error.field} {error.message}" for error in errors)
         raise ServiceError(Code.INVALID_VALUE, detail, errors=errors)
     return new
+
+
+def parse_value(kind: FeatureKind, value: Value, field: str) -> str:
+    """The value as JSON text. Raises ServiceError(INVALID_VALUE) for one that a feature of this kind cannot have."""
+    if kind is FeatureKind.METERED:
+        raise invalid_value(field, "is for features that are not metered; a metered one has a price")
+    if kind is FeatureKind.BOOLEAN and not isinstance(value, bool):
+        raise invalid_value(field, "must be true or false, since the feature is boolean")
+    if kind is FeatureKind.GAUGE and value is not None and not _is_cap(value):
+        raise invalid_value(field, f"must be a cap from 0 to {MAX_CAP}, or null for none, since the feature is a gauge")
+    text = encode(value)
+    if len(text) > MAX_VALUE_BYTES:
+        raise invalid_value(field, f"may have {MAX_VALUE_BYTES} bytes; it has {len(text)}")
+    return text.decode()
+
+
+def _is_cap(value: Value) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_CAP
+
+
+def show_value(text: str | None) -> Value | UnsetType:
+    """The value behind its text, as it was sent; UNSET where there is none."""
+    return UNSET if text is None else msgspec.Raw(text.encode())
 
 
 def _price_of(body: PriceBody) -> Price:
@@ -247,6 +282,7 @@ def show_feature(feature: Feature, price: PriceVersion | None) -> FeatureBody:
         feature.units_from,
         feature.created_at,
         limit_or_none(feature.limit_units_micro),
+        show_value(feature.default_value),
     )
 
 

@@ -11,8 +11,9 @@ from app.errors import ServiceError, invalid_value
 from app.io.ids import new_id
 from app.io.postgres import Transaction
 from app.metering import store
-from app.metering.schemas import FeatureChange, NewFeature, NewPrice, parse_price
+from app.metering.schemas import FeatureChange, NewFeature, NewPrice, parse_price, parse_value
 from app.metering.tables import Feature, PriceVersion
+from app.rules.entitlement import FeatureKind
 from app.rules.moments import NEVER_AT, to_at
 from app.trail import dirty
 from app.web.amounts import optional_micro
@@ -51,17 +52,27 @@ class PriceTarget(msgspec.Struct, frozen=True):
 
 
 async def create_feature(tx: Transaction, new: NewFeature, now: datetime) -> tuple[Feature, PriceVersion | None]:
-    """A new feature, with its default price if it has one. Raises ServiceError(CONFLICT, INVALID_VALUE)."""
-    price = None if new.price is None else parse_price(new.price, "price")
-    if price is not None:
+    """A new feature, with its default price or value if it has one.
+
+    Raises ServiceError: CONFLICT for the key, INVALID_VALUE, FEATURE_NOT_METERED for a price or limit.
+    """
+    price, default_value = None, None
+    if new.price is not None:
+        require_metered(new.kind, new.key, "price")
+        price = parse_price(new.price, "price")
         check_first_price(price, "price.")
+    if new.limit is not None:
+        require_metered(new.kind, new.key, "limit")
+    if new.default_value is not UNSET:
+        default_value = parse_value(new.kind, new.default_value, "default_value")
     Reading(new.event_type, new.units_from).check()
     feature = Feature(
         environment_id=tx.environment,
         id=new_id(now),
         key=new.key,
         name=new.name,
-        kind=new.kind,
+        kind=new.kind.value,
+        default_value=default_value,
         event_type=new.event_type,
         units_from=new.units_from,
         created_at=now,
@@ -79,9 +90,9 @@ async def create_feature(tx: Transaction, new: NewFeature, now: datetime) -> tup
 async def change_feature(
     tx: Transaction, key: str, change: FeatureChange, now: datetime
 ) -> tuple[Feature, PriceVersion | None]:
-    """The feature with another name or limit, or other CloudEvents.
+    """The feature with another name, default value, limit or other CloudEvents, known to every edge at once.
 
-    Raises ServiceError(UNKNOWN_FEATURE, INVALID_VALUE).
+    Raises ServiceError(UNKNOWN_FEATURE, INVALID_VALUE, FEATURE_NOT_METERED for a limit).
     """
     feature = await store.lock_feature(tx, key)
     if feature is None:
@@ -91,7 +102,11 @@ async def change_feature(
     reading.check()
     if change.name is not UNSET:
         feature.name = change.name
+    if change.default_value is not UNSET:
+        feature.default_value = parse_value(FeatureKind(feature.kind), change.default_value, "default_value")
+        dirty.mark_environment(tx)
     if change.limit is not UNSET:
+        require_metered(FeatureKind(feature.kind), key, "limit")
         feature.limit_units_micro = optional_micro("limit", change.limit)
         dirty.mark_environment(tx)
     await store.update_feature(feature, reading.event_type, reading.units_from)
@@ -101,15 +116,23 @@ async def change_feature(
     return await find_feature(tx, key, now)
 
 
+def require_metered(kind: FeatureKind, key: str, field: str) -> None:
+    """Raises ServiceError(FEATURE_NOT_METERED), naming the field, where the feature has neither price nor limit."""
+    if kind is not FeatureKind.METERED:
+        message = f"is for metered features, and {key!r} is {kind.value}"
+        raise ServiceError(Code.FEATURE_NOT_METERED, f"{field} {message}", errors=[FieldError(field, message)])
+
+
 async def add_default_price(tx: Transaction, key: str, new: NewPrice, now: datetime) -> tuple[Feature, PriceVersion]:
     """A new version of a feature's default price, for everybody or for some usage.
 
-    Raises ServiceError(UNKNOWN_FEATURE, INVALID_VALUE).
+    Raises ServiceError(UNKNOWN_FEATURE, FEATURE_NOT_METERED, INVALID_VALUE).
     """
     check_beginning(new, "", now)
     feature = await store.lock_feature(tx, key)
     if feature is None:
         raise _unknown(key)
+    require_metered(FeatureKind(feature.kind), key, "price")
     standing = await store.read_default_standing(tx, feature.id, now)
     if not standing.last_version:
         check_first_price(new)

@@ -2,14 +2,20 @@
 # Piccolo does not say what its foreign keys point at.
 # pyright: reportUnknownMemberType=false
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from uuid import UUID
 
 import msgspec
 
 from app.io.postgres import Transaction
+from app.io.statements import statements
+from app.metering.holds import HoldChange
 from app.metering.tables import Feature, PriceVersion
+from app.rules.moments import to_at, to_datetime
+from app.wire.gauges import Hold
+
+_SQL = statements("app.metering")
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -51,10 +57,11 @@ async def read_features(tx: Transaction, keys: Sequence[str]) -> dict[str, Featu
 
 
 async def update_feature(feature: Feature, event_type: str | None, units_from: str | None) -> None:
-    """Keep the feature's name and limit as they are now, and what it reads."""
+    """Keep the feature's name, default value and limit as they are now, and what it reads."""
     await Feature.update(
         {
             Feature.name: feature.name,
+            Feature.default_value: feature.default_value,
             Feature.limit_units_micro: feature.limit_units_micro,
             Feature.event_type: event_type,
             Feature.units_from: units_from,
@@ -109,3 +116,39 @@ async def list_default_prices(tx: Transaction, feature_id: UUID, before: int | N
     if before is not None:
         query = query.where(PriceVersion.version < before)
     return await query.order_by(PriceVersion.version, ascending=False).limit(limit)
+
+
+async def write_holds(tx: Transaction, changes: Collection[HoldChange]) -> None:
+    """What became of holders, each of them once."""
+    if not changes:
+        return
+    await tx.connection.execute(
+        _SQL["write_holds"],
+        [change.environment_id for change in changes],
+        [change.account_id for change in changes],
+        [change.feature_key for change in changes],
+        [change.holder for change in changes],
+        [change.units for change in changes],
+        [None if change.expires_at is None else to_datetime(change.expires_at) for change in changes],
+        [to_datetime(change.changed_at) for change in changes],
+    )
+
+
+async def read_holds(tx: Transaction, account_id: UUID) -> list[Hold]:
+    """What the holders of an account hold, as far as the ledger has read its stream. Time may have ended some since."""
+    rows = await tx.connection.fetch(_SQL["read_holds"], tx.environment, account_id)
+    return [
+        Hold(
+            row["feature_key"],
+            row["holder"],
+            row["units"],
+            0 if row["expires_at"] is None else to_at(row["expires_at"]),
+        )
+        for row in rows
+    ]
+
+
+async def delete_holds(tx: Transaction, *, ended_before: datetime, limit: int) -> int:
+    """Forget some of the holders that ended before that and changed no more; how many."""
+    status = await tx.connection.execute(_SQL["delete_holds"], ended_before, limit)
+    return int(status.rpartition(" ")[2])

@@ -14,6 +14,7 @@ class Feature(Table, tablename="features", db=ENGINE):
     key = Text()
     name = Text()
     kind = Text()
+    default_value = Text(null=True, default=None)
     event_type = Text(null=True, default=None)
     units_from = Text(null=True, default=None)
     created_at = Timestamptz(default=None)
@@ -32,3 +33,15 @@ class PriceVersion(Table, tablename="prices", db=ENGINE):
     price = JSONB()
     effective_at = Timestamptz(default=None)
     created_at = Timestamptz(default=None)
+
+
+class GaugeHold(Table, tablename="gauge_holds", db=ENGINE):
+    """What somebody holds of a customer's gauge. Its key is account, feature and holder; Piccolo wants one column."""
+
+    environment_id = UUID(default=None)
+    account_id = UUID(default=None)
+    feature_key = Text()
+    holder = Text(primary_key=True)
+    units = BigInt()
+    expires_at = Timestamptz(null=True, default=None)
+    changed_at = Timestamptz(default=None)

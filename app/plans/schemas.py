@@ -6,7 +6,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from app.metering.schemas import PriceBody, ShownTerms, show_price
+from app.metering.schemas import PriceBody, ShownTerms, Value, show_price, show_value
 from app.plans.store import IncludedFeature, OwnPrice, Variant
 from app.plans.tables import Plan, PlanGrant
 from app.rules.entitlement import OveragePolicy
@@ -48,7 +48,7 @@ class GrantTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class FeatureInclusion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A feature that a variant includes, at its default prices, or at its own: `price`, or several `prices`.
+    """A feature that a variant includes, on its default terms, or on its own: `price`, several `prices`, `value`.
 
     `limit` is how many units may be used in a period, in place of the feature's default. `overage_limit` goes with the
     overage policy: how many credits below zero usage may bring the balance; none = any number.
@@ -60,6 +60,7 @@ class FeatureInclusion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     overage_policy: OveragePolicy | None = None
     overage_limit: Credits | None = None
     limit: UnitLimit | None = None
+    value: Value | msgspec.UnsetType = msgspec.UNSET
 
 
 class VariantTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -121,9 +122,10 @@ def _show_included(feature: IncludedFeature) -> FeatureInclusion:
     policy = None if feature.overage_policy is None else OveragePolicy(feature.overage_policy)
     prices = [_show_own(price) for price in feature.prices]
     limits = credits_or_none(feature.overage_limit_micro), limit_or_none(feature.limit_units_micro)
+    value = show_value(feature.value)
     if len(prices) == 1:
-        return FeatureInclusion(feature.feature_key, prices[0], [], policy, *limits)
-    return FeatureInclusion(feature.feature_key, None, prices, policy, *limits)
+        return FeatureInclusion(feature.feature_key, prices[0], [], policy, *limits, value)
+    return FeatureInclusion(feature.feature_key, None, prices, policy, *limits, value)
 
 
 def _show_own(own: OwnPrice) -> PriceBody:

@@ -4,18 +4,20 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
+import msgspec
+
 from app.errors import ServiceError, invalid_value
 from app.io.ids import new_id
 from app.io.postgres import Transaction
 from app.metering import service as metering
-from app.metering.schemas import NewPrice, parse_price
+from app.metering.schemas import NewPrice, parse_price, parse_value
 from app.metering.service import PriceTarget
 from app.metering.tables import Feature
 from app.plans import store
 from app.plans.schemas import FeatureInclusion, NewPlan, VariantBody, VariantTerms, show_variant
 from app.plans.store import Variant
 from app.plans.tables import Plan, PlanFeature, PlanGrant, PlanVariant, PlanVariantVersion
-from app.rules.entitlement import OveragePolicy
+from app.rules.entitlement import FeatureKind, OveragePolicy
 from app.rules.periods import IntervalUnit
 from app.web.amounts import Credits, optional_micro
 from app.wire.codes import Code
@@ -54,7 +56,8 @@ async def find_variant(tx: Transaction, variant_id: UUID) -> Variant:
 async def create_variant(tx: Transaction, plan_key: str, terms: VariantTerms, now: datetime) -> VariantBody:
     """A new variant of a plan, with its first version.
 
-    Raises ServiceError: NOT_FOUND for the plan, CONFLICT for the key, UNKNOWN_FEATURE, INVALID_VALUE.
+    Raises ServiceError: NOT_FOUND for the plan, CONFLICT for the key, UNKNOWN_FEATURE, INVALID_VALUE,
+    FEATURE_NOT_METERED for a price.
     """
     if terms.interval is IntervalUnit.YEAR and terms.interval_count > MAX_YEARS:
         raise invalid_value("interval_count", f"may be at most {MAX_YEARS} years")
@@ -111,6 +114,7 @@ async def _publish_version(
             overage_policy=None if inclusion.overage_policy is None else inclusion.overage_policy.value,
             overage_limit_micro=optional_micro(f"features[{index}].overage_limit", inclusion.overage_limit),
             limit_units_micro=optional_micro(f"features[{index}].limit", inclusion.limit),
+            value=_own_value(features[inclusion.feature_key], inclusion, f"features[{index}]"),
         )
         for index, inclusion in enumerate(terms.features)
     ]
@@ -137,6 +141,18 @@ def _own_prices(inclusion: FeatureInclusion, field: str, now: datetime) -> list[
         if any((price.match, price.effective_at) == (other.match, other.effective_at) for other in prices[:index]):
             raise invalid_value(f"{field}.prices[{index}]", "has the match and the effective_at of one before it")
     return prices
+
+
+def _own_value(feature: Feature, inclusion: FeatureInclusion, field: str) -> str | None:
+    """The version's own value of the feature; None = the feature's default.
+
+    Raises ServiceError: INVALID_VALUE, FEATURE_NOT_METERED for prices and limits, which others do not have.
+    """
+    kind = FeatureKind(feature.kind)
+    for name in ("price", "prices", "limit", "overage_limit"):
+        if getattr(inclusion, name):
+            metering.require_metered(kind, feature.key, f"{field}.{name}")
+    return None if inclusion.value is msgspec.UNSET else parse_value(kind, inclusion.value, f"{field}.value")
 
 
 def _check_grants(terms: VariantTerms) -> None:

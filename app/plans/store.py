@@ -37,12 +37,13 @@ class OwnPrice(msgspec.Struct, frozen=True):
 
 
 class IncludedFeature(msgspec.Struct, frozen=True):
-    """A feature of a version; without prices of its own it has the feature's default prices."""
+    """A feature of a version; without prices or a value (JSON) of its own it has the feature's defaults."""
 
     feature_key: str
     overage_policy: str | None
     overage_limit_micro: int | None
     limit_units_micro: int | None
+    value: str | None
     prices: list[OwnPrice]
 
 
@@ -124,8 +125,8 @@ async def read_grants(tx: Transaction, version_ids: Sequence[UUID]) -> dict[UUID
 async def read_included(tx: Transaction, version_ids: Sequence[UUID]) -> dict[UUID, list[IncludedFeature]]:
     """What versions include, by version, with the prices that they set themselves."""
     statement = """
-        SELECT i.variant_version_id, f.key, i.overage_policy, i.overage_limit_micro, i.limit_units_micro, p.price,
-               p.match, p.effective_at, p.created_at
+        SELECT i.variant_version_id, f.key, i.overage_policy, i.overage_limit_micro, i.limit_units_micro, i.value,
+               p.price, p.match, p.effective_at, p.created_at
         FROM plan_features i
         JOIN features f ON f.environment_id = i.environment_id AND f.id = i.feature_id
         LEFT JOIN prices p ON p.environment_id = i.environment_id AND p.feature_id = i.feature_id
@@ -138,7 +139,7 @@ async def read_included(tx: Transaction, version_ids: Sequence[UUID]) -> dict[UU
         of_version = included[row["variant_version_id"]]
         limits = row["overage_limit_micro"], row["limit_units_micro"]
         if not of_version or of_version[-1].feature_key != row["key"]:
-            of_version.append(IncludedFeature(row["key"], row["overage_policy"], *limits, []))
+            of_version.append(IncludedFeature(row["key"], row["overage_policy"], *limits, row["value"], []))
         if row["price"] is not None:
             price = OwnPrice(row["price"], row["match"], row["effective_at"], row["created_at"])
             of_version[-1].prices.append(price)

@@ -62,3 +62,4 @@ class PlanFeature(Table, tablename="plan_features", db=ENGINE):
     overage_policy = Text(null=True, default=None)
     limit_units_micro = BigInt(null=True, default=None)
     overage_limit_micro = BigInt(null=True, default=None)
+    value = Text(null=True, default=None)

@@ -58,7 +58,10 @@ async def write(tx: Transaction, reservations: Collection[Reservation]) -> None:
 async def list_open(tx: Transaction, environment_id: UUID, account_id: UUID) -> list[OpenReservation]:
     """An account's open reservations, as they are put into Redis with it."""
     rows = await tx.connection.fetch(_SQL["list_open"], environment_id, account_id)
-    return [OpenReservation(row["id"], _facts(row), row["reserved_micro"], to_at(row["expires_at"])) for row in rows]
+    return [
+        OpenReservation(row["id"], _facts(row), row["reserved_micro"], to_at(row["expires_at"]), _period_at(row))
+        for row in rows
+    ]
 
 
 class OpenRow(msgspec.Struct, frozen=True):
@@ -94,6 +97,8 @@ class KnownReservation(msgspec.Struct, frozen=True):
     late: Ending | None
     total_micro: int
     """What the ledger says that its customer has."""
+    period_at: int | None
+    """In which its opening counted its units."""
 
 
 async def read_known(tx: Transaction, environment_id: UUID, reservation_id: UUID) -> KnownReservation | None:
@@ -112,8 +117,8 @@ async def read_known(tx: Transaction, environment_id: UUID, reservation_id: UUID
         case ReservationState.EXPIRED:
             ending = EXPIRY
             late = None if row["committed_micro"] is None else _commit(facts, row)
-    due_at = to_at(row["expires_at"])
-    return KnownReservation(row["end_user_id"], facts, row["reserved_micro"], due_at, ending, late, row["total_micro"])
+    due_at, figures = to_at(row["expires_at"]), (row["total_micro"], _period_at(row))
+    return KnownReservation(row["end_user_id"], facts, row["reserved_micro"], due_at, ending, late, *figures)
 
 
 def _commit(facts: Facts, row: Record) -> Ending:
@@ -126,6 +131,10 @@ def _commit(facts: Facts, row: Record) -> Ending:
 def _facts(row: Record) -> Facts:
     price = msgspec.json.decode(row["price"], type=Price)
     return Facts(row["feature_key"], row["in_credits"], row["units_micro"], row["price_id"], price)
+
+
+def _period_at(row: Record) -> int | None:
+    return None if row["period_at"] is None else to_at(row["period_at"])
 
 
 def _moments(moments: Sequence[int | None]) -> list[datetime | None]:

@@ -13,12 +13,31 @@ class OveragePolicy(StrEnum):
     NOTIFY = "notify"
 
 
+class FeatureKind(StrEnum):
+    """What a feature is: usage that costs credit, a switch, a value of any form, or a number that is held at once."""
+
+    METERED = "metered"
+    BOOLEAN = "boolean"
+    STATIC = "static"
+    GAUGE = "gauge"
+
+
+class Standing(StrEnum):
+    """Whether the customer's subscription is in order; without one it is."""
+
+    OK = "ok"
+    SUBSCRIPTION_PAUSED = "subscription_paused"
+    SUBSCRIPTION_OVERDUE = "subscription_overdue"
+
+
 class Reason(StrEnum):
     """Why an answer is no, in order of precedence: the first that applies is given."""
 
     UNKNOWN_CUSTOMER = "unknown_customer"
     UNKNOWN_FEATURE = "unknown_feature"
     NO_SUBSCRIPTION = "no_subscription"
+    SUBSCRIPTION_PAUSED = "subscription_paused"
+    SUBSCRIPTION_OVERDUE = "subscription_overdue"
     FEATURE_NOT_IN_PLAN = "feature_not_in_plan"
     LIMIT_REACHED = "limit_reached"
     INSUFFICIENT_CREDITS = "insufficient_credits"
@@ -27,28 +46,46 @@ class Reason(StrEnum):
 class Access(msgspec.Struct, frozen=True):
     """What a plan snapshot says of one feature, as far as the decision needs it."""
 
-    has_price: bool
+    has_terms: bool
+    """There is a price, or where the feature is not metered a value."""
+    is_off: bool
+    """It is a switch, and its value is false."""
     included: bool
     subscribed: bool
-    overage_policy: OveragePolicy
+    standing: Standing
+
+
+def standing_of(state: str) -> Standing:
+    """The standing that follows from a subscription's state."""
+    match state:
+        case "paused":
+            return Standing.SUBSCRIPTION_PAUSED
+        case "overdue":
+            return Standing.SUBSCRIPTION_OVERDUE
+        case _:
+            return Standing.OK
 
 
 def refusal_of_access(access: Access | None) -> Reason | None:
-    """Why the feature may not be used at all, before any credit is looked at; None = it may.
+    """Why the feature may not be used at all, before any limit or credit is looked at; None = it may.
 
     None in = unknown feature.
     """
     if access is None:
         return Reason.UNKNOWN_FEATURE
-    if not access.has_price:
-        return Reason.FEATURE_NOT_IN_PLAN if access.subscribed else Reason.NO_SUBSCRIPTION
-    if access.subscribed and not access.included:
-        return Reason.FEATURE_NOT_IN_PLAN
-    return None
+    if not access.subscribed and not access.has_terms:
+        return Reason.NO_SUBSCRIPTION
+    if access.standing is not Standing.OK:
+        return Reason(access.standing.value)
+    is_left_out = access.subscribed and not (access.included and access.has_terms)
+    return Reason.FEATURE_NOT_IN_PLAN if is_left_out or access.is_off else None
 
 
 def refusal_of_limit(used_micro: int, units_micro: int, limit_micro: int | None) -> Reason | None:
-    """Why so many more units of the period cannot be used; None = they can. Asking for none is not refused."""
+    """Why so many more units cannot be used in the period, or held of a gauge; None = they can.
+
+    Asking for none is not refused, even where the limit was lowered below what is used.
+    """
     if limit_micro is None or not units_micro or used_micro + units_micro <= limit_micro:
         return None
     return Reason.LIMIT_REACHED

@@ -19,13 +19,20 @@ MAX_FORWARDED_BYTES = 8 << 20
 """More than the edge takes, so that it is the edge that refuses."""
 TIMEOUT_SECONDS = 10
 CONNECTIONS = 200
-SENT_ON = ("authorization", "x-api-key", "content-type", "content-encoding", "idempotency-key", "traceparent")
+SENT_ON = (
+    *("authorization", "x-api-key", "content-type", "content-encoding"),
+    *("idempotency-key", "if-none-match", "traceparent"),
+)
 NOT_ADDED = ("content-type", "user-agent")
 NOT_SENT_BACK = {"connection", "keep-alive", "transfer-encoding", "content-length", "date", "server", "x-request-id"}
 HOT_ROUTES: tuple[tuple[Method, str], ...] = (
+    ("GET", "/v1/entitlements"),
     ("GET", "/v1/entitlements/check"),
+    ("POST", "/v1/entitlements/check"),
     ("POST", "/v1/usage"),
     ("POST", "/v1/usage/batch"),
+    ("POST", "/v1/features/{key:str}/acquire"),
+    ("POST", "/v1/features/{key:str}/release"),
     ("POST", "/api/v1/events"),
     ("POST", "/v1/reservations"),
     ("POST", "/v1/reservations/{reservation_id:str}/commit"),

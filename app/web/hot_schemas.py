@@ -9,8 +9,13 @@ from msgspec import Meta
 from app.rules.entitlement import OveragePolicy, Reason
 from app.web.amounts import Credits, Units
 from app.web.fields import EndUserId, Key
+from app.wire.gauges import MAX_HELD_UNITS, MAX_HOLD_SECONDS, MAX_HOLDER_LENGTH
 from app.wire.held import DEFAULT_TTL_SECONDS, MAX_TTL_SECONDS
 from app.wire.reservations import ReservationState
+
+Holder = Annotated[str, Meta(min_length=1, max_length=MAX_HOLDER_LENGTH)]
+HeldUnits = Annotated[int, Meta(ge=1, le=MAX_HELD_UNITS)]
+HoldSeconds = Annotated[int, Meta(ge=1, le=MAX_HOLD_SECONDS)]
 
 Attribute = Annotated[str, Meta(min_length=1, max_length=1024)]
 
@@ -110,6 +115,112 @@ class CheckAnswer(msgspec.Struct):
     version: int
 
 
+class Check(msgspec.Struct):
+    """A question, about 1 unit by default; with 0: any access at all? `properties` as the usage would have them."""
+
+    end_user_id: EndUserId
+    feature_key: Key
+    units: Units | msgspec.UnsetType = msgspec.UNSET
+    properties: dict[str, Any] | None = None
+
+
+class CheckBatch(msgspec.Struct):
+    """Up to 100 checks, of any customers."""
+
+    checks: list[Check]
+
+
+class CheckResult(msgspec.Struct):
+    """What a check answers; or `allowed` is null, and `code` and `detail` alone say why it could not be answered."""
+
+    allowed: bool | None
+    balance: Credits | msgspec.UnsetType = msgspec.UNSET
+    feature_key: str | msgspec.UnsetType = msgspec.UNSET
+    units: Units | msgspec.UnsetType = msgspec.UNSET
+    cost: Credits | msgspec.UnsetType = msgspec.UNSET
+    reserved: Credits | msgspec.UnsetType = msgspec.UNSET
+    reason: Reason | msgspec.UnsetType | None = msgspec.UNSET
+    overage_policy: OveragePolicy | msgspec.UnsetType | None = msgspec.UNSET
+    subscription_status: str | msgspec.UnsetType | None = msgspec.UNSET
+    value: Any = msgspec.UNSET
+    limit: Units | msgspec.UnsetType | None = msgspec.UNSET
+    used: Units | msgspec.UnsetType | None = msgspec.UNSET
+    resets_at: datetime | msgspec.UnsetType | None = msgspec.UNSET
+    version: int | msgspec.UnsetType = msgspec.UNSET
+    code: str | msgspec.UnsetType = msgspec.UNSET
+    detail: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class CheckBatchAnswer(msgspec.Struct):
+    """One result per check, in their order."""
+
+    results: list[CheckResult]
+
+
+class Entitlement(msgspec.Struct):
+    """One feature, as a check of 1 unit answers."""
+
+    allowed: bool
+    units: Units
+    cost: Credits
+    reason: Reason | None
+    overage_policy: OveragePolicy | None
+    value: Any
+    limit: Units | None
+    used: Units | None
+    resets_at: datetime | None
+
+
+class Entitlements(msgspec.Struct):
+    """Everything that a customer may do. Send its `ETag` back as `If-None-Match`: 304 while nothing changed."""
+
+    end_user_id: EndUserId
+    balance: Credits
+    reserved: Credits
+    subscription_status: str
+    features: dict[Key, Entitlement]
+    version: int
+
+
+class Acquisition(msgspec.Struct):
+    """A holder, such as a seat's user or a run's id, is to hold so many units: instead of those that it holds already.
+
+    Without `ttl_seconds` (at most 7 days) until it releases them.
+    """
+
+    end_user_id: EndUserId
+    holder: Holder
+    units: HeldUnits = 1
+    ttl_seconds: HoldSeconds | None = None
+
+
+class Acquired(msgspec.Struct):
+    """The holder holds them. `used` is what all holders hold together; `limit` null: there is no cap."""
+
+    feature_key: Key
+    holder: str
+    acquired: bool
+    units: int
+    used: int
+    limit: int | None
+    expires_at: datetime | None
+
+
+class GaugeRelease(msgspec.Struct):
+    """Who gives back all that it holds."""
+
+    end_user_id: EndUserId
+    holder: Holder
+
+
+class Released(msgspec.Struct):
+    """Whether it held anything, and what all the others hold."""
+
+    released: bool
+    used: int
+    limit: int | None
+
+
 class NewReservation(msgspec.Struct):
     """Credit to set aside for `units` of a feature, or for `credits`, not both. Open for 10 minutes by default."""
 
@@ -179,7 +290,9 @@ class Reservation(msgspec.Struct):
 
 
 BODIES = (
-    *(UsageEvent, UsageAccepted, UsageBatch, BatchAccepted, CloudEvent, CheckAnswer),
+    *(UsageEvent, UsageAccepted, UsageBatch, BatchAccepted, CloudEvent),
+    *(CheckAnswer, CheckBatch, CheckBatchAnswer, Entitlements),
+    *(Acquisition, Acquired, GaugeRelease, Released),
     *(NewReservation, ReservationOpened, ReservationCommit, ReservationEnded, Reservation),
     *(ReservationExtension, ReservationExtended),
 )

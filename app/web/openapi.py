@@ -22,12 +22,14 @@ _PAGE_NAME = re.compile(rb"Page_app\.[a-z.]+\.(\w+)Body_")
 _LOOKAHEAD = rb"$(?!\\n)"
 """Python needs it, other dialects do not, and some cannot read it (see `web.fields`)."""
 _CHANGING = ("post", "patch")
+_WITHOUT_KEY = ("CheckEntitlements", "AcquireGauge", "ReleaseGauge")
+"""They change nothing, or are safe to repeat as they are."""
 _METHODS = ("get", "post", "put", "patch", "delete")
 _DESCRIPTION = """\
 Credits, entitlements and usage metering. Send an API key as `Authorization: Bearer qs_test_…` (sandbox) or `qs_live_…`.
 
-Every `POST` and `PATCH` takes an `Idempotency-Key`: the same request under the same key has one effect, and the
-same answer."""
+Every `POST` and `PATCH` that is not safe to repeat takes an `Idempotency-Key`: the same request under the same key has
+one effect, and the same answer."""
 
 
 def make_config() -> OpenAPIConfig:
@@ -73,7 +75,8 @@ def _finish(method: str, operation: dict[str, Any]) -> None:
         "description": "A problem document (RFC 9457); its `code` is explained at /docs/errors.",
         "content": {CONTENT_TYPE: {"schema": schema}},
     }
-    if method in _CHANGING and operation.get("security") == SECURITY:
+    keyless = operation.get("operationId") in _WITHOUT_KEY
+    if method in _CHANGING and operation.get("security") == SECURITY and not keyless:
         key = {
             "name": "Idempotency-Key",
             "in": "header",
@@ -84,21 +87,16 @@ def _finish(method: str, operation: dict[str, Any]) -> None:
 
 
 def _hot_paths() -> dict[str, Any]:
-    text = {"type": "string"}
-    query = [
-        {"name": "end_user_id", "in": "query", "required": True, "schema": text},
-        {"name": "feature_key", "in": "query", "required": True, "schema": text},
-        {"name": "units", "in": "query", "required": False, "schema": {"type": "number", "default": 1}},
-        {
-            "name": "properties",
-            "in": "query",
-            "required": False,
-            "description": "A JSON object, as usage has it: a price may be for some properties only.",
-            "schema": text,
-            "example": '{"model": "large"}',
-        },
-    ]
+    user, feature = _parameter("end_user_id"), _parameter("feature_key")
+    units = _parameter("units", required=False, schema={"type": "number", "default": 1})
+    properties = {
+        **_parameter("properties", required=False),
+        "description": "A JSON object, as usage has it: a price may be for some properties only.",
+        "example": '{"model": "large"}',
+    }
     check = _operation("May this customer use this feature now?", "CheckEntitlement", "200", "CheckAnswer")
+    check_many = _operation("Up to 100 checks at once", "CheckEntitlements", "200", "CheckBatchAnswer", "CheckBatch")
+    listing = _operation("Every feature of a customer", "ListEntitlements", "200", "Entitlements")
     record = _operation("Record usage", "RecordUsage", "202", "UsageAccepted", "UsageEvent")
     accepted = {"anyOf": [_reference("UsageAccepted"), _reference("BatchAccepted")]}
     record["requestBody"]["content"] |= _CLOUD_EVENTS
@@ -109,10 +107,22 @@ def _hot_paths() -> dict[str, Any]:
     emit["responses"]["202"]["description"] = "Some were refused"
     emit["responses"]["204"] = {"description": "All were recorded"}
     batch = _operation("Record up to 1000 events", "RecordUsageBatch", "202", "BatchAccepted", "UsageBatch")
+    acquire = _operation("Hold units of a gauge", "AcquireGauge", "200", "Acquired", "Acquisition")
+    release = _operation("Give back what is held of a gauge", "ReleaseGauge", "200", "Released", "GaugeRelease")
+    listing["responses"]["304"] = {"description": "Nothing has changed since the tag of If-None-Match"}
+    key = {"parameters": [_parameter("key", place="path")]}
     return {
-        "/v1/entitlements/check": {"get": {**check, "parameters": query}},
+        "/v1/entitlements": {
+            "get": {**listing, "parameters": [user, _parameter("If-None-Match", "header", required=False)]}
+        },
+        "/v1/entitlements/check": {
+            "get": {**check, "parameters": [user, feature, units, properties]},
+            "post": check_many,
+        },
         "/v1/usage": {"post": record},
         "/v1/usage/batch": {"post": batch},
+        "/v1/features/{key}/acquire": {"post": {**acquire, **key}},
+        "/v1/features/{key}/release": {"post": {**release, **key}},
         "/api/v1/events": {"post": emit},
         **_reservation_paths(),
     }
@@ -141,6 +151,12 @@ def _reservation_paths() -> dict[str, Any]:
         f"{path}/extend": {"post": extend | identified},
         path: {"get": show | identified},
     }
+
+
+def _parameter(
+    name: str, place: str = "query", *, required: bool = True, schema: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    return {"name": name, "in": place, "required": required, "schema": schema or {"type": "string"}}
 
 
 def _operation(summary: str, operation_id: str, status: str, answer: str, body: str | None = None) -> dict[str, Any]:

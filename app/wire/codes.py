@@ -31,6 +31,8 @@ class Code(StrEnum):
     UNKNOWN_PACKAGE = "unknown_package"
     UNKNOWN_RESERVATION = "unknown_reservation"
     NO_SUBSCRIPTION = "no_subscription"
+    SUBSCRIPTION_PAUSED = "subscription_paused"
+    SUBSCRIPTION_OVERDUE = "subscription_overdue"
     FEATURE_NOT_IN_PLAN = "feature_not_in_plan"
     LIMIT_REACHED = "limit_reached"
     INSUFFICIENT_CREDITS = "insufficient_credits"
@@ -39,6 +41,7 @@ class Code(StrEnum):
     PACKAGE_INACTIVE = "package_inactive"
     PAYMENT_REFERENCE_USED = "payment_reference_used"
     TOO_MANY_BLOCKS = "too_many_blocks"
+    TOO_MANY_HOLDERS = "too_many_holders"
     ALREADY_VOIDED = "already_voided"
     NOT_VOIDABLE = "not_voidable"
     GRANT_SPENT = "grant_spent"
@@ -56,6 +59,8 @@ class Code(StrEnum):
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     INVALID_UNITS = "invalid_units"
     INVALID_VALUE = "invalid_value"
+    FEATURE_NOT_METERED = "feature_not_metered"
+    FEATURE_NOT_GAUGE = "feature_not_gauge"
     MEASURE_MISMATCH = "measure_mismatch"
     COST_TOO_LARGE = "cost_too_large"
     BALANCE_OUT_OF_RANGE = "balance_out_of_range"
@@ -77,10 +82,13 @@ MEANINGS: dict[Code, Meaning] = {
     Code.INVALID_BODY: Meaning(400, "The body does not have the form that this route takes"),
     Code.UNKNOWN_FIELD: Meaning(400, "The body or query has a field that this route does not know"),
     Code.UNAUTHENTICATED: Meaning(401, "The API key is missing, malformed or unknown"),
+    Code.LIMIT_REACHED: Meaning(402, "The limit of the feature is reached"),
     Code.INSUFFICIENT_CREDITS: Meaning(402, "Not enough credits"),
     Code.LIMIT_REACHED: Meaning(402, "The period's limit of units is reached"),
     Code.MISSING_SCOPE: Meaning(403, "The API key lacks the scope that this route needs"),
     Code.NO_SUBSCRIPTION: Meaning(403, "The customer has no subscription that covers this feature"),
+    Code.SUBSCRIPTION_PAUSED: Meaning(403, "The customer's subscription is paused"),
+    Code.SUBSCRIPTION_OVERDUE: Meaning(403, "The customer's subscription is overdue"),
     Code.FEATURE_NOT_IN_PLAN: Meaning(403, "The customer's plan does not include this feature"),
     Code.NOT_FOUND: Meaning(404, "There is nothing here"),
     Code.UNKNOWN_CUSTOMER: Meaning(404, "No customer has this end_user_id"),
@@ -94,6 +102,7 @@ MEANINGS: dict[Code, Meaning] = {
     Code.PACKAGE_INACTIVE: Meaning(409, "The top-up package is not sold any more"),
     Code.PAYMENT_REFERENCE_USED: Meaning(409, "The payment reference was used for another top-up"),
     Code.TOO_MANY_BLOCKS: Meaning(409, "The customer has as many credit blocks as an account may hold"),
+    Code.TOO_MANY_HOLDERS: Meaning(409, "The customer has as many holders of this gauge as there may be"),
     Code.ALREADY_VOIDED: Meaning(409, "This was voided before"),
     Code.NOT_VOIDABLE: Meaning(409, "Only usage events and grants can be voided"),
     Code.GRANT_SPENT: Meaning(409, "Some of the grant is spent"),
@@ -110,10 +119,12 @@ MEANINGS: dict[Code, Meaning] = {
     Code.IDEMPOTENCY_KEY_REUSED: Meaning(422, "This idempotency key was used for another request"),
     Code.INVALID_UNITS: Meaning(422, "The units are not an amount that can be recorded"),
     Code.INVALID_VALUE: Meaning(422, "A field has a value that cannot be used"),
+    Code.FEATURE_NOT_METERED: Meaning(422, "The feature is not metered"),
+    Code.FEATURE_NOT_GAUGE: Meaning(422, "The feature is not a gauge"),
     Code.MEASURE_MISMATCH: Meaning(422, "Units were reserved and credits sent, or the other way about"),
     Code.COST_TOO_LARGE: Meaning(422, "The event costs more than one event may"),
     Code.BALANCE_OUT_OF_RANGE: Meaning(422, "The balance would leave the range that can be kept exactly"),
-    Code.BATCH_TOO_LARGE: Meaning(422, "The batch has more events than one request may carry"),
+    Code.BATCH_TOO_LARGE: Meaning(422, "The batch has more entries than one request may carry"),
     Code.TIMESTAMP_OUT_OF_RANGE: Meaning(422, "The timestamp lies outside the window that is accepted"),
     Code.TOO_MANY_REQUESTS: Meaning(429, "Too many requests"),
     Code.HEADERS_TOO_LARGE: Meaning(431, "The request line or headers are larger than is taken"),

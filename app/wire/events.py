@@ -2,9 +2,10 @@
 
 A stream entry has five fields: `a` the account ref, `k` the kind, `t` the accepted time (microseconds), `r` the
 revision that the script saw, `c` the signed cost in micro-credits. All but ticks have `p` as MessagePack: the payload
-below, an order (`wire.orders`), what becomes of a reservation (`wire.reservations`), or why an event was rejected. What
-a script decides stands beside it: `d` when a reservation falls due (microseconds), `u` what of it was used
-(micro-credits), `s` the start of the period in which units were counted (microseconds).
+below, an order (`wire.orders`), what becomes of a reservation (`wire.reservations`) or of a gauge (`wire.gauges`), or
+why an event was rejected. What a script decides stands beside it: `d` when a reservation falls due or the time of a
+gauge's holder is over (microseconds), `u` what of a reservation was used (micro-credits), `s` the start of the period
+in which units were counted (microseconds).
 """
 
 from enum import StrEnum
@@ -14,6 +15,7 @@ import msgspec
 
 from app.rules.credits import MAX_COST_MICRO, MAX_UNITS_MICRO
 from app.rules.moments import NEVER_AT
+from app.wire.gauges import GaugeChange, decode_gauge
 from app.wire.orders import Order, decode_order
 from app.wire.reservations import ReservationChange, ReservationEnd, decode_change
 
@@ -27,6 +29,7 @@ class EntryKind(StrEnum):
     RESERVATION = "r"
     REJECTED = "j"
     """Usage that an edge had acknowledged and spooled, and could not take in: it is to be listed, and costs nothing."""
+    GAUGE = "g"
 
 
 _KINDS = {kind.value.encode(): kind for kind in EntryKind}
@@ -79,6 +82,8 @@ class StreamEntry(msgspec.Struct, frozen=True):
     """Start of the period in which its units were counted; None where they were not."""
     rejection: Rejection | None = None
     """Of a rejected event, and of no other."""
+    gauge: GaugeChange | None = None
+    """Of an entry about a gauge, and of no other."""
 
     @property
     def sent(self) -> UsagePayload | None:
@@ -176,7 +181,7 @@ def _readable_cost(text: bytes) -> int:
 
 def _parse(stream_id: bytes, fields: dict[bytes, bytes]) -> StreamEntry:
     kind, cost_micro = _KINDS[fields[b"k"]], int(fields[b"c"])
-    payload = order = reservation = rejection = None
+    payload = order = reservation = rejection = gauge = None
     if kind is EntryKind.USAGE:
         payload = _decoder.decode(fields[b"p"])
         _check_payload(payload)
@@ -184,6 +189,8 @@ def _parse(stream_id: bytes, fields: dict[bytes, bytes]) -> StreamEntry:
         order = decode_order(fields[b"p"])
     elif kind is EntryKind.RESERVATION:
         reservation = decode_change(fields[b"p"], int(fields.get(b"d", 0)), int(fields.get(b"u", 0)))
+    elif kind is EntryKind.GAUGE:
+        gauge = decode_gauge(fields[b"p"], int(fields[b"d"]) if b"d" in fields else None)
     elif kind is EntryKind.REJECTED:
         rejection = _rejection_decoder.decode(fields[b"p"])
         _check_rejection(rejection, cost_micro)
@@ -200,6 +207,7 @@ def _parse(stream_id: bytes, fields: dict[bytes, bytes]) -> StreamEntry:
         reservation,
         None if period is None else int(period),
         rejection,
+        gauge,
     )
     least_micro = -MAX_COST_MICRO if isinstance(reservation, ReservationEnd) else 0
     if not (least_micro <= cost_micro <= MAX_COST_MICRO and 0 <= entry.accepted_at <= NEVER_AT):

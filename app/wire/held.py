@@ -2,7 +2,8 @@
 
 The hash has `state`, `ref` (whose it is), `facts`, `reserved` (micro-credits), `due` (microseconds); of one that was
 opened here also `asked` and `opening` (fingerprint and outcome, for a repeat), `opened_id` and `until` (the entry of
-its opening, and where its account's boundary was then); once it has ended `ended` and `ended_asked`, and after a late
+its opening, and where its account's boundary was then); where the opening counted its units `units` (micro-units) and
+`period` (in which it did); once it has ended `ended` and `ended_asked`, and after a late
 commit `late` and `late_asked`. What it is never changes, so a process may remember `ref`, `facts` and `reserved`.
 """
 
@@ -54,6 +55,8 @@ class OpenReservation(msgspec.Struct, frozen=True):
     facts: Facts
     reserved_micro: int
     due_at: int
+    period_at: int | None
+    """In which its opening counted its units; None where they were not counted."""
 
 
 class Ending(msgspec.Struct, frozen=True):
@@ -78,6 +81,8 @@ class EndedReservation(msgspec.Struct, frozen=True):
     """Of the commit that came after it had expired."""
     balance_micro: int
     """What can be spent now: shown to whoever repeats the end."""
+    period_at: int | None
+    """As of OpenReservation: a commit that comes late is counted where its opening was."""
 
 
 EXPIRY = Ending(ReservationState.EXPIRED)
@@ -145,16 +150,20 @@ def restored_fields(ended: EndedReservation) -> tuple[bytes | int | str, ...]:
         *("reserved", ended.reserved_micro, "due", ended.due_at, "ended_asked", asked_text(ended.ending)),
         *("ended", f"{ended.ending.used_micro}:{left_micro}:{ended.balance_micro}:0"),
     )
+    if ended.period_at is not None:
+        fields = (*fields, "units", ended.facts.units_micro, "period", ended.period_at)
     if ended.late is None:
         return fields
     return (*fields, "late_asked", asked_text(ended.late), "late", f"{ended.late.used_micro}:0:{ended.balance_micro}:1")
 
 
 def _counting(facts: Facts, ending: Ending) -> tuple[bytes | int | str, ...]:
-    """Tiers, feature key and units, where the cost of a commit follows from what was used before in the period."""
-    if ending.verb is not ReservationState.COMMITTED or facts.in_credits or not isinstance(facts.price, GraduatedPrice):
+    """Tiers, feature key and units. Tiers where the cost of a commit follows from what was used in the period."""
+    if facts.in_credits:
         return ("", "", "")
-    return (pack_tiers(facts.price), facts.feature_key, ending.asked_micro)
+    is_commit = ending.verb is ReservationState.COMMITTED
+    tiers = pack_tiers(facts.price) if is_commit and isinstance(facts.price, GraduatedPrice) else ""
+    return (tiers, facts.feature_key, ending.asked_micro)
 
 
 def asked_text(ending: Ending) -> str:

@@ -79,6 +79,16 @@ def used(partition: int, ref: bytes) -> bytes:
     return b"{%d}:used:%b" % (partition, ref)
 
 
+def gauge(partition: int, ref: bytes) -> bytes:
+    """Hash: what the customer holds of gauges, by feature and by holder (fields: `scripts/gauges.lua`)."""
+    return b"{%d}:gauge:%b" % (partition, ref)
+
+
+def gauge_due(partition: int, ref: bytes) -> bytes:
+    """Sorted set of the customer's holders by when their time is over; those without an end are not in it."""
+    return b"{%d}:gaugedue:%b" % (partition, ref)
+
+
 def reservation(partition: int, environment: bytes, reservation_id: UUID) -> bytes:
     """Hash: a reservation (fields: `wire.held`); with a TTL once it has ended."""
     return reservation_of(partition, due_member(environment, reservation_id))
@@ -134,5 +144,14 @@ def used_beside(account_key: bytes) -> bytes:
 
 def load_token_of(account_key: bytes) -> bytes:
     """The load token beside an account key."""
+    return _beside(account_key, b":load:")
+
+
+def gauges_of(account_key: bytes) -> tuple[bytes, bytes]:
+    """`gauge` and `gauge_due` beside an account key."""
+    return _beside(account_key, b":gauge:"), _beside(account_key, b":gaugedue:")
+
+
+def _beside(account_key: bytes, kind: bytes) -> bytes:
     head, rest = split_tag(account_key)
-    return head + b":load:" + rest.removeprefix(b":acct:")
+    return head + kind + rest.removeprefix(b":acct:")

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import msgspec
 
-from app.rules.entitlement import Access, OveragePolicy
+from app.rules.entitlement import Access, FeatureKind, OveragePolicy, Standing
 from app.rules.pricing import GraduatedPrice, Rate
 
 ACCOUNT_FIELDS = (
@@ -76,6 +76,9 @@ class FeatureTerms(msgspec.Struct, frozen=True, omit_defaults=True):
     """Hard limit of the units of one period; None = none."""
     overage_limit_micro: int | None = None
     """How far below zero the account may go where overage is allowed; None = any far."""
+    kind: FeatureKind = FeatureKind.METERED
+    value: str | None = None
+    """Of a feature that is not metered, as JSON: true or false, anything, a cap (null = none). None: no value."""
 
     @property
     def is_counted(self) -> bool:
@@ -94,6 +97,8 @@ class PlanSnapshot(msgspec.Struct, frozen=True, omit_defaults=True):
     features: dict[str, FeatureTerms]
     event_types: dict[str, dict[str, str | None]] = {}
     """By type of a CloudEvent, then by feature that reads it: the member of `data` with the units; None: the usual."""
+    standing: Standing = Standing.OK
+    """So that every refusal but those for want of room or credit follows from the snapshot alone."""
 
     @property
     def counts(self) -> bool:
@@ -105,7 +110,14 @@ class PlanSnapshot(msgspec.Struct, frozen=True, omit_defaults=True):
         terms = self.features.get(feature_key)
         if terms is None:
             return None
-        return Access(bool(terms.rates), terms.included, self.subscribed, terms.overage_policy)
+        is_metered = terms.kind is FeatureKind.METERED
+        return Access(
+            has_terms=bool(terms.rates) if is_metered else terms.value is not None,
+            is_off=terms.kind is FeatureKind.BOOLEAN and terms.value == "false",
+            included=terms.included,
+            subscribed=self.subscribed,
+            standing=self.standing,
+        )
 
 
 class ApiKeyRecord(msgspec.Struct, frozen=True):

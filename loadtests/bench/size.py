@@ -1,5 +1,6 @@
 """What is kept, and what it costs: bytes of an account, of a remembered key, of an event in the log; processor time."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from loadtests import wrk
 from loadtests.accepting import KEY_PREFIX, accept_call
 from loadtests.bench.check import TARGET
 from loadtests.bench.many import PIPELINE_ACCOUNTS, end_user_id, load_accounts
+from loadtests.bench.reserve import REQUESTS_EACH, drive_pairs
 from loadtests.bench.usage import CONNECTIONS, usage_request
 from loadtests.measuring import Measure, WrongResult
 from loadtests.processes import cpu_seconds
@@ -27,7 +29,9 @@ def measures(directory: Path) -> list[Measure]:
         edge.redis.script_load(scripts.ACCEPT.text)
         sizes = [_account_size(edge), *_event_sizes(edge)]
         edge.customer.reset()
-        return [*sizes, *_usage_cost(edge), *_check_cost(edge)]
+        costs = [*_usage_cost(edge), *_check_cost(edge)]
+        edge.customer.reset()
+        return [*sizes, *costs, *_pair_cost(edge)]
 
 
 def _account_size(edge: EdgeStack) -> Measure:
@@ -62,21 +66,32 @@ def _event_sizes(edge: EdgeStack) -> list[Measure]:
 
 
 def _usage_cost(edge: EdgeStack) -> list[Measure]:
-    return _cost("usage", edge, usage_request(edge.customer), "POST /v1/usage, fsynced before each answer")
+    request, what = usage_request(edge.customer), "POST /v1/usage, fsynced before each answer"
+    return _cost("usage", edge, what, lambda: _answered(edge, request))
 
 
 def _check_cost(edge: EdgeStack) -> list[Measure]:
     request = wrk.http_request("GET", TARGET, edge.customer.api_key)
-    return _cost("checks", edge, request, "GET /v1/entitlements/check")
+    return _cost("checks", edge, "GET /v1/entitlements/check", lambda: _answered(edge, request))
 
 
-def _cost(name: str, edge: EdgeStack, request: str, what: str) -> list[Measure]:
+def _pair_cost(edge: EdgeStack) -> list[Measure]:
+    what = "POST /v1/reservations and its commit, both fsynced before each answer"
+    return _cost("pairs", edge, what, lambda: drive_pairs(edge, CPU_RUN_SECONDS).requests // REQUESTS_EACH)
+
+
+def _answered(edge: EdgeStack, request: str) -> int:
+    return wrk.drive(edge.port, request, CONNECTIONS, CPU_RUN_SECONDS).requests
+
+
+def _cost(name: str, edge: EdgeStack, what: str, drive: Callable[[], int]) -> list[Measure]:
+    """What the processes spend on what `drive` says that was done."""
     valkey = int(edge.redis.info("server")["process_id"])
     before = cpu_seconds(edge.pid), cpu_seconds(valkey)
-    answered = wrk.drive(edge.port, request, CONNECTIONS, CPU_RUN_SECONDS).requests
+    done = drive()
     spent = cpu_seconds(edge.pid) - before[0], cpu_seconds(valkey) - before[1]
     return [
-        Measure(f"a million {name}, {side}", "CPU-seconds", seconds * MILLION / answered, f"{what}, c={CONNECTIONS}")
+        Measure(f"a million {name}, {side}", "CPU-seconds", seconds * MILLION / done, f"{what}, c={CONNECTIONS}")
         for side, seconds in zip(("edge", "Valkey"), spent, strict=True)
     ]
 

@@ -20,13 +20,20 @@ class Contradiction(Exception):
 
 
 class Event(NamedTuple):
-    """One event of usage, in whole units."""
+    """One event of usage, in whole units: sent as such, or the commit of a reservation."""
 
     end_user_id: str
     feature_key: str
     idempotency_key: str
     units: int
     enforce: bool = False
+    reservation_id: str = ""
+    """As clients see it, of the reservation that this commits."""
+
+    @property
+    def path(self) -> str:
+        """Where it is sent."""
+        return f"/v1/reservations/{self.reservation_id}/commit" if self.reservation_id else "/v1/usage"
 
     @property
     def entry(self) -> Entry:
@@ -35,7 +42,10 @@ class Event(NamedTuple):
 
     def body(self) -> dict[str, object]:
         """What is sent of it."""
+        if self.reservation_id:
+            return {"units": self.units}
         body = {**self._asdict()}
+        del body["reservation_id"]
         if not self.enforce:
             del body["enforce"]
         return body

@@ -92,6 +92,25 @@ def judge_spend(answer: Answer, cost_micro: int, before_micro: int) -> bool:
     return is_accepted
 
 
+def judge_opening(answer: Answer, cost_micro: int, balance_micro: int | None) -> str:
+    """A reservation that the customer can pay; its id."""
+    body = read(answer, HTTPStatus.CREATED)
+    require("reserved", to_micro(body["reserved"]), cost_micro)
+    if balance_micro is not None:
+        require("balance", to_micro(body["balance"]), balance_micro)
+    return body["reservation_id"]
+
+
+def judge_commit(answer: Answer, cost_micro: int, left_micro: int, balance_micro: int | None) -> None:
+    """A commit in time: what it costs, and what of the reservation comes back, at once."""
+    body = read(answer, HTTPStatus.OK)
+    require("charged", to_micro(body["charged"]), cost_micro)
+    require("released", to_micro(body["released"]), left_micro)
+    require("late", body["late"], expected=False)
+    if balance_micro is not None:
+        require("balance", to_micro(body["balance"]), balance_micro)
+
+
 def judge_repeat(answer: Answer, first: Answer) -> None:
     """The same request again: the same answer, byte for byte, and its head says so."""
     if (answer.status, answer.body) != (first.status, first.body):

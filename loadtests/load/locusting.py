@@ -55,6 +55,7 @@ class LocustReport(msgspec.Struct, frozen=True):
     routes: list[RouteFigures]
     failures: list[Failure]
     book: msgspec.Raw
+    actions: int
 
     def read_book(self) -> Book:
         """What was acknowledged."""

@@ -49,6 +49,8 @@ class Outcome(msgspec.Struct, frozen=True):
     failures: list[Failure]
     probes: list[ProbeResult]
     audit: Audit
+    actions: int = 0
+    """What users did: each is a few requests that belong together."""
 
     @property
     def has_passed(self) -> bool:
@@ -124,11 +126,15 @@ def failure_lines(outcome: Outcome) -> list[str]:
 
 def markdown(outcome: Outcome) -> str:
     """For readers."""
+    title = f"# Load test of {outcome.machine.date}: {'passed' if outcome.has_passed else 'FAILED'}"
+    return "\n".join([title, "", *lines_of(outcome)]).rstrip("\n") + "\n"
+
+
+def lines_of(outcome: Outcome) -> list[str]:
+    """What a page says of a run, below its title."""
     settings = outcome.settings
     rate = "pauses as people make them" if settings.rate is None else f"{settings.rate:g} actions a second and user"
-    lines = [
-        f"# Load test of {outcome.machine.date}: {'passed' if outcome.has_passed else 'FAILED'}",
-        "",
+    return [
         *machine_lines(outcome.machine),
         f"- scenario: {settings.scenario}, {settings.shape}, {settings.users} users, {settings.seconds} seconds",
         f"- pace: {rate}",
@@ -146,7 +152,6 @@ def markdown(outcome: Outcome) -> str:
         "",
         *_points("Books", audit_lines(outcome.audit)),
     ]
-    return "\n".join(lines).rstrip("\n") + "\n"
 
 
 def _points(heading: str, points: Iterable[str]) -> list[str]:

@@ -80,14 +80,14 @@ class Product:
 
 
 @asynccontextmanager
-async def running_product(directory: Path) -> AsyncIterator[Product]:
+async def running_product(directory: Path, **settings: str) -> AsyncIterator[Product]:
     """The product with servers of its own, ready, whatever DATABASE_URL and REDIS_URL say; gone afterwards.
 
-    Raises ServerFailed.
+    `settings` are environment variables. Raises ServerFailed.
     """
     variables = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     variables |= {"VAR_DIR": str(directory), "LOG_LEVEL": "warning"}
-    variables |= {name: str(free_port()) for name in PORTS}
+    variables |= {name: str(free_port()) for name in PORTS} | settings
     command = (sys.executable, "-m", "app.cli", "run")
     supervisor = RoleProcess(command, variables, directory / "supervisor.log")
     supervisor.start()

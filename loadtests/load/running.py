@@ -1,7 +1,7 @@
 """A run from its first customer to its books: the scenario in Locust, the probes beside it, then the comparison."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,7 +18,7 @@ from loadtests.load.product import Product, running_product
 from loadtests.load.tenant import Catalogue, create_tenant, make_catalogue, subscribe_customers
 from loadtests.machine import Machine, describe
 from loadtests.probes import PROBES
-from loadtests.probes.probe import Target
+from loadtests.probes.probe import Probe, Target
 from loadtests.probes.running import ProbeResult, run_probes
 
 PRODUCT_PROGRAMS = ("Python", "Valkey", "Postgres")
@@ -37,16 +37,18 @@ class Subject:
 
 
 @asynccontextmanager
-async def own_subject(directory: Path) -> AsyncIterator[Subject]:
+async def own_subject(directory: Path, **settings: str) -> AsyncIterator[Subject]:
     """A product for this run alone, with a tenant. Raises ServerFailed, Wrong or NoAnswer."""
-    async with running_product(directory) as product:
+    async with running_product(directory, **settings) as product:
         described = product.described
         async with open_api(described.core_url, described.admin_token) as operator:
             key = await create_tenant(operator)
         yield Subject(described.core_url, described.edge_url, key, product)
 
 
-async def run_load(subject: Subject, settings: Settings, kills: int, directory: Path) -> Outcome:
+async def run_load(
+    subject: Subject, settings: Settings, kills: int, directory: Path, probes: Iterable[Probe] = PROBES.values()
+) -> Outcome:
     """Everything, once. Raises LocustFailed, ServerFailed, Wrong or NoAnswer."""
     async with open_api(subject.core_url, subject.key) as core, open_api(subject.edge_url, subject.key) as edge:
         catalogue = await make_catalogue(core)
@@ -65,18 +67,21 @@ async def run_load(subject: Subject, settings: Settings, kills: int, directory: 
             processes = subject.product if kills else None
             target = replace(target, kills=kills, processes=processes, why_no_processes="no kills were asked for")
         plan = replace(plan, expects_interruptions=target.processes is not None)
-        report, probes = await _play(plan, target, directory)
+        report, results = await _play(plan, target, directory, probes)
         audit = await _audit(subject, core, edge, report, plan)
     machine = _machine(report.version)
-    return Outcome(machine, settings, report.seconds, report.routes, report.failures, probes, audit)
+    found = (report.seconds, report.routes, report.failures, results, audit, report.actions)
+    return Outcome(machine, settings, *found)
 
 
-async def _play(plan: Plan, target: Target, directory: Path) -> tuple[LocustReport, list[ProbeResult]]:
+async def _play(
+    plan: Plan, target: Target, directory: Path, probes: Iterable[Probe]
+) -> tuple[LocustReport, list[ProbeResult]]:
     """Locust and the probes side by side."""
     async with asyncio.TaskGroup() as group:
         load = group.create_task(run_locust(plan, directory))
-        probes = group.create_task(run_probes(PROBES.values(), target))
-    return load.result(), probes.result()
+        results = group.create_task(run_probes(probes, target))
+    return load.result(), results.result()
 
 
 async def _audit(subject: Subject, core: HttpApi, edge: HttpApi, report: LocustReport, plan: Plan) -> Audit:

@@ -24,6 +24,8 @@ class LoadUser(FastHttpUser):
     plan: ClassVar[Plan]
     book: ClassVar[Book]
     script_class: ClassVar[type[Script]]
+    actions: ClassVar[int] = 0
+    """Of all users together."""
 
     def __init__(self, environment: Any) -> None:  # noqa: ANN401 - Locust types little
         self.host = self.plan.edge_url
@@ -43,6 +45,7 @@ class LoadUser(FastHttpUser):
         """What belongs together, call by call; what gets no answer is sent again after a pause."""
         while self._call(self._script.next_call()):
             if self._script.is_between:
+                LoadUser.actions += 1
                 return
 
     def _call(self, call: Call) -> bool:

@@ -71,7 +71,7 @@ class ApiPlatform(Script):
             else:
                 self.top_up(customer)
 
-        self.add(self.post_usage(event, judge))
+        self.add(self.post_event(event, judge))
 
     def top_up(self, customer: Customer) -> None:
         """Grant credit; the answer has the new balance, unless what it is asked of is not there."""
@@ -126,7 +126,7 @@ class ApiPlatform(Script):
             self.add(self.repeat(events, results))
         if self.randomness.random() < REPEAT_SHARE:
             event, result = self.randomness.choice(decided)
-            self.add(self.post_usage(event, lambda again: judge_single(again, result)))
+            self.add(self.post_event(event, lambda again: judge_single(again, result)))
 
     def repeat(self, events: Sequence[Event], results: Sequence[dict[str, Any]]) -> Call:
         """A whole batch again, until everything of it is answered."""

@@ -1,4 +1,4 @@
-"""A chat product: a check before the answer, its tokens as usage after it, under one key for each request.
+"""A chat product: a check, a reservation around the streamed answer, and its tokens, under one key for each request.
 
 Many end users, of whom a few write most. A quarter of the requests are of a customer whom only this user acts for:
 there every balance is known to the credit.
@@ -41,11 +41,14 @@ class ChatApp(Script):
         self.converse(customer)
 
     def converse(self, customer: Customer) -> None:
-        """Ask, then record two features under one key."""
+        """Ask, reserve for the longest answer, record what was read, and commit what was written."""
         key = self.next_name()
-        tokens = {name: self.randomness.randint(1, MOST_TOKENS) for name in (INPUT_TOKENS, OUTPUT_TOKENS)}
-        self.add(self.check(customer, OUTPUT_TOKENS, tokens[OUTPUT_TOKENS]))
-        self.add(*(self.usage(customer, name, units, key) for name, units in tokens.items()))
+        read_tokens, written_tokens = (self.randomness.randint(1, MOST_TOKENS) for _ in range(2))
+        self.add(
+            self.check(customer, OUTPUT_TOKENS, MOST_TOKENS),
+            self.reserve(customer, OUTPUT_TOKENS, MOST_TOKENS, written_tokens, key),
+            self.usage(customer, INPUT_TOKENS, read_tokens, key),
+        )
 
 
 SCRIPTS = {ChatApp: 1}

@@ -10,10 +10,21 @@ from urllib.parse import urlencode
 
 from loadtests.load.book import Book, Contradiction, Event
 from loadtests.load.choosing import heavy_tail
-from loadtests.load.judging import MAX_SHOWN, Answer, Wrong, judge_check, judge_repeat, judge_usage
+from loadtests.load.judging import (
+    MAX_SHOWN,
+    Answer,
+    Wrong,
+    judge_check,
+    judge_commit,
+    judge_opening,
+    judge_repeat,
+    judge_usage,
+)
 from loadtests.load.plan import PRICES_MICRO, Plan
 
-CHECK, USAGE = "/v1/entitlements/check", "/v1/usage"
+CHECK, USAGE, RESERVATIONS = "/v1/entitlements/check", "/v1/usage", "/v1/reservations"
+COMMIT = f"{RESERVATIONS}/{{id}}/commit"
+"""As it stands in the statistics."""
 REPEAT_SHARE = 0.05
 """Of what is sent, and then sent again although it was answered."""
 UNREADABLE = (KeyError, TypeError, ValueError, ArithmeticError)
@@ -118,13 +129,42 @@ class Script(ABC):
             customer.balance_micro = left_micro
             self.book.decide(event, is_accepted=True)
             if self.randomness.random() < REPEAT_SHARE:
-                self.add(self.post_usage(event, lambda again: judge_repeat(again, answer)))
+                self.add(self.post_event(event, lambda again: judge_repeat(again, answer)))
 
-        return self.post_usage(event, judge)
+        return self.post_event(event, judge)
 
-    def post_usage(self, event: Event, judge: Callable[[Answer], None]) -> Call:
+    def reserve(self, customer: Customer, feature: str, most_units: int, units: int, key: str) -> Call:
+        """They may use so much, and what they used is committed afterwards: the opening, which brings its commit."""
+        reserved_micro = most_units * PRICES_MICRO[feature]
+        opening = Event(customer.end_user_id, self.plan.feature(feature), key, most_units)
+
+        def judge(answer: Answer) -> None:
+            left_micro = None if customer.balance_micro is None else customer.balance_micro - reserved_micro
+            reservation_id = judge_opening(answer, reserved_micro, left_micro)
+            customer.balance_micro = left_micro
+            event = opening._replace(units=units, reservation_id=reservation_id)
+            self.add(self.commit(customer, event, reserved_micro, units * PRICES_MICRO[feature]))
+
+        return Call("POST", RESERVATIONS, self.plan.edge_url + RESERVATIONS, judge, opening.body())
+
+    def commit(self, customer: Customer, event: Event, reserved_micro: int, cost_micro: int) -> Call:
+        """The end of a reservation; now and then it is sent again after its answer."""
+
+        def judge(answer: Answer) -> None:
+            rest_micro = reserved_micro - cost_micro
+            left_micro = None if customer.balance_micro is None else customer.balance_micro + rest_micro
+            judge_commit(answer, cost_micro, rest_micro, left_micro)
+            customer.balance_micro = left_micro
+            self.book.decide(event, is_accepted=True)
+            if self.randomness.random() < REPEAT_SHARE:
+                self.add(self.post_event(event, lambda again: judge_repeat(again, answer)))
+
+        return self.post_event(event, judge)
+
+    def post_event(self, event: Event, judge: Callable[[Answer], None]) -> Call:
         """The call for one event."""
-        return Call("POST", USAGE, self.plan.edge_url + USAGE, judge, event.body(), events=(event,))
+        route = COMMIT if event.reservation_id else USAGE
+        return Call("POST", route, self.plan.edge_url + event.path, judge, event.body(), events=(event,))
 
     def make(self, path: str, body: object, judge: Callable[[Answer], None]) -> Call:
         """A change at core, under a key of its own."""

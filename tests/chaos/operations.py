@@ -1,69 +1,22 @@
 """What clients do: one function is one operation, and OPERATIONS says how often each of them is chosen."""
 
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from itertools import count
-from random import Random
-from typing import Any
 
 from loadtests.load.book import Event
-from tests.chaos.client import Asker, is_later, to_micro, told_by
-from tests.chaos.oracle import Oracle, Told
-from tests.flow.stack import Answer
+from tests.chaos.client import is_later, to_micro, told_by
+from tests.chaos.counting import reserve_counted, spend_counted
+from tests.chaos.oracle import REFUSED
+from tests.chaos.reserving import end_reservation, extend_reservation, keep_a_diary_of_reservations, reserve
+from tests.chaos.shop import OPEN_USERS, TIGHT_USERS, Shop, balance_of, compare_diary, cost_of, read
 
-CALLS, TOKENS = "api_calls", "tokens"
-OPEN_USERS = tuple(f"open_{number}" for number in range(12))
-"""They may owe."""
-TIGHT_USERS = tuple(f"tight_{number}" for number in range(8))
-"""They have little, and spend with enforce only."""
 MOST_BATCH_EVENTS = 50
-MOST_UNITS = 9
 MOST_GRANTED, MOST_GRANTED_TIGHT = 40, 8
 TWICE = 0.2
 """Of the batches, sent again once they were answered."""
 EXPIRING = 0.4
 """Of the grants."""
-REFUSED = Told(False)  # noqa: FBT003 - it is not accepted
-
-
-@dataclass
-class Shop:
-    """One client: its connections, its chance, and the books that all clients share."""
-
-    name: str
-    edge: Asker
-    core: Asker
-    chance: Random
-    oracle: Oracle
-    done: Counter[str]
-    left_micro: int = 0
-    """What the customer has that nobody but this client uses."""
-    unseen_micro: int = 0
-    """Of that, what is kept to be priced later: a check need not know of it."""
-    voidable: list[Event] = field(default_factory=list[Event])
-    """Acknowledged with their cost, and not voided."""
-    _numbers: Iterator[int] = field(default_factory=count)
-
-    def key(self) -> str:
-        """A key that nothing else has."""
-        return f"{self.name}:{next(self._numbers)}"
-
-    def event(self, end_user_id: str, *, enforce: bool = False) -> Event:
-        """Usage of a few units, noted as sent."""
-        feature_key = self.chance.choice((CALLS, TOKENS))
-        event = Event(end_user_id, feature_key, self.key(), self.chance.randint(1, MOST_UNITS), enforce)
-        self.oracle.send(event)
-        return event
-
-    def note(self, event: Event, told: Told) -> None:
-        """An answer to an event."""
-        is_first = event.idempotency_key not in self.oracle.told
-        self.oracle.answer(event, told)
-        if is_first and told.cost_micro is not None:
-            self.voidable.append(event)
 
 
 Operation = Callable[[Shop], Awaitable[None]]
@@ -72,7 +25,7 @@ Operation = Callable[[Shop], Awaitable[None]]
 async def use(shop: Shop) -> None:
     """One event, accepted whatever the customer has."""
     event = shop.event(shop.chance.choice(OPEN_USERS))
-    shop.note(event, told_by(_read(await shop.edge.ask("POST", "/v1/usage", event.body()), HTTPStatus.ACCEPTED)))
+    shop.note(event, told_by(read(await shop.edge.ask("POST", "/v1/usage", event.body()), HTTPStatus.ACCEPTED)))
 
 
 async def use_batch(shop: Shop) -> None:
@@ -87,7 +40,7 @@ async def _send_batch(shop: Shop, events: list[Event]) -> None:
     waiting = events
     while waiting:
         body = {"events": [event.body() for event in waiting]}
-        answer = _read(await shop.edge.ask("POST", "/v1/usage/batch", body), HTTPStatus.ACCEPTED)
+        answer = read(await shop.edge.ask("POST", "/v1/usage/batch", body), HTTPStatus.ACCEPTED)
         results = list(zip(waiting, answer["results"], strict=True))
         waiting = [event for event, result in results if is_later(result)]
         for event, result in results:
@@ -104,24 +57,23 @@ async def spend(shop: Shop) -> None:
         assert answer.body["code"] == "insufficient_credits", answer.body
         shop.note(event, REFUSED)
     else:
-        shop.note(event, told_by(_read(answer, HTTPStatus.ACCEPTED)))
+        shop.note(event, told_by(read(answer, HTTPStatus.ACCEPTED)))
 
 
 async def check(shop: Shop) -> None:
     """Somebody's balance; whatever it is, it comes."""
-    await _check(shop, shop.chance.choice(OPEN_USERS + TIGHT_USERS))
+    await balance_of(shop, shop.chance.choice(OPEN_USERS + TIGHT_USERS))
 
 
 async def keep_a_diary(shop: Shop) -> None:
     """Usage and a check of a customer whom nobody else uses: the check includes what was acknowledged before it."""
     event = shop.event(shop.name)
-    told = told_by(_read(await shop.edge.ask("POST", "/v1/usage", event.body()), HTTPStatus.ACCEPTED))
+    told = told_by(read(await shop.edge.ask("POST", "/v1/usage", event.body()), HTTPStatus.ACCEPTED))
     shop.oracle.answer(event, told)
-    cost_micro = told.cost_micro if told.cost_micro is not None else cost_of(event)
+    cost_micro = told.cost_micro if told.cost_micro is not None else cost_of(event.feature_key, event.units)
     shop.left_micro -= cost_micro
     shop.unseen_micro += cost_micro if told.cost_micro is None else 0
-    shown_micro = await _check(shop, shop.name)
-    assert 0 <= shown_micro - shop.left_micro <= shop.unseen_micro, (event, shown_micro, shop.left_micro)
+    await compare_diary(shop)
 
 
 async def grant(shop: Shop) -> None:
@@ -135,7 +87,7 @@ async def grant(shop: Shop) -> None:
     answer = await shop.core.ask("POST", "/v1/credits/grants", body, key)
     if is_expiring and answer.status == HTTPStatus.UNPROCESSABLE_ENTITY:
         return  # its moment passed before anybody could take it
-    _read(answer, HTTPStatus.CREATED)
+    read(answer, HTTPStatus.CREATED)
     shop.oracle.credit(end_user_id, key, to_micro(amount))
 
 
@@ -143,7 +95,7 @@ async def top_up(shop: Shop) -> None:
     """A payment that becomes credit once."""
     key, end_user_id, amount = shop.key(), shop.chance.choice(OPEN_USERS), shop.chance.randint(1, MOST_GRANTED)
     body = {"end_user_id": end_user_id, "payment_reference": key, "credits": amount}
-    _read(await shop.core.ask("POST", "/v1/topups", body | {"price_paid": 5, "currency": "EUR"}), HTTPStatus.CREATED)
+    read(await shop.core.ask("POST", "/v1/topups", body | {"price_paid": 5, "currency": "EUR"}), HTTPStatus.CREATED)
     shop.oracle.credit(end_user_id, key, to_micro(amount))
 
 
@@ -154,23 +106,8 @@ async def void(shop: Shop) -> None:
     event = shop.voidable.pop(shop.chance.randrange(len(shop.voidable)))
     event_id = shop.oracle.told[event.idempotency_key].event_id
     path, key = f"/v1/usage/events/{event_id}/void", f"{event.idempotency_key}:void"
-    _read(await shop.core.ask("POST", path, {"reason": "chaos"}, key), HTTPStatus.CREATED)
+    read(await shop.core.ask("POST", path, {"reason": "chaos"}, key), HTTPStatus.CREATED)
     shop.oracle.void(event.idempotency_key)
-
-
-def cost_of(event: Event) -> int:
-    """What the catalogue of a run says that an event costs, in micro-credits."""
-    return to_micro(event.units) if event.feature_key == CALLS else event.units * 3_000
-
-
-async def _check(shop: Shop, end_user_id: str) -> int:
-    answer = await shop.edge.ask("GET", "/v1/entitlements/check", end_user_id=end_user_id, feature_key=CALLS)
-    return to_micro(_read(answer, HTTPStatus.OK)["balance"])
-
-
-def _read(answer: Answer, status: HTTPStatus) -> Any:
-    assert answer.status == status, (answer.status, answer.body)
-    return answer.body
 
 
 OPERATIONS: Mapping[Operation, int] = {
@@ -182,5 +119,11 @@ OPERATIONS: Mapping[Operation, int] = {
     grant: 6,
     top_up: 2,
     void: 6,
+    spend_counted: 8,
+    reserve_counted: 5,
+    reserve: 14,
+    end_reservation: 10,
+    extend_reservation: 3,
+    keep_a_diary_of_reservations: 5,
 }
 """Each with its weight."""

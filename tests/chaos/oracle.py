@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from loadtests.load.book import Event, repeated
+from tests.chaos.reservations import PostedReservation, Reserved, held_micro, reservation_differences, used_micro
 
 
 class Contradiction(AssertionError):
@@ -19,6 +20,9 @@ class Told(NamedTuple):
     cost_micro: int | None = None
     """None where it was refused, or taken in to be priced later."""
     event_id: str | None = None
+
+
+REFUSED = Told(False)  # noqa: FBT003 - it is not accepted
 
 
 class PostedEvent(NamedTuple):
@@ -50,6 +54,8 @@ class Ledger:
     """By end user."""
     rejected: list[str] = field(default_factory=list[str])
     """In words, what could not be posted."""
+    reservations: list[PostedReservation] = field(default_factory=list[PostedReservation])
+    """The events of their commits are here, and not in `events`."""
 
 
 @dataclass
@@ -62,6 +68,8 @@ class Oracle:
     """Acknowledged grants and top-ups by key: (end user, micro-credits)."""
     voided: set[str] = field(default_factory=set[str])
     """Keys of events whose void was acknowledged."""
+    reserved: list[Reserved] = field(default_factory=list[Reserved])
+    """Every reservation, from before its opening was sent; its client keeps it up to date."""
 
     def send(self, event: Event) -> None:
         """Note an event before it is sent for the first time."""
@@ -97,6 +105,7 @@ def differences(oracle: Oracle, ledger: Ledger, enforced: Iterable[str]) -> Iter
     yield from (f"rejected: {what}" for what in ledger.rejected)
     posted = {event.idempotency_key: event for event in ledger.events}
     yield from _event_differences(oracle, posted)
+    yield from reservation_differences(oracle.reserved, ledger.reservations, enforced)
     yield from _credit_differences(oracle, ledger)
     never_owing = set(enforced)
     for event in posted.values():
@@ -131,7 +140,8 @@ def _compare(event: Event, told: Told, found: PostedEvent, *, is_voided: bool) -
 
 def _credit_differences(oracle: Oracle, ledger: Ledger) -> Iterator[str]:
     credited: Counter[str] = Counter()
-    used: dict[str, int] = defaultdict(int)
+    used: dict[str, int] = defaultdict(int, used_micro(ledger.reservations))
+    held = held_micro(ledger.reservations)
     for end_user_id, amount_micro in oracle.credited.values():
         credited[end_user_id] += amount_micro
     for event in ledger.events:
@@ -139,7 +149,7 @@ def _credit_differences(oracle: Oracle, ledger: Ledger) -> Iterator[str]:
     for end_user_id, figures in ledger.figures.items():
         if figures.credited_micro != credited[end_user_id]:
             yield f"{end_user_id} was told of {credited[end_user_id]} credited, and has {figures.credited_micro}"
-        left_micro = credited[end_user_id] - used[end_user_id] - figures.expired_micro
+        left_micro = credited[end_user_id] - used[end_user_id] - figures.expired_micro - held.get(end_user_id, 0)
         if figures.total_micro != left_micro:
             yield f"{end_user_id} has {figures.total_micro}, and {left_micro} should be left"
     for end_user_id in sorted(credited.keys() - ledger.figures.keys()):

@@ -1,6 +1,7 @@
 """Processes, stores and connections of the whole product break at random under load: what clients were told is so."""
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
@@ -11,11 +12,20 @@ from random import Random
 
 from app.embedded.logs import tail
 from tests.chaos.client import Asker, to_micro
+from tests.chaos.counting import (
+    LIMIT,
+    LIMITED_USERS,
+    RESERVING_USERS,
+    TIERS,
+    counted_differences,
+    reserved_differences,
+)
 from tests.chaos.harm import Harm
-from tests.chaos.operations import CALLS, OPEN_USERS, OPERATIONS, TIGHT_USERS, TOKENS, Shop
-from tests.chaos.oracle import Oracle, differences
+from tests.chaos.operations import OPERATIONS
+from tests.chaos.oracle import Ledger, Oracle, differences
 from tests.chaos.posted import read_ledger
 from tests.chaos.schedule import Fault, make_schedule
+from tests.chaos.shop import CALLS, OPEN_USERS, PAGES, TIGHT_USERS, TOKENS, Shop
 from tests.faults.links import LinkedStack, linked_stack
 from tests.flow.stack import Client, Stack, Tenant, drained, make_catalogue, open_session
 from tests.waiting import wait_until_async
@@ -30,7 +40,7 @@ LOG_LINES = 40
 
 
 async def test_what_clients_were_told_is_in_the_ledger(tmp_path: Path, chaos_seed: int, chaos_seconds: float) -> None:
-    """Each acknowledged event is there once at its cost, nothing else is; balances, checks and verify agree."""
+    """Each acknowledged event and end of a reservation is there once at its cost, nothing else is; balances agree."""
     options = f"--chaos-seed {chaos_seed} --chaos-seconds {chaos_seconds:g}"
     say(f"\nchaos: to have this run again: make chaos ARGS='{options}'")
     async with linked_stack(tmp_path, flushers=2, EDGE_WORKERS="2") as linked, AsyncExitStack() as sessions:
@@ -56,13 +66,17 @@ async def test_what_clients_were_told_is_in_the_ledger(tmp_path: Path, chaos_see
 
 async def make_customers(tenant: Tenant, oracle: Oracle) -> None:
     """The catalogue, and everybody with what they have at first."""
-    variant = await make_catalogue(tenant.core, PLAN_CREDITS)
     price = {"kind": "per_unit", "amount": 3, "per": 1_000}
     await tenant.core.created("/v1/features", {"key": TOKENS, "name": "Tokens", "kind": "metered", "price": price})
+    variant = await make_catalogue(tenant.core, PLAN_CREDITS, TOKENS)
+    counted = {"kind": "graduated", "tiers": TIERS}
+    pages = {"key": PAGES, "name": "Pages", "kind": "metered", "price": counted, "limit": LIMIT}
+    await tenant.core.created("/v1/features", pages)
     for end_user_id in OPEN_USERS:
         await tenant.core.created("/v1/subscriptions", {"end_user_id": end_user_id, "plan_variant_id": variant})
         oracle.credit(end_user_id, f"{end_user_id}:plan", to_micro(PLAN_CREDITS))
-    amounts = dict.fromkeys(TIGHT_USERS, TIGHT_CREDITS) | {client_name(n): DIARY_CREDITS for n in range(CLIENTS)}
+    rich = (*LIMITED_USERS, *RESERVING_USERS, *map(client_name, range(CLIENTS)))
+    amounts = dict.fromkeys(TIGHT_USERS, TIGHT_CREDITS) | dict.fromkeys(rich, DIARY_CREDITS)
     for end_user_id, amount in amounts.items():
         await tenant.core.created("/v1/customers", {"end_user_id": end_user_id})
         await tenant.core.created("/v1/credits/grants", {"end_user_id": end_user_id, "amount": amount})
@@ -112,7 +126,8 @@ async def prove(linked: LinkedStack, tenant: Tenant, oracle: Oracle) -> None:
 
     async def has_everything() -> bool:
         ledger = await read_ledger(stack.stores.database_url, tenant.environment_id)
-        return len(ledger.events) + len(ledger.rejected) >= oracle.acknowledged
+        are_events_there = len(ledger.events) + len(ledger.rejected) >= oracle.acknowledged
+        return are_events_there and have_ended(oracle, ledger)
 
     with suppress(AssertionError):  # what is missing is told one by one below
         await wait_until_async(has_everything, AT_REST_SECONDS, f"{oracle.acknowledged} events, spooled ones too")
@@ -120,9 +135,23 @@ async def prove(linked: LinkedStack, tenant: Tenant, oracle: Oracle) -> None:
         await drained(tenant.core, end_user_id)
         await wait_until_async(partial(agrees, tenant, end_user_id), AT_REST_SECONDS, f"checks of {end_user_id}")
     ledger = await read_ledger(stack.stores.database_url, tenant.environment_id)
-    found = list(differences(oracle, ledger, TIGHT_USERS))
+    found = [
+        *differences(oracle, ledger, TIGHT_USERS),
+        *counted_differences(oracle.sent.values(), ledger.events),
+        *reserved_differences(ledger.reservations),
+    ]
     assert not found, "\n".join([f"{len(found)} differences", *found[:MOST_SHOWN]])
     assert (await stack.verify()).findings == []
+
+
+def have_ended(oracle: Oracle, ledger: Ledger) -> bool:
+    """Whether all reservations are there, and none is open whose end was told, or that is past due."""
+    now_at = time.time_ns() // 1000
+    states = {one.reservation_id: one.state for one in ledger.reservations}
+    told = [one for one in oracle.reserved if one.reservation_id]
+    are_as_told = all(states.get(one.reservation_id, "open") != "open" for one in told if one.state != "open")
+    are_due_later = all(one.due_at > now_at for one in ledger.reservations if one.state == "open")
+    return len(states) >= len(told) and are_as_told and are_due_later
 
 
 async def agrees(tenant: Tenant, end_user_id: str) -> bool:
@@ -139,6 +168,8 @@ def tell(harm: Harm, oracle: Oracle, shops: Sequence[Shop], troubles: Counter[st
     say(f"harm: {listed(harm.done)}")
     say(f"ended by themselves: {len(harm.own_ends)}")
     say(f"operations: {listed(sum((shop.done for shop in shops), Counter[str]()))}")
+    ends = Counter(f"late {one.state}" if one.is_late else one.state for one in oracle.reserved)
+    say(f"reservations as told: {listed(ends)}")
     say(f"events: {len(oracle.sent)} sent, {oracle.acknowledged} acknowledged; instead of answers: {listed(troubles)}")
 
 

@@ -217,16 +217,22 @@ class Cluster:
     def kill(self, primary: Node, replica: Node) -> None:
         """Kill -9 of a primary, until its replica has taken over."""
         primary.end(signal.SIGKILL)
-        self.wait_promoted(replica)
+        self.wait_promoted(replica, primary)
 
     def stop(self, primary: Node, replica: Node) -> None:
         """SIGSTOP for a primary, until its replica has taken over; it holds its connections and says nothing."""
         os.kill(primary.pid, signal.SIGSTOP)
-        self.wait_promoted(replica)
+        self.wait_promoted(replica, primary)
 
-    def wait_promoted(self, replica: Node) -> None:
-        """Wait until a replica is a primary."""
-        wait_until(lambda: replica.role() == "master", FAILOVER_SECONDS, "the replica to take over")
+    def wait_promoted(self, replica: Node, lost: Node) -> None:
+        """Wait until a replica is the primary in place of a lost one, as all others know."""
+        others = [node for node in self.nodes if node is not lost]
+
+        def is_known() -> bool:
+            ports = [{port for _, _, port in _owners(node)} for node in others]
+            return all(replica.port in known and lost.port not in known for known in ports)
+
+        wait_until(is_known, FAILOVER_SECONDS, "the replica to take over")
 
     def heal(self) -> None:
         """Everything that was killed or held back is a part of the cluster again."""

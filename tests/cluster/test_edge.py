@@ -135,7 +135,7 @@ async def test_a_primary_is_lost_and_its_replica_takes_over(
     cluster: Cluster, tenant: Tenant, lose: Callable[[Cluster, Node, Node], None]
 ) -> None:
     """Customers of other servers notice nothing; those of the lost one go on, and a retry has one effect."""
-    names = await customers(tenant, 1000)
+    names = await customers(tenant, 1_000_000)
     lost = cluster.primary_of(0)
     hit = {name for partition, name in names.items() if cluster.primary_of(partition) is lost}
     before = {name: await tenant.use(name, idempotency_key="before", enforce=True) for name in names.values()}
@@ -161,7 +161,7 @@ async def test_a_primary_is_lost_and_its_replica_takes_over(
     tenant.world.redis.note_lost()
     for name in hit:
         assert (await tenant.use(name, idempotency_key="before", enforce=True)).raw == before[name].raw
-        assert (await tenant.check(name)).body["balance"] == 998
+        assert (await tenant.check(name)).body["balance"] == 999_998
         assert len(await tenant.entries(name)) == 2
 
 
@@ -178,7 +178,7 @@ async def test_usage_of_a_lost_primary_is_spooled(cluster: Cluster, tenant: Tena
     answers = {name: await tenant.use(name, idempotency_key="meanwhile") for name in names.values()}
     assert {answer.status for answer in answers.values()} == {202}
     assert {name for name, answer in answers.items() if answer.body.get("durability") == SPOOLED} == hit
-    await asyncio.to_thread(cluster.wait_promoted, replica)
+    await asyncio.to_thread(cluster.wait_promoted, replica, lost)
     tenant.world.redis.note_lost()
     for name in names.values():
 

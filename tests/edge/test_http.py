@@ -55,7 +55,8 @@ async def test_nothing_is_there(world: World, path: str) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        ("POST", "/v1/entitlements/check", "GET, HEAD"),
+        ("PUT", "/v1/entitlements/check", "GET, POST, HEAD"),
+        ("POST", "/v1/entitlements", "GET, HEAD"),
         ("GET", "/v1/usage", "POST"),
         ("HEAD", "/v1/usage", "POST"),
         ("PUT", "/v1/usage/batch", "POST"),

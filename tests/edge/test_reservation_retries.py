@@ -8,10 +8,11 @@ from uuid import UUID
 import pytest
 
 from app.rules.credits import MICRO
-from app.rules.pricing import PerUnitPrice
+from app.rules.pricing import PerUnitPrice, always
 from app.wire import ids, keys
 from app.wire.held import EndedReservation, Ending, Facts, restored_fields
 from app.wire.reservations import ReservationState
+from app.wire.snapshot import FeatureTerms
 from tests.edge.test_reservations import opened, posted, refusal
 from tests.edge.world import PRICE_ID, WINDOW_SECONDS, Answer, Tenant, now_at
 
@@ -234,14 +235,18 @@ async def test_late_commits_at_once(tenant: Tenant) -> None:
     assert await costs(tenant) == [10, -10, 10]
 
 
-async def test_a_late_commit_of_nothing(tenant: Tenant) -> None:
-    """Nothing was used, so there is no event."""
-    await tenant.seed("user_1", 1000)
+@pytest.mark.parametrize(("price_micro", "units"), [(MICRO, 0), (0, 7)])
+async def test_a_late_commit_that_costs_nothing(tenant: Tenant, price_micro: int, units: int) -> None:
+    """Nothing was used, or it is free: an event all the same, as of a commit in time, with its units."""
+    price = always(PRICE_ID, PerUnitPrice(price_micro))
+    await tenant.seed("user_1", 1000, plan=tenant.plan(api_calls=FeatureTerms(price, included=True)))
     reservation_id = await opened(tenant, units=10)
     await make_due(tenant, reservation_id)
-    answer = await tenant.change(reservation_id, "commit", units=0)
+    answer = await tenant.change(reservation_id, "commit", units=units)
     assert (answer.status, answer.body["charged"], answer.body["late"]) == (200, 0, True)
-    assert await costs(tenant) == [10, -10]
+    entries = await posted(tenant)
+    events = [(entry.payload.units_micro, entry.cost_micro) for entry in entries if entry.payload is not None]
+    assert events == [(units * MICRO, 0)]
 
 
 # ---- what Redis has forgotten
@@ -255,7 +260,7 @@ def stored_twin(tenant: Tenant, reservation_id: str, state: ReservationState, la
     assert state is not ReservationState.OPEN
     ending = Ending(state, used_micro, used_micro)
     found = ids.parse("rsv", reservation_id)
-    return EndedReservation(found, ref, facts, 10 * MICRO, 77 * MICRO, ending, late, 990 * MICRO)
+    return EndedReservation(found, ref, facts, 10 * MICRO, 77 * MICRO, ending, late, 990 * MICRO, None)
 
 
 def core_restores(tenant: Tenant, ended: EndedReservation) -> None:

@@ -344,9 +344,11 @@ class Tenant:
 
 
 @asynccontextmanager
-async def own_edge(world: World, valkey: "EmbeddedValkey", log: Path | None = None) -> AsyncIterator[World]:
-    """An edge with two workers that a test may kill, on the shared Valkey."""
-    edge = EdgeProcess(valkey.url, world.core.url, workers=2)
+async def own_edge(
+    world: World, valkey: "EmbeddedValkey", log: Path | None = None, workers: int = 2
+) -> AsyncIterator[World]:
+    """An edge with workers that a test may kill, on the shared Valkey."""
+    edge = EdgeProcess(valkey.url, world.core.url, workers)
     edge.start(log)
     connector = aiohttp.TCPConnector(limit=0, force_close=True)
     try:

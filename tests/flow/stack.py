@@ -264,8 +264,11 @@ async def running_stack(
             stack.end()
 
 
-async def make_catalogue(client: Client, amount: int = 50_000) -> str:
-    """The feature `api_calls` at one credit, and a plan with `amount` credits a month; the id of its variant."""
+async def make_catalogue(client: Client, amount: int = 50_000, *more: str) -> str:
+    """The feature `api_calls` at one credit, and a plan with `amount` credits a month; the id of its variant.
+
+    The plan includes `more` features, which are there already.
+    """
     price = {"kind": "per_unit", "amount": 1, "per": 1}
     await client.created("/v1/features", {"key": "api_calls", "name": "Calls", "kind": "metered", "price": price})
     await client.created("/v1/plans", {"key": "pro", "name": "Pro"})
@@ -275,7 +278,7 @@ async def make_catalogue(client: Client, amount: int = 50_000) -> str:
             "key": "monthly",
             "interval": "month",
             "grants": [{"amount": amount, "interval": "month"}],
-            "features": [{"feature_key": "api_calls"}],
+            "features": [{"feature_key": key} for key in ("api_calls", *more)],
         },
     )
     return variant["plan_variant_id"]

@@ -25,12 +25,12 @@ async def opened(client: Client, key: str, **more: Any) -> str:
     return f"/v1/reservations/{answer.body['reservation_id']}"
 
 
-async def comes_to(tenant: Tenant, total: int) -> None:
+async def comes_to(tenant: Tenant, total: int, reserved: int = 0) -> None:
     """Wait until the ledger has posted what comes back, for an entry that costs nothing is never pending."""
 
     async def is_there() -> bool:
         credit = (await tenant.core.get("/v1/customers/u/credits")).body
-        return (credit["total"], credit["reserved"], credit["pending"]) == (total, 0, 0)
+        return (credit["total"], credit["reserved"], credit["pending"]) == (total, reserved, 0)
 
     await wait_until_async(is_there, 10, f"a total of {total}")
     assert await balance(tenant, "u") == total
@@ -132,3 +132,37 @@ async def test_credit_that_expires_while_it_is_reserved(tmp_path: Path) -> None:
         report = await stack.verify()
         assert report.findings == []
         assert report.counts["expired_micro"] == 6_000_000
+
+
+async def test_counters_and_what_is_reserved_come_back(tmp_path: Path) -> None:
+    """66: a limit holds over reservations, before and after Redis is emptied, and the ledger counts the same."""
+    async with running_stack(tmp_path) as stack, open_session() as session:
+        tenant = await stack.tenant(session)
+        await subscribe(tenant, "u", 100)
+        await tenant.core.send("PATCH", "/v1/features/api_calls", json={"limit": 30})
+        path = await opened(tenant.edge, "k0", units=20)
+        assert (await tenant.edge.post(f"{await opened(tenant.edge, 'k1', units=10)}/commit", {"units": 4})).body
+        late = await opened(tenant.edge, "k2", units=1, ttl_seconds=1)
+        assert (await reserve(tenant.edge, "k3", units=7)).body["code"] == "limit_reached"
+        await comes_to(tenant, 76, reserved=20)
+        redis = await stack.redis()
+        names = [key async for key in redis.client.scan_iter("*") if b":stream" not in key and b":meta" not in key]
+        await redis.client.delete(*names)
+        await redis.check_agreement()
+        await redis.close()
+        assert (await reserve(tenant.edge, "k4", units=7)).body["context"]["used"] == 24
+        assert (await tenant.edge.post(f"{late}/commit", {"units": 3})).body["late"]
+        assert (await tenant.edge.post(f"{path}/commit", {"units": 5})).body["charged"] == 5
+        assert await used(tenant) == 12
+        assert (await reserve(tenant.edge, "k5", units=19)).body["code"] == "limit_reached"
+        assert (await reserve(tenant.edge, "k6", units=18)).status == HTTPStatus.CREATED
+        await comes_to(tenant, 70, reserved=18)
+        assert await used(tenant) == 30
+        report = await stack.verify()
+        assert report.findings == []
+        assert report.edge == "proved"
+
+
+async def used(tenant: Tenant) -> float:
+    """Units of `u` in the present period, as a check says."""
+    return (await tenant.edge.get("/v1/entitlements/check", end_user_id="u", feature_key="api_calls")).body["used"]

@@ -12,7 +12,7 @@ from app.io.stream import StreamConnection
 from app.jobs.reload import Reloader
 from app.rules.moments import NEVER_AT
 from app.rules.pricing import PerUnitPrice
-from app.wire import keys
+from app.wire import ids, keys
 from app.wire.events import UsagePayload, encode_usage
 from app.wire.held import decode_facts
 from app.wire.reservations import ReservationExtension, ReservationState
@@ -211,6 +211,48 @@ async def test_a_reservation_is_loaded_for_an_edge(world: World) -> None:
         assert {name: value.encode() for name, value in fields.items()}.items() <= found.items()
     assert await load_reservation(world.core, world.redis, world.environment_id, UUID(int=5)) == "unknown"
     assert await load_reservation(world.core, world.redis, UUID(int=8), UUID(int=1)) == "unknown"
+
+
+async def test_a_refused_opening_does_not_hide_what_the_ledger_has(world: World) -> None:
+    """The key again after its window, refused for credit: ends are answered by the ledger, the opening as it was."""
+    async with world.flusher():
+        await world.customer("ada", 100)
+        await world.reserve("ada", 1, 10)
+        await world.end("ada", 1, ReservationState.COMMITTED, 10, used=7)
+        await world.at_rest("ada")
+    ref = world.ref("ada")
+    name = keys.reservation(world.redis.partition(ref), ref[: keys.ENVIRONMENT_REF_LENGTH], UUID(int=1))
+    await world.redis.client.delete(name)
+    await world.redis.client.hset(name, mapping={"state": "refused", "asked": "f", "opening": "-10:9"})
+    for _ in range(2):
+        assert await load_reservation(world.core, world.redis, world.environment_id, UUID(int=1)) == "loaded"
+        held = await held_in_redis(world, 1)
+        assert (held[b"state"], held[b"opening"]) == (b"committed", b"-10:9")
+
+
+async def test_an_opening_on_its_way_to_the_ledger_is_waited_for(world: World) -> None:
+    """Where Redis has dropped it already, it is not unknown: busy, and loaded once it is posted."""
+    async with world.flusher():
+        await world.customer("ada", 100)
+        await world.view("ada")
+    partition = world.redis.partition(world.ref("ada"))
+    opened, never = (ids.in_partition(UUID(int=number), partition) for number in (1, 2))
+    await world.reserve("ada", opened.int, 10)
+    await world.redis.client.delete(keys.account(partition, world.ref("ada")))
+
+    async def load(reservation_id: UUID) -> str:
+        return await load_reservation(world.core, world.redis, world.environment_id, reservation_id)
+
+    async def settled() -> str | None:
+        return None if (outcome := await load(opened)) == "busy" else outcome
+
+    assert await asyncio.gather(load(opened), load(never)) == ["busy", "busy"]
+    async with world.flusher():
+        assert await wait_until_async(settled, 20, "the opening to be posted") == "loaded"
+        assert (await held_in_redis(world, opened.int))[b"state"] == b"open"
+        assert await load(never) == "unknown"
+    beyond = ids.in_partition(UUID(int=1), AGREEMENT.partitions)
+    assert await load(beyond) == "unknown"
 
 
 async def test_an_account_that_nobody_touches_is_loaded_by_jobs(world: World) -> None:

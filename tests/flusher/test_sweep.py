@@ -61,7 +61,7 @@ async def reserve(world: World, end_user_id: str, key: str, lasts: int = MINUTE)
         price_id=world.price_id,
     )
     head = (to_at(NOW), snapshot_id, 5 * CREDIT, lasts, "", b"f", where.ref, encode_change(opening))
-    tail = (10**8, 10**6, "", "", "", "", encode_facts(facts(world)), 10_000, 100)
+    tail = (10**8, 10**6, "", "", "", "", "", encode_facts(facts(world)), 10_000, 100)
     answer = await world.redis.run(scripts.RESERVE, where.script_keys, [*head, *tail])
     assert answer[0] == b"ok", answer
     return where
@@ -150,7 +150,7 @@ async def test_a_load_brings_open_reservations(world: World) -> None:
     begun = await world.redis.begin_load(where.ref, b"token")
     assert isinstance(begun, LoadBegun)
     figures = AccountState(where.ref, 9, before.base_micro, 0, NEVER_AT, 0, before.snapshot_id, "none")
-    held = OpenReservation(reservation_id, facts(world), 5 * CREDIT, to_at(NOW) + MINUTE)
+    held = OpenReservation(reservation_id, facts(world), 5 * CREDIT, to_at(NOW) + MINUTE, None)
     assert await world.redis.finish_load(begun, figures, [held]) == "loaded"
     loaded = await world.view("one")
     assert (loaded.reserved_micro, loaded.available_micro) == (5 * CREDIT, before.available_micro)
@@ -163,7 +163,7 @@ async def test_an_ended_reservation_is_put_back_once(world: World) -> None:
     """For a while, and never over one that is there."""
     reservation_id, where = place(world, "one", "k")
     ending = Ending(ReservationState.COMMITTED, 4 * CREDIT, 4 * CREDIT)
-    known = (5 * CREDIT, to_at(NOW), ending, None, 90 * CREDIT)
+    known = (5 * CREDIT, to_at(NOW), ending, None, 90 * CREDIT, None)
     ended = EndedReservation(reservation_id, where.ref, facts(world), *known)
     assert await put_ended_reservation(world.redis, ended, 60) == "restored"
     assert await put_ended_reservation(world.redis, ended, 60) == "present"

@@ -230,9 +230,11 @@ class Parts:
     def _restore(self, reservation_id: UUID) -> None:
         """Core puts back what has ended and is not in Redis any more."""
         known = self.rows.reservations.get(reservation_id)
-        if known is None or known.is_open or reservation_id in self.memory.reservations:
+        before = self.memory.reservations.get(reservation_id)
+        if known is None or known.is_open or (before is not None and before.state != "refused"):
             return
-        held = Held(known.state.value, reserved=known.reserved_micro, due=known.expires_at)
+        held = before or Held("")
+        held.state, held.reserved, held.due = known.state.value, known.reserved_micro, known.expires_at
         held.ended_asked = str(known.used_micro) if held.state == "committed" else ""
         held.ended = f"{known.used_micro}:{max(0, known.reserved_micro - known.used_micro)}:0:0"
         late = self.rows.events.get(reservation_id)

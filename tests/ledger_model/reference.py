@@ -286,9 +286,8 @@ class Reference:
             return Ended(hold.state)
         if hold.late is None:
             hold.late = used
-            if used:
-                self.reached["late commit"] += 1
-                self._post(customer, key, self._feature_of(customer, key), used, at)
+            self.reached["late commit"] += 1
+            self._post(customer, key, self._feature_of(customer, key), used, at)
             return Ended("late", used)
         return Ended("late again", used) if hold.late == used else Ended(hold.state)
 

@@ -26,6 +26,10 @@ async def test_every_probe_passes_where_every_promise_is_kept() -> None:
     [
         ("race", Fault.DECIDES_BEFORE_IT_TAKES, "500 of 500 spends were accepted, not 100"),
         ("race", Fault.REFUSES_THE_LAST, "99 of 500 spends were accepted, not 100"),
+        ("reserve", Fault.DECIDES_BEFORE_IT_TAKES, "100 of 100 reservations were made, not 20"),
+        ("reserve", Fault.KEEPS_WHAT_WAS_NOT_USED, "balance in millionths is"),
+        ("reserve", Fault.ENDS_TWICE, "was answered with"),
+        ("reserve", Fault.HIDES_THAT_IT_IS_LATE, "late is False, not True"),
         ("replay", Fault.CHARGES_EVERY_REPEAT, "the ledger has 293 credits left"),
         ("replay", Fault.ANSWERS_REPEATS_ANEW, "different answers"),
         ("freshness", Fault.SHOWS_AN_OLD_BALANCE, "the balance by the edge is 1000000000000 millionths"),

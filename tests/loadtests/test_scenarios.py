@@ -11,7 +11,7 @@ from loadtests.load.book import Book
 from loadtests.load.judging import Answer, Wrong
 from loadtests.load.plan import API_CALLS, BIG_CUSTOMERS, PRICES_MICRO, PROBED, SHARED_CUSTOMERS, Plan
 from loadtests.scenarios import SCENARIOS
-from loadtests.scenarios.script import Script
+from loadtests.scenarios.script import COMMIT, USAGE, Script
 from tests.loadtests.toy_product import Account, Fault, ToyProduct
 
 CORE, EDGE = "http://core", "http://edge"
@@ -91,6 +91,8 @@ async def test_right_product_is_never_accused() -> None:
         (Fault.ANSWERS_REPEATS_ANEW, "ChatApp", "a replay differs"),
         (Fault.ANSWERS_REPEATS_ANEW, "ApiPlatform", "of a replay is"),
         (Fault.SHOWS_AN_OLD_BALANCE, "ChatApp", "balance is"),
+        (Fault.KEEPS_WHAT_WAS_NOT_USED, "ChatApp", "balance is"),
+        (Fault.ENDS_TWICE, "ChatApp", "a replay differs"),
         (Fault.REFUSES_IN_BATCHES, "ApiPlatform", "event 2 was rejected: invalid_value"),
     ],
 )
@@ -117,14 +119,15 @@ async def test_lost_or_doubled_event_is_found_in_the_books(fault: Fault) -> None
     assert len(await differences_of(toy, book)) == 1
 
 
-async def test_what_was_not_answered_is_asked_for_again_at_the_end() -> None:
+@pytest.mark.parametrize("route", [USAGE, COMMIT])
+async def test_what_was_not_answered_is_asked_for_again_at_the_end(route: str) -> None:
     """Recorded or not, it is in the books once afterwards."""
     book, toy = Book(), make_toy(make_plan())
     script = next(scripts_of(book))
     await follow(script, toy, 50)
-    while not (call := script.next_call()).events:
+    while (call := script.next_call()).route != route or not book.unanswered:
         script.settle(await toy.send(call.method, call.url.removeprefix(CORE).removeprefix(EDGE), call.body))
-    await toy.send(call.method, "/v1/usage", call.body)
+    await toy.send(call.method, call.events[0].path, call.body)
     assert book.unanswered == list(call.events)
     assert await differences_of(toy, book) == []
     assert book.unanswered == []

@@ -2,13 +2,14 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from app.rules.credits import from_micro
 from loadtests.load.judging import MICRO, Answer
@@ -38,6 +39,23 @@ class Fault(Enum):
     """What was voided still counts as used."""
     REFUSES_IN_BATCHES = auto()
     """The third event of a batch is rejected for no reason."""
+    KEEPS_WHAT_WAS_NOT_USED = auto()
+    """A commit says what comes back of a reservation, and nothing does."""
+    ENDS_TWICE = auto()
+    """A repeated end of a reservation has its effect again."""
+    HIDES_THAT_IT_IS_LATE = auto()
+    """A commit of what has expired is answered as if it had come in time."""
+
+
+@dataclass
+class Reservation:
+    """What is held, until when, and how it ended."""
+
+    opening: dict[str, Any]
+    reserved_micro: int
+    due_at: float
+    is_expired: bool = False
+    ended: Answer | None = None
 
 
 @dataclass
@@ -48,6 +66,7 @@ class Account:
     before_micro: int = 0
     postings: list[dict[str, Any]] = field(default_factory=list)
     voided: set[str] = field(default_factory=set)
+    open: list[Reservation] = field(default_factory=list)
 
 
 class ToyProduct:
@@ -58,6 +77,7 @@ class ToyProduct:
         self.accounts: dict[str, Account] = {}
         self._seen: dict[tuple[str, str, str], tuple[int, dict[str, Any]]] = {}
         self._made: dict[str, Answer] = {}
+        self._reservations: dict[str, Reservation] = {}
         self._last: tuple[Account, dict[str, Any]] | None = None
 
     @asynccontextmanager
@@ -98,8 +118,8 @@ class ToyProduct:
                 return _answer(HTTPStatus.CREATED, {"balance": from_micro(account.balance_micro)})
             case "POST", ["v1", "usage", *rest]:
                 return await self._usage(rest, body)
-            case "GET", ["v1", "entitlements", "check"]:
-                return self._check(query)
+            case "POST", ["v1", "reservations", *rest]:
+                return await self._reservation(rest, body)
             case "GET", ["v1", *rest]:
                 return self._read(rest, query)
         raise AssertionError((method, path))
@@ -148,6 +168,59 @@ class ToyProduct:
         self._seen[key] = HTTPStatus.ACCEPTED, body
         return HTTPStatus.ACCEPTED, body, False
 
+    async def _reservation(self, path: list[str], body: dict[str, Any]) -> Answer:
+        if not path:
+            return await self._reserve(body)
+        name, verb = path
+        return self._end(self._reservations[unquote(name)], verb, body)
+
+    async def _reserve(self, body: dict[str, Any]) -> Answer:
+        key, account = body["idempotency_key"], self.accounts[body["end_user_id"]]
+        made = f"{body['end_user_id']}|{key}"
+        if made in self._made:
+            return self._made[made]._replace(is_replayed=True)
+        reserved_micro, available_micro = _cost_micro(body), account.balance_micro
+        if self.fault is Fault.DECIDES_BEFORE_IT_TAKES:
+            await asyncio.sleep(0)  # everybody else has a look at the same balance
+        if reserved_micro > available_micro:
+            self._made[made] = _answer(HTTPStatus.PAYMENT_REQUIRED, {"code": "insufficient_credits"})
+            return self._made[made]
+        account.balance_micro -= reserved_micro
+        opened = Reservation(body, reserved_micro, time.monotonic() + body.get("ttl_seconds", 600))
+        account.open.append(opened)
+        self._reservations[made] = opened
+        figures = {"reserved": from_micro(reserved_micro), "balance": from_micro(account.balance_micro)}
+        self._made[made] = _answer(HTTPStatus.CREATED, {"reservation_id": quote(made, safe=""), **figures})
+        return self._made[made]
+
+    def _expire(self, account: Account) -> None:
+        """What is past due goes back."""
+        for one in [one for one in account.open if time.monotonic() >= one.due_at]:
+            account.open.remove(one)
+            account.balance_micro += one.reserved_micro
+            one.is_expired = True
+
+    def _end(self, one: Reservation, verb: str, body: dict[str, Any]) -> Answer:
+        account = self.accounts[one.opening["end_user_id"]]
+        self._expire(account)
+        if one.ended is not None and self.fault is not Fault.ENDS_TWICE:
+            return one.ended._replace(is_replayed=True)
+        event = one.opening | {"units": body.get("units", 0)}
+        cost_micro, is_commit = _cost_micro(event), verb == "commit"
+        left_micro = 0 if one.is_expired else one.reserved_micro - cost_micro
+        if not one.is_expired:
+            account.balance_micro += one.reserved_micro
+        if one in account.open:
+            account.open.remove(one)
+        if is_commit:
+            self._post(account, event)
+        if is_commit and self.fault is Fault.KEEPS_WHAT_WAS_NOT_USED:
+            account.balance_micro -= left_micro
+        is_late = one.is_expired and self.fault is not Fault.HIDES_THAT_IT_IS_LATE
+        figures = {"charged": from_micro(cost_micro), "released": from_micro(left_micro), "late": is_late}
+        one.ended = _answer(HTTPStatus.OK, {**figures, "balance": from_micro(account.balance_micro)})
+        return one.ended
+
     def _void(self, event_id: str) -> Answer:
         end_user_id, feature_key, key = event_id.split("|")
         account = self.accounts[end_user_id]
@@ -175,6 +248,7 @@ class ToyProduct:
 
     def _check(self, query: dict[str, str]) -> Answer:
         account = self.accounts[query["end_user_id"]]
+        self._expire(account)
         is_old = self.fault is Fault.SHOWS_AN_OLD_BALANCE and account.postings
         balance_micro = account.before_micro if is_old else account.balance_micro
         cost_micro = int(query.get("units", "1")) * _price_micro(query["feature_key"])
@@ -183,6 +257,8 @@ class ToyProduct:
 
     def _read(self, path: list[str], query: dict[str, str]) -> Answer:
         match path:
+            case ["entitlements", "check"]:
+                return self._check(query)
             case ["customers", end_user_id, "credits"]:
                 balance = from_micro(self.accounts[unquote(end_user_id)].balance_micro)
                 return _answer(HTTPStatus.OK, {"balance": balance, "total": balance, "pending": 0})

@@ -1,8 +1,13 @@
 """How long the model runs: `pytest tests/protocol --protocol-runs 100000 --protocol-seed 2000` explores further."""
 
+import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
 import pytest
 
-RUNS, SEED = 2_000, 0
+RUNS, SEED = 10_000, 0
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -17,3 +22,10 @@ def seeds(request: pytest.FixtureRequest) -> range:
     first: int = request.config.getoption("--protocol-seed", SEED)  # pyright: ignore[reportAssignmentType] - it has a type
     runs: int = request.config.getoption("--protocol-runs", RUNS)  # pyright: ignore[reportAssignmentType] - it has a type
     return range(first, first + runs)
+
+
+@pytest.fixture(scope="session")
+def pool() -> Iterator[ProcessPoolExecutor]:
+    """A process for every processor."""
+    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
+        yield pool

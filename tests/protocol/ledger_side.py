@@ -10,15 +10,18 @@ from msgspec import structs
 from app.corrections.deciding import Outcome, target_of
 from app.flusher.batch import post_batch
 from app.flusher.posting import PostedEvent, Posting, RejectedEntry
-from app.ledger.book import Account, Origin, block_account
+from app.ledger.book import Account, Origin, Reservation, block_account, reserved_account
 from app.ledger.targets import Targets
 from app.rules import burndown, chain
 from app.rules.boundaries import next_boundary
 from app.rules.burndown import Block
 from app.rules.moments import NEVER_AT
 from app.rules.periods import Calendar, Counting, IntervalUnit, Period
-from app.wire.events import EntryKind, StreamEntry, UnreadableEntry
+from app.wire.events import StreamEntry, UnreadableEntry
+from app.wire.orders import VoidUsage
+from app.wire.reservations import ReservationOpening, ReservationState
 from app.wire.snapshot import AccountState
+from tests.wire.script_models import Reopened
 
 if TYPE_CHECKING:
     from app.flusher.memory import Cursor
@@ -32,6 +35,7 @@ BEGUN_AT = 1
 FIRST = Counting(CALENDAR, Period(BEGUN_AT, TURN_AT))
 """How every account counts at first."""
 CORE = Origin("core")
+OPEN = ReservationState.OPEN
 Entry = StreamEntry | UnreadableEntry
 
 
@@ -49,7 +53,14 @@ class Ledger:
         self.outcomes: dict[UUID, Outcome] = {}
         """What became of orders."""
         self.times_ordered: Counter[UUID] = Counter()
+        self.reservations: dict[UUID, Reservation] = {}
+        self.reserved: Counter[str] = Counter()
+        """What the ledger accounts of reservations hold."""
+        self.moves: Counter[tuple[str, bool]] = Counter()
+        """How often credit went into such an account (True) and out of it."""
         self.rejected: list[RejectedEntry] = []
+        self.told: set[UUID] = set()
+        """Events that an edge rejected: they are listed."""
         self.marks: dict[bytes, int] = {}
         """Dirty accounts and the revision that has still to be published."""
         self.cursor: Cursor | None = None
@@ -64,6 +75,8 @@ class Ledger:
         twin.voided, twin.outcomes = {*self.voided}, {**self.outcomes}
         twin.times_ordered = self.times_ordered.copy()
         twin.events, twin.times_posted = {**self.events}, self.times_posted.copy()
+        twin.reservations, twin.reserved = {**self.reservations}, self.reserved.copy()
+        twin.moves, twin.told = self.moves.copy(), {*self.told}
         twin.rejected, twin.marks = [*self.rejected], {**self.marks}
         twin.cursor, twin.owner = self.cursor, self.owner
         return twin
@@ -99,30 +112,44 @@ class Ledger:
 
     def post(self, entries: list[Entry]) -> list[AccountState]:
         """What the flusher writes of a batch; the figures that it publishes afterwards."""
-        usage = [entry for entry in entries if isinstance(entry, StreamEntry) and entry.kind is EntryKind.USAGE]
-        known = {(ENVIRONMENT, _event(entry)) for entry in usage if _event(entry) in self.events}
-        duplicates = [entry for entry in usage if (ENVIRONMENT, _event(entry)) in known]
+        read = [entry for entry in entries if isinstance(entry, StreamEntry)]
+        known = {(ENVIRONMENT, name) for entry in read if (name := _name(entry)) is not None and name in self.events}
+        duplicates = [entry for entry in read if entry.payload and entry.payload.event_id in self.events]
         if "known" in self.without:
             entries = [structs.replace(e, revision=NEVER_AT) if isinstance(e, StreamEntry) else e for e in entries]
         touched = {entry.ref: self.accounts[entry.ref] for entry in entries if entry.ref in self.accounts}
-        posting = post_batch(touched, entries, set() if "dedupe" in self.without else known, self._targets(touched))
+        posting = post_batch(
+            touched, entries, set() if "dedupe" in self.without else known, self._targets(read, touched)
+        )
         if "duplicates" in self.without:
             for entry in duplicates:
                 touched[entry.ref].applied_micro -= entry.cost_micro
         self.events |= {event.id: event for event in posting.events}
         self.times_posted.update(event.id for event in posting.events)
         self.rejected += posting.rejected
+        self.told |= {entry.sent.event_id for entry in read if entry.rejection and entry.sent}
         self._note_orders(posting)
+        self._note_reservations(posting)
         for account in touched.values():
             account.blocks = [block for block in account.blocks if block.remaining_micro]
         return self.states(touched)
 
-    def _targets(self, touched: dict[bytes, Account]) -> Targets:
-        """What orders to these accounts may speak of."""
+    def _targets(self, entries: list[StreamEntry], touched: dict[bytes, Account]) -> Targets:
+        """What orders and reservations of the batch speak of."""
         ids = {account.id for account in touched.values()}
-        events = {event.id: event for event in self.events.values() if event.account_id in ids}
+        void = [entry.order.event_id for entry in entries if isinstance(entry.order, VoidUsage)]
+        events = {name: self.events[name] for name in void if name in self.events}
         known = set[UUID]() if "once" in self.without else {*self.outcomes}
-        return Targets(events, self.granted, {*self.voided}, known)
+        changed = [entry.reservation.reservation_id for entry in entries if entry.reservation is not None]
+        reservations = {name: self.reservations[name] for name in changed if name in self.reservations}
+        if "opened" in self.without:
+            changes = [entry.reservation for entry in entries]
+            opened = {change.reservation_id for change in changes if isinstance(change, ReservationOpening)}
+            reservations = {name: one for name, one in reservations.items() if name not in opened}
+        if "ended" in self.without:
+            reservations = {name: structs.replace(one, state=OPEN) for name, one in reservations.items()}
+        events = {event.id: event for event in events.values() if event.account_id in ids}
+        return Targets(events, self.granted, {*self.voided}, known, reservations)
 
     def _note_orders(self, posting: Posting) -> None:
         self.granted |= {block.id: block for _, block in posting.made_blocks}
@@ -133,6 +160,14 @@ class Ledger:
             target = target_of(order)
             if outcome.refused is None and target is not None:
                 self.voided.add(target)
+
+    def _note_reservations(self, posting: Posting) -> None:
+        self.reservations |= posting.reservations
+        for transaction in posting.transactions:
+            for name, amount in transaction.lines if transaction.kind.startswith("reservation") else ():
+                if name.startswith("reserved:"):
+                    self.reserved[name] += amount
+                    self.moves[name, amount > 0] += 1
 
     def states(self, refs: Iterable[bytes]) -> list[AccountState]:
         """What is published of these accounts now."""
@@ -164,10 +199,23 @@ class Ledger:
         account = self.accounts[ref]
         return account.total_micro - sum(b.remaining_micro for b in account.blocks if b.expires_at <= at)
 
+    def open_reservations(self, ref: bytes) -> tuple[Reopened, ...]:
+        """What is open of an account, as it is loaded with it."""
+        account_id = self.accounts[ref].id
+        own = [one for one in self.reservations.values() if one.is_open and one.account_id == account_id]
+        return tuple(Reopened(one.id, facts_of(one), one.reserved_micro, one.expires_at, _counted(one)) for one in own)
+
     def adds_up(self, ref: bytes) -> bool:
-        """Whether the total is what the blocks hold less the debt."""
-        account = self.accounts[ref]
-        return account.total_micro == sum(block.remaining_micro for block in account.blocks) - account.debt_micro
+        """Whether the total is what the blocks hold less the debt, and what is reserved is what is open."""
+        account, own = self.accounts[ref], self.open_reservations(ref)
+        is_reserved = (account.reserved_micro, account.open_reservations) == (sum(o.reserved for o in own), len(own))
+        return (
+            is_reserved and account.total_micro == sum(b.remaining_micro for b in account.blocks) - account.debt_micro
+        )
+
+    def holds(self, reservation: Reservation) -> int:
+        """What the reservation's own ledger account holds."""
+        return self.reserved[reserved_account(reservation.id)]
 
     def summary(self, ref: bytes, at: int) -> tuple[object, ...]:
         """What must not depend on how far the flusher lags, less what has expired by `at`."""
@@ -178,13 +226,40 @@ class Ledger:
         }
         orders = {o.order.order_id: o.refused for o in self.outcomes.values() if o.account_id == account.id}
         counters = {name: units for name, units in account.counters.items() if units}
-        return self.spendable(ref, at), account.debt_micro, blocks, events, orders, counters
+        own = {one.id: _shown(one) for one in self.reservations.values() if one.account_id == account.id}
+        return self.spendable(ref, at), account.debt_micro, blocks, events, orders, counters, own
 
     def counted(self, ref: bytes, feature_key: str, period_at: int) -> int:
         """Units of the feature in the period that began then."""
         return self.accounts[ref].counters.get((feature_key, period_at), 0)
 
 
-def _event(entry: StreamEntry) -> UUID:
-    assert entry.payload is not None
-    return entry.payload.event_id
+def facts_of(reservation: Reservation) -> bytes:
+    """What Redis holds of it, for its commit: see tests/protocol/reservations.py."""
+    return b"%d:%d:%d" % (reservation.in_credits, reservation.units_micro, reservation.price_id.int)
+
+
+def _counted(one: Reservation) -> tuple[int, int] | None:
+    """Units that its opening counted, and in which period."""
+    return None if one.period_at is None else (one.units_micro, one.period_at)
+
+
+def _shown(one: Reservation) -> tuple[object, ...]:
+    """What must not depend on lag. The account's numbers do, since events are grouped into transactions."""
+    return (
+        one.state,
+        one.reserved_micro,
+        one.draws,
+        one.debt_micro,
+        one.used_micro,
+        one.opened_at,
+        one.expires_at,
+        one.ended_at,
+    )
+
+
+def _name(entry: StreamEntry) -> UUID | None:
+    """Of the event that it is, or may become."""
+    if entry.payload is not None:
+        return entry.payload.event_id
+    return None if entry.reservation is None else entry.reservation.reservation_id

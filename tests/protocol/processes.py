@@ -96,6 +96,8 @@ class Flusher:
         for ref in list(self._ledger.accounts) if "drop" not in self._world.without else []:
             self._redis().drop(ref, self._world.new_token())
             yield
+        if "dropped" not in self._world.without:
+            self._redis().drop_reservations()
         identity = self._redis().identity
         self._redis().memory.meta = {"incarnation": cursor.incarnation.hex, "replication_id": identity.replication_id}
         self._world.memory_is_whole()
@@ -186,8 +188,9 @@ def _finish(world: "World", ref: bytes, begun: list[bytes], polls: int) -> Gener
     incarnation, end = UUID(hex=begun[2].decode()), parse_stream_id(begun[3])
     for _ in range(polls):
         account, cursor = world.ledger.states([ref])[0], world.ledger.cursor
+        held = world.ledger.open_reservations(ref)
         yield
         if "drain" in world.without or (cursor and cursor.incarnation == incarnation and cursor.last_id >= end):
-            answer = world.server.load(Load(account, begun[1], begun[2].decode()))
+            answer = world.server.load(Load(account, begun[1], begun[2].decode(), held))
             return answer != b"refused"
     return False

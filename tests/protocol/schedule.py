@@ -1,9 +1,6 @@
-"""What happens in a world, step by step at random; how it comes to rest; and what must hold then.
+"""What happens in a world, step by step at random."""
 
-At rest the edge has the ledger's figures and counters, every acknowledged event is posted once, no account is stuck,
-and the ledger is the one of a flusher without any lag.
-"""
-
+from itertools import accumulate
 from random import Random
 from unittest.mock import patch
 from uuid import UUID
@@ -11,21 +8,26 @@ from uuid import UUID
 from app.rules import totals
 from app.rules.moments import NEVER_AT
 from app.wire.orders import BillOverage, Debit, VoidGrant, VoidUsage
-from tests.protocol import processes
-from tests.protocol.violation import Violation, check
+from tests.protocol import edge_side, processes, reservations
+from tests.protocol.bookings import Booking
+from tests.protocol.rest import flush, settle, use_each
+from tests.protocol.spool import Edge
+from tests.protocol.violation import Violation
 from tests.protocol.world import AHEAD, REFS, World, name_of
 from tests.wire.script_models import NOTHING_YET
 
-RESTS, STEPS = 4, 60
+RESTS, STEPS = 4, 80
 """How often a world comes to rest, and what happens before each."""
 MOST_TASKS = 6
-SETTLING_STEPS = 5_000
-"""Far more than coming to rest takes."""
-ATTEMPTS = 6
-"""How often an edge asks before it gives up."""
 ACTIONS = {
     "use": 28,
-    "grant": 3,
+    "reserve": 10,
+    "end": 13,
+    "extend": 2,
+    "sweep": 2,
+    "drain": 10,
+    "crash": 1,
+    "grant": 4,
     "plan": 1,
     "open": 2,
     "order": 3,
@@ -35,9 +37,10 @@ ACTIONS = {
     "flusher": 2,
     "deliver": 3,
     "die": 1,
-    "advance": 55,
+    "advance": 60,
 }
 """What can happen, and its usual weight."""
+ACTION_NAMES = [*ACTIONS]
 FAULTS = {
     "none": 1000,
     "restart": 2,
@@ -49,7 +52,12 @@ FAULTS = {
     "back up": 8,
     "fall back": 2,
 }
+FAULT_NAMES, FAULT_WEIGHTS = [*FAULTS], [*accumulate(FAULTS.values())]
 NO_RULE: frozenset[str] = frozenset()
+GREEDY = 0.3
+"""How often somebody asks for all that is there."""
+ODD = 0.1
+"""How much of usage is of that feature."""
 UNBOUNDED = 1 << 80
 """A modulus that no total reaches."""
 
@@ -66,7 +74,7 @@ def run(seed: int, *, faults: bool, without: frozenset[str] = NO_RULE) -> None:
 
 
 def _run(world: World) -> None:
-    mood = Mood(world.random)
+    mood, world.edges = Mood(world.random), [Edge(world), Edge(world)]
     flush(world)
     use_each(world)
     for _ in range(RESTS):
@@ -82,23 +90,35 @@ class Mood:
 
     def __init__(self, random: Random) -> None:
         self._random = random
-        self._weights = [weight * random.choice([0.3, 1, 1, 3]) for weight in ACTIONS.values()]
+        self._weights = [*accumulate(weight * random.choice([0.3, 1, 1, 3]) for weight in ACTIONS.values())]
         self.burst = random.choice([1, 2, 5])
         """The most steps that one process goes while the others stand still."""
+        self.pace = random.choice([0.1, 0.3, 0.6])
+        """How fast time goes."""
+        self.enforcing = random.choice([0.5, 0.8, 0.95])
+        """How much of usage is enforced."""
 
     def action(self) -> str:
         """What happens next."""
-        return self._random.choices(list(ACTIONS), self._weights)[0]
+        return self._random.choices(ACTION_NAMES, cum_weights=self._weights)[0]
 
 
 def step(world: World, mood: Mood) -> None:
     """Something happens."""
     random, action = world.random, mood.action()
-    world.now += random.random() < 0.3
+    world.now += random.random() < mood.pace
     ref = random.choice(list(world.ledger.accounts))
     match action:
         case "use":
-            use(world, ref, world.new_id())
+            use(world, ref, mood)
+        case "reserve":
+            reserve(world, ref)
+        case "end" | "extend" if world.bookings:
+            end_or_extend(world, action)
+        case "drain":
+            random.choice(world.edges).advance(random.randint(1, 4))
+        case "crash":
+            crash(world)
         case "flusher" if len(world.tasks) < MOST_TASKS:
             world.start_flusher()
         case "deliver" if world.flying:
@@ -111,14 +131,103 @@ def step(world: World, mood: Mood) -> None:
             change(world, ref, action)
 
 
-def use(world: World, ref: bytes, event: UUID) -> None:
-    """Usage, now and then under a key that was used before."""
-    random = world.random
-    if random.random() < 0.2:
-        event = random.choice(list(world.asked))
-    ref, units = world.asked.get(event, (ref, random.randint(1, 250)))
-    if world.use(ref, event, units, enforce=random.random() < 0.8) == b"miss" and len(world.tasks) < MOST_TASKS:
+def use(world: World, ref: bytes, mood: "Mood") -> None:
+    """Usage, now and then under a key that was used before; some of a feature that not every plan has."""
+    random, event = world.random, world.new_id()
+    if random.random() < 0.2 and world.asked:
+        event = random.choice(world.events)
+    if event not in world.asked:
+        world.ask(event, ref, all_there_is(world, ref) or random.randint(1, 250))
+        world.odd |= {event} if random.random() < ODD else set()
+    ref = world.asked[event][0]
+    if random.choice(world.edges).use(event, enforce=random.random() < mood.enforcing) == b"miss":
+        start_load(world, ref)
+
+
+def all_there_is(world: World, ref: bytes) -> int:
+    """Now and then somebody asks for all that a check says is there, so what is wrongly there is spent; 0 = not now."""
+    account = world.server.memory.accounts.get(ref)
+    if account is None or world.random.random() >= GREEDY:
+        return 0
+    return max(0, account.available)
+
+
+def start_load(world: World, ref: bytes) -> None:
+    """Core loads an account."""
+    if len(world.tasks) < MOST_TASKS:
         world.start(f"load {name_of(ref)}", processes.load(world, ref))
+
+
+def reserve(world: World, ref: bytes) -> None:
+    """An opening, now and then one that was asked for before.
+
+    Left out is what Redis has forgotten: a key under which something was reserved that has ended since, while no hash
+    says so any more, opens it again in Redis, but not in the ledger.
+    """
+    random, key = world.random, world.new_id()
+    if random.random() < 0.3 and world.bookings:
+        key = random.choice([*world.bookings])
+        known = [ledger.reservations.get(key) for ledger in (world.ledger, world.reference)]
+        if key not in world.server.memory.reservations and any(one and not one.is_open for one in known):
+            return
+    if key not in world.bookings:
+        everything, amount = all_there_is(world, ref), random.randint(1, 250)
+        in_credits = bool(everything) or random.random() < 0.5
+        world.bookings[key] = Booking(ref, everything or amount, in_credits=in_credits)
+    open_booked(world, key)
+
+
+def open_booked(world: World, key: UUID) -> None:
+    """Ask for it."""
+    if reservations.reserve(world, key, world.random.choice([1, 3, 10, 30])) == b"miss":
+        start_load(world, world.bookings[key].ref)
+
+
+def spend_all(world: World, ref: bytes) -> None:
+    """What has come back is spent at once."""
+    if account := world.server.memory.accounts.get(ref):
+        key = world.new_id()
+        world.bookings[key] = Booking(ref, max(1, account.available), in_credits=True)
+        open_booked(world, key)
+
+
+def end_or_extend(world: World, action: str) -> None:
+    """Something is asked about a reservation: mostly of an open one, and now and then anything of any."""
+    random, memory = world.random, world.server.memory
+    key = random.choice([*memory.due] if memory.due and random.random() < 0.7 else [*world.bookings])
+    booking = world.bookings[key]
+    if action == "extend":
+        answer = reservations.extend(world, key, random.randint(1, 20))
+    else:
+        verb = random.choice(["committed", "committed", "released"])
+        amount = random.choice([0, booking.amount, booking.amount + 20, random.randint(1, booking.amount)])
+        answer = reservations.end(world, key, verb, amount if verb == "committed" else 0)
+    answered(world, key, answer)
+    if answer == b"ok" and random.random() < GREEDY:
+        spend_all(world, booking.ref)
+
+
+def answered(world: World, key: UUID, answer: bytes) -> None:
+    """Where something is missing in Redis, core is asked for it."""
+    if answer == b"miss":
+        start_load(world, world.bookings[key].ref)
+    elif answer == b"unknown" and len(world.tasks) < MOST_TASKS:
+        world.start(f"put back {key.hex[-4:]}", reservations.put_back(world, key))
+
+
+def sweep(world: World) -> None:
+    """Jobs expire what is past due."""
+    for key in reservations.list_due(world)[:2]:
+        answered(world, key, reservations.end(world, key, "expired"))
+
+
+def crash(world: World) -> None:
+    """An edge dies; another begins, or one that is there takes over what it left."""
+    number = world.random.randrange(len(world.edges))
+    world.edges[number].die()
+    world.edges[number] = Edge(world)
+    world.say(f"edge {number} dies")
+    world.random.choice(world.edges).adopt()
 
 
 def change(world: World, ref: bytes, action: str) -> None:
@@ -126,27 +235,45 @@ def change(world: World, ref: bytes, action: str) -> None:
     random, seen = world.random, world.server.memory.seen
     match action:
         case "tick":
-            return world.tick(ref)
+            edge_side.tick(world, ref)
+        case "sweep":
+            sweep(world)
         case "order":
-            return give(world, ref)
+            give(world, ref)
         case "evict":
             world.say(f"evict {name_of(ref)}")
-            return world.server.drop(ref, world.new_token())
+            world.server.drop(ref, world.new_token())
         case "forget" if seen:
             del seen[random.choice(list(seen))]
-            return None
+            forget_ended(world)
         case "grant":
-            world.grant(
-                ref, random.randint(1, 400), random.choice([NEVER_AT, world.now + AHEAD + random.randint(1, 40)])
-            )
+            lasts = AHEAD + random.randint(1, random.choice([6, 40]))
+            world.grant(ref, random.randint(1, 600), random.choice([NEVER_AT, world.now + lasts]))
+            publish(world, ref)
         case "plan":
             world.ledger.change(ref, random.choice(["s1", "s2"]))
+            publish(world, ref)
         case "open" if len(world.ledger.accounts) < len(REFS):
             ref = REFS[len(world.ledger.accounts)]
             world.open(ref)
+            publish(world, ref)
         case _:
-            return None
-    return world.start(f"publish {name_of(ref)}", processes.publish_accounts(world, [ref]))
+            pass
+
+
+def publish(world: World, ref: bytes) -> None:
+    """Core publishes what it committed."""
+    world.start(f"publish {name_of(ref)}", processes.publish_accounts(world, [ref]))
+
+
+def forget_ended(world: World) -> None:
+    """The window of a reservation that ended is over; it is longer than the flusher lags: the ledger has its end."""
+    held, ledger = world.server.memory.reservations, world.ledger
+    ended = {key for key, one in ledger.reservations.items() if not one.is_open}
+    posted = [key for key in held.keys() & ended if held[key].late is None or key in ledger.events]
+    refused = [key for key, one in held.items() if one.state == "refused"]
+    if over := sorted([*posted, *refused]):
+        del held[world.random.choice(over)]
 
 
 def give(world: World, ref: bytes) -> None:
@@ -154,21 +281,23 @@ def give(world: World, ref: bytes) -> None:
     random, ledger = world.random, world.ledger
     if world.ordered and random.random() < 0.2:
         ref, order = random.choice(list(world.ordered.values()))
-        return world.order(ref, order)
+        return edge_side.order(world, ref, order)
     account_id = ledger.accounts[ref].id
     events = [event.id for event in ledger.events.values() if event.account_id == account_id]
     blocks = [block.id for block in ledger.accounts[ref].blocks]
     order_id, allow_debt = world.new_id(), random.random() < 0.5
     match random.choice(["debit", "bill", "void grant", "void usage"]):
         case "bill":
-            return world.order(ref, BillOverage(order_id=order_id, actor="c"))
+            return edge_side.order(world, ref, BillOverage(order_id=order_id, actor="c"))
         case "void grant" if blocks:
             block_id = random.choice(blocks)
-            return world.order(ref, VoidGrant(order_id=order_id, actor="c", block_id=block_id, allow_debt=allow_debt))
+            return edge_side.order(
+                world, ref, VoidGrant(order_id=order_id, actor="c", block_id=block_id, allow_debt=allow_debt)
+            )
         case "void usage" if events:
-            return world.order(ref, VoidUsage(order_id=order_id, actor="c", event_id=random.choice(events)))
+            return edge_side.order(world, ref, VoidUsage(order_id=order_id, actor="c", event_id=random.choice(events)))
     amount = random.randint(1, 400)
-    return world.order(ref, Debit(order_id=order_id, actor="c", amount_micro=amount, allow_debt=allow_debt))
+    return edge_side.order(world, ref, Debit(order_id=order_id, actor="c", amount_micro=amount, allow_debt=allow_debt))
 
 
 def fault(world: World) -> None:
@@ -179,7 +308,7 @@ def fault(world: World) -> None:
     published in between, until they are published again.
     """
     server, random = world.server, world.random
-    fault = random.choices(list(FAULTS), list(FAULTS.values()))[0]
+    fault = random.choices(FAULT_NAMES, cum_weights=FAULT_WEIGHTS)[0]
     match fault:
         case "restart" if server.is_adopted:
             server.restart()
@@ -204,80 +333,3 @@ def fault(world: World) -> None:
         case _:
             return
     world.say(f"fault: {fault}")
-
-
-def settle(world: World) -> None:
-    """One flusher remains, what is in flight arrives; then each account is used once more."""
-    flush(world)
-    while world.flying:
-        world.deliver()
-    check_rest(world, tolerant=True)
-    use_each(world)
-    flush(world)
-    check_rest(world, tolerant=False)
-
-
-def flush(world: World) -> None:
-    """Every process dies but the flusher with the lease; it, or its successors, go on until there is nothing to do."""
-    flusher = world.only_owner()
-    for _ in range(SETTLING_STEPS):
-        if not world.tasks:
-            flusher = world.start_flusher()
-        flusher.waiting = False
-        world.advance(0, 1)
-        if flusher.waiting:
-            return
-    check(holds=False, kind="never comes to rest")
-
-
-def use_each(world: World) -> None:
-    """No account is stuck: an edge that asks again, and again, is answered."""
-    for ref in world.ledger.accounts:
-        event = world.new_id()
-        answers = (_ask(world, ref, event) for _ in range(ATTEMPTS))
-        check(b"ok" in answers, "stuck", name_of(ref))
-
-
-def _ask(world: World, ref: bytes, event: UUID) -> bytes:
-    answer = world.use(ref, event, 1, enforce=False)
-    if answer != b"ok":
-        flush(world)
-    if answer == b"miss":
-        others = len(world.tasks)
-        world.start("load", processes.load(world, ref))
-        while len(world.tasks) > others:
-            world.advance(others, 1)
-    return answer
-
-
-def server_counters(world: World, ref: bytes) -> dict[str, int]:
-    """What the edge has counted of an account."""
-    return world.server.memory.used.get(ref, {})
-
-
-def check_rest(world: World, *, tolerant: bool) -> None:
-    """Edge = ledger = the ledger without lag; `tolerant` of accounts whose lost cost has not healed yet."""
-    ledger, at = world.ledger, world.now + AHEAD
-    for ref, account in world.server.memory.accounts.items():
-        state, name = ledger.states([ref])[0], name_of(ref)
-        shown = (account.revision, account.base, account.applied, account.valid_until, account.snapshot)
-        applied = totals.wrap(state.applied_micro)
-        known = (state.revision, state.base_micro, applied, state.valid_until, state.snapshot_id)
-        check(shown == known, "not fresh", name, shown, known)
-        if not (tolerant and ref in world.cost_lost):
-            check(account.available == state.base_micro, "drift", name, account.available, state.base_micro)
-        if not tolerant:
-            counters = server_counters(world, ref), dict(state.beside.used)
-            check(counters[0] == counters[1], "counters drift", name, *counters)
-    lost = [event.hex[-4:] for event in world.acknowledged - ledger.events.keys()]
-    check(not lost, "lost", lost)
-    check(ledger.times_posted.keys() <= world.asked.keys(), "posted what nobody sent")
-    check(set(ledger.times_posted.values()) <= {1}, "posted twice")
-    forgotten = world.taken_orders - ledger.outcomes.keys()
-    check(not forgotten, "an order is lost", forgotten)
-    check(set(ledger.times_ordered.values()) <= {1}, "carried out twice")
-    for ref in ledger.accounts:
-        check(ledger.adds_up(ref), "the ledger does not add up", name_of(ref))
-        if world.whole:
-            got, want = ledger.summary(ref, at), world.reference.summary(ref, at)
-            check(got == want, "the ledger depends on lag", name_of(ref), got, want)

@@ -1,27 +1,24 @@
-"""Everything that touches one partition, and what must hold at every step.
+"""Everything that touches one partition. Time counts in single microseconds, so that every boundary is met."""
 
-Time counts in single microseconds, so that every boundary is met. Checked while nothing was lost, and again from the
-moment at which a new incarnation has begun: no decision spends more than is there, where that is the ledger after every
-entry of the stream; enforced usage leaves no debt, and stays within the limit of the period that it is accepted in;
-accepted - applied is what the stream still holds.
-"""
-
-from dataclasses import replace
 from functools import cache
 from random import Random
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from app.rules import totals
 from app.rules.burndown import Block
 from app.rules.moments import NEVER_AT
 from app.wire import keys
-from app.wire.events import EntryKind, StreamEntry, UnreadableEntry, UsagePayload, encode_usage
-from app.wire.orders import Order, encode_order
-from tests.protocol.ledger_side import BEGUN_AT, ENVIRONMENT, TURN_AT, Ledger
+from app.wire.events import StreamEntry
+from tests.protocol.bookings import Booking, forget_lost, forget_overtaken
+from tests.protocol.ledger_side import ENVIRONMENT, Ledger
 from tests.protocol.processes import Flusher, ProcessEnded, Steps
 from tests.protocol.redis_side import Server, published_of
-from tests.protocol.violation import check
-from tests.wire.script_models import NOTHING_YET, Accept, Publish
+from tests.wire.script_models import NOTHING_YET, Publish
+
+if TYPE_CHECKING:
+    from app.wire.orders import Order
+    from tests.protocol.spool import Edge, SpoolFile
 
 REFS = tuple(keys.account_ref(keys.environment_ref(ENVIRONMENT), name) for name in "abcd")
 EARLY = 2
@@ -35,6 +32,8 @@ STARTS = (0, 0, totals.MODULUS - 700, 3 * totals.MODULUS - 50)
 """What was applied before: some totals are about to wrap."""
 FEATURE, LIMIT = "f", 400
 """Units of the feature in a period: enforced usage goes no further."""
+ODD_FEATURE, ITS_PLAN = "x", "s2"
+"""What is used of it can be taken in only while the customer has this plan. Its units are not counted."""
 AHEAD = 3
 """By how much some clocks, of edges or core, are ahead of the others; every grant outlives it."""
 LOST_IN_FLIGHT, DAMAGED = 0.1, 0.02
@@ -72,8 +71,22 @@ class World:
         """Publishes that nobody waits for any more, and the epoch of the server that they were sent to."""
         self.asked: dict[UUID, tuple[bytes, int]] = {}
         """Every event that was ever sent: account and units."""
+        self.events: list[UUID] = []
+        self.odd: set[UUID] = set()
+        """Those of the feature that not every plan has."""
+        self.reused: set[UUID] = set()
+        """Those under whose key something else was asked before."""
         self.acknowledged: set[UUID] = set()
-        """Events that were taken in; none of them may be lost."""
+        """Events that were taken in or spooled; none of them may be lost."""
+        self.appeared: set[UUID] = set()
+        """Events that were appended once, whatever became of them."""
+        self.bookings: dict[UUID, Booking] = {}
+        """Every reservation that was ever asked for, as those know it who asked."""
+        self.ended: set[UUID] = set()
+        """Reservations whose end stands in the stream, or stood there."""
+        self.disk: list[SpoolFile] = []
+        """What edges have spooled; of one that died another takes it over."""
+        self.edges: list[Edge] = []
         self.ordered: dict[UUID, tuple[bytes, Order]] = {}
         """Every order that was ever given."""
         self.taken_orders: set[UUID] = set()
@@ -82,107 +95,12 @@ class World:
         """Events whose entry is unreadable: they are rejected."""
         self.cost_lost: set[bytes] = set()
         """Accounts with an entry of which even the cost is unreadable: they heal when they are quiet."""
-        self._believed = dict.fromkeys(REFS, "s1")
+        self.believed = dict.fromkeys(REFS, "s1")
+        """The plan that edges think accounts have."""
         for ref in REFS[:EARLY]:
             self.open(ref, self.random.choice(STARTS))
             self.grant(ref, 500, self.random.randint(20, 200))
             self.grant(ref, 500, NEVER_AT)
-
-    # ---- the edge
-
-    def use(self, ref: bytes, event: UUID, units: int, *, enforce: bool) -> bytes:
-        """One usage request, asked again at once where the price was another; the kind of its answer."""
-        self.asked[event] = (ref, units)
-        now_at = self._clock()
-        payload = encode_usage(UsagePayload(event, FEATURE, units, PRICE_ID, None, None, None))
-        before, cost = self.server.memory.newest_id, 0
-        answer = [b"snapshot", self._believed[ref].encode()]
-        while answer[0] in {b"snapshot", b"reprice"}:
-            if answer[0] == b"snapshot":
-                self._believed[ref] = answer[1].decode()
-            else:
-                now_at = int(answer[1])
-            snapshot = self._believed[ref]
-            cost = units * self.price(snapshot, now_at)
-            until_at = self.dearer_at if now_at < self.dearer_at and "reprice" not in self.without else NEVER_AT
-            call = Accept(ref, event, now_at, snapshot, cost, payload, enforce=enforce, until_at=until_at)
-            call = replace(call, counted=True, feature_key=FEATURE, units_micro=units, limit=LIMIT)
-            answer = self.server.accept(call)
-        self.say(f"use {name_of(ref)} {event.hex[-4:]} at {now_at}: {cost} {enforce=} -> {answer}")
-        if self.server.memory.newest_id != before:
-            self._appended(ref, event, enforce=enforce)
-        if answer[0] == b"ok" and answer[1].startswith(b"+") and event not in self.damaged:
-            self.acknowledged.add(event)
-        return answer[0]
-
-    def price(self, snapshot: str, at: int) -> int:
-        """Micro-credits per unit at a moment."""
-        return PRICES[snapshot] * (DEARER if at >= self.dearer_at else 1)
-
-    def tick(self, ref: bytes) -> None:
-        """The sweep that ticks accounts which nobody touches."""
-        before = self.server.memory.newest_id
-        self.say(f"tick {name_of(ref)} -> {self.server.tick(ref, self._clock())}")
-        if self.server.memory.newest_id != before:
-            self._appended(ref, None, enforce=False)
-
-    def order(self, ref: bytes, order: Order) -> None:
-        """Core gives an order, or gives it again because no answer came."""
-        self.ordered[order.order_id] = ref, order
-        answer = self.server.order(ref, self._clock(), encode_order(order))
-        self.say(f"order {name_of(ref)} {order} -> {answer}")
-        if answer == b"ok":
-            self.taken_orders.add(order.order_id)
-            self._appended(ref, None, enforce=False)
-
-    def _appended(self, ref: bytes, event: UUID | None, *, enforce: bool) -> None:
-        """An entry was appended: the ledger without lag has it at once."""
-        if self.faults and self.random.random() < DAMAGED:
-            self._damage(ref, event)
-        entry = self.server.newest_entry()
-        if isinstance(entry, StreamEntry) and entry.payload is not None:
-            price = self.price(self.server.memory.accounts[ref].snapshot, entry.accepted_at)
-            check(entry.cost_micro == entry.payload.units_micro * price, "price of another moment", entry, price)
-            started_at = TURN_AT if entry.accepted_at >= TURN_AT else BEGUN_AT
-            check(entry.period_at == started_at, "counted in another period", entry, started_at)
-        if isinstance(entry, UnreadableEntry) or not self.whole:
-            self.reference.post([entry])
-            return
-        enforce = enforce and entry.kind is EntryKind.USAGE
-        really, known = self.reference.spendable(ref, entry.accepted_at), len(self.reference.events)
-        check(not enforce or entry.cost_micro <= really, "overspend", name_of(ref), entry.cost_micro, really)
-        if enforce and entry.payload is not None and entry.period_at is not None:
-            used = self.reference.counted(ref, FEATURE, entry.period_at) + entry.payload.units_micro
-            check(used <= LIMIT, "beyond the limit", name_of(ref), used)
-        self.reference.post([entry])
-        if event and enforce and len(self.reference.events) > known:
-            debt = self.reference.events[event].debt_micro
-            check(debt == 0, "enforced usage leaves a debt", name_of(ref), debt)
-        self._check_pending(ref)
-
-    def _check_pending(self, ref: bytes) -> None:
-        """Invariant 34, where the edge has the ledger's newest figures."""
-        account, cursor = self.server.memory.accounts[ref], self.ledger.cursor
-        is_newest = account.revision == self.ledger.accounts[ref].revision
-        if not is_newest or ref in self.cost_lost or not cursor or self.server.incarnation != cursor.incarnation:
-            return
-        waiting = sum(entry.cost_micro for entry in self.server.read(cursor.last_id) if entry.ref == ref)
-        pending = totals.distance(account.accepted, account.applied)
-        check(pending == waiting, "accepted is not what waits", name_of(ref), pending, waiting)
-
-    def _damage(self, ref: bytes, event: UUID | None) -> None:
-        """By some defect the newest entry is unreadable; the ledger rejects it, and everything goes on."""
-        stream_id, fields = self.server.memory.stream.pop()
-        loses_cost = self.random.random() < 0.5
-        self.server.memory.stream.append(
-            (stream_id, {**fields, b"k": b"?", b"c": b"?" if loses_cost else fields[b"c"]})
-        )
-        self.say(f"damage {stream_id} {loses_cost=}")
-        if event:
-            self.damaged.add(event)
-        self.taken_orders &= self._orders_in_stream() | self.ledger.outcomes.keys()
-        if loses_cost:
-            self.cost_lost.add(ref)
 
     # ---- core
 
@@ -196,7 +114,7 @@ class World:
         """Commit a grant."""
         revision = self.ledger.accounts[ref].revision + 1
         priority, paid = self.random.choice([100, 100, 50]), self.random.random() < 0.5
-        now_at = self._clock()
+        now_at = self.clock()
         block = Block(self.new_id(), amount, priority, paid, revision, now_at, expires_at, now_at)
         for ledger in (self.ledger, self.reference):
             ledger.grant(ref, block)
@@ -205,16 +123,25 @@ class World:
 
     # ---- processes
 
+    def price(self, snapshot: str, at: int) -> int:
+        """Micro-credits per unit at a moment."""
+        return PRICES[snapshot] * (DEARER if at >= self.dearer_at else 1)
+
     def new_id(self) -> UUID:
         """An id that nothing else has."""
         self._count += 1
         return UUID(int=self._count)
 
+    def ask(self, event: UUID, ref: bytes, units: int) -> None:
+        """Usage that somebody will send."""
+        self.asked[event] = ref, units
+        self.events.append(event)
+
     def new_token(self) -> bytes:
         """A load token that no other load has."""
         return self.new_id().bytes
 
-    def _clock(self) -> int:
+    def clock(self) -> int:
         """The time on the clock of one process or another."""
         return self.now + self.random.choice([0, 0, 0, AHEAD])
 
@@ -277,12 +204,21 @@ class World:
         """A store went back: what is in neither any more may be gone."""
         self.whole = False
         entries = [entry for entry in self.server.read(NOTHING_YET) if isinstance(entry, StreamEntry)]
-        self.acknowledged &= {entry.payload.event_id for entry in entries if entry.payload} | self.ledger.events.keys()
-        self.taken_orders &= self._orders_in_stream() | self.ledger.outcomes.keys()
+        in_stream = {entry.sent.event_id for entry in entries if entry.sent}
+        self.acknowledged &= in_stream | self.ledger.events.keys() | self.ledger.told | self.spooled()
+        self.taken_orders &= self.orders_in_stream() | self.ledger.outcomes.keys()
+        forget_lost(self.bookings, entries, self.ledger)
+        self.ended.clear()
 
-    def _orders_in_stream(self) -> set[UUID]:
+    def orders_in_stream(self) -> set[UUID]:
+        """Orders that Redis holds."""
         entries = [entry for entry in self.server.read(NOTHING_YET) if isinstance(entry, StreamEntry)]
         return {entry.order.order_id for entry in entries if entry.order}
+
+    def spooled(self) -> set[UUID]:
+        """Events that edges have still to take in, and those of edges that have died."""
+        left = {usage.event_id for file in self.disk if file.owner is None for usage in file.events}
+        return left.union(*(edge.promised() for edge in self.edges))
 
     def memory_is_whole(self) -> None:
         """A new incarnation has begun: from here on everything is exact again."""
@@ -291,6 +227,8 @@ class World:
         self.cost_lost.clear()
         for entry in self.server.read(NOTHING_YET):
             self.reference.post([entry])
+        forget_overtaken(self.bookings, self.reference)
+        self.ended = {one.id for one in self.reference.reservations.values() if not one.is_open}
 
     def sees_lost_tail(self) -> bool:
         """Whether an older copy of Redis gives itself away: the ledger has posted more than it published."""

@@ -8,22 +8,32 @@ from app.rules.entitlement import (
     Access,
     OveragePolicy,
     Reason,
+    Standing,
     refusal_of_access,
     refusal_of_credit,
     refusal_of_limit,
+    standing_of,
 )
 from tests.rules.laws import LAW
 
 ACCESS = """
-price | included | subscribed | answer
-no    | no       | no         | no_subscription
-no    | yes      | no         | no_subscription
-no    | no       | yes        | feature_not_in_plan
-no    | yes      | yes        | feature_not_in_plan
-yes   | no       | yes        | feature_not_in_plan
-yes   | yes      | yes        | may
-yes   | no       | no         | may
-yes   | yes      | no         | may
+terms | off | included | subscribed | standing             | answer
+no    | no  | no       | no         | ok                   | no_subscription
+no    | no  | yes      | no         | ok                   | no_subscription
+no    | no  | no       | yes        | ok                   | feature_not_in_plan
+no    | no  | yes      | yes        | ok                   | feature_not_in_plan
+yes   | no  | no       | yes        | ok                   | feature_not_in_plan
+yes   | no  | yes      | yes        | ok                   | may
+yes   | no  | no       | no         | ok                   | may
+yes   | no  | yes      | no         | ok                   | may
+yes   | yes | yes      | yes        | ok                   | feature_not_in_plan
+yes   | yes | no       | yes        | ok                   | feature_not_in_plan
+yes   | yes | yes      | no         | ok                   | feature_not_in_plan
+yes   | no  | yes      | yes        | subscription_paused  | subscription_paused
+yes   | no  | yes      | yes        | subscription_overdue | subscription_overdue
+yes   | no  | no       | yes        | subscription_paused  | subscription_paused
+no    | no  | no       | yes        | subscription_overdue | subscription_overdue
+yes   | yes | yes      | yes        | subscription_paused  | subscription_paused
 """
 CREDIT = """
 available | cost | floor | policy | answer | overage limit
@@ -71,11 +81,17 @@ def answer(reason: Reason | None) -> str:
 
 @pytest.mark.parametrize("row", rows(ACCESS), ids=" ".join)
 def test_access(row: list[str]) -> None:
-    """What the plan says, before any credit is looked at; the overage policy has no say in it."""
-    price, included, subscribed = (cell == "yes" for cell in row[:3])
-    for policy in OveragePolicy:
-        access = Access(has_price=price, included=included, subscribed=subscribed, overage_policy=policy)
-        assert answer(refusal_of_access(access)) == row[3]
+    """What the plan says, before any limit or credit is looked at."""
+    terms, off, included, subscribed = (cell == "yes" for cell in row[:4])
+    access = Access(has_terms=terms, is_off=off, included=included, subscribed=subscribed, standing=Standing(row[4]))
+    assert answer(refusal_of_access(access)) == row[5]
+
+
+@pytest.mark.parametrize("state", ["scheduled", "trialing", "active", "paused", "overdue", "none"])
+def test_standing(state: str) -> None:
+    """Paused and overdue subscriptions are not in order; every other state is."""
+    not_in_order = {"paused": Standing.SUBSCRIPTION_PAUSED, "overdue": Standing.SUBSCRIPTION_OVERDUE}
+    assert standing_of(state) is not_in_order.get(state, Standing.OK)
 
 
 def test_unknown_feature() -> None:
@@ -113,6 +129,8 @@ def test_reasons_are_in_order_of_precedence() -> None:
         "unknown_customer",
         "unknown_feature",
         "no_subscription",
+        "subscription_paused",
+        "subscription_overdue",
         "feature_not_in_plan",
         "limit_reached",
         "insufficient_credits",

@@ -9,11 +9,24 @@ from app.rules import totals
 from app.rules.moments import NEVER_AT
 from app.wire import keys, scripts
 from app.wire.events import parse_stream_id, show_stream_id
+from app.wire.gauges import encode_holds
 from app.wire.scripts import Script
 from app.wire.snapshot import AccountState, pack_beside
 from app.wire.tiers import pack_tiers
+from tests.wire.gauge_models import Acquire, Look, Release
 from tests.wire.reservation_models import End, Extend, Reserve
-from tests.wire.script_models import Accept, EdgeAccount, Held, Load, Memory, NotePublished, Publish, Retry, StreamId
+from tests.wire.script_models import (
+    Accept,
+    EdgeAccount,
+    Held,
+    Holds,
+    Load,
+    Memory,
+    NotePublished,
+    Publish,
+    Retry,
+    StreamId,
+)
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -102,16 +115,21 @@ class RealPartition:
         held = [
             part
             for one in call.reservations
-            for part in (keys.due_member(ENVIRONMENT, one.key), one.facts, one.reserved, one.due)
+            for part in (
+                *(keys.due_member(ENVIRONMENT, one.key), one.facts, one.reserved, one.due),
+                *(one.counted or ("", "")),
+            )
         ]
-        arguments = [call.token, call.incarnation, *_figures(call.state), ref, *held]
+        arguments = [call.token, call.incarnation, *_figures(call.state), ref, *held, encode_holds(call.holds)]
         return self._run(scripts.LOAD, [*_account_keys(ref), keys.due(PARTITION)], arguments)
 
     def reserve(self, call: Reserve) -> list[bytes]:
         """Run reserve.lua."""
         until = "" if call.until_at == NEVER_AT else call.until_at
-        tiers, *counted = _counting(call)
-        tail = (WINDOW_MILLISECONDS, call.most_entries, tiers, until, *counted)
+        tiers = "" if call.graduated is None else pack_tiers(call.graduated)
+        counted = (call.feature_key, call.units_micro) if call.counts else ("", "")
+        limit = "" if call.limit is None else call.limit
+        tail = (WINDOW_MILLISECONDS, call.most_entries, tiers, until, *counted, limit)
         head = (call.now_at, call.snapshot, call.cost, call.lasts, call.lowest)
         arguments = [
             *head,
@@ -128,7 +146,9 @@ class RealPartition:
     def end(self, call: End) -> list[bytes]:
         """Run end_reservation.lua."""
         head = (call.now_at, call.verb, call.used, call.asked, call.ref)
-        tail = (WINDOW_MILLISECONDS, call.most_entries, *_counting(call))
+        tiers = "" if call.graduated is None else pack_tiers(call.graduated)
+        counted = ("", "") if call.units_micro is None else (call.feature_key, call.units_micro)
+        tail = (WINDOW_MILLISECONDS, call.most_entries, tiers, *counted)
         arguments = [*head, call.payload, call.expiry, call.late, *tail]
         return self._run(scripts.END_RESERVATION, _reservation_keys(call.ref, call.key), arguments)
 
@@ -136,6 +156,23 @@ class RealPartition:
         """Run extend_reservation.lua."""
         arguments = [call.now_at, call.lasts, call.ref, call.payload, call.most_entries]
         return self._run(scripts.EXTEND_RESERVATION, _reservation_keys(call.ref, call.key), arguments)
+
+    def acquire(self, call: Acquire) -> list[bytes | int]:
+        """Run acquire.lua."""
+        head = (call.now_at, call.snapshot, call.ref, call.feature, call.holder, call.units, call.for_at)
+        cap = "" if call.cap is None else call.cap
+        bounds = (call.most_entries, call.most_holders)
+        return self._run(scripts.ACQUIRE, _gauge_keys(call.ref), [*head, cap, call.payload, *bounds])
+
+    def release(self, call: Release) -> list[bytes | int]:
+        """Run release.lua."""
+        head = (call.now_at, call.snapshot, call.ref, call.feature, call.holder)
+        return self._run(scripts.RELEASE, _gauge_keys(call.ref), [*head, call.payload, call.most_entries])
+
+    def look(self, call: Look) -> list[list[bytes | None]]:
+        """Run look.lua."""
+        account, _, gauge, due = _gauge_keys(call.ref)
+        return self._run(scripts.LOOK, [account, gauge, due], [call.now_at, 2, "revision", "snapshot", *call.features])
 
     def note_published(self, call: NotePublished) -> int:
         """Run note_published.lua."""
@@ -175,6 +212,8 @@ class RealPartition:
             pipe.hgetall(keys.account(PARTITION, ref))
             pipe.get(keys.load_token(PARTITION, ref))
             pipe.hgetall(keys.used(PARTITION, ref))
+            pipe.hgetall(keys.gauge(PARTITION, ref))
+            pipe.zrange(keys.gauge_due(PARTITION, ref), 0, -1, withscores=True)
         for mark in marks:
             pipe.get(keys.seen(PARTITION, ENVIRONMENT, mark))
             pipe.get(keys.retried(PARTITION, ENVIRONMENT, mark))
@@ -183,7 +222,10 @@ class RealPartition:
         *found, stream = pipe.execute()
         self._match_ids(memory, [entry[0] for entry in stream])
         known = (
-            (self._hash(memory.accounts.get(ref)), memory.tokens.get(ref), _counters(memory.used.get(ref, {})))
+            (
+                *(self._hash(memory.accounts.get(ref)), memory.tokens.get(ref), _counters(memory.used.get(ref, {}))),
+                *_gauge(memory.gauges.get(ref, {})),
+            )
             for ref in refs
         )
         remembered = ((memory.seen.get(mark), memory.retried.get(mark)) for mark in marks)
@@ -223,11 +265,20 @@ def _reservation_keys(ref: bytes, key: UUID) -> list[bytes]:
     return [*first, keys.used(PARTITION, ref), keys.due(PARTITION)]
 
 
-def _counting(call: Reserve | End) -> list[bytes | str | int]:
-    """Tiers, feature and units."""
-    if call.graduated is None:
-        return ["", "", ""]
-    return [pack_tiers(call.graduated), call.feature_key, call.units_micro]
+def _gauge(holds: Holds) -> tuple[dict[bytes, bytes], list[tuple[bytes, float]]]:
+    """(the hash of what is held, the holders whose time ends)."""
+    shown: dict[bytes, int] = {}
+    for (feature, holder), (units, _) in holds.items():
+        shown[f"{feature}\0{holder}".encode()] = units
+        for name, more in ((feature.encode(), units), (feature.encode() + b"\0", 1)):
+            shown[name] = shown.get(name, 0) + more
+    ends = [(float(end), f"{feature}\0{holder}".encode()) for (feature, holder), (_, end) in holds.items() if end]
+    return {name: b"%d" % number for name, number in shown.items()}, [(name, end) for end, name in sorted(ends)]
+
+
+def _gauge_keys(ref: bytes) -> list[bytes]:
+    account = keys.account(PARTITION, ref)
+    return [account, keys.stream(PARTITION), keys.gauge(PARTITION, ref), keys.gauge_due(PARTITION, ref)]
 
 
 def _counters(used: dict[str, int]) -> dict[bytes, bytes]:

@@ -15,6 +15,8 @@ from tests.wire.script_models import (
     append,
     append_usage,
     beyond_bound,
+    count_used,
+    used_of,
     waits_at_boundary,
 )
 
@@ -44,6 +46,13 @@ class Reserve:
     """From then on the price may be another."""
     feature_key: str = "f"
     units_micro: int = 0
+    counted: bool = False
+    limit: int | None = None
+
+    @property
+    def counts(self) -> bool:
+        """Whether the feature's units are counted; those of a graduated price are."""
+        return self.counted or self.graduated is not None
 
 
 @dataclass(frozen=True)
@@ -62,7 +71,8 @@ class End:
     most_entries: int = 1_000_000
     graduated: GraduatedPrice | None = None
     feature_key: str = "f"
-    units_micro: int = 0
+    units_micro: int | None = None
+    """None where credits were reserved."""
 
 
 @dataclass(frozen=True)
@@ -93,12 +103,13 @@ def reserve(memory: Memory, call: Reserve) -> list[bytes]:  # noqa: C901, PLR091
         return [b"snapshot", account.snapshot.encode()]
     if at >= call.until_at:
         return [b"reprice", b"%d" % at]
-    cost = _graduated(memory, call)
-    if cost > MAX_COST_MICRO:
-        return [b"dear", b"%d" % cost]
-    call = replace(call, cost=cost)
+    used = used_of(memory, call.ref, call.feature_key)
+    if call.graduated is not None:
+        call = replace(call, cost=cost_micro(call.graduated, call.units_micro, used))
+    if call.cost > MAX_COST_MICRO and call.graduated is not None:
+        return [b"dear", b"%d" % call.cost]
     has_many = (account.open or 0) >= call.most_open
-    if has_many or _is_short(account, call):
+    if has_many or _is_beyond(account, call, used) or _is_short(account, call):
         if due := _past_due(memory, at)[: call.most_named]:
             return [b"due", b"%d" % at, *due]
         return [b"many"] if has_many else _refuse(memory, call, account)
@@ -110,6 +121,11 @@ def reserve(memory: Memory, call: Reserve) -> list[bytes]:  # noqa: C901, PLR091
 def _open(memory: Memory, call: Reserve, account: EdgeAccount, at: int) -> list[bytes]:
     left, due_at, until = account.available - call.cost, at + call.lasts, account.valid_until
     fields = {b"k": b"r", b"c": b"%d" % call.cost, b"p": call.payload, b"d": b"%d" % due_at}
+    counted: tuple[int, int] | None = None
+    if call.counts and account.period is not None:
+        counted, fields[b"s"] = (call.units_micro, account.period), b"%d" % account.period
+        used = used_of(memory, call.ref, call.feature_key)
+        count_used(memory, call.ref, call.feature_key, used + call.units_micro)
     append(memory, call.ref, at, fields)
     account.accepted = totals.wrap(account.accepted + call.cost)
     account.reserved = (account.reserved or 0) + call.cost
@@ -117,16 +133,15 @@ def _open(memory: Memory, call: Reserve, account: EdgeAccount, at: int) -> list[
     memory.due[call.key] = due_at
     outcome = f"+{call.cost}:{left}:{due_at}"
     opened = ("open", call.ref, call.facts, call.fingerprint, outcome, call.cost, account.last_id, until, due_at)
-    memory.reservations[call.key] = Held(*opened)
+    held = memory.reservations[call.key] = Held(*opened)
+    held.units, held.period = counted or (None, None)
     return [b"ok", outcome.encode()]
 
 
-def _graduated(memory: Memory, call: "Reserve | End") -> int:
-    """What it costs: as was said, or by what was used before."""
-    if call.graduated is None:
-        return call.cost if isinstance(call, Reserve) else call.used
-    used_micro = memory.used.get(call.ref, {}).get(call.feature_key, 0)
-    return cost_micro(call.graduated, call.units_micro, used_micro)
+def _is_beyond(account: EdgeAccount, call: Reserve, used: int) -> bool:
+    """Whether the units are more than the limit of the period leaves."""
+    counts = call.counts and account.period is not None
+    return counts and call.limit is not None and used + call.units_micro > call.limit
 
 
 def _is_short(account: EdgeAccount, call: Reserve) -> bool:
@@ -141,7 +156,9 @@ def _past_due(memory: Memory, at: int) -> list[bytes]:
 
 
 def _refuse(memory: Memory, call: Reserve, account: EdgeAccount) -> list[bytes]:
-    outcome = f"-{call.cost}:{account.available}"
+    outcome, used = f"-{call.cost}:{account.available}", used_of(memory, call.ref, call.feature_key)
+    if _is_beyond(account, call, used):
+        outcome = f"!{outcome[1:]}:{used}:{call.limit}:{account.resets_at}"
     memory.reservations[call.key] = Held("refused", asked=call.fingerprint, opening=outcome)
     return [b"ok", outcome.encode()]
 
@@ -159,15 +176,16 @@ def end(memory: Memory, call: End) -> list[bytes]:  # noqa: C901, PLR0911 - one 
         return _answer(b"again", held.late) if held.late_asked == call.asked else [b"ended", b"expired"]
     if account is None:
         return [b"miss"]
-    at, used = max(call.now_at, account.last_at), _graduated(memory, call)
-    if used > MAX_COST_MICRO and call.graduated is not None:
-        return [b"dear", b"%d" % used]
-    call = replace(call, used=used)
+    at, others = max(call.now_at, account.last_at), _others(memory, call, held, account)
+    if call.graduated is not None:
+        call = replace(call, used=cost_micro(call.graduated, call.units_micro or 0, others))
+    if call.used > MAX_COST_MICRO and call.graduated is not None:
+        return [b"dear", b"%d" % call.used]
     if held.state == "open":
         assert held.due is not None
         if call.verb == "expired" and at < held.due:
             return [b"open"]
-        if bound := _end_open(memory, call, held, at):
+        if bound := _end_open(memory, call, held, at, others):
             return [bound]
         if held.state == call.verb:
             return _answer(b"ok", held.ended)
@@ -176,7 +194,19 @@ def end(memory: Memory, call: End) -> list[bytes]:  # noqa: C901, PLR0911 - one 
     return _commit_late(memory, call, held, at)
 
 
-def _end_open(memory: Memory, call: End, held: Held, at: int) -> bytes | None:
+def _others(memory: Memory, call: End, held: Held, account: EdgeAccount) -> int:
+    """What is counted of the feature without the reservation's own opening."""
+    used = 0 if call.units_micro is None else used_of(memory, call.ref, call.feature_key)
+    is_in = held.state == "open" and held.period == account.period and call.units_micro is not None
+    return max(0, used - (held.units or 0)) if is_in else used
+
+
+def _counts(held: Held, call: End, account: EdgeAccount) -> bool:
+    """Whether its units count: they did when it was opened, and something is counted still."""
+    return held.period is not None and call.units_micro is not None and account.period is not None
+
+
+def _end_open(memory: Memory, call: End, held: Held, at: int, others: int) -> bytes | None:
     """The first end. Answers the bound that it would go beyond."""
     assert held.due is not None
     assert held.reserved is not None
@@ -188,7 +218,13 @@ def _end_open(memory: Memory, call: End, held: Held, at: int) -> bytes | None:
     if cost > 0 and (bound := beyond_bound(memory, account, cost, call.most_entries)):
         return bound
     payload = call.expiry if is_due else call.payload
-    append(memory, call.ref, at, {b"k": b"r", b"c": b"%d" % cost, b"p": payload, b"u": b"%d" % used})
+    fields = {b"k": b"r", b"c": b"%d" % cost, b"p": payload, b"u": b"%d" % used}
+    is_commit = call.verb == "committed" and not is_due
+    if _counts(held, call, account):
+        count_used(memory, call.ref, call.feature_key, others + (call.units_micro or 0) * is_commit)
+        if is_commit:
+            fields[b"s"] = b"%d" % (account.period or 0)
+    append(memory, call.ref, at, fields)
     account.accepted = totals.wrap(account.accepted + cost)
     if cost < 0:
         assert held.until is not None
@@ -214,10 +250,10 @@ def _is_uncertain(account: EdgeAccount, held: Held, at: int) -> bool:
 
 def _commit_late(memory: Memory, call: End, held: Held, at: int) -> list[bytes]:
     account = memory.accounts[call.ref]
-    if call.used:
-        if bound := beyond_bound(memory, account, call.used, call.most_entries):
-            return [bound]
-        append_usage(memory, call.ref, at, call.used, call.late)
+    if bound := beyond_bound(memory, account, call.used, call.most_entries):
+        return [bound]
+    counted = (call.feature_key, call.units_micro or 0) if _counts(held, call, account) else None
+    append_usage(memory, call.ref, at, call.used, call.late, counted=counted)
     held.late_asked, held.late = call.asked, f"{call.used}:0:{account.available}:1"
     return _answer(b"ok", held.late)
 

@@ -12,10 +12,13 @@ from app.rules.credits import MAX_COST_MICRO
 from app.rules.moments import NEVER_AT
 from app.rules.pricing import GraduatedPrice, cost_micro
 from app.wire.events import show_stream_id
+from app.wire.gauges import Hold
 from app.wire.snapshot import NOTHING_BESIDE, AccountState, Beside
 
 StreamId = tuple[int, int]
 Fields = dict[bytes, bytes]
+Holds = dict[tuple[str, str], tuple[int, int]]
+"""By feature and holder: units, and when the holder's time is over (0 = not by itself)."""
 NOTHING_YET: StreamId = (0, 0)
 
 
@@ -70,6 +73,9 @@ class Held:
     opened_id: StreamId | None = None
     until: int | None = None
     due: int | None = None
+    units: int | None = None
+    period: int | None = None
+    """What the opening counted, and where; None = nothing."""
     ended_asked: str | None = None
     ended: str | None = None
     late_asked: str | None = None
@@ -88,6 +94,7 @@ class Memory:
     """Micro-units by account and feature; no account without any."""
     tokens: dict[bytes, bytes] = field(default_factory=dict)
     meta: dict[str, str] = field(default_factory=dict)
+    gauges: dict[bytes, Holds] = field(default_factory=dict)
     newest_id: StreamId = NOTHING_YET
     """Of the entry appended last; trimming does not change it."""
     reservations: dict[UUID, Held] = field(default_factory=dict)
@@ -98,8 +105,9 @@ class Memory:
         accounts = {ref: replace(account) for ref, account in self.accounts.items()}
         used = {ref: {**counters} for ref, counters in self.used.items()}
         remembered = {**self.seen}, {**self.retried}, used, {**self.tokens}, {**self.meta}
+        gauges = {ref: {**holds} for ref, holds in self.gauges.items()}
         reservations = {key: replace(held) for key, held in self.reservations.items()}
-        return Memory(accounts, [*self.stream], *remembered, self.newest_id, reservations, {**self.due})
+        return Memory(accounts, [*self.stream], *remembered, gauges, self.newest_id, reservations, {**self.due})
 
 
 @dataclass(frozen=True)
@@ -168,6 +176,8 @@ class Reopened:
     facts: bytes
     reserved: int
     due: int
+    counted: tuple[int, int] | None = None
+    """Units that its opening counted, and the period in which it did."""
 
 
 @dataclass(frozen=True)
@@ -178,6 +188,7 @@ class Load:
     token: bytes
     incarnation: str
     reservations: tuple[Reopened, ...] = ()
+    holds: tuple[Hold, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -204,7 +215,7 @@ def accept(memory: Memory, call: Accept) -> list[bytes]:  # noqa: PLR0911 - one 
         return [b"snapshot", account.snapshot.encode()]
     if at >= call.until_at:
         return [b"reprice", b"%d" % at]
-    used = _used(memory, call)
+    used = used_of(memory, call.ref, call.feature_key)
     call = _priced(call, used)
     if call.cost > MAX_COST_MICRO:
         return [b"dear", b"%d" % call.cost]
@@ -320,11 +331,14 @@ def load(memory: Memory, call: Load) -> bytes:
         held = memory.reservations.setdefault(one.key, Held("open"))
         held.state, held.ref, held.facts = "open", state.ref, one.facts
         held.reserved, held.until, held.due = one.reserved, 0, one.due
+        if one.counted is not None:
+            held.units, held.period = one.counted
         memory.due[one.key] = one.due
     memory.accounts[state.ref] = account
     memory.used.pop(state.ref, None)
     _bring_beside(memory, account, state, is_quiet=True)
     account.reserved, account.open = sum(one.reserved for one in call.reservations), len(call.reservations)
+    memory.gauges[state.ref] = {(hold.feature_key, hold.holder): (hold.units, hold.expires_at) for hold in call.holds}
     del memory.tokens[state.ref]
     return b"loaded"
 
@@ -377,13 +391,8 @@ def _priced(call: Accept, used: int) -> Accept:
 
 def _goes_beyond(account: EdgeAccount, call: Accept, used: int) -> bool:
     """Whether enforced units are more than the limit of the period leaves."""
-    if not (call.enforce and call.counts and account.period is not None):
-        return False
-    return call.limit is not None and used + call.units_micro > call.limit
-
-
-def _used(memory: Memory, call: Accept | Retry) -> int:
-    return memory.used.get(call.ref, {}).get(call.feature_key, 0)
+    counts = call.enforce and call.counts and account.period is not None
+    return counts and call.limit is not None and used + call.units_micro > call.limit
 
 
 def waits_at_boundary(memory: Memory, ref: bytes, account: EdgeAccount, at: int) -> bool:
@@ -418,10 +427,19 @@ def append_usage(
     if counted is not None and account.period is not None:
         feature_key, units_micro = counted
         fields[b"s"] = b"%d" % account.period
-        used = memory.used.setdefault(ref, {})
-        used[feature_key] = min(used.get(feature_key, 0) + units_micro, NEVER_AT)
+        count_used(memory, ref, feature_key, used_of(memory, ref, feature_key) + units_micro)
     append(memory, ref, at, fields)
     account.accepted = totals.wrap(account.accepted + cost)
+
+
+def used_of(memory: Memory, ref: bytes, feature_key: str) -> int:
+    """What is counted of a feature."""
+    return memory.used.get(ref, {}).get(feature_key, 0)
+
+
+def count_used(memory: Memory, ref: bytes, feature_key: str, units_micro: int) -> None:
+    """So much of a feature is used by now."""
+    memory.used.setdefault(ref, {})[feature_key] = max(0, min(units_micro, NEVER_AT))
 
 
 def append(memory: Memory, ref: bytes, at: int, fields: Fields) -> None:

@@ -51,11 +51,14 @@ def test_one_slot(environment_id: UUID, end_user_id: str, count: int, event_id: 
         keys.due(partition),
         keys.stream(partition),
         keys.meta(partition),
+        keys.gauge(partition, ref),
+        keys.gauge_due(partition, ref),
     ]
     assert len(set(names)) == len(names)
     assert {slot(name) for name in names} == {b"%d" % partition}
     assert keys.load_token_of(names[0]) == names[1]
     assert keys.used_beside(names[0]) == keys.used(partition, ref)
+    assert keys.gauges_of(names[0]) == tuple(names[-2:])
     assert keys.split_tag(names[0]) == (keys.tag(partition), b":acct:" + ref)
 
 

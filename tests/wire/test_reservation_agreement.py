@@ -14,6 +14,7 @@ from tests.wire.reservation_models import End, Extend, Reserve
 from tests.wire.script_models import Load, Memory, Reopened
 from tests.wire.test_script_agreement import (
     DOUBLES,
+    FEATURES,
     GRADUATED,
     INCARNATIONS,
     REFS,
@@ -32,11 +33,11 @@ PROGRAMS = 440
 CALLS = 60
 RESERVATIONS = tuple(UUID(int=n << 64) for n in range(1, 7))
 EVERY_ANSWER = {
-    *("reserved", "refused for credit", "reserve seen", "reserve miss", "reserve wait", "reserve snapshot"),
-    *("reserve reprice", "reserve dear", "end dear"),
+    *("reserved", "refused for credit", "refused for the limit"),
+    *("reserve seen", "reserve miss", "reserve wait", "reserve snapshot", "reserve reprice", "reserve dear"),
     *("reserve due", "reserve many", "reserve backlog", "reserve full", "reserve range"),
     *("committed", "released", "expired", "late", "end again", "end ended", "end open", "end unknown", "end miss"),
-    *("end backlog", "end full", "end range"),
+    *("end backlog", "end full", "end range", "end dear"),
     *("extend ok", "extend ended", "extend due", "extend unknown", "extend miss", "extend full"),
 }
 
@@ -56,34 +57,43 @@ class ReservationProgrammer:
         ref = _owner(key)
         match self._random.choices(["reserve", "end", "extend", "load", "evict", "other"], [30, 34, 6, 12, 1, 17])[0]:
             case "reserve":
-                lasts, cost = number(1, 9), pick([number(0, 300), number(0, 40), 0, 10**15, 10**15])
+                lasts, cost = number(1, 9), pick([number(0, 300), number(0, 40), 0, *[10**15] * 4])
                 return Reserve(
                     *(ref, key, at, pick(["s1", "s1", "s1", "s2"]), cost, lasts, b"\x00 opening"),
-                    lowest=pick(["", "-", "-", "0", "-120"]),
+                    lowest=pick(["", "-", "-", "-", "-", "0", "-120"]),
                     facts=b"\xff\n\x00 facts",
                     most_open=pick([10_000, 10_000, 2, 1]),
                     most_named=pick([1, 100]),
                     most_entries=most_entries,
                     graduated=pick([None, None, None, *GRADUATED]),
                     until_at=pick([NEVER_AT, NEVER_AT, NEVER_AT, number(3, 20)]),
+                    feature_key=pick(FEATURES),
                     units_micro=pick([number(1, 40), 10**9]) * MICRO,
+                    counted=pick([True, False]),
+                    limit=pick([None, None, None, number(0, 60) * MICRO]),
                 )
             case "end":
                 verb = pick(["committed", "committed", "released", "expired"])
                 used = pick([0, 40, number(0, 300), 10**15, 10**15, 10**15]) if verb == "committed" else 0
-                graduated = pick([None, None, None, *GRADUATED]) if verb == "committed" else None
+                is_commit = verb == "committed"
+                graduated = pick([None, None, None, *GRADUATED]) if is_commit else None
+                counted = pick([number(0, 40), number(1, 40), 10**9]) * MICRO if is_commit else 0
                 return End(
                     *(ref, key, at, verb, used, pick(["1", "2"]) if verb == "committed" else ""),
                     most_entries=most_entries,
                     graduated=graduated,
-                    units_micro=pick([number(0, 40), number(1, 40), 10**9]) * MICRO,
+                    feature_key=pick(FEATURES),
+                    units_micro=counted if graduated is not None else pick([None, counted, counted]),
                 )
             case "extend":
                 return Extend(ref, key, at, number(1, 20), b"\x00 extension", most_entries)
             case "load":
                 state = self.others.state(ref)
                 own = [one for one in RESERVATIONS if _owner(one) == ref]
-                held = tuple(Reopened(one, b"\x00 f", number(0, 90), number(0, 20)) for one in own[: number(0, 2)])
+                held = tuple(
+                    Reopened(one, b"\x00 f", number(0, 90), number(0, 20), pick([None, (number(0, 40) * MICRO, 100)]))
+                    for one in own[: number(0, 2)]
+                )
                 return Load(state, pick(TOKENS), pick(INCARNATIONS), held)
             case "evict":
                 return Change("evict", ref, key)
@@ -137,7 +147,8 @@ def _run(client: "Redis", seed: int) -> Iterator[str]:
 def _kind(step: Reserve | End | Extend, answer: list[bytes]) -> str:
     match step, answer:
         case Reserve(), [b"ok", outcome]:
-            return "reserved" if outcome.startswith(b"+") else "refused for credit"
+            kinds = {b"+": "reserved", b"-": "refused for credit", b"!": "refused for the limit"}
+            return kinds[outcome[:1]]
         case End(), [b"ok", outcome]:
             return "late" if outcome.endswith(b":1") else step.verb
     return f"{type(step).__name__.lower()} {answer[0].decode()}"

@@ -53,7 +53,7 @@ expire         | 20 | 20       | no    | ok 0:100:900:0            | 0        | 
 release        | 20 | never    | no    | ended expired             | -100     | 1000
 commit 70      | 20 | never    | no    | ok 70:0:930:1             | -100, 70 | 930
 commit 70      | 20 | 20       | no    | ok 70:0:830:1             | 0, 70    | 830
-commit 0       | 20 | never    | no    | ok 0:0:1000:1             | -100     | 1000
+commit 0       | 20 | never    | no    | ok 0:0:1000:1             | -100, 0  | 1000
 """
 
 

@@ -12,18 +12,23 @@ from app.rules.moments import NEVER_AT
 from app.rules.pricing import GraduatedPrice, Tier
 from app.rules.totals import MAX_DISTANCE, MODULUS
 from app.wire import keys
+from app.wire.gauges import Hold
 from app.wire.snapshot import NOTHING_BESIDE, AccountState, Beside
+from tests.wire import gauge_models
 from tests.wire import script_models as models
+from tests.wire.gauge_models import Acquire, Look, Release
 from tests.wire.real_partition import ENVIRONMENT, PARTITION, RealPartition
 from tests.wire.script_models import NOTHING_YET, Accept, Load, Memory, NotePublished, Publish, Retry, StreamId
 
 if TYPE_CHECKING:
     from redis import Redis
 
-PROGRAMS = 360
+PROGRAMS = 520
 CALLS = 40
 REFS = (b"a", b"b")
 EVENTS = tuple(UUID(int=n) for n in range(1, 16))
+FEATURES = ("seats", "runs")
+HOLDERS = ("x", "y", "seats", "ä:1")
 TOKENS = (b"token-1", b"token-2")
 INCARNATIONS = ("1f", "2e")
 DOUBLES = NEVER_AT
@@ -40,6 +45,7 @@ EVERY_ANSWER = {
     *("backlog", "range", "full"),
     *("early", "published", "stale", "absent", "begun", "unready", "loaded", "present", "refused", "changed"),
     *("noted", "not noted", "ordered", "not ordered", "retried", "again", "reprice", "dear"),
+    *("acquired", "renewed", "limit", "holders", "released", "held nothing", "looked"),
 }
 
 
@@ -77,7 +83,7 @@ class Change:
     event: UUID
 
 
-Step = Accept | Retry | Publish | Load | Begin | Tick | Order | NotePublished | Change
+Step = Accept | Retry | Publish | Load | Begin | Tick | Order | NotePublished | Acquire | Release | Look | Change
 
 
 class Programmer:
@@ -117,8 +123,8 @@ class Programmer:
         """The next call."""
         pick, number, ref = self._random.choice, self._random.randint, self._random.choice(REFS)
         match self._random.choices(
-            ["accept", "retry", "publish", "begin", "load", "tick", "order", "note", "change"],
-            [54, 9, 18, 10, 12, 3, 3, 3, 8],
+            ["accept", "retry", "publish", "begin", "load", "tick", "order", "note", "gauge", "change"],
+            [54, 9, 18, 14, 14, 3, 3, 3, 40, 10],
         )[0]:
             case "accept":
                 return self._accept(ref)
@@ -129,13 +135,15 @@ class Programmer:
             case "begin":
                 return Begin(ref, pick(TOKENS))
             case "load":
-                return Load(self.state(), pick(TOKENS), pick(INCARNATIONS))
+                return Load(self.state(), pick(TOKENS), pick(INCARNATIONS), holds=self._holds())
             case "tick":
                 return Tick(ref, number(0, 25))
             case "order":
                 return Order(ref, number(0, 14), pick([b"", b"\x00 order"]))
             case "note":
                 return NotePublished(pick(INCARNATIONS), (0, number(0, 4)), NOTHING_YET, pick([2, 1_000_000]))
+            case "gauge":
+                return self._gauge(ref)
         return Change(
             pick(
                 [
@@ -158,6 +166,23 @@ class Programmer:
             ref,
             pick(EVENTS),
         )
+
+    def _holds(self) -> tuple[Hold, ...]:
+        pick, number = self._random.choice, self._random.randint
+        names = {(pick(FEATURES), pick(HOLDERS)) for _ in range(number(0, 3))}
+        return tuple(Hold(*name, number(1, 5), pick([0, number(1, 20)])) for name in sorted(names))
+
+    def _gauge(self, ref: bytes) -> Acquire | Release | Look:
+        pick, number = self._random.choice, self._random.randint
+        whose = (ref, number(0, 14), pick(["s1", "s1", "s1", "s2"]), pick(FEATURES), pick(HOLDERS))
+        payload, most_entries = pick([b"", b"\x00\xff payload"]), pick([1_000_000, 1_000_000, 1_000_000, 3])
+        match pick(["acquire", "acquire", "release", "look"]):
+            case "acquire":
+                asked = (number(1, 4), pick([0, 0, number(1, 6)]), pick([None, 3, 6, 0]))
+                return Acquire(*whose, *asked, payload, most_entries, pick([10_000, 2, 1]))
+            case "release":
+                return Release(*whose, payload, most_entries)
+        return Look(ref, whose[1], pick([(), FEATURES, FEATURES[:1], ("none", *FEATURES)]))
 
     def _retry(self, ref: bytes) -> Retry:
         pick, number = self._random.choice, self._random.randint
@@ -196,7 +221,7 @@ class Programmer:
         )
 
 
-def both(  # noqa: C901, PLR0911 - one for each script
+def both(  # noqa: C901, PLR0911, PLR0912 - one for each script
     step: Step, real: RealPartition, memory: Memory
 ) -> tuple[object, object]:
     """(the server's answer, the model's answer)."""
@@ -220,6 +245,12 @@ def both(  # noqa: C901, PLR0911 - one for each script
             if said[0] == b"begun":
                 said[3] = real.real_id(_back(memory, 0))
             return real.load_begin(step.ref, step.new_token), said
+        case Acquire():
+            return real.acquire(step), gauge_models.acquire(memory, step)
+        case Release():
+            return real.release(step), gauge_models.release(memory, step)
+        case Look():
+            return real.look(step), gauge_models.look(memory, step)
         case NotePublished():
             note = replace(step, cursor=_back(memory, step.cursor[1]))
             return real.note_published(note), models.note_published(memory, note)
@@ -237,10 +268,12 @@ def _change(change: Change, real: RealPartition, memory: Memory) -> None:
     client, meta = real.client, keys.meta(PARTITION)
     match change.name:
         case "evict":
-            names = (keys.account, keys.used, keys.load_token)
-            client.delete(*(name(PARTITION, change.ref) for name in names))
+            account_key = keys.account(PARTITION, change.ref)
+            beside = (keys.used(PARTITION, change.ref), keys.load_token_of(account_key), *keys.gauges_of(account_key))
+            client.delete(account_key, *beside)
             memory.used.pop(change.ref, None)
             memory.accounts.pop(change.ref, None)
+            memory.gauges.pop(change.ref, None)
             memory.tokens.pop(change.ref, None)
         case "forget":
             names = (keys.seen, keys.retried)
@@ -297,16 +330,25 @@ def _run(client: "Redis", seed: int) -> Iterator[str]:
         step = programmer.step()
         if not _is_countable(step, memory):
             continue
+        held = list(memory.gauges.get(step.ref, {})) if isinstance(step, Acquire) else []
         answer, said = both(step, real, memory)
         assert answer == said, (seed, number, step)
         found, expected = real.observe(memory, REFS, EVENTS)
         assert found == expected, (seed, number, step)
-        yield _kind(step, answer)
+        is_renewed = isinstance(step, Acquire) and (step.feature, step.holder) in held
+        yield _kind(step, answer, is_renewed=is_renewed)
 
 
-def _kind(step: Step, answer: object) -> str:
-    if isinstance(step, Order):
-        return "ordered" if answer == b"ok" else "not ordered"
+def _kind(step: Step, answer: object, *, is_renewed: bool) -> str:  # noqa: PLR0911 - one for each form of an answer
+    match step, answer:
+        case Look(), _:
+            return "looked"
+        case Order(), _:
+            return "ordered" if answer == b"ok" else "not ordered"
+        case Acquire(), [b"ok", *_]:
+            return "renewed" if is_renewed else "acquired"
+        case Release(), [b"ok", held, _]:
+            return "released" if held else "held nothing"
     match answer:
         case [b"ok", outcome]:
             return {b"+": "accepted", b"-": "refused for credit", b"!": "refused for the limit"}[outcome[:1]]

@@ -20,6 +20,8 @@ OF_A_PARTITION = (
     lambda p: keys.seen(p, ENVIRONMENT, EVENT),
     lambda p: keys.retried(p, ENVIRONMENT, EVENT),
     lambda p: keys.used(p, REF),
+    lambda p: keys.gauge(p, REF),
+    lambda p: keys.gauge_due(p, REF),
     lambda p: keys.reservation(p, ENVIRONMENT, EVENT),
     keys.due,
 )

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from app.rules.entitlement import OveragePolicy
+from app.rules.entitlement import FeatureKind, OveragePolicy, Standing
 from app.rules.pricing import (
     FlatPrice,
     GraduatedPrice,
@@ -43,13 +43,20 @@ prices = st.one_of(
 )
 versions = st.lists(st.builds(PriceVersion, st.integers(0, 2**53), st.uuids(), prices), min_size=1, max_size=2)
 rates = st.builds(Rate, versions, st.dictionaries(st.text("ab"), st.text(max_size=3), max_size=2))
-terms = st.builds(FeatureTerms, st.lists(rates, max_size=2), st.booleans(), st.sampled_from(OveragePolicy))
+values = st.none() | st.sampled_from(["true", "false", "null", "10", '{"a":[1.50,"ä"]}'])
+terms = st.builds(
+    FeatureTerms,
+    *(st.lists(rates, max_size=2), st.booleans(), st.sampled_from(OveragePolicy)),
+    kind=st.sampled_from(FeatureKind),
+    value=values,
+)
 snapshots = st.builds(
     PlanSnapshot,
     st.uuids(),
     st.booleans(),
     st.dictionaries(st.text("abc._-", min_size=1), terms, max_size=5),
     st.dictionaries(st.text(max_size=3), st.dictionaries(st.text("abc", min_size=1), st.none() | st.text(max_size=3))),
+    st.sampled_from(Standing),
 )
 records = st.builds(
     ApiKeyRecord,
@@ -83,8 +90,11 @@ def test_access(snapshot: PlanSnapshot, feature_key: str) -> None:
     assert (access is None) == (feature_key not in snapshot.features)
     if access is not None:
         found = snapshot.features[feature_key]
-        assert access.has_price == bool(found.rates)
-        assert (access.included, access.subscribed) == (found.included, snapshot.subscribed)
+        is_metered = found.kind is FeatureKind.METERED
+        assert access.has_terms == (bool(found.rates) if is_metered else found.value is not None)
+        assert access.is_off == ((found.kind, found.value) == (FeatureKind.BOOLEAN, "false"))
+        said = (access.included, access.subscribed, access.standing)
+        assert said == (found.included, snapshot.subscribed, snapshot.standing)
 
 
 @LAW

@@ -1,6 +1,8 @@
--- Every feature of the environment, as each of the plan versions and the defaults (version NULL) see it: the limit of the
--- version before the feature's default. A feature with an overage policy of its own has its own limit of overage, or none.
-SELECT f.key, versions.id AS variant_version_id, included.feature_id IS NOT NULL AS included,
+-- Every feature of the environment, as each of the plan versions and the defaults (version NULL) see it: the limit, or the
+-- value, of the version before the feature's default. A feature with an overage policy of its own has its own limit of
+-- overage, or none.
+SELECT f.key, f.kind, coalesce(included.value, f.default_value) AS value, versions.id AS variant_version_id,
+       included.feature_id IS NOT NULL AS included,
        coalesce(included.overage_policy, versions.overage_policy) AS overage_policy,
        coalesce(included.limit_units_micro, f.limit_units_micro) AS limit_units_micro,
        CASE WHEN included.overage_policy IS NULL THEN coalesce(included.overage_limit_micro, versions.overage_limit_micro)

@@ -1,5 +1,5 @@
 -- A reservation with its customer, its price, and what its commit used, in time or late.
-SELECT r.id, r.feature_key, r.in_credits, r.units_micro, r.price_id, p.price, r.reserved_micro, r.expires_at, r.state,
+SELECT r.id, r.feature_key, r.in_credits, r.units_micro, r.price_id, p.price, r.reserved_micro, r.expires_at, r.period_at, r.state,
        a.end_user_id, a.total_micro, e.units_micro AS committed_units_micro, e.cost_micro AS committed_micro
 FROM reservations r
 JOIN accounts a ON a.environment_id = r.environment_id AND a.id = r.account_id

@@ -17,9 +17,10 @@ class Script(msgspec.Struct, frozen=True):
     digest: bytes
 
 
-def _read(name: str) -> Script:
-    folder = files(__name__)
-    text = (folder / "common.lua").read_bytes() + b"\n" + (folder / f"{name}.lua").read_bytes()
+def _read(*names: str) -> Script:
+    """The script that is named last, behind those whose functions it uses."""
+    folder, name = files(__name__), names[-1]
+    text = b"\n".join((folder / f"{part}.lua").read_bytes() for part in ("common", *names))
     return Script(name, text, sha1(text, usedforsecurity=False).hexdigest().encode())
 
 
@@ -28,12 +29,16 @@ TICK = _read("tick")
 ORDER = _read("order")
 PUBLISH = _read("publish")
 LOAD_BEGIN = _read("load_begin")
-LOAD = _read("load")
+LOAD = _read("gauges", "load")
 NOTE_PUBLISHED = _read("note_published")
 RETRY = _read("retry")
+ACQUIRE = _read("gauges", "acquire")
+RELEASE = _read("gauges", "release")
+LOOK = _read("gauges", "look")
 RESERVE = _read("reserve")
 END_RESERVATION = _read("end_reservation")
 EXTEND_RESERVATION = _read("extend_reservation")
 RESTORE_RESERVATION = _read("restore_reservation")
 RESERVATIONS = (RESERVE, END_RESERVATION, EXTEND_RESERVATION, RESTORE_RESERVATION)
-ALL = (ACCEPT, TICK, ORDER, PUBLISH, LOAD_BEGIN, LOAD, NOTE_PUBLISHED, RETRY, *RESERVATIONS)
+GAUGES = (ACQUIRE, RELEASE, LOOK)
+ALL = (ACCEPT, TICK, ORDER, PUBLISH, LOAD_BEGIN, LOAD, NOTE_PUBLISHED, RETRY, *RESERVATIONS, *GAUGES)

@@ -7,7 +7,7 @@
 --       4 what was asked, so that a repeat is known  5 account ref  6 payload of that end  7 payload of an expiry
 --       8 payload of the usage that a late commit is, '' of another end  9 idempotency window (milliseconds)
 --       10 most entries in the stream  11 tiers of a graduated price, packed, '' = the cost is given  12 feature key
---       13 units (micro-units) that a commit says; the last two are '' where nothing is counted
+--       13 units (micro-units) that a commit says, else 0; the last two are '' where credits were reserved
 -- Returns one of
 --   {'ok', outcome}      ended now
 --   {'again', outcome}   the same was asked before
@@ -19,10 +19,12 @@
 --   {'backlog'} {'full'} {'range'}   beyond a bound: what takes more credit than was reserved is bounded as usage is
 -- An outcome is 'used:released:available:late', late = '1' for a late commit.
 -- No end waits at a boundary: it decides nothing by the account's figures.
+-- Where the opening counted its units, they count no more once it has ended, and those of a commit count in the account's
+-- present period. What is counted of another period by now is the ledger's matter.
 
 local HAS_ENDED = {committed = true, released = true, expired = true}
 local reservation = redis.call('HMGET', KEYS[3], 'state', 'reserved', 'opened_id', 'until', 'due', 'ended_asked', 'ended',
-    'late_asked', 'late')
+    'late_asked', 'late', 'units', 'period')
 local state, verb, asked = reservation[1], ARGV[2], ARGV[4]
 if state ~= 'open' and not HAS_ENDED[state] then
     redis.call('ZREM', KEYS[5], due_member(KEYS[3]))
@@ -38,15 +40,18 @@ if state == 'expired' and reservation[9] then
 end
 
 local account = redis.call('HMGET', KEYS[1], 'revision', 'base', 'applied', 'accepted', 'last_at', 'reserved', 'open',
-    'ordered_id', 'valid_until', 'returned_until')
+    'ordered_id', 'valid_until', 'returned_until', 'period')
 if not account[1] then return {'miss'} end
 local at = math.max(tonumber(ARGV[1]), tonumber(account[5]))
 local applied, accepted = tonumber(account[3]), tonumber(account[4])
 local available = tonumber(account[2]) - signed_distance(accepted, applied)
 
+local period = reservation[11] and ARGV[12] ~= '' and account[11]
+local own = state == 'open' and period and period == reservation[11] and tonumber(reservation[10]) or 0
+local others, units = math.max(0, used_of(KEYS[4], ARGV[12]) - own), tonumber(ARGV[13]) or 0
 local committed = tonumber(ARGV[3])
 if ARGV[11] ~= '' then
-    committed = graduated_cost(ARGV[11], whole_units(redis.call('HGET', KEYS[4], ARGV[12])), whole_units(ARGV[13]))
+    committed = graduated_cost(ARGV[11], whole_units(integer(others)), whole_units(ARGV[13]))
     if committed > MAX_COST then return {'dear', integer(committed)} end
 end
 
@@ -84,11 +89,14 @@ if state == 'open' then
     local bound = cost > 0 and beyond_bound(KEYS[2], accepted, applied, available, tonumber(ARGV[10]))
     if bound then return {bound} end
     state = is_due and 'expired' or verb
-    local id = redis.call('XADD', KEYS[2], '*', 'a', ARGV[5], 'k', 'r', 't', integer(at), 'r', account[1],
-        'c', integer(cost), 'p', is_due and ARGV[7] or ARGV[6], 'u', integer(used))
+    local entry = {'a', ARGV[5], 'k', 'r', 't', integer(at), 'r', account[1], 'c', integer(cost),
+        'p', is_due and ARGV[7] or ARGV[6], 'u', integer(used)}
+    if period and state == 'committed' then entry[15], entry[16] = 's', period end
+    local id = redis.call('XADD', KEYS[2], '*', unpack(entry))
     redis.call('HSET', KEYS[1], 'accepted', integer(accepted), 'last_id', id, 'last_at', integer(at),
         'reserved', integer(math.max(0, tonumber(account[6] or 0) - reserved)),
         'open', integer(math.max(0, tonumber(account[7] or 0) - 1)))
+    if period then count_used(KEYS[4], ARGV[12], state == 'committed' and others + units or others) end
     if cost < 0 then keep_boundary(id) end
     redis.call('ZREM', KEYS[5], due_member(KEYS[3]))
     local answer = remember('ended', state == verb and asked or '', used, math.max(0, reserved - used))
@@ -97,9 +105,8 @@ if state == 'open' then
 end
 
 accepted, available = (accepted + committed) % MODULUS, available - committed
-if committed > 0 then
-    local bound = beyond_bound(KEYS[2], accepted, applied, available, tonumber(ARGV[10]))
-    if bound then return {bound} end
-    append_usage(KEYS[1], KEYS[2], ARGV[5], at, account[1], integer(committed), ARGV[8], accepted)
-end
+local bound = beyond_bound(KEYS[2], accepted, applied, available, tonumber(ARGV[10]))
+if bound then return {bound} end
+append_usage(KEYS[1], KEYS[2], ARGV[5], at, account[1], integer(committed), ARGV[8], accepted, period)
+if period then count_used(KEYS[4], ARGV[12], others + units) end
 return remember('late', asked, committed, 0)

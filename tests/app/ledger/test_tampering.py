@@ -23,6 +23,8 @@ OPENED, OPENED_LINES, ENDED = (
     "ledger_transactions {eve} seq 3",
 )
 REOPENED = "state = 'open', used_micro = 0, ended_at = NULL, ended_seq = NULL"
+PERIOD = "2026-02-01T00:00:00+00:00"
+COUNTER_OF_ADA = "usage_counters {ada} calls " + PERIOD
 CHECKPOINT = "ledger_checkpoints {environment} 2026-02-01"
 HASH = "decode(repeat('ab', 32), 'hex')"
 COLUMNS = "environment_id, account_id, seq, line, account_name, amount_micro"
@@ -133,6 +135,14 @@ TAMPERINGS = [
         "ledger_lines {eve} seq 3",
     ),
     ("DELETE FROM usage_events WHERE id = '{held}'", 30, HELD),
+    # usage_counters
+    (f"INSERT INTO usage_counters VALUES ('{{environment}}', '{{ada}}', '{PERIOD}', 'calls', 1)", 66, COUNTER_OF_ADA),
+    (f"UPDATE usage_events SET period_at = '{PERIOD}' WHERE id = '{{event}}'", 66, COUNTER_OF_ADA),
+    (
+        f"UPDATE reservations SET period_at = '{PERIOD}' WHERE id = '{{open}}'",
+        65,
+        "usage_counters {eve} calls " + PERIOD,
+    ),
     # checkpoints
     ("UPDATE ledger_checkpoints SET taken_at = now() WHERE day = '2026-02-01'", 9, CHECKPOINT),
     ("UPDATE ledger_checkpoints SET transactions = transactions + 1 WHERE day = '2026-02-01'", 9, CHECKPOINT),

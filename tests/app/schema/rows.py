@@ -9,6 +9,8 @@ import asyncpg
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 HASH = bytes(32)
+_HOUR = {"feature_key": "f", "hour_at": NOW, "units_micro": 1, "cost_micro": 1, "events": 1}
+_HOLD = {"feature_key": "f", "holder": "h", "units": 1, "changed_at": NOW}
 
 
 async def fill(connection: asyncpg.Connection, digest: bytes) -> UUID:
@@ -66,8 +68,7 @@ def _rows(digest: bytes) -> Iterator[tuple[str, dict[str, Any]]]:  # noqa: PLR09
     event_id = uuid4()
     yield "usage_event_keys", {"id": event_id, **posted, "accepted_at": NOW}
     yield "usage_events", {"id": event_id, **posted, **event, **times}
-    hour = {"feature_key": "f", "hour_at": NOW, "units_micro": 1, "cost_micro": 1, "events": 1}
-    yield "usage_hours", {"account_id": customer, **hour}
+    yield "usage_hours", {**_HOUR, "account_id": customer}
     yield "usage_counters", {"account_id": customer, "feature_key": "f", "period_at": NOW, "units_micro": 1}
     order = {"id": uuid4(), "account_id": customer, "kind": "debit", "amount_micro": 0, "seq": 1, "digest": HASH}
     yield "ledger_orders", {**order, "recorded_at": NOW}
@@ -76,6 +77,7 @@ def _rows(digest: bytes) -> Iterator[tuple[str, dict[str, Any]]]:  # noqa: PLR09
     yield "reservations", {"id": uuid4(), "account_id": customer, "in_credits": False, **said, **held}
     rejected = {"id": uuid4(), "end_user_id": "u", "stream_id": "1-1", "code": "c", "detail": "d", "entry": b""}
     yield "rejected_events", {**rejected, "recorded_at": NOW}
+    yield "gauge_holds", {**_HOLD, "account_id": customer}
     yield "dirty_accounts", {"account_id": customer, "revision": 1}
     yield "outbox", {"id": uuid4(), "type": "t", "data": "{}", **made}
     yield "idempotency_keys", {"route": "POST /", "key": "k", "request": "{}", **made}

@@ -13,6 +13,7 @@ ELSEWISE = {
     "api_keys_digest_key",  # signing in: the environment is what is looked for
     "accounts_due",  # what falls due next, of all environments
     "reservations_due",  # the same
+    "gauge_holds_over",  # what can be forgotten, of all environments
 }
 INDEXES = """
     SELECT indexrelid::regclass::text AS index, indrelid::regclass::text AS of, attname AS first

@@ -71,6 +71,10 @@ async def test_requests_and_answers_pass_unchanged(
         }
         for method, path, sent in (
             ("GET", f"/v1/entitlements/check?{query}", b""),
+            ("POST", "/v1/entitlements/check", body),
+            ("GET", f"/v1/entitlements?{query}", b""),
+            ("POST", "/v1/features/seats.v-2_x/acquire", body),
+            ("POST", "/v1/features/s%20%C3%A4%25/release", body),
             ("POST", "/v1/usage", body),
             ("POST", "/v1/usage/batch", b"x" * 5_000_000),
             ("POST", "/v1/usage?unknown=1", b""),
@@ -93,6 +97,16 @@ async def test_requests_and_answers_pass_unchanged(
             assert (seen["idempotency-key"], seen["x-request-id"]) == ("k", "mine")
             assert seen.get("content-type") == headers.get("content-type")
             assert not seen.keys() & {"cookie", "user-agent"}
+
+
+async def test_what_a_client_knows_already(urls: DatabaseUrls, valkey: EmbeddedValkey, edge: StandInEdge) -> None:
+    """Its tag goes to the edge, and a 304 with the tag comes back, without a body."""
+    async with open_core(urls, valkey.url, edge_url=edge.url) as core:
+        edge.answer = {"status": 304, "headers": {"ETag": '"a"'}}
+        path, headers = "/v1/entitlements?end_user_id=u", {"if-none-match": '"a"'}
+        answer = await core.operator.send("GET", path, headers=headers)
+        assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", '"a"')
+        assert edge.seen.pop()[3]["if-none-match"] == '"a"'
 
 
 def test_what_is_forwarded_is_what_the_edge_answers() -> None:

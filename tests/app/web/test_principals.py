@@ -37,6 +37,7 @@ ROUTES: list[tuple[str, str, set[Scope]]] = [
     ("POST", "/v1/credits/adjustments", {Scope.CREDITS_WRITE}),
     ("GET", "/v1/customers/u/credits/explain", {Scope.CREDITS_WRITE, Scope.ENTITLEMENTS_READ}),
     ("GET", "/v1/customers/u/balance", {Scope.CREDITS_WRITE, Scope.ENTITLEMENTS_READ}),
+    ("GET", "/v1/customers/u/reservations", {Scope.CREDITS_WRITE, Scope.ENTITLEMENTS_READ}),
     ("POST", "/v1/topup-packages", {Scope.CATALOG_WRITE}),
     ("GET", "/v1/topup-packages", {Scope.CATALOG_WRITE, Scope.CREDITS_WRITE, Scope.ENTITLEMENTS_READ}),
     ("GET", "/v1/topup-packages/p", {Scope.CATALOG_WRITE, Scope.CREDITS_WRITE, Scope.ENTITLEMENTS_READ}),

@@ -24,7 +24,7 @@ BODIES: list[tuple[bytes, Code, str | None]] = [
     (b'{"key": "f\\n", "name": "F"}', Code.INVALID_VALUE, "key"),
     (b'{"key": "f", "name": ""}', Code.INVALID_VALUE, "name"),
     (b'{"key": "f", "name": "a\\u0000b"}', Code.INVALID_VALUE, "name"),
-    (b'{"key": "f", "name": "F", "kind": "boolean"}', Code.INVALID_VALUE, "kind"),
+    (b'{"key": "f", "name": "F", "kind": "counter"}', Code.INVALID_VALUE, "kind"),
     (b'{"key": "f", "name": "F", "nmae": 1}', Code.UNKNOWN_FIELD, "nmae"),
     (b'{"key": "f", "name": "F", "price": {"kind": "flat", "amount": 1, "per": 1}}', Code.UNKNOWN_FIELD, "price.per"),
     (b'{"key": "f", "name": "F", "price": {"kind": "cubic"}}', Code.INVALID_VALUE, "price.kind"),

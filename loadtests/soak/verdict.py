@@ -1,0 +1,82 @@
+"""Whether processes stay as they are once they are warm: pure."""
+
+from collections.abc import Iterator, Sequence
+from statistics import median
+
+import msgspec
+
+from loadtests.soak.sampling import Sample
+
+WARM_UP_SHARE, LEAST_WARM_UP_SECONDS = 0.4, 90
+"""Of a run: caches fill, pools open, allocators find their size, and the first keys are forgotten."""
+COMPARED_SHARE = 0.25
+"""Of what comes after it: the first such part is compared with the last, median with median."""
+GROWTH_SHARE = 0.10
+LEAST_GROWTH_BYTES, LEAST_GROWTH_DESCRIPTORS = 8 * 1024 * 1024, 16
+"""So much is no growth, however little there was."""
+LEAST_SAMPLES = 4
+"""After the warm-up: one for each part."""
+
+
+class TooShort(Exception):
+    """There is nothing to compare."""
+
+
+class Line(msgspec.Struct, frozen=True):
+    """One figure of one process: medians after the warm-up and at the end, and the most that was seen at all."""
+
+    process: str
+    figure: str
+    before: float
+    after: float
+    peak: float
+    most: float
+    """What it may be at the end."""
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether it stayed within its tolerance."""
+        return self.after <= self.most
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What is said of all samples."""
+
+    lines: list[Line]
+    changed: list[str]
+    """Processes that were not there all the time, or were others at the end."""
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether nothing grew, and nothing went."""
+        return not self.changed and all(line.is_flat for line in self.lines)
+
+
+def judge(samples: Sequence[Sample]) -> Verdict:
+    """Compare what was held after the warm-up with what was held at the end. Raises TooShort."""
+    warm_at = max(samples[-1].seconds * WARM_UP_SHARE, LEAST_WARM_UP_SECONDS) if samples else 0
+    warm = [one for one in samples if one.seconds >= warm_at]
+    if len(warm) < LEAST_SAMPLES:
+        raise TooShort(f"{len(samples)} samples are too few to compare: let it run for longer.")
+    names = sorted({name for one in samples for name in one.held})
+    pids = {name: {one.held[name].pid if name in one.held else None for one in warm} for name in names}
+    changed = [name for name, found in pids.items() if len(found) > 1]
+    lines = [line for name in names if name not in changed for line in _lines(name, samples, warm)]
+    return Verdict(lines, changed)
+
+
+def _lines(name: str, samples: Sequence[Sample], warm: Sequence[Sample]) -> Iterator[Line]:
+    everything = [one.held[name] for one in samples if name in one.held]
+    held = [one.held[name] for one in warm]
+    memory = [one.memory_bytes for one in held]
+    yield _line(name, "memory", memory, max(one.memory_bytes for one in everything), LEAST_GROWTH_BYTES)
+    descriptors = [one.descriptors for one in held]
+    if any(descriptors):
+        most = max(one.descriptors for one in everything)
+        yield _line(name, "descriptors", descriptors, most, LEAST_GROWTH_DESCRIPTORS)
+
+
+def _line(name: str, figure: str, values: Sequence[int], peak: int, least: int) -> Line:
+    count = max(1, int(len(values) * COMPARED_SHARE))
+    before, after = median(values[:count]), median(values[-count:])
+    return Line(name, figure, before, after, peak, before + max(before * GROWTH_SHARE, least))

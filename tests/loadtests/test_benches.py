@@ -1,0 +1,52 @@
+"""What the benchmarks are made of still fits the product: whoever changes a script or a table learns of it here."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from app.wire import scripts
+from loadtests import wrk
+from loadtests.accepting import accept_call
+from loadtests.bench.check import TARGET
+from loadtests.bench.reserve import drive_pairs
+from loadtests.bench.usage import usage_request
+from loadtests.catalogue import Catalogue
+from loadtests.customer import END_USER_ID
+from loadtests.flushing import time_copy
+from loadtests.measuring import WrongResult
+from loadtests.programs import MissingPrograms, find
+from loadtests.servers import get
+from loadtests.stack import running_edge_stack
+from loadtests.stores import running_postgres
+
+
+def test_the_customer_is_one_whom_the_edge_serves(tmp_path: Path) -> None:
+    """Checks, usage by the script alone, and the books that are looked at after each run."""
+    with running_edge_stack(tmp_path) as edge:
+        assert get(edge.port, TARGET, edge.customer.api_key).status == 200
+        edge.redis.script_load(scripts.ACCEPT.text)
+        answers = [edge.redis.evalsha(*accept_call(edge.customer.catalogue, END_USER_ID, key)) for key in "abc"]
+        assert [answer[0] for answer in answers] == [b"ok"] * 3
+        edge.customer.check_books(3, 3)
+        with pytest.raises(WrongResult):
+            edge.customer.check_books(4, 5)
+
+
+def test_pairs_are_reserved_and_committed(tmp_path: Path) -> None:
+    """The id comes out of the answer; the books are looked at inside."""
+    try:
+        find("wrk")
+    except MissingPrograms as missing:
+        pytest.skip(str(missing))
+    with running_edge_stack(tmp_path) as edge:
+        assert drive_pairs(edge, 1).requests > 100
+        edge.customer.reset()
+        report = wrk.drive(edge.port, usage_request(edge.customer), 1, 1)
+        edge.customer.check_books(report.requests, report.requests + 1)
+
+
+def test_rows_that_are_copied_are_those_of_usage_events(tmp_path: Path) -> None:
+    """All columns, in their order."""
+    with running_postgres(tmp_path) as postgres:
+        assert asyncio.run(time_copy(postgres.url_owner, Catalogue(), 10)) > 0
