@@ -12,11 +12,12 @@ import msgspec
 from msgspec import Meta
 
 from app.wire.agreement import Agreement, Durability
+from app.wire.slots import REDIS_URL_PATTERN
 
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 Secret = Annotated[str, Meta(min_length=32)]
 PostgresUrl = Annotated[str, Meta(pattern="^postgres(ql)?://")]
-RedisUrl = Annotated[str, Meta(pattern="^(rediss?|unix)://")]
+RedisUrl = Annotated[str, Meta(pattern=REDIS_URL_PATTERN)]
 HttpUrl = Annotated[str, Meta(pattern="^https?://[^/]+$")]
 LogLevel = Annotated[str, Meta(pattern="^(debug|info|warning|error)$")]
 Read = TypeVar("Read", bound=msgspec.Struct)

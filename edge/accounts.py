@@ -7,7 +7,7 @@ from uuid import UUID
 from app.wire import keys, scripts
 from app.wire.snapshot import ACCOUNT_FIELDS
 from edge.auth import Principal
-from edge.redis import pack
+from edge.redis_link import pack
 
 MAX_ACCOUNTS = 20_000
 UNKNOWN_SNAPSHOT = b"?"

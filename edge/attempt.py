@@ -14,7 +14,7 @@ from app.wire.codes import Code
 from edge.accounts import Account
 from edge.charging import cost_too_large
 from edge.exchange import as_refusal
-from edge.redis import Reply
+from edge.redis_link import Reply
 from edge.refusals import Refusal
 from edge.services import Services
 

@@ -20,7 +20,7 @@ from edge.auth import Principal
 from edge.charging import Offer
 from edge.decoding import CheckQuestion, read_check
 from edge.exchange import Exchange
-from edge.redis import Reply, pack
+from edge.redis_link import Reply, pack
 from edge.refusals import Refusal
 from edge.services import Services
 

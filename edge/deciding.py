@@ -12,7 +12,7 @@ from app.wire.snapshot import FeatureTerms
 from edge.accounts import Account
 from edge.attempt import Attempt, clock_at
 from edge.charging import Charge, Offer
-from edge.redis import Reply
+from edge.redis_link import Reply
 from edge.refusals import Refusal, no_access, wrong_kind
 from edge.services import Services
 

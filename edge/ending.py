@@ -23,7 +23,7 @@ from edge.charging import Charge
 from edge.decoding import Amount, read_commit, read_extension, read_nothing, refuse_query, require_json
 from edge.exchange import ID_SEGMENT, REPLAYED, Exchange
 from edge.expiring import expire
-from edge.redis import Reply, pack
+from edge.redis_link import Reply, pack
 from edge.refusals import Refusal
 from edge.reservations import Reservation, unknown_reservation
 from edge.services import Services

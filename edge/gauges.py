@@ -20,7 +20,7 @@ from edge.auth import Principal
 from edge.charging import Offer
 from edge.exchange import Exchange
 from edge.hold_bodies import HoldQuestion, read_acquire, read_release
-from edge.redis import pack
+from edge.redis_link import pack
 from edge.refusals import Refusal, no_access, wrong_kind
 from edge.services import Services
 

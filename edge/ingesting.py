@@ -27,7 +27,7 @@ from edge.decoding import JSON, MAX_SHOWN_NAME, media_type, require_plain
 from edge.exchange import REPLAYED, Exchange, as_refusal
 from edge.plans import Plan
 from edge.recording import SPOOLED_CODES, Outcome, Recording, believes_plan
-from edge.redis import Reply
+from edge.redis_link import Reply
 from edge.refusals import Refusal
 from edge.services import Services
 from edge.usage import SingleEvent, UsageAnswer, record

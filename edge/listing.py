@@ -16,7 +16,7 @@ from edge.checks import Counter, Figures, decide
 from edge.decoding import CheckQuestion, read_end_user
 from edge.exchange import Exchange
 from edge.plans import Plan
-from edge.redis import Reply
+from edge.redis_link import Reply
 from edge.refusals import Refusal
 from edge.services import Services
 

@@ -23,7 +23,7 @@ from edge.attempt import clock_at
 from edge.deciding import FLOOR_OF_ACCOUNT, STANDING, UNCOUNTED, Deciding, after_the_spool, floor_of, offered
 from edge.decoding import UsageEvent
 from edge.plans import Plan
-from edge.redis import pack
+from edge.redis_link import pack
 from edge.refusals import Refusal
 from edge.services import Services
 from edge.spool_format import SpooledUsage

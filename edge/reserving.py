@@ -28,7 +28,7 @@ from edge.exchange import REPLAYED, Exchange
 from edge.expiring import EXPIRED_AT_ONCE, expire_members
 from edge.plans import Plan
 from edge.recording import read_outcome
-from edge.redis import Reply, pack
+from edge.redis_link import Reply, pack
 from edge.refusals import Refusal, invalid_value
 from edge.reservations import PREFIX, Reservation
 from edge.services import Services

@@ -14,7 +14,7 @@ from edge.checks import check
 from edge.exchange import ID_SEGMENT, Exchange
 from edge.ingesting import record_any, record_emitted
 from edge.listing import list_entitlements
-from edge.redis import Reply, pack
+from edge.redis_link import Reply, pack
 from edge.refusals import Refusal
 from edge.reserving import reserve
 from edge.services import Services

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from app.wire.held import Bounds
+from app.wire.slots import is_cluster
 from edge.accounts import Accounts
 from edge.auth import Keys
 from edge.core_client import CoreClient
 from edge.plans import Plans
 from edge.redis import Redis
+from edge.redis_cluster import RedisCluster
 from edge.reservations import Reservations
 from edge.settings import EdgeSettings
 from edge.spool import Spool
@@ -21,7 +23,7 @@ class Services:
 
     def __init__(self, settings: EdgeSettings) -> None:
         self.settings = settings
-        self.redis = Redis(settings.redis_url, settings.agreement().fingerprint(), settings.durability)
+        self.redis = _redis_of(settings)
         self.core = CoreClient(settings.core_internal_url, settings.internal_secret)
         self.keys = Keys(self.redis, self.core, settings.key_pepper.encode())
         self.plans = Plans(self.redis, self.core)
@@ -36,3 +38,10 @@ class Services:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _redis_of(settings: EdgeSettings) -> Redis:
+    """What the address names: one server, or a cluster."""
+    if is_cluster(settings.redis_url):
+        return RedisCluster(settings.redis_url, settings.agreement(), settings.durability)
+    return Redis(settings.redis_url, settings.agreement().fingerprint(), settings.durability)

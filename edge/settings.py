@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from app.wire.agreement import Agreement, Durability
+from app.wire.slots import REDIS_URL_PATTERN
 
 Port = Annotated[int, Meta(ge=1, le=65_535)]
 Secret = Annotated[str, Meta(min_length=32)]
@@ -23,7 +24,7 @@ class EdgeSettings(msgspec.Struct, frozen=True, kw_only=True):
     edge_host: str = "127.0.0.1"
     edge_port: Port = 8001
     edge_workers: Annotated[int, Meta(ge=1, le=256)] = 2
-    redis_url: Annotated[str, Meta(pattern="^(rediss?|unix)://")]
+    redis_url: Annotated[str, Meta(pattern=REDIS_URL_PATTERN)]
     core_internal_url: Annotated[str, Meta(pattern="^https?://[^/]+$")] = "http://127.0.0.1:8002"
     internal_secret: Secret
     key_pepper: Secret

@@ -13,7 +13,7 @@ import uvloop
 
 from edge.draining import drain
 from edge.listener import MAX_CONNECTIONS, MORE_DESCRIPTORS, Listener
-from edge.redis import AgreementMismatch
+from edge.redis_server import AgreementMismatch
 from edge.routes import BODY_LIMITS, Router
 from edge.services import Services
 from edge.settings import EdgeSettings, SettingsError

@@ -15,7 +15,7 @@ from app.entitlements.store import LoadableAccount, PublishedAccount
 from app.errors import ServiceError
 from app.io.clock import Clock
 from app.io.postgres import Database, Transaction, TransactionHooks
-from app.io.redis import RedisStore, RedisUnavailable
+from app.io.redis import AWAY, RedisStore, RedisUnavailable
 from app.wire import keys
 
 log = structlog.get_logger()
@@ -81,8 +81,7 @@ async def publish_accounts(
         async def read(tx: Transaction, chunk: Sequence[tuple[UUID, UUID]] = chunk) -> list[PublishedAccount]:
             return await store.read_accounts(tx, chunk)
 
-        published = await database.run(environment_id, read)
-        new = await _publish(redis, published, cursors)
+        published, new = await _publish(redis, await database.run(environment_id, read), cursors)
         for account in new:
             await _load_new(database, redis, account)
 
@@ -92,14 +91,14 @@ async def publish_accounts(
         await database.run(environment_id, clear)
 
 
-async def _publish(redis: RedisStore, accounts: Sequence[PublishedAccount], cursors: Cursors) -> list[PublishedAccount]:
-    """Publish; answers those that were just made and are not loaded."""
+async def _publish(
+    redis: RedisStore, accounts: Sequence[PublishedAccount], cursors: Cursors
+) -> tuple[list[PublishedAccount], list[PublishedAccount]]:
+    """Publish; those that were, and of these the ones that were just made and are not loaded."""
     answers = await redis.publish([account.state for account in accounts], cursors, new_token())
-    return [
-        account
-        for account, answer in zip(accounts, answers, strict=True)
-        if answer == "absent" and account.state.revision == 1
-    ]
+    told = [(account, answer) for account, answer in zip(accounts, answers, strict=True) if answer != AWAY]
+    new = [account for account, answer in told if answer == "absent" and account.state.revision == 1]
+    return [account for account, _ in told], new
 
 
 async def _load_new(database: Database, redis: RedisStore, account: PublishedAccount) -> None:

@@ -104,6 +104,9 @@ class Flusher:
     async def _renew_leases(self, tx: Transaction) -> set[int]:
         return await store.renew_leases(tx, self._stream.agreement.partitions, self._owner, LEASE)
 
+    async def _extend_leases(self, tx: Transaction) -> None:
+        await store.extend_leases(tx, self._owner, LEASE)
+
     async def _turn(self, stop: asyncio.Event) -> None:
         """Keep the partitions, then flush until that is due again."""
         self._renewed_at = self._now()
@@ -157,34 +160,43 @@ class Flusher:
     # ---- partitions
 
     async def _keep_partitions(self) -> None:
-        """Keep and take leases, and look at the memory, which anybody may have emptied with no connection lost."""
+        """Keep, take and give up leases, and look at the memory, which anybody may have emptied in passing."""
         owned = await self._database.run(None, self._renew_leases)
+        if any(self._stream.is_away(partition) for partition in owned):
+            await self._stream.reopen()  # perhaps it is back, or somebody is in its place
+            owned = {partition for partition in owned if not self._stream.is_away(partition)}
         for partition in self._cursors.keys() - owned:
             del self._cursors[partition]
-        server = await self._stream.identify()
+        servers = await self._stream.identify(owned)
         memories = await self._stream.inspect(owned)
-        known = {p for p, cursor in self._cursors.items() if verdict(cursor, memories[p], server) is Verdict.SAME}
+        known = {p for p, cursor in self._cursors.items() if verdict(cursor, memories[p], servers[p]) is Verdict.SAME}
         if taken := owned - known:
-            await self._take(taken, memories, server)
+            await self._take(taken, memories, servers)
 
-    async def _take(self, partitions: set[int], memories: dict[int, PartitionMemory], server: ServerIdentity) -> None:
+    async def _take(
+        self, partitions: set[int], memories: dict[int, PartitionMemory], servers: dict[int, ServerIdentity]
+    ) -> None:
         """Begin with partitions that are newly ours or whose memory is another, and publish what is left over."""
 
         async def read(tx: Transaction) -> dict[int, Cursor | None]:
             return await store.fence(tx, partitions, self._owner)
 
         cursors = await self._database.run(None, read)
-        verdicts = {p: verdict(cursors[p], memories[p], server) for p in partitions}
-        begun = await self._begin([p for p in partitions if verdicts[p] is Verdict.BEGIN], server)
-        await self._stream.adopt([p for p in partitions if verdicts[p] is Verdict.ADOPT], server.replication_id)
+        verdicts = {p: verdict(cursors[p], memories[p], servers[p]) for p in partitions}
+        ids = {p: servers[p].replication_id for p in partitions}
+        begun = await self._begin({p: ids[p] for p in partitions if verdicts[p] is Verdict.BEGIN})
+        await self._stream.adopt({p: ids[p] for p in partitions if verdicts[p] is Verdict.ADOPT})
         kept = {p: cursor for p, cursor in cursors.items() if p not in begun and cursor is not None}
         for partition, cursor in kept.items():
             await self._publish_again(partition, memories[partition], cursor)
         self._cursors |= kept | begun
         log.info("partitions_taken", taken=len(partitions), begun=len(begun))
 
-    async def _begin(self, partitions: list[int], server: ServerIdentity) -> dict[int, Cursor]:
-        """Begin new incarnations. The memory is named last: until then a crash makes the successor begin again."""
+    async def _begin(self, partitions: dict[int, str]) -> dict[int, Cursor]:
+        """Begin new incarnations, on the servers with these replication ids.
+
+        The memory is named last: until then a crash makes the successor begin again.
+        """
         if not partitions:
             return {}
         cursors = await self._writer.begin({partition: uuid4() for partition in partitions})
@@ -194,10 +206,10 @@ class Flusher:
             dropped += count
             if self._renewal_is_due():  # a large memory takes longer to look through than a lease lasts
                 self._renewed_at = self._now()
-                await self._database.run(None, self._renew_leases)
+                await self._database.run(None, self._extend_leases)
         await self._database.run(None, partial(store.fence, partitions=partitions, owner=self._owner))
-        incarnations: dict[int, UUID] = {partition: cursor.incarnation for partition, cursor in cursors.items()}
-        await self._stream.begin_incarnations(incarnations, server.replication_id)
+        incarnations = {p: (cursor.incarnation, partitions[p]) for p, cursor in cursors.items()}
+        await self._stream.begin_incarnations(incarnations)
         log.info("incarnations_begun", partitions=len(partitions), accounts_dropped=dropped)
         return cursors
 

@@ -8,6 +8,7 @@ import msgspec
 
 from app.flusher.memory import Cursor
 from app.flusher.posting import RejectedEntry
+from app.flusher.sharing import share_of
 from app.io.postgres import Transaction
 from app.io.statements import statements
 from app.wire import keys
@@ -27,14 +28,30 @@ async def insert_leases(tx: Transaction, partitions: int, owner: UUID) -> None:
 
 
 async def renew_leases(tx: Transaction, partitions: int, owner: UUID, lease: timedelta) -> set[int]:
-    """Keep and take leases; the partitions that are ours now."""
-    rows = await tx.connection.fetch(_SQL["renew_leases"], partitions, owner, lease)
-    return {row["partition"] for row in rows}
+    """Keep and take leases up to our share, give up what is above it; the partitions that are ours now.
+
+    Nothing may be under way in what is given up: this is called between two turns.
+    """
+    await tx.connection.execute(_SQL["report_alive"], owner, lease)
+    await tx.connection.execute(_SQL["delete_dead_flushers"])
+    alive = [row["owner"] for row in await tx.connection.fetch(_SQL["list_live_flushers"])]
+    share = share_of(owner, alive, partitions)
+    rows = await tx.connection.fetch(_SQL["renew_leases"], partitions, owner, lease, share)
+    ours = [row["partition"] for row in rows]
+    await tx.connection.execute(_SQL["give_up_leases"], owner, ours)
+    return set(ours)
+
+
+async def extend_leases(tx: Transaction, owner: UUID, lease: timedelta) -> None:
+    """Keep the leases that are ours, in the middle of a turn."""
+    await tx.connection.execute(_SQL["report_alive"], owner, lease)
+    await tx.connection.execute(_SQL["extend_leases"], owner, lease)
 
 
 async def release_leases(tx: Transaction, owner: UUID) -> None:
-    """Give all our leases up."""
+    """Give all our leases up, and our share with them."""
     await tx.connection.execute(_SQL["release_leases"], owner)
+    await tx.connection.execute(_SQL["delete_flusher"], owner)
 
 
 async def fence(tx: Transaction, partitions: Iterable[int], owner: UUID) -> dict[int, Cursor | None]:

@@ -1,6 +1,6 @@
-"""Redis for core, flusher and jobs: one client, the scripts, and what core keeps there. The edge has its own.
+"""Redis for core, flusher and jobs: one client (of a server or a cluster), the scripts, and what core keeps there.
 
-The client never sends a command again by itself: a script that timed out may have run.
+The client never sends a command again by itself: a script that timed out may have run. The edge has its own.
 """
 
 from collections import defaultdict
@@ -19,6 +19,7 @@ from redis.exceptions import (
     ResponseError,
 )
 
+from app.io.cluster import ClusterClient
 from app.rules import totals
 from app.wire import keys, scripts
 from app.wire.agreement import Agreement
@@ -26,6 +27,7 @@ from app.wire.events import parse_stream_id
 from app.wire.gauges import Hold, encode_holds
 from app.wire.held import OpenReservation, encode_facts
 from app.wire.scripts import Script
+from app.wire.slots import is_cluster
 from app.wire.snapshot import ACCOUNT_FIELDS, AccountState, pack_beside
 
 UNKNOWN_KEY_SECONDS = 60
@@ -33,6 +35,8 @@ COMMAND_TIMEOUT_SECONDS = 5.0
 MAX_CONNECTIONS = 16
 PUBLISH_ACCOUNTS = 200
 """Accounts of one partition that one call brings: it lets the others wait for a millisecond or two."""
+AWAY = "away"
+"""What becomes of a publish to a server of a cluster that is known to be away: it has not happened."""
 Reply = TypeVar("Reply")
 Answer = Any
 """What a command answers: the client types nothing, each method says what it is."""
@@ -129,23 +133,28 @@ class UsageRetry(msgspec.Struct, frozen=True):
 class RedisStore:
     """Typed access to what `wire.keys` names."""
 
-    def __init__(self, client: Redis, agreement: Agreement) -> None:
+    def __init__(self, client: Redis | ClusterClient, agreement: Agreement) -> None:
         self.client: Any = client
         self.agreement = agreement
 
     @classmethod
     async def connect(cls, url: str, agreement: Agreement, *, socket_timeout: float = COMMAND_TIMEOUT_SECONDS) -> Self:
         """A client whose agreement was compared. Raises AgreementMismatch or RedisUnavailable."""
-        pool = BlockingConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType] - untyped in redis-py
-            url,
-            max_connections=MAX_CONNECTIONS,
-            timeout=COMMAND_TIMEOUT_SECONDS,
-            socket_timeout=socket_timeout,
-            socket_connect_timeout=COMMAND_TIMEOUT_SECONDS,
-            retry=OneAttempt(),
-            retry_on_error=[],
-        )
-        store = cls(Redis.from_pool(pool), agreement)
+
+        def make_client(url: str) -> Redis:
+            pool = BlockingConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType] - untyped in redis-py
+                url,
+                max_connections=MAX_CONNECTIONS,
+                timeout=COMMAND_TIMEOUT_SECONDS,
+                socket_timeout=socket_timeout,
+                socket_connect_timeout=COMMAND_TIMEOUT_SECONDS,
+                retry=OneAttempt(),
+                retry_on_error=[],
+            )
+            return Redis.from_pool(pool)
+
+        client = ClusterClient(url, make_client, follows=True) if is_cluster(url) else make_client(url)
+        store = cls(client, agreement)
         await store.check_agreement()
         return store
 
@@ -177,6 +186,11 @@ class RedisStore:
             await self.client.script_load(script.text)
             return await self.client.evalsha(script.digest.decode(), *call)
 
+    def is_away(self, partition: int) -> bool:
+        """Whether nothing is even asked of this partition; see `io.stream`."""
+        del partition
+        return False
+
     def partition(self, ref: bytes) -> int:
         """The customer's partition."""
         return keys.partition_of(ref, self.agreement.partitions)
@@ -186,14 +200,16 @@ class RedisStore:
     ) -> list[str]:
         """Publish account figures; `cursors` by partition = (incarnation, stream id) that they include, where known.
 
-        Answers per state 'published' | 'stale' | 'absent'.
+        Answers per state 'published' | 'stale' | 'absent' | AWAY.
         """
         by_partition: dict[int, list[int]] = defaultdict(list)
         for number, state in enumerate(states):
             by_partition[self.partition(state.ref)].append(number)
+        away = {partition for partition in by_partition if self.is_away(partition)}
         calls = [
             (partition, numbers[start : start + PUBLISH_ACCOUNTS])
             for partition, numbers in by_partition.items()
+            if partition not in away
             for start in range(0, len(numbers), PUBLISH_ACCOUNTS)
         ]
         pipe = self.client.pipeline(transaction=False)
@@ -201,7 +217,7 @@ class RedisStore:
         for partition, numbers in calls:
             chosen = [states[number] for number in numbers]
             _publish(pipe, partition, chosen, cursors.get(partition), new_token)
-        answers = [""] * len(states)
+        answers = [AWAY] * len(states)
         for (_, numbers), found in zip(calls, (await pipe.execute())[1:], strict=True):
             for number, answer in zip(numbers, found, strict=True):
                 answers[number] = answer.decode()

@@ -1,9 +1,12 @@
 """The stream as the flusher sees it: one connection, whose server was looked at before anything is read or trimmed.
 
 Every command that fails leaves the connection closed, and the next one opens another, perhaps to another server. So
-after any RedisUnavailable the caller inspects again before it goes on.
+after any RedisUnavailable the caller inspects again before it goes on. Of a cluster that is one connection to each
+primary: where one of them is lost, or has given a slot away, all are opened anew and looked at. Partitions of a primary
+that cannot be reached are away meanwhile, and the others go on.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from typing import Self
 from uuid import UUID
@@ -13,13 +16,17 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError  # noqa: A004 - what the client calls it
 
+from app.io.cluster import ClusterClient
 from app.io.redis import COMMAND_TIMEOUT_SECONDS, Answer, OneAttempt, RedisStore
 from app.wire import keys, scripts
 from app.wire.agreement import Agreement
 from app.wire.events import parse_stream_id, show_stream_id
+from app.wire.slots import is_cluster
 
 SCAN_COUNT = 1_000
 TOKEN_SECONDS = 60
+POLL_SECONDS = 0.05
+"""Between two looks at a cluster that has nothing new."""
 StreamId = tuple[int, int]
 RawEntry = tuple[bytes, dict[bytes, bytes]]
 """(stream id, fields)."""
@@ -55,36 +62,59 @@ class StreamConnection(RedisStore):
                 raise ConnectionError("the connection was lost")
             await opened.on_connect()
 
-        pool = BlockingConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType] - untyped in redis-py
-            url,
-            max_connections=1,
-            timeout=COMMAND_TIMEOUT_SECONDS,
-            protocol=2,
-            socket_timeout=socket_timeout,
-            socket_connect_timeout=COMMAND_TIMEOUT_SECONDS,
-            redis_connect_func=open_when_asked,
-            retry=OneAttempt(),
-            retry_on_error=[],
-        )
-        client = Redis.from_pool(pool)
-        for command in ("XREAD", "XRANGE"):
-            client.set_response_callback(command, _as_it_came)
+        def make_client(url: str) -> Redis:
+            pool = BlockingConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType] - untyped in redis-py
+                url,
+                max_connections=1,
+                timeout=COMMAND_TIMEOUT_SECONDS,
+                protocol=2,
+                socket_timeout=socket_timeout,
+                socket_connect_timeout=COMMAND_TIMEOUT_SECONDS,
+                redis_connect_func=open_when_asked,
+                retry=OneAttempt(),
+                retry_on_error=[],
+            )
+            client = Redis.from_pool(pool)
+            for command in ("XREAD", "XRANGE"):
+                client.set_response_callback(command, _as_it_came)
+            return client
+
+        client = ClusterClient(url, make_client, follows=False) if is_cluster(url) else make_client(url)
         connection = cls(client, agreement)
+        await connection.reopen()
         await connection.check_agreement()
-        connection._is_sealed = True
         return connection
 
     async def reopen(self) -> None:
         """Connect anew, perhaps to another server. The client would do so by itself, and nobody would look again."""
         self._is_sealed = False
-        await self.client.connection_pool.disconnect()
-        await self.check_agreement()
-        self._is_sealed = True
+        try:
+            if isinstance(self.client, ClusterClient):
+                await self.client.reconnect()
+            else:
+                await self.client.connection_pool.disconnect()
+            if not isinstance(self.client, ClusterClient) or self.client.has(keys.AGREEMENT):
+                await self.check_agreement()
+        finally:
+            self._is_sealed = True
 
-    async def identify(self) -> ServerIdentity:
-        """Which server answers on this connection."""
-        info = await self.client.info("replication")
-        return ServerIdentity(info["master_replid"], info["master_replid2"])
+    def is_away(self, partition: int) -> bool:
+        """Whether no server was reached that has the partition, when the connections were opened."""
+        return isinstance(self.client, ClusterClient) and not self.client.has(keys.tag(partition))
+
+    async def _by_server(self, partitions: Iterable[int]) -> list[tuple[Answer, list[int]]]:
+        """Each server's client, and which of the partitions it has."""
+        if isinstance(self.client, ClusterClient):
+            return await self.client.partitions_by_server(partitions)
+        return [(self.client, list(partitions))]
+
+    async def identify(self, partitions: Iterable[int]) -> dict[int, ServerIdentity]:
+        """Which server answers for each partition."""
+        found: dict[int, ServerIdentity] = {}
+        for server, there in await self._by_server(partitions):
+            info = await server.info("replication")
+            found |= dict.fromkeys(there, ServerIdentity(info["master_replid"], info["master_replid2"]))
+        return found
 
     async def inspect(self, partitions: Iterable[int]) -> dict[int, PartitionMemory]:
         """What Redis remembers of each partition."""
@@ -102,6 +132,19 @@ class StreamConnection(RedisStore):
 
         Waits so long for the first entry where there are none; None = not at all.
         """
+        if not isinstance(self.client, ClusterClient):
+            return await self._read(cursors, count, block_milliseconds)
+        loop = asyncio.get_running_loop()
+        give_up_at = loop.time() + (block_milliseconds or 0) / 1_000
+        while True:
+            found = await self._read_slots(cursors, count)
+            if found or loop.time() >= give_up_at:
+                return found
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def _read(
+        self, cursors: Mapping[int, StreamId], count: int, block_milliseconds: int | None
+    ) -> dict[int, list[RawEntry]]:
         partitions = list(cursors)
         answer = await self.client.execute_command(
             "XREAD",
@@ -113,6 +156,15 @@ class StreamConnection(RedisStore):
         )
         by_key = {keys.stream(partition): partition for partition in partitions}
         return {by_key[key]: [_entry(raw) for raw in entries] for key, entries in answer or ()}
+
+    async def _read_slots(self, cursors: Mapping[int, StreamId], count: int) -> dict[int, list[RawEntry]]:
+        """A command reads from one slot of a cluster, and while it waits there the others on its connection wait."""
+        pipe = self.client.pipeline(transaction=False)
+        for partition, after in cursors.items():
+            stream, position = keys.stream(partition), show_stream_id(after)
+            pipe.execute_command("XREAD", "COUNT", count, "STREAMS", stream, position)
+        answers = zip(cursors, await pipe.execute(), strict=True)
+        return {partition: [_entry(raw) for raw in answer[0][1]] for partition, answer in answers if answer}
 
     async def read_between(self, partition: int, after: StreamId, until: StreamId, count: int) -> list[RawEntry]:
         """Entries after one id up to and with another, at most `count`."""
@@ -144,10 +196,10 @@ class StreamConnection(RedisStore):
             )
         await pipe.execute()
 
-    async def adopt(self, partitions: Iterable[int], replication_id: str) -> None:
-        """The memory is the one we know, on a server that was started again."""
+    async def adopt(self, replication_ids: Mapping[int, str]) -> None:
+        """The memory of these partitions is the one we know, on a server that was started again."""
         pipe = self.client.pipeline(transaction=False)
-        for partition in partitions:
+        for partition, replication_id in replication_ids.items():
             pipe.hset(keys.meta(partition), "replication_id", replication_id)
         await pipe.execute()
 
@@ -163,19 +215,9 @@ class StreamConnection(RedisStore):
 
         What they have used goes with them, and their open reservations, which come back with their account.
         """
-        tags = {keys.tag(partition) for partition in partitions}
-        position = 0
-        while True:
-            position, found = await self.client.scan(position, match=keys.ANY_ACCOUNT, count=SCAN_COUNT)
-            accounts = [key for key in found if keys.split_tag(key)[0] in tags]
-            pipe = self.client.pipeline(transaction=False)
-            for key in accounts:
-                pipe.delete(key, keys.used_beside(key), *keys.gauges_of(key))
-                pipe.set(keys.load_token_of(key), new_token, xx=True, ex=TOKEN_SECONDS)
-            await pipe.execute()
-            yield len(accounts)
-            if not position:
-                break
+        for server, there in await self._by_server(partitions):
+            async for count in _drop_accounts(server, {keys.tag(partition) for partition in there}, new_token):
+                yield count
         for partition in partitions:  # now none can be opened meanwhile
             async for _ in self._drop_reservations(partition):
                 yield 0
@@ -190,15 +232,31 @@ class StreamConnection(RedisStore):
             await pipe.execute()
             yield len(found)
 
-    async def begin_incarnations(self, incarnations: Mapping[int, UUID], replication_id: str) -> None:
-        """The partitions' memory counts as new from here on."""
+    async def begin_incarnations(self, incarnations: Mapping[int, tuple[UUID, str]]) -> None:
+        """The partitions' memory counts as new from here on, on the server with this replication id."""
         pipe = self.client.pipeline(transaction=False)
-        for partition, incarnation in incarnations.items():
+        for partition, (incarnation, replication_id) in incarnations.items():
             pipe.hset(
                 keys.meta(partition),
                 mapping={"incarnation": incarnation.hex, "replication_id": replication_id, "published": "0-0"},
             )
         await pipe.execute()
+
+
+async def _drop_accounts(server: Answer, tags: Collection[bytes], new_token: bytes) -> AsyncIterator[int]:
+    """Of partitions that one server has."""
+    position = 0
+    while True:
+        position, found = await server.scan(position, match=keys.ANY_ACCOUNT, count=SCAN_COUNT)
+        accounts = [key for key in found if keys.split_tag(key)[0] in tags]
+        pipe = server.pipeline(transaction=False)
+        for key in accounts:
+            pipe.delete(key, keys.used_beside(key), *keys.gauges_of(key))
+            pipe.set(keys.load_token_of(key), new_token, xx=True, ex=TOKEN_SECONDS)
+        await pipe.execute()
+        yield len(accounts)
+        if not position:
+            break
 
 
 def _as_it_came(response: Answer, **_options: object) -> Answer:

@@ -163,6 +163,13 @@ class PartitionLease(Table, tablename="partition_leases", db=ENGINE):
     lease_until = Timestamptz(default=None)
 
 
+class LiveFlusher(Table, tablename="flushers", db=ENGINE):
+    """A flusher that is at work, and until when nobody doubts it."""
+
+    owner = UUID(primary_key=True, default=None)
+    alive_until = Timestamptz(default=None)
+
+
 class StreamCursor(Table, tablename="stream_cursors", db=ENGINE):
     """How far a partition of the stream has been posted."""
 

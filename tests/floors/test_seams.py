@@ -9,7 +9,7 @@ from tests.floors.source import PRODUCT, Source, refuse, sources
 
 DRIVER_HOMES = {
     "asyncpg": ("app/io/*",),
-    "redis": ("app/io/*", "edge/redis.py"),
+    "redis": ("app/io/*", "edge/redis*.py"),
     "aiohttp": ("app/io/*", "edge/core_client.py"),
     "httptools": ("app/io/*", "edge/server.py", "edge/http*.py"),
 }
@@ -61,7 +61,7 @@ def stray_sql(source: Source) -> Iterator[str]:
 
 def test_drivers_stay_in_their_files() -> None:
     """asyncpg, redis, aiohttp and httptools are imported only where the process meets the outside."""
-    repair = "Reach the store through app/io (in the edge: edge/redis.py, edge/core_client.py, edge/server.py)."
+    repair = "Reach the store through app/io (in the edge: edge/redis*.py, edge/core_client.py, edge/server.py)."
     refuse((offence for source in sources(*PRODUCT) for offence in stray_drivers(source)), repair)
 
 

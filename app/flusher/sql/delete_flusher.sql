@@ -1,0 +1,2 @@
+-- My share is the others' from now on.
+DELETE FROM flushers WHERE owner = $1
