@@ -4,7 +4,7 @@ from piccolo.apps.migrations.auto.migration_manager import MigrationManager
 
 from app.io.migrate import sql_migration
 
-ID = "0020_flushers"
+ID = "0013_flushers"
 VERSION = "1.38.0"
 DESCRIPTION = "Which flushers are at work"
 
