@@ -109,10 +109,11 @@ class Keys:
             if known is None or known.believed_until <= asked:
                 raise
             return known
-        if content is None or content == keys.UNKNOWN_KEY:
+        if content == keys.UNKNOWN_KEY:
             self._known.pop(key, None)
         if content is None:
-            if not self._misses.take():
+            # Redis that came back empty has lost every key: those that this worker knew are no guesses.
+            if key not in self._known and not self._misses.take():
                 raise Refusal(Code.TOO_MANY_REQUESTS, "Too many keys that are not known here; try again.")
             await self._core.load_key(digest)
             asked = time.monotonic()

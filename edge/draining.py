@@ -55,8 +55,11 @@ async def _take_turns(services: Services) -> NoReturn:
 
 
 async def _take_in(services: Services, account: Account, waiting: Waiting, place: int) -> bool:
-    """Whether the event at a place is done with; else it is to be tried again."""
-    event_id = b"?"
+    """Whether the event at a place is done with; else it is to be tried again.
+
+    Only one that goes alone is rejected for a fault of ours: many at once say nothing of each.
+    """
+    event_id, is_alone = b"?", waiting.width == 1
     try:
         usage = services.spool.read(place)
         event_id = show("evt", usage.event_id).encode()
@@ -68,8 +71,9 @@ async def _take_in(services: Services, account: Account, waiting: Waiting, place
         refusal = await replaying.refusal
         if refusal is None:
             return True
-        if refusal.is_passing or (refusal.code is Code.INTERNAL_ERROR and waiting.faults < MAX_FAULTS):
-            waiting.faults += not refusal.is_passing
+        is_fault = refusal.code is Code.INTERNAL_ERROR
+        if refusal.is_passing or (is_fault and not (is_alone and waiting.faults >= MAX_FAULTS)):
+            waiting.faults += is_fault and is_alone
             return False
         return await _reject(services, account, usage, refusal)
     except Exception as error:  # noqa: BLE001 - one event's fault is logged and tried again, the others go on

@@ -11,20 +11,24 @@ EXPIRED_AT_ONCE = 100
 """Before a refusal for credit; where more are past due, the opening is asked again."""
 
 
-async def expire(redis: Redis, place: Place, facts: Facts, now_at: int, bounds: Bounds) -> None:
-    """End one that is past due; one that has ended otherwise, or was extended, stays as it is. Raises Refusal."""
+async def expire(redis: Redis, place: Place, facts: Facts, now_at: int, bounds: Bounds) -> bool:
+    """End one that is past due; one that has ended otherwise, or was extended, stays as it is. Raises Refusal.
+
+    False where its account is not loaded: jobs sees to it.
+    """
     arguments = end_arguments(place, facts, EXPIRY, now_at, bounds)
-    await redis.run(scripts.END_RESERVATION, place.script_keys, *arguments)
+    reply = await redis.run(scripts.END_RESERVATION, place.script_keys, *arguments)
+    return reply[0] != b"miss"
 
 
-async def expire_members(redis: Redis, partition: int, members: Sequence[bytes], now_at: int, bounds: Bounds) -> None:
-    """End what a partition's `due` has named. Raises Refusal."""
-    await asyncio.gather(*(_expire_member(redis, partition, member, now_at, bounds) for member in members))
+async def expire_members(redis: Redis, partition: int, members: Sequence[bytes], now_at: int, bounds: Bounds) -> bool:
+    """End what a partition's `due` has named; whether any of it will not be named again. Raises Refusal."""
+    return any(await asyncio.gather(*(_expire_member(redis, partition, one, now_at, bounds) for one in members)))
 
 
-async def _expire_member(redis: Redis, partition: int, member: bytes, now_at: int, bounds: Bounds) -> None:
+async def _expire_member(redis: Redis, partition: int, member: bytes, now_at: int, bounds: Bounds) -> bool:
     _, ref, facts, _ = await redis.ask(b"HMGET", keys.reservation_of(partition, member), *WHAT_IT_IS)
     if ref is None:  # it has ended, and was forgotten, since it was named
         await redis.ask(b"ZREM", keys.due(partition), member)
-    else:
-        await expire(redis, Place(partition, ref, member), decode_facts(facts), now_at, bounds)
+        return True
+    return await expire(redis, Place(partition, ref, member), decode_facts(facts), now_at, bounds)

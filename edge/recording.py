@@ -228,7 +228,8 @@ class Recording(Deciding):
                 self.obstacle(reply)
 
     def _decided(self, outcome: bytes, *, is_replayed: bool) -> None:
-        self.account.decided_at = self._asked_at
+        if not is_replayed:  # a replay is answered whatever plan the account has by now
+            self.account.decided_at = self._asked_at
         decided = read_outcome(ids.show("evt", self._event_id), outcome, is_replayed=is_replayed)
         self._recipient.decided(decided)
 

@@ -34,7 +34,19 @@ _pack = cast("Callable[[tuple[bytes | str | int, ...]], bytes]", hiredis.pack_co
 _NOT_ENOUGH = object()
 _MOVED = "MOVED "
 """What a server of a cluster says first of a key that another has; the command did not run."""
-_PASSING_ERRORS = ("LOADING", "BUSY", "OOM", "MISCONF", "READONLY", "NOREPLICAS", "CLUSTERDOWN", "TRYAGAIN", "ASK ")
+_PASSING_ERRORS = (
+    "LOADING",
+    "BUSY",
+    "OOM",
+    "MISCONF",
+    "READONLY",
+    "NOREPLICAS",
+    "CLUSTERDOWN",
+    "TRYAGAIN",
+    "ASK ",
+    "MASTERDOWN",
+    "NOSCRIPT",
+)
 """First words of what Redis says while it cannot do a thing that it could do at another time."""
 
 

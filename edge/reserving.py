@@ -69,7 +69,7 @@ def reserve(services: Services, exchange: Exchange, principal: Principal) -> Non
 class Reserving(Deciding):
     """One opening under way."""
 
-    __slots__ = ("_exchange", "_facts", "_fingerprint", "_opening", "_place", "_reservation_id")
+    __slots__ = ("_exchange", "_facts", "_fingerprint", "_named", "_opening", "_place", "_reservation_id")
 
     def __init__(self, services: Services, account: Account, opening: Opening, exchange: Exchange) -> None:
         super().__init__(services, account)
@@ -83,6 +83,8 @@ class Reserving(Deciding):
             amount.micro, opening.ttl_seconds, properties, in_credits=amount.in_credits
         )
         self._facts: Facts | None = None
+        self._named = EXPIRED_AT_ONCE
+        """How many that are past due the script may name before it refuses."""
 
     @property
     def request_id(self) -> bytes:
@@ -143,7 +145,7 @@ class Reserving(Deciding):
             *(b"EVALSHA", scripts.RESERVE.digest, len(script_keys), *script_keys, now_at, snapshot_id, priced.cost),
             *(self._opening.ttl_seconds * MICRO, priced.floor, self._fingerprint, self.account.ref, priced.payload),
             *(bounds.window_milliseconds, bounds.most_entries, *priced.counting),
-            *(priced.facts, MAX_OPEN_RESERVATIONS, EXPIRED_AT_ONCE),
+            *(priced.facts, MAX_OPEN_RESERVATIONS, self._named),
         )
 
     # ---- the answer
@@ -189,7 +191,8 @@ class Reserving(Deciding):
 
     async def _expire(self, members: list[bytes], at: int) -> None:
         """Nobody is refused for credit that a reservation holds which is past due. Raises Refusal."""
-        await expire_members(self.services.redis, self.account.partition, members, at, self.services.bounds)
+        if not await expire_members(self.services.redis, self.account.partition, members, at, self.services.bounds):
+            self._named = 0  # others' that nobody can end now: they do not keep this one from its answer
         await self.patience.wait()
 
     async def _refuse_unless_seen(self, refusal: Refusal, snapshot_id: bytes) -> None:

@@ -129,9 +129,13 @@ class Spool:
         """Adopt what workers that have died left here. Raises SettingsError where the directory cannot be used."""
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._keep_adopted(_adopt(self._directory))
+            next(self._directory.iterdir(), None)
         except OSError as error:
             raise SettingsError(f"SPOOL_DIRECTORY: {error}") from error
+        try:
+            self._keep_adopted(_adopt(self._directory))
+        except OSError as error:  # of one old file: it is tried again, and metering goes on meanwhile
+            log.error("spooled usage cannot be adopted yet: %s", error)  # noqa: TRY400 - a broken disk has no traceback
 
     async def adopt_now_and_then(self) -> NoReturn:
         """Adopt what was left since; runs until cancelled."""
@@ -197,7 +201,7 @@ class Spool:
                         self._keep(self._current)
                     records = b"".join([event.record for event in taken])
                     start = await asyncio.to_thread(self._current.append, records)
-                except OSError as error:
+                except (OSError, RuntimeError, MemoryError) as error:  # no room on the disk, no thread, no memory
                     log.error("the spool cannot be written: %s", error)  # noqa: TRY400 - a full disk has no traceback
                     self._give_up(taken)
                 else:

@@ -17,6 +17,7 @@ from app.io.clock import Clock
 from app.io.postgres import Database, Transaction
 from app.io.redis import RedisStore, RedisUnavailable
 from app.io.statements import statements
+from app.wire.keys import account_ref, environment_ref
 
 log: Any = structlog.get_logger()
 _SQL = statements("app.jobs")
@@ -53,15 +54,19 @@ class Reloader:
     async def round(self, stop: asyncio.Event) -> int:
         """Load every account that holds what should have ended; how many those were.
 
-        Ends early when told to stop, and where the flusher is behind: it has its turn.
+        Ends early when told to stop. Where the flusher is behind in a partition, the rest of that one comes later.
         """
         before, after, seen = self._clock.now() - GRACE, BEGINNING, set[tuple[UUID, str]]()
+        busy = set[int]()
         while not stop.is_set() and (page := await self._list(before, after)):
             after = page[-1][0]
             for account in [account for _, account in page if account not in seen]:
                 seen.add(account)
-                if stop.is_set() or await load_account(self._database, self._redis, *account) == "busy":
+                partition = self._redis.partition(account_ref(environment_ref(account[0]), account[1]))
+                if stop.is_set():
                     return len(seen)
+                if partition not in busy and await load_account(self._database, self._redis, *account) == "busy":
+                    busy.add(partition)
         return len(seen)
 
     async def _list(self, before: datetime, after: Place) -> list[tuple[Place, tuple[UUID, str]]]:

@@ -72,9 +72,9 @@ class Sweeper:
 
     async def _load(self, missing: list[Expiry]) -> list[Expiry]:
         """Bring accounts into Redis, with their reservations; those that are there now."""
-        loaded: list[Expiry] = []
+        loaded, busy = list[Expiry](), set[int]()
         for start in range(0, len(missing), LOADS_AT_ONCE):
-            group = missing[start : start + LOADS_AT_ONCE]
+            group = [one for one in missing[start : start + LOADS_AT_ONCE] if one.partition not in busy]
             outcomes = await asyncio.gather(*(self._load_account(expiry.ref) for expiry in group))
             for expiry, outcome in zip(group, outcomes, strict=True):
                 if outcome == "loaded":
@@ -82,8 +82,8 @@ class Sweeper:
                 elif outcome == "unknown":
                     log.warning("reservation_of_nobody", reservation_id=str(keys.reservation_id_of(expiry.member)))
                     await forget(self._redis, expiry)
-            if "busy" in outcomes:  # the flusher is behind, and has its turn
-                break
+                elif outcome == "busy":  # the flusher is behind there: the rest of that partition has its turn later
+                    busy.add(expiry.partition)
         return loaded
 
     async def _load_account(self, ref: bytes) -> Outcome:

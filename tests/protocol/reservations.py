@@ -60,11 +60,19 @@ def reserve(world: World, key: UUID, lasts: int) -> bytes:
     return answer[0]
 
 
+def _past_due(world: World, ref: bytes, now_at: int) -> list[int]:
+    """What should have ended before the account is refused: anybody's by the asker's clock, its own by its own."""
+    memory = world.server.memory
+    own_at = max(now_at, memory.accounts[ref].last_at)
+    return [
+        due for key, due in memory.due.items() if due <= (own_at if memory.reservations[key].ref == ref else now_at)
+    ]
+
+
 def _answered(world: World, key: UUID, answer: list[bytes], now_at: int) -> None:
     booking, outcome = world.bookings[key], answer[-1]
     if outcome[:1] in b"-!":
-        at = max(now_at, world.server.memory.accounts[booking.ref].last_at) if answer[0] == b"ok" else 0
-        past = [due for due in world.server.memory.due.values() if due <= at]
+        past = _past_due(world, booking.ref, now_at) if answer[0] == b"ok" else []
         check(not past, "refused for what is past due", key.hex[-4:], past)
     elif world.random.random() >= UNANSWERED:
         booking.is_opened = True
