@@ -140,7 +140,7 @@ TAMPERINGS = [
     (f"UPDATE usage_events SET period_at = '{PERIOD}' WHERE id = '{{event}}'", 66, COUNTER_OF_ADA),
     (
         f"UPDATE reservations SET period_at = '{PERIOD}' WHERE id = '{{open}}'",
-        65,
+        66,
         "usage_counters {eve} calls " + PERIOD,
     ),
     # checkpoints
