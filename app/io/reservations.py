@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
 
 import msgspec
 
 from app.io.redis import RedisStore
-from app.wire import keys, scripts
+from app.wire import ids, keys, scripts
 from app.wire.held import (
     EXPIRY,
     WHAT_IT_IS,
@@ -17,6 +18,7 @@ from app.wire.held import (
     end_arguments,
     restored_fields,
 )
+from app.wire.reservations import ReservationState
 
 NO_BOUND = 2**53
 """An expiry takes no credit, so nothing of it is bounded by how long the stream is."""
@@ -38,6 +40,16 @@ async def put_ended_reservation(redis: RedisStore, ended: EndedReservation, seco
     key = keys.reservation(redis.partition(ended.ref), environment, ended.reservation_id)
     arguments = [seconds * 1_000, *restored_fields(ended)]
     return (await redis.run(scripts.RESTORE_RESERVATION, [key], arguments)).decode()
+
+
+async def is_committed(redis: RedisStore, environment_id: UUID, reservation_id: UUID) -> bool:
+    """Whether Redis remembers a commit of the reservation, in time or late; an id of anything else names none."""
+    partition = ids.partition_in(reservation_id)
+    if partition >= redis.agreement.partitions:
+        return False
+    name = keys.reservation(partition, keys.environment_ref(environment_id), reservation_id)
+    state, late = await redis.client.hmget(name, "state", "late")
+    return state == ReservationState.COMMITTED.encode() or late is not None
 
 
 async def list_due(redis: RedisStore, partitions: Sequence[int], now_at: int, page: int) -> list[tuple[int, bytes]]:

@@ -12,6 +12,7 @@ import structlog
 from app.errors import ServiceError
 from app.io.postgres import Transaction
 from app.io.redis import RedisStore, RedisUnavailable
+from app.io.reservations import is_committed
 from app.io.statements import statements
 from app.rules import totals
 from app.wire.codes import Code
@@ -266,6 +267,8 @@ async def read_rejection(tx: Transaction, event_id: UUID) -> Rejection | None:
 
 
 async def is_pending(redis: RedisStore, environment_id: UUID, event_id: UUID) -> bool:
-    """Whether the edge remembers having accepted the event. Raises RedisUnavailable."""
+    """Whether the edge remembers having accepted the event, or the commit that it is. Raises RedisUnavailable."""
     stored = await redis.read_seen(environment_id, event_id)
-    return stored is not None and stored[1 + stored[0] :].startswith(_ACCEPTED)
+    if stored is not None and stored[1 + stored[0] :].startswith(_ACCEPTED):
+        return True
+    return await is_committed(redis, environment_id, event_id)

@@ -84,7 +84,6 @@ MEANINGS: dict[Code, Meaning] = {
     Code.UNAUTHENTICATED: Meaning(401, "The API key is missing, malformed or unknown"),
     Code.LIMIT_REACHED: Meaning(402, "The limit of the feature is reached"),
     Code.INSUFFICIENT_CREDITS: Meaning(402, "Not enough credits"),
-    Code.LIMIT_REACHED: Meaning(402, "The period's limit of units is reached"),
     Code.MISSING_SCOPE: Meaning(403, "The API key lacks the scope that this route needs"),
     Code.NO_SUBSCRIPTION: Meaning(403, "The customer has no subscription that covers this feature"),
     Code.SUBSCRIPTION_PAUSED: Meaning(403, "The customer's subscription is paused"),

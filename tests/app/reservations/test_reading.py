@@ -4,9 +4,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
+from app.wire import keys
 from app.wire.codes import Code
-from app.wire.ids import show
-from tests.app.core import Tenant
+from app.wire.ids import in_partition, show
+from tests.app.core import Core, Tenant
 from tests.app.ledger.test_reading import customer
 from tests.app.schema.catalogue import connected
 from tests.app.web.test_problems import assert_problem
@@ -84,3 +85,19 @@ async def test_credits_show_what_is_reserved(tenant: Tenant, urls: DatabaseUrls)
         await connection.execute(f"{statement} WHERE id = $1", account_id)
     credit = await tenant.sandbox.read("/v1/customers/u/credits")
     assert (credit["reserved"], credit["total"], credit["balance"]) == (4, 6, 6)
+
+
+async def test_a_commit_is_pending_until_it_is_posted(core: Core, tenant: Tenant) -> None:
+    """Like any event that the edge has accepted; in no other environment."""
+    redis, partition = core.parts.redis, 3
+    event_id = in_partition(uuid4(), partition)
+    name = keys.reservation(partition, keys.environment_ref(tenant.environment_id), event_id)
+    path = f"/v1/usage/events/{show('evt', event_id)}"
+    assert_problem(await tenant.sandbox.get(path), Code.NOT_FOUND)
+    await redis.client.hset(name, mapping={"state": "open"})
+    assert_problem(await tenant.sandbox.get(path), Code.NOT_FOUND)
+    for committed in ({"state": "committed"}, {"state": "expired", "late": "1:0:9:1"}):
+        await redis.client.hset(name, mapping=committed)
+        assert (await tenant.sandbox.read(path))["status"] == "pending"
+    assert_problem(await tenant.live.get(path), Code.NOT_FOUND)
+    await redis.client.delete(name)
