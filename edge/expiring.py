@@ -14,15 +14,15 @@ EXPIRED_AT_ONCE = 100
 async def expire(redis: Redis, place: Place, facts: Facts, now_at: int, bounds: Bounds) -> bool:
     """End one that is past due; one that has ended otherwise, or was extended, stays as it is. Raises Refusal.
 
-    False where its account is not loaded: jobs sees to it.
+    False where it stays open: its account is not loaded, which jobs sees to, or it is past due by another's clock only.
     """
     arguments = end_arguments(place, facts, EXPIRY, now_at, bounds)
     reply = await redis.run(scripts.END_RESERVATION, place.script_keys, *arguments)
-    return reply[0] != b"miss"
+    return reply[0] not in {b"miss", b"open"}
 
 
 async def expire_members(redis: Redis, partition: int, members: Sequence[bytes], now_at: int, bounds: Bounds) -> bool:
-    """End what a partition's `due` has named; whether any of it will not be named again. Raises Refusal."""
+    """End what a partition's `due` has named; whether any of it has ended. Raises Refusal."""
     return any(await asyncio.gather(*(_expire_member(redis, partition, one, now_at, bounds) for one in members)))
 
 

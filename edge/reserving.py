@@ -157,8 +157,8 @@ class Reserving(Deciding):
                 self._decided(outcome, is_replayed=False)
             case [b"seen", asked, outcome]:
                 self._replay(asked, outcome)
-            case [b"due", at, *members]:
-                self.overcome(self._expire(members, int(at)))
+            case [b"due", *members]:
+                self.overcome(self._expire(members))
             case [b"many"]:
                 detail = f"A customer may have {MAX_OPEN_RESERVATIONS} open reservations; commit or release some."
                 self.refused(Refusal(Code.TOO_MANY_RESERVATIONS, detail))
@@ -189,10 +189,11 @@ class Reserving(Deciding):
         else:
             self._decided(outcome, is_replayed=True)
 
-    async def _expire(self, members: list[bytes], at: int) -> None:
+    async def _expire(self, members: list[bytes]) -> None:
         """Nobody is refused for credit that a reservation holds which is past due. Raises Refusal."""
-        if not await expire_members(self.services.redis, self.account.partition, members, at, self.services.bounds):
-            self._named = 0  # others' that nobody can end now: they do not keep this one from its answer
+        redis, bounds = self.services.redis, self.services.bounds
+        if not await expire_members(redis, self.account.partition, members, clock_at(), bounds):
+            self._named = 0  # nobody can end these now: they do not keep this one from its answer
         await self.patience.wait()
 
     async def _refuse_unless_seen(self, refusal: Refusal, snapshot_id: bytes) -> None:

@@ -38,8 +38,8 @@ UNANSWERED = 0.1
 def reserve(world: World, key: UUID, lasts: int) -> bytes:
     """Open one, or ask for it again."""
     booking = world.bookings[key]
-    ref, now_at, before = booking.ref, world.clock(), world.server.memory.newest_id
-    answer = [b"due"]
+    ref, asked_at, before = booking.ref, world.clock(), world.server.memory.newest_id
+    answer, now_at = [b"due"], asked_at
     for _ in range(ATTEMPTS):
         answer = world.server.reserve(_opening(world, key, now_at, lasts))
         world.say(f"reserve {name_of(ref)} {key.hex[-4:]} {booking.amount} at {now_at} -> {answer}")
@@ -49,30 +49,21 @@ def reserve(world: World, key: UUID, lasts: int) -> bytes:
                 world.believed[ref] = snapshot.decode()
             case [b"reprice", at]:
                 now_at = int(at)
-            case [b"due", at, *members]:
+            case [b"due", *members]:
                 for member in members:
-                    end(world, reservation_id_of(member), "expired", at=int(at))
+                    end(world, reservation_id_of(member), "expired", at=asked_at)
             case _:
                 break
         before = world.server.memory.newest_id
     if answer[0] in {b"ok", b"seen"}:
-        _answered(world, key, answer, now_at)
+        _answered(world, key, answer, asked_at)
     return answer[0]
 
 
-def _past_due(world: World, ref: bytes, now_at: int) -> list[int]:
-    """What should have ended before the account is refused: anybody's by the asker's clock, its own by its own."""
-    memory = world.server.memory
-    own_at = max(now_at, memory.accounts[ref].last_at)
-    return [
-        due for key, due in memory.due.items() if due <= (own_at if memory.reservations[key].ref == ref else now_at)
-    ]
-
-
-def _answered(world: World, key: UUID, answer: list[bytes], now_at: int) -> None:
+def _answered(world: World, key: UUID, answer: list[bytes], asked_at: int) -> None:
     booking, outcome = world.bookings[key], answer[-1]
     if outcome[:1] in b"-!":
-        past = _past_due(world, booking.ref, now_at) if answer[0] == b"ok" else []
+        past = [due for due in world.server.memory.due.values() if due <= asked_at] if answer[0] == b"ok" else []
         check(not past, "refused for what is past due", key.hex[-4:], past)
     elif world.random.random() >= UNANSWERED:
         booking.is_opened = True

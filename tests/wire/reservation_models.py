@@ -110,8 +110,8 @@ def reserve(memory: Memory, call: Reserve) -> list[bytes]:  # noqa: C901, PLR091
         return [b"dear", b"%d" % call.cost]
     has_many = (account.open or 0) >= call.most_open
     if has_many or _is_beyond(account, call, used) or _is_short(account, call):
-        if due := _named(memory, call, at):
-            return due
+        if members := _past_due(memory, call.now_at)[: call.most_named]:
+            return [b"due", *members]
         return [b"many"] if has_many else _refuse(memory, call, account)
     if bound := beyond_bound(memory, account, call.cost, call.most_entries):
         return [bound]
@@ -149,23 +149,10 @@ def _is_short(account: EdgeAccount, call: Reserve) -> bool:
     return lowest != "-" and call.cost > 0 and account.available - call.cost < int(lowest)
 
 
-def _named(memory: Memory, call: Reserve, at: int) -> list[bytes]:
-    """What is past due by the asker's clock, whose ever; else what is the account's by its own."""
-    if members := _past_due(memory, 0, call.now_at)[: call.most_named]:
-        return [b"due", b"%d" % call.now_at, *(member for member, _ in members)]
-    later = _past_due(memory, call.now_at + 1, at)[: call.most_named]
-    own = [member for member, key in later if memory.reservations[key].ref == call.ref]
-    return [b"due", b"%d" % at, *own] if own else []
-
-
-def _past_due(memory: Memory, since: int, until: int) -> list[tuple[bytes, UUID]]:
-    """Members that fell due in a span of time, in the order of a sorted set."""
-    found = [
-        (due_at, keys.due_member(_SAME_ENVIRONMENT, key), key)
-        for key, due_at in memory.due.items()
-        if since <= due_at <= until
-    ]
-    return [(member, key) for _, member, key in sorted(found)]
+def _past_due(memory: Memory, at: int) -> list[bytes]:
+    """In the order of a sorted set."""
+    found = [(due_at, keys.due_member(_SAME_ENVIRONMENT, key)) for key, due_at in memory.due.items() if due_at <= at]
+    return [member for _, member in sorted(found)]
 
 
 def _refuse(memory: Memory, call: Reserve, account: EdgeAccount) -> list[bytes]:

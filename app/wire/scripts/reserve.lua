@@ -16,8 +16,8 @@
 --   {'snapshot', id}          it was priced with another snapshot than the account's
 --   {'reprice', at}           by the account's clock another price holds: price it as of `at`, and date it no earlier
 --   {'dear', cost}            the tiers make it cost more than one event may; nothing changed
---   {'due', at, member...}    reservations are past due at `at`: expire them, ask again. Those of the partition by the asker's
---                             clock, or the account's by its own, which must not end what others have open
+--   {'due', member...}        reservations of the partition are past due by the asker's clock: expire them, ask again. The
+--                             account's own clock, which may be ahead, must not end what others have open
 --   {'many'}                  the account has as many open reservations as it may
 --   {'backlog'} {'full'} {'range'}   beyond a bound; nothing changed
 -- An outcome is '+reserved:available:due' or, refused for credit, '-cost:available', or, refused for the limit,
@@ -54,13 +54,7 @@ local open = tonumber(account[11] or 0)
 local has_many = open >= tonumber(ARGV[17])
 if is_beyond or is_short or has_many then
     local due = redis.call('ZRANGEBYSCORE', KEYS[5], '-inf', ARGV[1], 'LIMIT', 0, ARGV[18])
-    if #due > 0 then return {'due', ARGV[1], unpack(due)} end
-    local later = redis.call('ZRANGEBYSCORE', KEYS[5], '(' .. ARGV[1], integer(at), 'LIMIT', 0, ARGV[18])
-    for _, member in ipairs(later) do
-        local ref = redis.call('HGET', string.gsub(KEYS[5], 'due$', 'rsv:') .. member, 'ref')
-        if ref == ARGV[7] then due[#due + 1] = member end
-    end
-    if #due > 0 then return {'due', integer(at), unpack(due)} end
+    if #due > 0 then return {'due', unpack(due)} end
     if has_many then return {'many'} end
     local outcome = '-' .. integer(cost) .. ':' .. integer(available)
     if is_beyond then
