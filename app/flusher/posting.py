@@ -50,8 +50,8 @@ class Posting(msgspec.Struct):
     outcomes: list[Outcome] = []
     holds: dict[tuple[UUID, str, str], HoldChange] = {}
     """Of gauges, by account, feature and holder: the last that became of each."""
-    reservations: dict[UUID, Reservation] = {}
-    """Those that were opened, extended or ended, as they are after the batch."""
+    reservations: dict[tuple[UUID, int], Reservation] = {}
+    """Those that were opened, extended or ended, as they are after the batch, by id and the seq of their opening."""
 
 
 def by_hour(account: Account, events: list[PostedEvent], sign: int = 1) -> list[UsedInHour]:

@@ -16,7 +16,9 @@ from app.ledger.book import DEBT, Account, Lines, Origin, PostedEvent, Reservati
 from app.ledger.returning import Drawn, give_back, merged, refund_id
 from app.ledger.targets import Targets
 from app.rules import burndown, chain
-from app.wire.events import StreamEntry, UsagePayload
+from app.rules.moments import NEVER_AT
+from app.wire.events import StreamEntry, UsagePayload, show_stream_id
+from app.wire.ids import derived_id
 from app.wire.reservations import ReservationEnd, ReservationExtension, ReservationOpening, ReservationState
 
 
@@ -29,8 +31,10 @@ def post_change(
 ) -> None:
     """Open, extend or end a reservation, once; what the ledger has already changes nothing.
 
-    A commit is an event with the reservation's id. Where the ledger has that event, without its reservation or beside
-    an open one, the commit was posted before, by whatever way: nothing is charged again.
+    One that has ended is opened again where its key came again after Redis had forgotten it: it holds credit once more.
+    Such an opening is dated after everything that came before, so it is no entry that is read again. A commit is an
+    event with the reservation's id, so a key is charged once, for ever: where the ledger has that event, an end gives
+    everything back.
     """
     account, change = group.account, entry.reservation
     if change is None:
@@ -41,15 +45,16 @@ def post_change(
         posting.duplicates += 1  # no script leaves this, and it must not move what is another's
         return
     match change:
-        case ReservationOpening() if known is None and not is_charged:
+        case ReservationOpening() if known is None or (known.ended_at or NEVER_AT) < entry.accepted_at:
             _begin(posting, group, entry)
             _note(posting, targets, _open(posting, account, entry, change))
         case ReservationExtension() if known is not None and known.is_open:
             _begin(posting, group, entry)
             _note(posting, targets, replace(known, expires_at=max(known.expires_at, change.expires_at)))
-        case ReservationEnd() if known is not None and known.is_open:
+        case ReservationEnd() if known is not None and known.is_open and known.opened_at <= entry.accepted_at:
             _begin(posting, group, entry)
-            end = replace(change, state=ReservationState.RELEASED) if is_charged else change
+            is_again = is_charged and change.state is ReservationState.COMMITTED
+            end = replace(change, state=ReservationState.RELEASED) if is_again else change
             _note(posting, targets, _end(posting, account, entry, end, targets))
             group.next_boundary_at = account.next_boundary()
             if end.state is ReservationState.COMMITTED:
@@ -79,7 +84,8 @@ def _begin(posting: Posting, group: UsageGroup, entry: StreamEntry) -> None:
 
 
 def _note(posting: Posting, targets: Targets, reservation: Reservation) -> None:
-    targets.reservations[reservation.id] = posting.reservations[reservation.id] = reservation
+    targets.reservations[reservation.id] = reservation
+    posting.reservations[reservation.id, reservation.opened_seq] = reservation
 
 
 def _open(posting: Posting, account: Account, entry: StreamEntry, opening: ReservationOpening) -> Reservation:
@@ -136,7 +142,7 @@ def _end(
     used_micro = end.used_micro if is_commit else 0
     used, rest = Drawn(reservation.parsed_draws(), reservation.debt_micro).split(used_micro)
     more, lines = _draw(posting, account, entry, max(0, used_micro - reservation.reserved_micro))
-    back = give_back(account, rest, targets, at, revision=entry.revision, refund_id=refund_id(reservation.id))
+    back = give_back(account, rest, targets, at, revision=entry.revision, refund_id=_refund_id(reservation, entry))
     head: Lines = [
         (reserved_account(reservation.id), -reservation.reserved_micro),
         (f"consumed:{reservation.feature_key}", used_micro),
@@ -156,6 +162,11 @@ def _end(
     account.open_reservations -= 1
     _count_end(posting, account, entry, reservation, end)
     return replace(reservation, state=end.state, used_micro=used_micro, ended_at=at, ended_seq=account.seq)
+
+
+def _refund_id(reservation: Reservation, entry: StreamEntry) -> UUID:
+    """Of each time that it ends another."""
+    return refund_id(derived_id(reservation.id.hex.encode(), show_stream_id(entry.stream_id).encode()))
 
 
 def _count_end(

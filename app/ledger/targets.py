@@ -19,7 +19,7 @@ class Targets(msgspec.Struct):
     known: set[UUID] = set()
     """Orders that were carried out or refused before; those of this batch are added."""
     reservations: dict[UUID, Reservation] = {}
-    """Open and ended ones; those of this batch are added, and ended."""
+    """Open and ended ones, each as it was opened last; those of this batch are added, and ended."""
 
     def find_block(self, account: Account, block_id: UUID) -> Block | None:
         """The account's working copy first: what this batch has posted so far is in it."""

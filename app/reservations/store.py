@@ -29,7 +29,7 @@ async def write(tx: Transaction, reservations: Collection[Reservation]) -> None:
     """Reservations as a batch leaves them: new ones, and what has changed of the others. In one order."""
     if not reservations:
         return
-    rows = sorted(reservations, key=lambda r: (r.environment_id, r.id))
+    rows = sorted(reservations, key=lambda r: (r.environment_id, r.id, r.opened_seq))
     await tx.connection.execute(
         _SQL["write_reservations"],
         [r.environment_id for r in rows],
@@ -112,8 +112,8 @@ async def read_known(tx: Transaction, environment_id: UUID, reservation_id: UUID
             pass
         case ReservationState.COMMITTED:
             ending = _commit(facts, row)
-        case ReservationState.RELEASED:
-            ending = Ending(ReservationState.RELEASED)
+        case ReservationState.RELEASED:  # nothing of it was charged, or its key was when it was opened before
+            ending = Ending(ReservationState.RELEASED) if row["committed_micro"] is None else _commit(facts, row)
         case ReservationState.EXPIRED:
             ending = EXPIRY
             late = None if row["committed_micro"] is None else _commit(facts, row)

@@ -112,6 +112,31 @@ async def test_reservations_outlive_the_loss_of_redis(tmp_path: Path) -> None:
         assert report.findings == []
 
 
+async def test_a_key_is_charged_once_though_redis_forgets_it(tmp_path: Path) -> None:
+    """Opened again, it holds credit again; however it ends then, all of that comes back, and the books prove."""
+    async with running_stack(tmp_path) as stack, open_session() as session:
+        tenant = await stack.tenant(session)
+        await subscribe(tenant, "u", 100)
+        path = await opened(tenant.edge, "k", units=20)
+        assert (await tenant.edge.post(f"{path}/commit", {"units": 5})).body["charged"] == 5
+        assert (await drained(tenant.core, "u"))["total"] == 95
+        redis = await stack.redis()
+        for verb, sent, charged in (("commit", {"units": 8}, 8), ("release", {}, 0)):
+            await redis.client.delete(*[key async for key in redis.client.scan_iter("*rsv:*")])
+            again = await reserve(tenant.edge, "k", units=20)
+            assert (again.status, again.body["balance"]) == (HTTPStatus.CREATED, 75)
+            assert path.endswith(again.body["reservation_id"])
+            await comes_to(tenant, 75, 20)
+            assert (await tenant.edge.post(f"{path}/{verb}", sent)).body["charged"] == charged
+            await comes_to(tenant, 95)
+        await redis.client.delete(*[key async for key in redis.client.scan_iter("*rsv:*")])
+        await redis.close()
+        known = (await tenant.edge.get(path)).body
+        assert (known["state"], known["charged"]) == ("committed", 5)
+        assert (await kinds(tenant))[-4:] == ["reservation_opened", "reservation_released"] * 2
+        assert (await stack.verify()).findings == []
+
+
 async def test_credit_that_expires_while_it_is_reserved(tmp_path: Path) -> None:
     """It pays for what it was reserved for, and what comes back expires at once."""
     async with running_stack(tmp_path) as stack, open_session() as session:

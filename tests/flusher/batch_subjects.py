@@ -118,10 +118,16 @@ class Ledger:
         self.accounts = {ref_of(account.end_user_id): account for account in accounts}
         self.postings: list[Posting] = []
         self._posted: set[tuple[UUID, UUID]] = set()
-        self.reservations: dict[UUID, Reservation] = {}
+        self.opened: dict[tuple[UUID, int], Reservation] = {}
+        """Each time that a reservation was opened, by its id and the seq of that."""
         self._blocks = {block.id: block for account in accounts for block in account.blocks}
         self._events: dict[UUID, PostedEvent] = {}
         self._voided: set[UUID] = set()
+
+    @property
+    def reservations(self) -> dict[UUID, Reservation]:
+        """Each as it was opened last."""
+        return {key: self.opened[key, seq] for key, seq in sorted(self.opened)}
 
     def post(self, entries: Entries, size: int = 1_000, targets: Targets | None = None) -> "Ledger":
         """Post in batches of at most `size` entries, each as the flusher does: only what it names, with live blocks."""
@@ -130,9 +136,9 @@ class Ledger:
             named = {entry.ref: self.accounts[entry.ref] for entry in batch if entry.ref in self.accounts}
             for account in named.values():
                 account.blocks = [block for block in account.blocks if block.remaining_micro]
-            known = targets or Targets({**self._events}, self._blocks, self._voided, set(), {**self.reservations})
+            known = targets or Targets({**self._events}, self._blocks, self._voided, set(), self.reservations)
             posting = post_batch(named, batch, set(self._posted), known)
-            self.reservations |= posting.reservations
+            self.opened |= posting.reservations
             self._events |= {event.id: event for event in posting.events}
             self._blocks |= {block.id: block for _, block in posting.made_blocks}
             self._posted |= {(ENVIRONMENT, event.id) for event in posting.events}

@@ -68,7 +68,7 @@ class Rows:
             self.blocks[block.id] = structs.replace(block)
         self.events |= {event.id: event for event in posting.events}
         self.outcomes |= {outcome.order.order_id: outcome for outcome in posting.outcomes}
-        self.reservations |= posting.reservations
+        self.reservations |= {one.id: one for one in posting.reservations.values()}
         self.counters.update({(row.feature_key, row.period_at): 0 for row in posting.counted})
         for row in posting.counted:
             self.counters[row.feature_key, row.period_at] += row.units_micro

@@ -42,7 +42,7 @@ class History:
         own = [posting for posting in ledger.postings if posting.accounts]
         self.transactions += [transaction for posting in own for transaction in posting.transactions]
         self.events = [event for posting in own for event in posting.events]
-        self.reservations = {**ledger.reservations}
+        self.reservations = {**ledger.opened}
         self.blocks += [block for posting in own for _, block in posting.made_blocks]
         self.granted |= {block.id: block.granted_micro for posting in own for _, block in posting.made_blocks}
 

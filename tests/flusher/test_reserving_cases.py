@@ -56,7 +56,10 @@ a 9 <20      | open 9 #1 @5, commit 11 #1 @20                | opened a-9 held+9
 a 9 r2       | open 4 #1 @5                                  | opened debt-4 held+4                                          | a 9, debt 4, held 4
 a 9 r2       | open 4 #1 @5, commit 4 #1 @6 r2               | opened debt-4 held+4; pay a-4 debt+4; committed held-4 f+4    | a 5
 a 9          | open 4 #1 @5, open 4 #1 @6                    | opened a-4 held+4                                             | a 5, held 4
-a 9          | open 4 #1 @5, commit 4 #1 @6, open 4 #1 @7    | opened a-4 held+4; committed held-4 f+4                       | a 5
+a 9          | open 4 #1 @5, commit 4 #1 @6, open 4 #1 @7    | opened a-4 held+4; committed held-4 f+4; opened a-4 held+4    | a 1, held 4
+a 9          | open 4 #1 @5, commit 4 #1 @6, open 3 #1 @7, commit 3 #1 @8 | opened a-4 held+4; committed held-4 f+4; opened a-3 held+3; released held-3 a+3 | a 5
+a 9          | open 4 #1 @5, commit 4 #1 @6, open 3 #1 @7, expire #1 @8   | opened a-4 held+4; committed held-4 f+4; opened a-3 held+3; expired held-3 a+3  | a 5
+a 9          | open 4 #1 @5, release #1 @6, open 3 #1 @7, commit 3 #1 @8  | opened a-4 held+4; released held-4 a+4; opened a-3 held+3; committed held-3 f+3 | a 6
 a 9          | open 4 #1 @5, commit 3 #1 @6, commit 4 #1 @7  | opened a-4 held+4; committed held-4 f+3 a+1                   | a 6
 a 9          | open 4 #1 @5, release #1 @6, commit 4 #1 @7   | opened a-4 held+4; released held-4 a+4                        | a 9
 a 9          | open 4 #1 @5, expire #1 @6, release #1 @7     | opened a-4 held+4; expired held-4 a+4                         | a 9
@@ -64,7 +67,7 @@ a 9          | open 4 #1 @5, extend #1 @6, release #1 @7     | opened a-4 held+4
 a 9          | extend #1 @6, release #1 @7, expire #1 @8     |                                                               | a 9
 a 9          | commit 4 #1 @6                                |                                                               | a 5
 a 9          | commit 4 #1 @6, commit 4 #1 @7                |                                                               | a 5
-a 9          | commit 4 #1 @6, open 5 #1 @7, commit 4 #1 @8  |                                                               | a 5
+a 9          | commit 4 #1 @6, open 5 #1 @7, commit 4 #1 @8  | opened a-5 held+5; released held-5 a+5                        | a 5
 a 9          | open 4 #1 @5, expire #1 @6, use 3 #1 @7       | opened a-4 held+4; expired held-4 a+4                         | a 6
 a 9          | open 4 #1 @5, expire #1 @6, use 3 #1 @7, use 3 #1 @8 | opened a-4 held+4; expired held-4 a+4                  | a 6
 a 9          | open 4 #1 @5, use 3 #1 @6, commit 3 #1 @7     | opened a-4 held+4; released held-4 a+4                        | a 6

@@ -155,7 +155,7 @@ class Parts:
             kind, *rest = reservations.reserve(self.memory, call)
             if kind == b"due":
                 self._reached["what is past due expires before a refusal"] += 1
-                for member in rest[1:]:
+                for member in rest:
                     self._expire(keys.reservation_id_of(member))
             elif kind != b"wait":
                 if self.memory.newest_id != before:
@@ -175,6 +175,7 @@ class Parts:
             self._reached["unavailable while the flusher is stopped"] += 1
             return False
         self.flush(1_000)
+        self.now += 1
         return True
 
     def _expire(self, reservation_id: UUID) -> None:
@@ -233,13 +234,14 @@ class Parts:
         before = self.memory.reservations.get(reservation_id)
         if known is None or known.is_open or (before is not None and before.state != "refused"):
             return
-        held = before or Held("")
+        held, event = before or Held(""), self.rows.events.get(reservation_id)
         held.state, held.reserved, held.due = known.state.value, known.reserved_micro, known.expires_at
-        held.ended_asked = str(known.used_micro) if held.state == "committed" else ""
-        held.ended = f"{known.used_micro}:{max(0, known.reserved_micro - known.used_micro)}:0:0"
-        late = self.rows.events.get(reservation_id)
-        if held.state == "expired" and late is not None:
-            held.late_asked, held.late = str(late.cost_micro), f"{late.cost_micro}:0:0:1"
+        held.state = "committed" if held.state == "released" and event is not None else held.state
+        used = event.cost_micro if held.state == "committed" and event is not None else 0
+        held.ended_asked = str(used) if held.state == "committed" else ""
+        held.ended = f"{used}:{max(0, known.reserved_micro - used)}:0:0"
+        if held.state == "expired" and event is not None:
+            held.late_asked, held.late = str(event.cost_micro), f"{event.cost_micro}:0:0:1"
         self.memory.reservations[reservation_id] = held
 
     # ---- the flusher

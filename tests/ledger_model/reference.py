@@ -196,7 +196,8 @@ class Reference:
         self.reached[f"{what} of an event with open debt"] += forgiven > 0
         if owed > forgiven:  # it was paid since, and nobody remembers from which credit
             self.reached[f"{what} with a refund"] += 1
-            name, amount = f"refund by {by}", owed - forgiven
+            again = " again" * sum(block.name.replace(" again", "") == f"refund by {by}" for block in customer.blocks)
+            name, amount = f"refund by {by}{again}", owed - forgiven
             refund = Block(name, amount, REFUND_PRIORITY, is_paid=False, granted_at=at, expires_at=NEVER)
             refund.remaining, refund.is_known = refund.granted, True
             customer.blocks.append(refund)
@@ -263,7 +264,7 @@ class Reference:
         if hold.state == "open" and at + lasts > hold.due:
             self.reached["reservation extended"] += 1
             hold.due = at + lasts
-            self._touch(self.customers[who], key, at)
+            self._touch(self.customers[who], at)
         return "ok" if hold.state == "open" else hold.state
 
     def end(self, who: str, key: str, verb: str, used: int, at: int) -> Ended:  # noqa: PLR0911 - one for each answer
@@ -307,8 +308,12 @@ class Reference:
         """What the edge remembers, else what the ledger has of it."""
         known = customer.holds.get(key)
         if key not in customer.edge_holds and known is not None and known.state != "open":
-            late = customer.events.get(key) if known.state == "expired" else None
-            customer.edge_holds[key] = EdgeHold(known.reserved, 0, known.state, known.used, late and late.cost)
+            event = customer.events.get(key)
+            if known.state == "released" and event is not None:  # it was charged when it was opened before
+                customer.edge_holds[key] = EdgeHold(known.reserved, 0, "committed", event.cost)
+            else:
+                late = event and event.cost if known.state == "expired" else None
+                customer.edge_holds[key] = EdgeHold(known.reserved, 0, known.state, known.used, late)
         return customer.edge_holds.get(key)
 
     @staticmethod
@@ -320,10 +325,8 @@ class Reference:
     def _open(self, customer: Customer, key: str, feature: str, cost: int, at: int) -> None:
         before = customer.known
         self._pass_time(customer, at)
-        if key in customer.holds or key in customer.events:
-            self.reached["opening ignored"] += 1
-        else:
-            self._set_aside(customer, key, feature, cost, at)
+        self.reached["opened again"] += key in customer.holds
+        self._set_aside(customer, key, feature, cost, at)
         customer.note(cost, before)
 
     def _set_aside(self, customer: Customer, key: str, feature: str, cost: int, at: int) -> None:
@@ -336,27 +339,27 @@ class Reference:
         self.reached["reservation that makes debt"] += debt > 0
         self.reached["reservation of two blocks"] += len(draws) > 1
 
-    def _touch(self, customer: Customer, key: str, at: int) -> None:
-        """An extension changes no credit; only what is open can be extended."""
+    def _touch(self, customer: Customer, at: int) -> None:
+        """An extension changes no credit."""
         before = customer.known
         self._pass_time(customer, at)
-        if customer.holds[key].state == "open":
-            self._pay_debt(customer, at)
+        self._pay_debt(customer, at)
         customer.note(0, before)
 
     def _close(self, customer: Customer, key: str, end: tuple[str, int], at: int) -> None:
         """The end of a reservation: what was used first, of what it drew; what is above that; what goes back."""
         counted, before = self.counted.pop(0), customer.known
         self._pass_time(customer, at)
-        if customer.holds[key].state == "open":
-            self._pay_debt(customer, at)
-            self._give_up(customer, key, end, at, counted)
-        else:
-            self.reached["end ignored"] += 1
+        self._pay_debt(customer, at)
+        self._give_up(customer, key, end, at, counted)
         customer.note(counted, before)
 
     def _give_up(self, customer: Customer, key: str, end: tuple[str, int], at: int, counted: int) -> None:
         hold, before, (verb, used) = customer.holds[key], customer.known, end
+        asked, is_charged = used, key in customer.events
+        if is_charged:  # when it was opened before
+            self.reached["end of what was charged before"] += 1
+            verb, used = "expired" if verb == "expired" else "released", 0
         own, back = _split([*hold.draws], hold.debt, used)
         more = customer.take(max(0, used - hold.reserved), at)
         debt = max(0, used - hold.reserved) - sum(amount for _, amount in more)
@@ -370,7 +373,8 @@ class Reference:
             customer.events[key] = Event(hold.feature, used, _joined(own[0], more), own[1] + debt)
         if counted < 0:
             really = before - customer.known
-            assert counted == used - hold.reserved == really, "what an edge gave back at once came back otherwise"
+            assert counted == asked - hold.reserved, "an edge gave back another amount"
+            assert used - hold.reserved == really, "what an edge gave back at once came back otherwise"
         else:
             self.reached["what comes back waits for the ledger"] += used < hold.reserved
 

@@ -125,7 +125,9 @@ class Rows:
             maker = next(t for t in posting.transactions if block_account(block.id) in dict(t.lines))
             made = structs.replace(block, remaining_micro=block.granted_micro)
             ended = (r.idempotency_key for r in posting.reservations.values() if self._is_end(r, maker))
-            self._insert_block(account, made, f"{block.source} by {maker.idempotency_key or next(ended)}")
+            name = f"{block.source} by {maker.idempotency_key or next(ended)}"
+            again = " again" * sum(known.replace(" again", "") == name for known in self.names.values())
+            self._insert_block(account, made, name + again)
         for _, block in posting.changed_blocks.values():
             owner, before = self.blocks[block.id]
             assert 0 <= block.remaining_micro <= before.granted_micro == block.granted_micro
@@ -135,7 +137,7 @@ class Rows:
         self.outcomes |= {outcome.order.order_id: outcome for outcome in posting.outcomes}
         for reservation in posting.reservations.values():
             before = self.reservations.get(reservation.id)
-            assert before is None or before.is_open
+            assert before is None or before.is_open or before.opened_seq < reservation.opened_seq
             self.reservations[reservation.id] = reservation
 
     @staticmethod

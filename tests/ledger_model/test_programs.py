@@ -11,7 +11,7 @@ from tests.ledger_model.one_by_one import FLUSHERS
 from tests.ledger_model.running import Run
 from tests.ledger_model.steps import NAMES, STEPS, Cast, make_up
 
-PROGRAMS, LEAST_STEPS, MOST_STEPS = 600, 40, 80
+PROGRAMS, LEAST_STEPS, MOST_STEPS = 900, 40, 80
 RULES = """
 block drawn in part
 two blocks drawn by one event
@@ -42,7 +42,7 @@ debit refused
 debit with debt
 opening answered from memory
 opening refused for credit
-opening ignored
+opened again
 reservation that makes debt
 reservation of two blocks
 reservation extended
@@ -65,7 +65,7 @@ expired into an expired block
 expired of usage of a voided grant
 what comes back waits for the ledger
 end answered from memory
-end ignored
+end of what was charged before
 end of an unknown reservation
 second end refused
 late commit

@@ -29,6 +29,10 @@ class Booking:
     """What the commit cost."""
     late: int | None = None
     """What the commit cost that came after it had expired."""
+    is_again: bool = False
+    """Its key was used again after Redis had forgotten it: it is charged once, by whichever commit came first."""
+    is_charged: bool = False
+    """A commit was answered."""
     is_older_than_loss: bool = False
     """A memory that went back may say of it what it said before, until the ledger is asked."""
 
@@ -59,7 +63,7 @@ def forget_lost(bookings: Mapping[UUID, Booking], entries: Iterable[StreamEntry]
         if booking.ended and (key, booking.ended) not in ended:
             booking.ended = booking.used = None
         if key not in charged:
-            booking.late = None
+            booking.late, booking.is_charged = None, False
 
 
 def forget_overtaken(bookings: Mapping[UUID, Booking], truth: "Ledger") -> None:

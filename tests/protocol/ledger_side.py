@@ -19,7 +19,7 @@ from app.rules.moments import NEVER_AT
 from app.rules.periods import Calendar, Counting, IntervalUnit, Period
 from app.wire.events import StreamEntry, UnreadableEntry
 from app.wire.orders import VoidUsage
-from app.wire.reservations import ReservationOpening, ReservationState
+from app.wire.reservations import ReservationExtension, ReservationOpening, ReservationState
 from app.wire.snapshot import AccountState
 from tests.wire.script_models import Reopened
 
@@ -117,6 +117,10 @@ class Ledger:
         duplicates = [entry for entry in read if entry.payload and entry.payload.event_id in self.events]
         if "known" in self.without:
             entries = [structs.replace(e, revision=NEVER_AT) if isinstance(e, StreamEntry) else e for e in entries]
+        if "reopens" in self.without:
+            entries = [self._without_opening(entry) for entry in entries]
+        if "charged" in self.without:
+            known -= {(ENVIRONMENT, entry.reservation.reservation_id) for entry in read if entry.reservation}
         touched = {entry.ref: self.accounts[entry.ref] for entry in entries if entry.ref in self.accounts}
         posting = post_batch(
             touched, entries, set() if "dedupe" in self.without else known, self._targets(read, touched)
@@ -133,6 +137,15 @@ class Ledger:
         for account in touched.values():
             account.blocks = [block for block in account.blocks if block.remaining_micro]
         return self.states(touched)
+
+    def _without_opening(self, entry: Entry) -> Entry:
+        """The entry, where it opens what has ended, as one that changes nothing."""
+        opening = entry.reservation if isinstance(entry, StreamEntry) else None
+        before = self.reservations.get(opening.reservation_id) if isinstance(opening, ReservationOpening) else None
+        if opening is None or before is None or before.is_open:
+            return entry
+        nothing = ReservationExtension(reservation_id=opening.reservation_id, feature_key=opening.feature_key)
+        return structs.replace(entry, reservation=nothing)
 
     def _targets(self, entries: list[StreamEntry], touched: dict[bytes, Account]) -> Targets:
         """What orders and reservations of the batch speak of."""
@@ -162,7 +175,7 @@ class Ledger:
                 self.voided.add(target)
 
     def _note_reservations(self, posting: Posting) -> None:
-        self.reservations |= posting.reservations
+        self.reservations |= {one.id: one for one in posting.reservations.values()}
         for transaction in posting.transactions:
             for name, amount in transaction.lines if transaction.kind.startswith("reservation") else ():
                 if name.startswith("reserved:"):

@@ -37,7 +37,7 @@ UNANSWERED = 0.1
 
 def reserve(world: World, key: UUID, lasts: int) -> bytes:
     """Open one, or ask for it again."""
-    booking = world.bookings[key]
+    booking, was_known = world.bookings[key], _is_known(world, key)
     ref, asked_at, before = booking.ref, world.clock(), world.server.memory.newest_id
     answer, now_at = [b"due"], asked_at
     for _ in range(ATTEMPTS):
@@ -55,9 +55,16 @@ def reserve(world: World, key: UUID, lasts: int) -> bytes:
             case _:
                 break
         before = world.server.memory.newest_id
+    if answer[0] == b"ok" and answer[-1][:1] == b"+" and was_known:
+        booking.is_again, booking.due = True, 0
     if answer[0] in {b"ok", b"seen"}:
         _answered(world, key, answer, asked_at)
     return answer[0]
+
+
+def _is_known(world: World, key: UUID) -> bool:
+    """Whether the key was used before, as far as anybody knows."""
+    return any(key in side.reservations or key in side.events for side in (world.ledger, world.reference))
 
 
 def _answered(world: World, key: UUID, answer: list[bytes], asked_at: int) -> None:
@@ -120,7 +127,7 @@ def end(world: World, key: UUID, verb: str, amount: int = 0, *, at: int | None =
         if verb != "expired" and not is_stale and world.random.random() >= UNANSWERED:
             _ended(booking, verb, answer[1])
     elif answer[0] == b"ended":
-        is_first = booking.ended in {None, answer[1].decode()} or booking.is_older_than_loss
+        is_first = booking.ended in {None, answer[1].decode()} or booking.is_older_than_loss or booking.is_again
         check(is_first, "another end came first", key.hex[-4:], booking.ended, answer[1])
     return answer[0]
 
@@ -128,6 +135,9 @@ def end(world: World, key: UUID, verb: str, amount: int = 0, *, at: int | None =
 def _ended(booking: Booking, verb: str, outcome: bytes) -> None:
     """What was answered before is answered again. What is late for nothing is no promise."""
     used, _, _, late = map(int, outcome.split(b":"))
+    booking.is_charged |= bool(late) or verb == "committed"
+    if booking.is_again:
+        return
     if late:
         check(booking.is_older_than_loss or booking.late in {None, used}, "another commit came first", booking, used)
         booking.late = used or None
@@ -185,11 +195,12 @@ def put_back(world: World, key: UUID) -> Steps:
 
 
 def _held(world: World, row: "Reservation") -> Held:
-    is_expired = row.state is ReservationState.EXPIRED
-    event = world.ledger.events.get(row.id)
+    is_expired, event = row.state is ReservationState.EXPIRED, world.ledger.events.get(row.id)
+    is_charged = row.state is ReservationState.RELEASED and event is not None
+    state = ReservationState.COMMITTED if is_charged else row.state
     cost = 0 if event is None else event.cost_micro
     amount = 0 if event is None else cost if row.in_credits else event.units_micro
-    held = Held(row.state.value, world.bookings[row.id].ref, facts_of(row), reserved=row.reserved_micro)
+    held = Held(state.value, world.bookings[row.id].ref, facts_of(row), reserved=row.reserved_micro)
     held.due, held.period = row.expires_at, row.period_at
     held.units = None if row.period_at is None else row.units_micro
     held.ended_asked = "" if event is None or is_expired else str(amount)

@@ -13,7 +13,7 @@ from tests.protocol.bookings import Booking
 from tests.protocol.rest import flush, settle, use_each
 from tests.protocol.spool import Edge
 from tests.protocol.violation import Violation
-from tests.protocol.world import AHEAD, REFS, World, name_of
+from tests.protocol.world import REFS, World, name_of
 from tests.wire.script_models import NOTHING_YET
 
 RESTS, STEPS = 4, 80
@@ -159,17 +159,10 @@ def start_load(world: World, ref: bytes) -> None:
 
 
 def reserve(world: World, ref: bytes) -> None:
-    """An opening, now and then one that was asked for before.
-
-    Left out is what Redis has forgotten: a key under which something was reserved that has ended since, while no hash
-    says so any more, opens it again in Redis, but not in the ledger.
-    """
+    """An opening, now and then one that was asked for before; where Redis has forgotten it, it opens again."""
     random, key = world.random, world.new_id()
     if random.random() < 0.3 and world.bookings:
         key = random.choice([*world.bookings])
-        known = [ledger.reservations.get(key) for ledger in (world.ledger, world.reference)]
-        if key not in world.server.memory.reservations and any(one and not one.is_open for one in known):
-            return
     if key not in world.bookings:
         everything, amount = all_there_is(world, ref), random.randint(1, 250)
         in_credits = bool(everything) or random.random() < 0.5
@@ -247,8 +240,8 @@ def change(world: World, ref: bytes, action: str) -> None:
             del seen[random.choice(list(seen))]
             forget_ended(world)
         case "grant":
-            lasts = AHEAD + random.randint(1, random.choice([6, 40]))
-            world.grant(ref, random.randint(1, 600), random.choice([NEVER_AT, world.now + lasts]))
+            expires_at = world.latest_at() + random.randint(1, random.choice([6, 40]))
+            world.grant(ref, random.randint(1, 600), random.choice([NEVER_AT, expires_at]))
             publish(world, ref)
         case "plan":
             world.ledger.change(ref, random.choice(["s1", "s2"]))
@@ -269,10 +262,11 @@ def publish(world: World, ref: bytes) -> None:
 def forget_ended(world: World) -> None:
     """The window of a reservation that ended is over; it is longer than the flusher lags: the ledger has its end."""
     held, ledger = world.server.memory.reservations, world.ledger
-    ended = {key for key, one in ledger.reservations.items() if not one.is_open}
-    posted = [key for key in held.keys() & ended if held[key].late is None or key in ledger.events]
+    posted = held.keys() & ledger.reservations.keys() - world.reservations_under_way()
+    ended = {key for key in posted if held[key].state != "open"}
+    known = [key for key in ended if held[key].late is None or key in ledger.events]
     refused = [key for key, one in held.items() if one.state == "refused"]
-    if over := sorted([*posted, *refused]):
+    if over := sorted([*known, *refused]):
         del held[world.random.choice(over)]
 
 

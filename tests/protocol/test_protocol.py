@@ -50,12 +50,14 @@ reloaded    | no     | a reservation that was loaded again counts as opened just
 back        | yes    | an account is loaded without its open reservations               | open ones differ
 dropped     | yes    | open reservations outlive the incarnation that they belong to    | ended twice
 first end   | no     | a reservation ends as often as somebody ends it                  | ended twice
-seen        | no     | an opening that is asked for again is made again                 | ended twice
+seen        | no     | an opening that is asked for again is made again                 | open ones differ
 due         | no     | a reservation can be used when its time is over                  | ended in time after it was due
 due first   | no     | credit is refused that a reservation holds whose time is over    | refused for what is past due
 late once   | no     | what was committed late is committed late again                  | another commit came first
-opened      | yes    | an opening is posted whatever the ledger knows                   | opened or ended twice
+opened      | yes    | an opening is posted whatever the ledger knows                   | reserved is not what is held
 ended       | yes    | an end is posted whatever the ledger knows                       | reserved is not what is held
+reopens     | no     | what was forgotten is opened again in Redis, not in the ledger  | overspend
+charged     | no     | a key that was charged is charged again when it is opened again | posted twice
 joins       | no     | new usage does not wait behind what is spooled                   | out of order
 in order    | no     | an edge takes in what it spooled in any order                    | out of order
 same id     | no     | what was spooled is taken in under another id                    | lost

@@ -54,6 +54,8 @@ def _appended(world: World, entry: Entry, *, enforce: bool) -> None:
     if is_decision and known != (len(reference.events), len(reference.reservations)):
         debt = _debt_of(reference, entry)
         check(debt == 0, "what is enforced leaves a debt", name_of(ref), debt)
+    if isinstance(entry.reservation, ReservationOpening):
+        world.ended.discard(entry.reservation.reservation_id)
     _check_end(world, entry)
     if entry.rejection is None:
         _check_pending(world, ref)

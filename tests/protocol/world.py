@@ -14,7 +14,7 @@ from tests.protocol.bookings import Booking, forget_lost, forget_overtaken
 from tests.protocol.ledger_side import ENVIRONMENT, Ledger
 from tests.protocol.processes import Flusher, ProcessEnded, Steps
 from tests.protocol.redis_side import Server, published_of
-from tests.wire.script_models import NOTHING_YET, Publish
+from tests.wire.script_models import NOTHING_YET, Publish, StreamId
 
 if TYPE_CHECKING:
     from app.wire.orders import Order
@@ -145,6 +145,12 @@ class World:
         """The time on the clock of one process or another."""
         return self.now + self.random.choice([0, 0, 0, AHEAD])
 
+    def latest_at(self) -> int:
+        """No clock is further: of no process, and of no account, which openings move ahead one after the other."""
+        of_accounts = [account.last_at for account in self.server.memory.accounts.values()]
+        of_ledger = [account.posted_at for account in self.ledger.accounts.values()]
+        return max(self.now + AHEAD, *of_accounts, *of_ledger)
+
     def say(self, what: str) -> None:
         """Add to the trace."""
         self.trace.append(f"{self.now:4} {what}")
@@ -212,8 +218,16 @@ class World:
 
     def orders_in_stream(self) -> set[UUID]:
         """Orders that Redis holds."""
-        entries = [entry for entry in self.server.read(NOTHING_YET) if isinstance(entry, StreamEntry)]
-        return {entry.order.order_id for entry in entries if entry.order}
+        return {entry.order.order_id for entry in self._read(NOTHING_YET) if entry.order}
+
+    def reservations_under_way(self) -> set[UUID]:
+        """Those of which Redis holds an entry that is not posted."""
+        cursor = self.ledger.cursor
+        entries = self._read(cursor.last_id if cursor else NOTHING_YET)
+        return {entry.reservation.reservation_id for entry in entries if entry.reservation}
+
+    def _read(self, after: StreamId) -> list[StreamEntry]:
+        return [entry for entry in self.server.read(after) if isinstance(entry, StreamEntry)]
 
     def spooled(self) -> set[UUID]:
         """Events that edges have still to take in, and those of edges that have died."""

@@ -96,7 +96,7 @@ def reserve(memory: Memory, call: Reserve) -> list[bytes]:  # noqa: C901, PLR091
         return [b"miss"]
     if held is not None:
         return [b"seen", b"", f"+{held.reserved}:{account.available}:{held.due}".encode()]
-    at = max(call.now_at, account.last_at)
+    at = max(call.now_at, account.last_at + 1)
     if waits_at_boundary(memory, call.ref, account, at):
         return [b"wait"]
     if account.snapshot != call.snapshot:

@@ -29,7 +29,7 @@ from tests.wire.test_script_agreement import (
 if TYPE_CHECKING:
     from redis import Redis
 
-PROGRAMS = 440
+PROGRAMS = 640
 CALLS = 60
 RESERVATIONS = tuple(UUID(int=n << 64) for n in range(1, 7))
 EVERY_ANSWER = {

@@ -34,7 +34,8 @@ local cost, applied = tonumber(ARGV[3]), tonumber(account[3])
 local available = tonumber(account[2]) - signed_distance(tonumber(account[4]), applied)
 if known[1] then return {'seen', '', '+' .. known[4] .. ':' .. integer(available) .. ':' .. known[5]} end
 
-local at = math.max(tonumber(ARGV[1]), tonumber(account[5]))
+-- Dated after everything that was decided before: so the ledger tells a key that came again from an entry that it reads again.
+local at = math.max(tonumber(ARGV[1]), tonumber(account[5]) + 1)
 if wait_at_boundary(KEYS[1], KEYS[2], ARGV[7], at, tonumber(account[6]), account[7], account[1]) then
     return {'wait'}
 end
