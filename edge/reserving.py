@@ -199,12 +199,14 @@ class Reserving(Deciding):
     async def _refuse_unless_seen(self, refusal: Refusal, snapshot_id: bytes) -> None:
         """Refuse where that is right: the key is new, and the account has the plan that the refusal was given for."""
         redis = self.services.redis
-        (asked, outcome), standing = await asyncio.gather(
-            redis.ask(b"HMGET", self._place.key, b"asked", b"opening"),
+        (asked, outcome, reserved), standing = await asyncio.gather(
+            redis.ask(b"HMGET", self._place.key, b"asked", b"opening", b"reserved"),
             redis.ask(b"HMGET", self.account.key, *STANDING),
         )
         if outcome is not None:
             self._replay(asked, outcome)
+        elif reserved is not None:  # core put it back: the script answers that before it looks at plan or price
+            redis.send(self._unpriced(clock_at()), self, is_script=True)
         else:
             self.refuse_where_right(refusal, snapshot_id, standing)
 

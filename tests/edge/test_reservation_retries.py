@@ -327,6 +327,20 @@ async def test_an_open_reservation_is_known_after_a_loss(tenant: Tenant) -> None
     assert await costs(tenant) == [10, 0]
 
 
+async def test_what_core_put_back_is_answered_though_the_plan_has_it_no_more(tenant: Tenant) -> None:
+    """A repeat is no new decision."""
+    await tenant.seed("user_1", 1000)
+    reservation_id = await opened(tenant, units=10, idempotency_key="k")
+    await tenant.world.redis.hdel(tenant.reservation_key(reservation_id), "asked", "opening")
+    account = await tenant.world.redis.hgetall(tenant.account_key("user_1"))
+    await tenant.seed("user_1", 1000, tenant.plan(api_calls=None))
+    figures = {name: account[name] for name in (b"base", b"accepted", b"applied")}
+    await tenant.world.redis.hset(tenant.account_key("user_1"), mapping=figures)
+    again = await tenant.reserve("user_1", units=10, idempotency_key="k")
+    assert (again.status, again.body["reservation_id"], again.body["balance"]) == (201, reservation_id, 990)
+    assert (await tenant.reserve("user_1", units=10, idempotency_key="new")).status == 404
+
+
 @pytest.mark.parametrize(
     ("status", "answer"),
     [
