@@ -18,8 +18,8 @@ from edge.exchange import as_refusal
 from edge.recording import Outcome, Recording
 from edge.refusals import Refusal
 from edge.services import Services
-from edge.spool import Waiting
-from edge.spool_format import SpooledUsage
+from edge.spool_format import NoWholeRecord, SpooledUsage
+from edge.spool_waiting import Waiting
 
 CUSTOMERS_AT_ONCE = 64
 EVENTS_AT_ONCE = 32
@@ -57,12 +57,18 @@ async def _take_turns(services: Services) -> NoReturn:
 async def _take_in(services: Services, account: Account, waiting: Waiting, place: int) -> bool:
     """Whether the event at a place is done with; else it is to be tried again.
 
-    Only one that goes alone is rejected for a fault of ours: many at once say nothing of each.
+    Only one that goes alone is given up for a fault of ours: many at once say nothing of each.
     """
-    event_id, is_alone = b"?", waiting.width == 1
+    is_alone = waiting.width == 1
+    is_last_try = is_alone and waiting.faults >= MAX_FAULTS
     try:
         usage = services.spool.read(place)
-        event_id = show("evt", usage.event_id).encode()
+    except (OSError, NoWholeRecord) as error:
+        waiting.faults += is_alone
+        if is_last_try:
+            services.spool.give_up(place, error)
+        return is_last_try
+    try:
         replaying = Replaying(services, account, usage)
         try:
             replaying.send()
@@ -72,12 +78,12 @@ async def _take_in(services: Services, account: Account, waiting: Waiting, place
         if refusal is None:
             return True
         is_fault = refusal.code is Code.INTERNAL_ERROR
-        if refusal.is_passing or (is_fault and not (is_alone and waiting.faults >= MAX_FAULTS)):
+        if refusal.is_passing or (is_fault and not is_last_try):
             waiting.faults += is_fault and is_alone
             return False
         return await _reject(services, account, usage, refusal)
     except Exception as error:  # noqa: BLE001 - one event's fault is logged and tried again, the others go on
-        as_refusal(error, event_id)
+        as_refusal(error, show("evt", usage.event_id).encode())
         return False
 
 
