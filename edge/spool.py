@@ -75,6 +75,8 @@ class Spool:
         """Customers with usage in the spool, by account ref."""
         self.in_turn: asyncio.Queue[Waiting] = asyncio.Queue()
         """Customers with usage that can be drained."""
+        self.again: asyncio.Queue[Waiting] = asyncio.Queue()
+        """Those of whom something was in the way the last time, once they have waited for a while."""
         self._bytes = 0
         self._files: dict[int, SpoolFile] = {}
         self._unread: deque[SpoolFile] = deque()
@@ -245,8 +247,11 @@ class Spool:
             file = self._files[place >> _OFFSET_BITS]
             file.left -= 1
             self._remove_if_done(file)
-        waiting.is_in_turn = False
-        self._put_in_turn(waiting)
+        if waiting and waiting.pause_seconds:
+            asyncio.get_running_loop().call_later(waiting.pause_seconds, self.again.put_nowait, waiting)
+        else:
+            waiting.is_in_turn = False
+            self._put_in_turn(waiting)
         self._forget_if_done(waiting)
 
     def _put_in_turn(self, waiting: Waiting) -> None:
