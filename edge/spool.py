@@ -5,8 +5,8 @@ goes with the next one. In memory there is only where each customer's events are
 usage of theirs joins behind it (`recording`); `draining` takes it to Redis, in order, and strikes it off. A file goes
 when all of it was struck off.
 
-What workers that have died left is adopted a file at a time and read a piece at a time, while memory has room for where
-it stands. What is not read yet is to this worker as if it were another's: there is no order between it and new usage.
+What workers that have died left is adopted a file at a time, so that others find some too, and read a piece at a time,
+while memory has room for where it stands. What is not read yet counts as spooled, and nothing new waits behind it.
 """
 
 import asyncio
@@ -110,11 +110,7 @@ class Spool:
                 await asyncio.sleep(READ_ON_SECONDS if self._unread else ADOPT_SECONDS)
 
     async def _adopt(self) -> bool:
-        """Read one more piece of what was left, or take one more file; False where nothing can be done now.
-
-        A file is taken while that before it cannot be read on, so that its bytes count as spooled; but only one is
-        read at a time, and others may find the rest.
-        """
+        """Read one more piece of what was left, or take one more file; False where nothing can be done now."""
         if self._unread and self._has_memory():
             self._keep_piece(self._unread[0], await asyncio.to_thread(self._unread[0].scan_piece))
             return True
@@ -289,9 +285,7 @@ class Spool:
         now_at = time.time_ns() // 1000
         oldest_at = min((file.oldest_at for file in self._files.values() if file.oldest_at), default=now_at)
         age_seconds = (now_at - oldest_at) // 1_000_000
-        damaged = sum(file.damaged for file in self._files.values())
-        text = "spooled: %d customers, %d bytes, since %d s; %d places cannot be read"
-        log.warning(text, len(self.waiting), self._bytes, age_seconds, damaged)
+        log.warning("spooled: %d customers, %d bytes, since %d s", len(self.waiting), self._bytes, age_seconds)
         self._telling = asyncio.get_running_loop().call_later(TELL_SECONDS, self._tell)
 
     async def close(self) -> None:
@@ -301,6 +295,5 @@ class Spool:
             await self._writing
         while self._files:
             self._files.popitem()[1].close()
-        self._unread.clear()
         if self.waiting:
             log.warning("spooled usage of %d customers waits for the next start", len(self.waiting))

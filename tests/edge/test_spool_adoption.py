@@ -6,9 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from edge import spool as spool_module
-from edge.spool_files import DAMAGED_SUFFIX, SUFFIX
+from edge.spool_files import DAMAGED_SUFFIX, PIECE_BYTES, SUFFIX
 from edge.spool_format import SIGNATURE, encode_record
 from tests.edge.spool_by_itself import drained, files, left_behind, names, opened, usage
 from tests.waiting import wait_until_async
@@ -30,7 +31,7 @@ async def test_a_torn_end_is_no_event(tmp_path: Path, tail: bytes) -> None:
 
 
 @pytest.mark.parametrize("damage", [*DAMAGED, encode_record(usage(7))[:-1], bytes(600_000), b"\xff" * 600_000])
-async def test_what_is_behind_damage_is_kept(tmp_path: Path, damage: bytes) -> None:
+async def test_what_is_behind_damage_is_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: bytes) -> None:
     """All whole events are taken in, those behind it too; the file is kept aside for whoever can repair it."""
     path = left_behind(tmp_path, range(6))
     content, cut = path.read_bytes(), len(SIGNATURE) + sum(len(encode_record(usage(n))) for n in range(2))
@@ -42,6 +43,7 @@ async def test_what_is_behind_damage_is_kept(tmp_path: Path, damage: bytes) -> N
     assert (names(tmp_path), kept.read_bytes()) == ([kept.name], spoiled)
     async with opened(tmp_path) as spool:  # it is not read again, but for whoever repairs it and names it as before
         assert spool.waiting == {}
+    assert f"1 damaged files, {kept.name} first" in caplog.text
     kept.write_bytes(content)
     kept.rename(path)
     async with opened(tmp_path) as spool:
@@ -57,6 +59,23 @@ async def test_damage_at_the_end_is_kept_aside(tmp_path: Path, damage: bytes) ->
     async with opened(tmp_path) as spool:
         assert drained(spool, b"a", [True] * 3) == [0, 1, 2]
     assert names(tmp_path) == [path.with_suffix(DAMAGED_SUFFIX).name]
+
+
+@pytest.mark.parametrize("is_at_border", [False, True])
+async def test_an_event_may_end_in_zeros(tmp_path: Path, *, is_at_border: bool) -> None:
+    """They are told from those that a file system had room for, also where a piece ends with the last other byte."""
+    last, zeros = usage(9), 9
+    ending = encode_record(structs.replace(last, properties=zeros * "\0"))
+    path = left_behind(tmp_path, range(9))
+    if is_at_border:
+        missing = PIECE_BYTES - (len(ending) - zeros)
+        texts = ["x" * (missing // 9 - len(encode_record(usage(0))) - 2 + (n < missing % 9)) for n in range(9)]
+        records = [encode_record(structs.replace(usage(n), properties=text)) for n, text in enumerate(texts)]
+        path.write_bytes(SIGNATURE + b"".join(records))
+    path.write_bytes(path.read_bytes() + ending + bytes(64))
+    async with opened(tmp_path) as spool:
+        assert drained(spool, b"a", [True] * 10) == list(range(10))
+    assert names(tmp_path) == []
 
 
 async def test_a_damaged_signature_hides_nothing(tmp_path: Path) -> None:
@@ -102,10 +121,13 @@ async def test_one_file_that_cannot_be_used_holds_up_no_other(tmp_path: Path) ->
 # ---- much of it
 
 
-async def test_no_more_is_read_in_than_there_is_room_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("room", [1, 1000])
+async def test_no_more_is_read_in_than_there_is_room_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
     """A spool is read on as it is drained, in order, and never is much more of it in memory than the bound allows."""
     monkeypatch.setattr(spool_module, "READ_ON_SECONDS", 0)
-    monkeypatch.setattr(spool_module, "ADOPTED_BYTES", 1000 * spool_module.EVENT_BYTES)
+    monkeypatch.setattr(spool_module, "ADOPTED_BYTES", room * spool_module.EVENT_BYTES)
     count = 24_000
     for start in range(0, count, 8000):
         left_behind(tmp_path, range(start, start + 8000))
