@@ -55,11 +55,14 @@ class Patience:
         if self._deadline is None:
             self._deadline = now + WAIT_SECONDS
         if now >= self._deadline:
-            raise Refusal(
-                Code.ACCOUNT_UNAVAILABLE, "What is due on the customer's account is not posted yet; try again."
-            )
+            raise not_posted_yet()
         await asyncio.sleep(self._delay_seconds)
         self._delay_seconds = min(2 * self._delay_seconds, LONGEST_DELAY_SECONDS)
+
+
+def not_posted_yet() -> Refusal:
+    """The account stays at its boundary."""
+    return Refusal(Code.ACCOUNT_UNAVAILABLE, "What is due on the customer's account is not posted yet; try again.")
 
 
 class UnexpectedReply(Exception):
@@ -175,4 +178,4 @@ class Attempt:
         """The account is at its boundary: leave a tick, and wait. Raises Refusal."""
         account = self.account
         await self.services.redis.run(scripts.TICK, (account.key, account.stream), clock_at(), account.ref)
-        await self.patience.wait()
+        await self.wait()

@@ -13,19 +13,23 @@ from app.wire.events import NO_PRICE, EntryKind, Rejection, UsagePayload, encode
 from app.wire.fingerprint import usage_fingerprint
 from app.wire.ids import show
 from edge.accounts import Account
+from edge.attempt import not_posted_yet
 from edge.decoding import UsageEvent
 from edge.exchange import as_refusal
 from edge.recording import Outcome, Recording
 from edge.refusals import Refusal
 from edge.services import Services
-from edge.spool import Waiting
-from edge.spool_format import SpooledUsage
+from edge.spool_format import NoWholeRecord, SpooledUsage
+from edge.spool_waiting import Waiting
 
 CUSTOMERS_AT_ONCE = 64
+"""Of those with nothing in their way, and of those who are tried again."""
 EVENTS_AT_ONCE = 32
 """Of one customer, once the first has found nothing in its way."""
 PAUSE_SECONDS = (0.05, 1.0)
 """First and longest pause before a customer whose usage cannot be taken in is tried again."""
+REST_SECONDS = 0.1
+"""Between two tries of customers who are tried again, where the first was in vain: many of them are no storm."""
 MAX_FAULTS = 5
 """Faults of ours in a row after which an event is rejected, so that it does not hold up its customer for ever."""
 
@@ -36,34 +40,52 @@ async def drain(services: Services) -> None:
         group.create_task(services.spool.adopt_now_and_then())
         for _ in range(CUSTOMERS_AT_ONCE):
             group.create_task(_take_turns(services))
+            group.create_task(_try_again(services))
 
 
 async def _take_turns(services: Services) -> NoReturn:
-    spool = services.spool
+    """Of customers with nothing in their way, as far as anybody knows: nothing but Redis is waited for."""
     while True:
-        waiting = await spool.in_turn.get()
-        account = services.accounts.find(waiting.ref)
-        places = waiting.first(waiting.width)
-        done = await asyncio.gather(*[_take_in(services, account, waiting, place) for place in places])
-        if all(done):
-            waiting.width, waiting.pause_seconds, waiting.faults = EVENTS_AT_ONCE, 0.0, 0
-        else:
-            first, longest = PAUSE_SECONDS
-            waiting.width, waiting.pause_seconds = 1, min(max(first, 2 * waiting.pause_seconds), longest)
-            await asyncio.sleep(waiting.pause_seconds)
-        spool.settle(waiting, done)
+        await _take_turn(services, await services.spool.in_turn.get())
+
+
+async def _try_again(services: Services) -> NoReturn:
+    """Of the others: however many they are, and however long a try takes, they hold up nobody else."""
+    while True:
+        if not await _take_turn(services, await services.spool.again.get()):
+            await asyncio.sleep(REST_SECONDS)
+
+
+async def _take_turn(services: Services, waiting: Waiting) -> bool:
+    """Take a customer's first events in; whether nothing was in their way."""
+    account = services.accounts.find(waiting.ref)
+    places = waiting.first(waiting.width)
+    done = await asyncio.gather(*[_take_in(services, account, waiting, place) for place in places])
+    if all(done):
+        waiting.width, waiting.pause_seconds, waiting.faults = EVENTS_AT_ONCE, 0.0, 0
+    else:
+        first, longest = PAUSE_SECONDS
+        waiting.width, waiting.pause_seconds = 1, min(max(first, 2 * waiting.pause_seconds), longest)
+    services.spool.settle(waiting, done)
+    return all(done)
 
 
 async def _take_in(services: Services, account: Account, waiting: Waiting, place: int) -> bool:
     """Whether the event at a place is done with; else it is to be tried again.
 
-    Only one that goes alone is rejected for a fault of ours: many at once say nothing of each.
+    Only one that goes alone is given up for a fault of ours: many at once say nothing of each.
     """
-    event_id, is_alone = b"?", waiting.width == 1
+    is_alone = waiting.width == 1
+    is_last_try = is_alone and waiting.faults >= MAX_FAULTS
     try:
         usage = services.spool.read(place)
-        event_id = show("evt", usage.event_id).encode()
-        replaying = Replaying(services, account, usage)
+    except (OSError, NoWholeRecord) as error:
+        waiting.faults += is_alone
+        if is_last_try:
+            services.spool.give_up(place, error)
+        return is_last_try
+    try:
+        replaying = Replaying(services, account, usage, is_tried_again=waiting.pause_seconds > 0)
         try:
             replaying.send()
         except Exception as error:  # noqa: BLE001 - it becomes the refusal that is awaited
@@ -72,12 +94,12 @@ async def _take_in(services: Services, account: Account, waiting: Waiting, place
         if refusal is None:
             return True
         is_fault = refusal.code is Code.INTERNAL_ERROR
-        if refusal.is_passing or (is_fault and not (is_alone and waiting.faults >= MAX_FAULTS)):
+        if refusal.is_passing or (is_fault and not is_last_try):
             waiting.faults += is_fault and is_alone
             return False
         return await _reject(services, account, usage, refusal)
     except Exception as error:  # noqa: BLE001 - one event's fault is logged and tried again, the others go on
-        as_refusal(error, event_id)
+        as_refusal(error, show("evt", usage.event_id).encode())
         return False
 
 
@@ -103,11 +125,14 @@ async def _reject(services: Services, account: Account, usage: SpooledUsage, ref
 
 
 class Replaying(Recording):
-    """One spooled event under way; `refusal` is why it was not taken in, None once it was."""
+    """One spooled event under way; `refusal` is why it was not taken in, None once it was.
 
-    __slots__ = ("refusal",)
+    Core is asked for what is missing only where the event `is_tried_again`: it may take long to answer.
+    """
 
-    def __init__(self, services: Services, account: Account, usage: SpooledUsage) -> None:
+    __slots__ = ("_is_tried_again", "refusal")
+
+    def __init__(self, services: Services, account: Account, usage: SpooledUsage, *, is_tried_again: bool) -> None:
         occurred_at = usage.received_at if usage.occurred_at is None else usage.occurred_at
         event = UsageEvent(
             account.end_user_id,
@@ -118,6 +143,7 @@ class Replaying(Recording):
             usage.properties,
             enforce=False,
         )
+        self._is_tried_again = is_tried_again
         self.refusal: asyncio.Future[Refusal | None] = asyncio.get_running_loop().create_future()
         super().__init__(services, account, event, _Verdict(self.refusal, usage.event_id), usage.event_id)
         # What was asked under the key is what the client sent.
@@ -133,6 +159,24 @@ class Replaying(Recording):
 
     def _joins_spool(self) -> bool:
         return False
+
+    async def wait(self) -> None:
+        """A tick is under way: the customer is put off. Raises Refusal."""
+        raise not_posted_yet()
+
+    async def load_account(self) -> None:
+        """The account is not in Redis. Raises Refusal."""
+        self._require_time()
+        await super().load_account()
+
+    async def load_plan(self, snapshot_id: bytes) -> None:
+        """The worker does not have the plan snapshot. Raises Refusal."""
+        self._require_time()
+        await super().load_plan(snapshot_id)
+
+    def _require_time(self) -> None:
+        if not self._is_tried_again:
+            raise Refusal(Code.ACCOUNT_LOADING, "What is missing is loaded when the event is tried again.")
 
 
 class _Verdict:

@@ -4,12 +4,15 @@ An event is acknowledged once it is synced. Syncing goes on in a thread, once at
 goes with the next one. In memory there is only where each customer's events are. While a customer has some here, new
 usage of theirs joins behind it (`recording`); `draining` takes it to Redis, in order, and strikes it off. A file goes
 when all of it was struck off.
+
+What workers that have died left is adopted a file at a time, so that others find some too, and read a piece at a time,
+while memory has room for where it stands. What is not read yet counts as spooled, and nothing new waits behind it.
 """
 
 import asyncio
 import itertools
 import time
-from array import array
+from collections import deque
 from collections.abc import Sequence
 from logging import getLogger
 from pathlib import Path
@@ -19,8 +22,9 @@ from uuid import UUID
 from app.wire.codes import Code
 from edge.refusals import Refusal, store_unavailable
 from edge.settings import SettingsError
-from edge.spool_files import SpoolFile, adopt, create
-from edge.spool_format import SIGNATURE, SpooledUsage, encode_record, scan
+from edge.spool_files import DAMAGED_SUFFIX, SpoolFile, adopt, create, make
+from edge.spool_format import Scanned, SpooledUsage, encode_record
+from edge.spool_waiting import Waiting
 
 log = getLogger(__name__)
 
@@ -28,11 +32,18 @@ FILE_BYTES = 64 * 1024 * 1024
 """A file of this size gets no more records, so that one event that has to wait holds up no others' room."""
 ADOPT_SECONDS = 15
 """How often a worker looks for what others have left, but for its start: one that died may have no successor."""
+ADOPTED_FILES = 64
+"""Open files beyond which it takes no more of them, as it takes none while its spool is full."""
+READ_ON_SECONDS = 1
+"""How often it looks whether there is room to read on in what it has adopted."""
+ADOPTED_BYTES = 64 * 1024 * 1024
+"""Memory beyond which nothing more is read in of what others have left."""
+EVENT_BYTES, CUSTOMER_BYTES = 8, 512
+"""What an event takes of it, and a customer."""
 TELL_SECONDS = 10
 """How often the log says what is spooled, while anything is."""
 
 _OFFSET_BITS = 40
-_MOST_STRUCK = 4096
 
 
 class Recipient(Protocol):
@@ -47,61 +58,11 @@ class Recipient(Protocol):
         ...
 
 
-class Waiting:
-    """What one customer has in the spool, and how taking it in goes."""
-
-    __slots__ = ("_first", "_places", "faults", "is_in_turn", "pause_seconds", "ref", "unwritten", "width")
-
-    def __init__(self, ref: bytes) -> None:
-        self.ref = ref
-        self.unwritten = 0
-        """Events on their way to the disk."""
-        self.is_in_turn = False
-        """Whether it stands in the queue of those that can be drained, or is being drained."""
-        self.width = 1
-        """How many are taken to Redis at once."""
-        self.pause_seconds = 0.0
-        self.faults = 0
-        """Times in a row that taking the first one in was a fault of ours."""
-        self._places = array("Q")  # numbers of files and offsets; up to `_first` they are struck off
-        self._first = 0
-
-    def __len__(self) -> int:
-        """How many of its events are on disk."""
-        return len(self._places) - self._first
-
-    def add(self, place: int) -> None:
-        """One more is on disk."""
-        self._places.append(place)
-
-    def first(self, count: int) -> Sequence[int]:
-        """The places of its first events."""
-        return self._places[self._first : self._first + count]
-
-    def strike(self, done: Sequence[bool]) -> list[int]:
-        """Take those of the first events off the list that are `done`; their places."""
-        places = self.first(len(done))
-        left = [place for place, is_done in zip(places, done, strict=True) if not is_done]
-        end = self._first + len(done)
-        self._first = end - len(left)
-        self._places[self._first : end] = array("Q", left)
-        if self._first > _MOST_STRUCK and self._first > len(self):
-            del self._places[: self._first]
-            self._first = 0
-        return [place for place, is_done in zip(places, done, strict=True) if is_done]
-
-
 class _Taken(NamedTuple):
     record: bytes
     usage: SpooledUsage
     waiting: Waiting
     recipient: Recipient
-
-
-class _Adopted(NamedTuple):
-    file: SpoolFile
-    found: list[tuple[int, bytes]]
-    """Where each event stands, and whose it is."""
 
 
 class Spool:
@@ -114,8 +75,13 @@ class Spool:
         """Customers with usage in the spool, by account ref."""
         self.in_turn: asyncio.Queue[Waiting] = asyncio.Queue()
         """Customers with usage that can be drained."""
+        self.again: asyncio.Queue[Waiting] = asyncio.Queue()
+        """Those of whom something was in the way the last time, once they have waited for a while."""
         self._bytes = 0
         self._files: dict[int, SpoolFile] = {}
+        self._unread: deque[SpoolFile] = deque()
+        """Adopted files of which not all is known yet."""
+        self._unusable: set[Path] = set()
         self._numbers = itertools.count()
         self._current: SpoolFile | None = None
         self._taken: list[_Taken] = []
@@ -125,38 +91,65 @@ class Spool:
 
     # ---- what others have left
 
-    def open(self) -> None:
+    async def open(self) -> None:
         """Adopt what workers that have died left here. Raises SettingsError where the directory cannot be used."""
         try:
-            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            next(self._directory.iterdir(), None)
+            make(self._directory)
+            kept_aside = [path.name for path in self._directory.iterdir() if path.suffix == DAMAGED_SUFFIX]
         except OSError as error:
             raise SettingsError(f"SPOOL_DIRECTORY: {error}") from error
-        try:
-            self._keep_adopted(_adopt(self._directory))
-        except OSError as error:  # of one old file: it is tried again, and metering goes on meanwhile
-            log.error("spooled usage cannot be adopted yet: %s", error)  # noqa: TRY400 - a broken disk has no traceback
+        if kept_aside:
+            log.error("%s has %d damaged files, %s first", self._directory, len(kept_aside), min(kept_aside))
+        while await self._adopt():
+            pass
 
     async def adopt_now_and_then(self) -> NoReturn:
-        """Adopt what was left since; runs until cancelled."""
+        """Adopt what was left since, and read on where there was no room before; runs until cancelled."""
         while True:
-            await asyncio.sleep(ADOPT_SECONDS)
-            try:
-                self._keep_adopted(await asyncio.to_thread(_adopt, self._directory))
-            except OSError as error:
-                log.error("%s cannot be looked through: %s", self._directory, error)  # noqa: TRY400 - a passing state
+            if not await self._adopt():
+                await asyncio.sleep(READ_ON_SECONDS if self._unread else ADOPT_SECONDS)
 
-    def _keep_adopted(self, adopted: list[_Adopted]) -> None:
-        is_first = not self.waiting
-        for file, found in adopted:
+    async def _adopt(self) -> bool:
+        """Read one more piece of what was left, or take one more file; False where nothing can be done now."""
+        if self._unread and self._has_memory():
+            self._keep_piece(self._unread[0], await asyncio.to_thread(self._unread[0].scan_piece))
+            return True
+        if self._files and (self._bytes >= self._max_bytes or len(self._files) >= ADOPTED_FILES):
+            return False
+        try:
+            file = await asyncio.to_thread(adopt, self._directory, self._unusable)
+        except OSError as error:
+            log.error("%s cannot be looked through: %s", self._directory, error)  # noqa: TRY400 - a passing state
+            return False
+        if file is not None:
+            log.info("%s is adopted: %d bytes", file.path, file.size)
             self._keep(file)
-            for start, ref in found:
-                self._of(ref).add(file.number << _OFFSET_BITS | start)
-            for _, ref in found:
-                self._put_in_turn(self._of(ref))
-            self._remove_if_done(file)
+            self._unread.append(file)
+            self._forget_if_read(file)
+        return file is not None
+
+    def _has_memory(self) -> bool:
+        events = sum(file.left for file in self._files.values())
+        return events * EVENT_BYTES + len(self.waiting) * CUSTOMER_BYTES < ADOPTED_BYTES
+
+    def _keep_piece(self, file: SpoolFile, piece: Scanned) -> None:
+        is_first = not self.waiting
+        file.read_to = piece.end
+        file.damaged += piece.damaged
+        file.left += len(piece.found)
+        for start, usage in piece.found:
+            file.oldest_at = file.oldest_at or usage.received_at
+            waiting = self._of(usage.ref)
+            waiting.add(file.number << _OFFSET_BITS | start)
+            self._put_in_turn(waiting)
+        self._forget_if_read(file)
         if is_first:
             self._tell()
+
+    def _forget_if_read(self, file: SpoolFile) -> None:
+        if file.is_read:
+            self._unread.remove(file)
+            self._remove_if_done(file)
 
     def _keep(self, file: SpoolFile) -> None:
         file.number = next(self._numbers)
@@ -235,17 +228,26 @@ class Spool:
     # ---- draining
 
     def read(self, place: int) -> SpooledUsage:
-        """The event at a place. Raises OSError and TornRecord."""
+        """The event at a place. Raises OSError and NoWholeRecord."""
         return self._files[place >> _OFFSET_BITS].read(place & (1 << _OFFSET_BITS) - 1)
+
+    def give_up(self, place: int, error: Exception) -> None:
+        """The event at a place cannot be read any more: once the rest of its file is taken in, that is kept aside."""
+        file = self._files[place >> _OFFSET_BITS]
+        file.damaged += 1
+        log.error("an event in %s cannot be read any more: %s", file.path, error)
 
     def settle(self, waiting: Waiting, done: Sequence[bool]) -> None:
         """Strike those of the customer's first events off that are done with; the rest gets its turn again."""
-        waiting.is_in_turn = False
         for place in waiting.strike(done):
             file = self._files[place >> _OFFSET_BITS]
             file.left -= 1
             self._remove_if_done(file)
-        self._put_in_turn(waiting)
+        if waiting and waiting.pause_seconds:
+            asyncio.get_running_loop().call_later(waiting.pause_seconds, self.again.put_nowait, waiting)
+        else:
+            waiting.is_in_turn = False
+            self._put_in_turn(waiting)
         self._forget_if_done(waiting)
 
     def _put_in_turn(self, waiting: Waiting) -> None:
@@ -261,7 +263,7 @@ class Spool:
                 log.warning("spooled: nothing any more")
 
     def _remove_if_done(self, file: SpoolFile) -> None:
-        if file.left:
+        if file.left or not file.is_read:
             return
         if file is self._current:
             if self._writing is not None:  # more is on its way into it
@@ -295,25 +297,3 @@ class Spool:
             self._files.popitem()[1].close()
         if self.waiting:
             log.warning("spooled usage of %d customers waits for the next start", len(self.waiting))
-
-
-def _adopt(directory: Path) -> list[_Adopted]:
-    """The files that nobody holds, read and cut where they are torn. Raises OSError."""
-    return [adopted for file in adopt(directory) if (adopted := _read(file)) is not None]
-
-
-def _read(file: SpoolFile) -> _Adopted | None:
-    content, found, end = file.content(), list[tuple[int, bytes]](), len(SIGNATURE)
-    if not SIGNATURE.startswith(content[:end].rstrip(b"\0")):
-        log.error("%s is no spool of this version; it is left as it is", file.path)
-        file.close()
-        return None
-    for start, usage, end in scan(content):  # noqa: B007 - the last end is where the file is to end
-        found.append((start, usage.ref))
-        file.oldest_at = file.oldest_at or usage.received_at
-    file.left = len(found)
-    if end < file.size:
-        log.warning("%s ends in a torn record: %d bytes are cut", file.path, file.size - end)
-        file.cut(end)
-    log.info("%s is adopted with %d events", file.path, file.left)
-    return _Adopted(file, found)

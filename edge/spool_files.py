@@ -10,12 +10,26 @@ import os
 import secrets
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
+from logging import getLogger
 from pathlib import Path
 
-from edge.spool_format import MAX_RECORD_BYTES, SIGNATURE, SpooledUsage, read_record
+from edge.spool_format import MAX_RECORD_BYTES, SIGNATURE, Scanned, SpooledUsage, read_record, scan
+
+log = getLogger(__name__)
 
 SUFFIX = ".spool"
+DAMAGED_SUFFIX = ".damaged"
+"""Of a file that was taken in but for what of it is no event. Under its old name it would be read again."""
+PIECE_BYTES = 256 * 1024
+"""As much of an adopted file is read at once."""
+
 _PRIVATE = 0o600
+_PRIVATE_FOLDER = 0o700
+_ANY_SIGNATURE = b"qs-spool-"
+
+
+class OtherVersion(Exception):
+    """It is a spool whose records have another form."""
 
 
 class SpoolFile:
@@ -26,12 +40,21 @@ class SpoolFile:
         self.number = 0
         """Its name within the spool."""
         self.size = size
-        """Bytes of whole records, with the signature."""
+        """Bytes on disk."""
         self.left = 0
-        """Events that are not taken in yet."""
+        """Events of it that are known and not taken in yet."""
+        self.read_to = self.read_until = 0
+        """Between the two it is not read yet: of an adopted file nothing is known at first."""
+        self.damaged = 0
+        """Stretches that are no events, and events that cannot be read any more."""
         self.oldest_at: int | None = None
         """When the first of its events came, in microseconds."""
         self._descriptor = descriptor
+
+    @property
+    def is_read(self) -> bool:
+        """Whether all its events are known."""
+        return self.read_to >= self.read_until
 
     def append(self, records: bytes) -> int:
         """Write and sync; where the records begin. Raises OSError, and leaves the file as it was as far as it can."""
@@ -47,28 +70,52 @@ class SpoolFile:
         return start
 
     def read(self, start: int) -> SpooledUsage:
-        """The event at a place. Raises OSError and TornRecord."""
+        """The event at a place. Raises OSError and NoWholeRecord."""
         return read_record(os.pread(self._descriptor, MAX_RECORD_BYTES, start))[0]
 
-    def content(self) -> bytes:
-        """All of it. Raises OSError."""
-        with os.fdopen(os.dup(self._descriptor), "rb") as file:
-            file.seek(0)
-            return file.read()
-
-    def cut(self, size: int) -> None:
-        """Leave nothing behind so many bytes. Raises OSError."""
-        os.ftruncate(self._descriptor, size)
-        self.size = size
+    def scan_piece(self) -> Scanned:
+        """The events of the piece that is to be read next; whoever calls it moves `read_to` to its end."""
+        start = self.read_to
+        is_last = start + PIECE_BYTES >= self.read_until
+        try:
+            content = os.pread(self._descriptor, PIECE_BYTES + is_last * MAX_RECORD_BYTES, start)
+        except OSError as error:  # a part of the disk is broken, and others may not be
+            log.error("%s cannot be read behind byte %d: %s", self.path, start, error)  # noqa: TRY400 - so it says
+            return Scanned([], start + PIECE_BYTES, 1)
+        is_last = is_last or len(content) < PIECE_BYTES  # somebody has cut it
+        found, end, damaged = scan(content, is_last=is_last)
+        if damaged:
+            log.error("%s is damaged between bytes %d and %d", self.path, start, start + len(content))
+        if is_last and end < len(content):
+            torn_bytes = self.size - start - end
+            log.warning("%s ends in a torn record: %d bytes were never acknowledged", self.path, torn_bytes)
+        found = [(start + place, usage) for place, usage in found]
+        return Scanned(found, self.read_until if is_last else start + end, damaged)
 
     def remove(self) -> None:
-        """Everything in it was taken in. Raises OSError."""
-        self.path.unlink()
+        """All of it was taken in; where something could not be read, it is kept under another name. Raises OSError."""
+        if self.damaged:
+            kept = self.path.rename(self.path.with_suffix(DAMAGED_SUFFIX))
+            log.error("%s is kept: %d places in it cannot be read, all else of it is taken in", kept, self.damaged)
+        else:
+            self.path.unlink()
         self.close()
 
     def close(self) -> None:
         """Let go of the file and its lock."""
         os.close(self._descriptor)
+
+
+def make(directory: Path) -> None:
+    """Have the directory, and those above it. What is made of them outlives a loss of power. Raises OSError."""
+    missing = [folder for folder in (directory, *directory.parents) if not folder.exists()]
+    for folder in reversed(missing):
+        folder.mkdir(mode=_PRIVATE_FOLDER, exist_ok=True)
+        parent = os.open(folder.parent, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(parent)
+        finally:
+            os.close(parent)
 
 
 def create(directory: Path, now_at: int) -> SpoolFile:
@@ -87,28 +134,63 @@ def create(directory: Path, now_at: int) -> SpoolFile:
     return SpoolFile(path, descriptor, len(SIGNATURE))
 
 
-def adopt(directory: Path) -> list[SpoolFile]:
-    """The files that nobody holds, those first that were begun first. Raises OSError."""
+def adopt(directory: Path, unusable: set[Path]) -> SpoolFile | None:
+    """Of the files that nobody holds the one that was begun first; nothing of it is read yet. Raises OSError.
+
+    Those that cannot be used are passed over, and added to `unusable`, so that the log says it once.
+    """
     with _locked(directory):
-        found = [_take(path) for path in sorted(directory.glob(f"*{SUFFIX}"))]
-    return [file for file in found if file is not None]
+        for path in sorted(directory.glob(f"*{SUFFIX}")):
+            try:
+                file = _take(path)
+            except (OSError, OtherVersion) as error:
+                if path not in unusable:
+                    log.error("%s cannot be adopted: %s", path, error)  # noqa: TRY400 - a file has no traceback
+                    unusable.add(path)
+            else:
+                if file is not None:
+                    return file
+    return None
 
 
 def _take(path: Path) -> SpoolFile | None:
-    try:
+    """The file, unless somebody holds it, or its owner has just removed it. Raises OSError and OtherVersion."""
+    file = None
+    with suppress(FileNotFoundError, BlockingIOError):
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:  # its owner has just removed it
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    status = os.fstat(descriptor)
-    if not status.st_nlink:  # removed between the two
-        os.close(descriptor)
-        return None
-    return SpoolFile(path, descriptor, status.st_size)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(descriptor).st_nlink:
+                file = _unread(path, descriptor)
+        finally:
+            if file is None:
+                os.close(descriptor)
+    return file
+
+
+def _unread(path: Path, descriptor: int) -> SpoolFile:
+    """A file that another has left. Raises OSError and OtherVersion."""
+    file = SpoolFile(path, descriptor, os.fstat(descriptor).st_size)
+    file.read_until = file.size
+    with suppress(OSError):  # what cannot be read here is damage, and found to be when it is scanned
+        signature = os.pread(descriptor, len(SIGNATURE), 0)
+        if signature.startswith(_ANY_SIGNATURE) and not SIGNATURE.startswith(signature.rstrip(b"\0")):
+            raise OtherVersion(f"it begins with {signature!r}")
+        if signature == SIGNATURE:
+            file.read_to = len(SIGNATURE)
+        file.read_until = _content_end(descriptor, file.size)
+    return file
+
+
+def _content_end(descriptor: int, size: int) -> int:
+    """Where the zeros begin that a file system had room for and no content. Raises OSError."""
+    while size:
+        start = max(0, size - PIECE_BYTES)
+        content = os.pread(descriptor, size - start, start).rstrip(b"\0")
+        if content:
+            return start + len(content)
+        size = start
+    return 0
 
 
 @contextmanager

@@ -70,7 +70,7 @@ def room_for_connections() -> int:
 async def serve(settings: EdgeSettings) -> int:
     """Answer requests until told to stop; the exit code. Raises SettingsError and AgreementMismatch."""
     services = Services(settings)
-    services.spool.open()
+    await services.spool.open()
     listener = Listener(Router(services).dispatch, BODY_LIMITS, room_for_connections())
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

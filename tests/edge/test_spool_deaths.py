@@ -10,6 +10,7 @@ import pytest
 
 from app.embedded.valkey import EmbeddedValkey
 from app.wire import ids
+from edge.spool_files import DAMAGED_SUFFIX
 from edge.worker import EX_CONFIG
 from tests.edge.spooling import SECONDS, away, edge_on, event_ids, files, is_empty, is_spooled, spooled
 from tests.edge.world import Answer, EdgeProcess, wait_gone
@@ -37,7 +38,34 @@ async def test_an_edge_that_is_killed_leaves_its_spool(own_valkey: EmbeddedValke
         await is_empty(spool)
         tenant.world.redis = world.redis
         assert (await event_ids(tenant))[1:] == sent
-        assert "100 bytes are cut" in (spool.parent / "edge.log").read_text()
+        assert "100 bytes were never acknowledged" in (spool.parent / "edge.log").read_text()
+
+
+async def test_what_is_damaged_while_it_waits(own_valkey: EmbeddedValkey, spool: Path) -> None:
+    """It is given up after some attempts, and its file kept aside; nothing else of its customer waits for it."""
+    async with edge_on(own_valkey.url, spool) as world:
+        tenant = await world.tenant()
+        for user in ("user_1", "user_2"):
+            await tenant.seed(user, 1000)
+            assert (await tenant.use(user)).status == 202
+        await away(tenant, own_valkey)
+        sent = [await spooled(tenant) for _ in range(50)]
+        other = await spooled(tenant, "user_2")
+        [path] = files(spool)
+        content = bytearray(path.read_bytes())
+        for place in (0, 20):
+            content[content.index(ids.parse("evt", sent[place]).bytes)] ^= 1
+        path.write_bytes(content)
+        own_valkey.start()
+        kept = path.with_suffix(DAMAGED_SUFFIX)
+
+        async def is_kept_aside() -> bool:
+            return files(spool) == [kept]
+
+        await wait_until_async(is_kept_aside, SECONDS, "all else is taken in")
+        assert (await event_ids(tenant))[1:] == [*sent[1:20], *sent[21:]]
+        assert (await event_ids(tenant, "user_2"))[1:] == [other]
+        assert f"{kept} is kept: 2 places" in (spool.parent / "edge.log").read_text()
 
 
 async def test_an_end_in_good_order_keeps_the_spool(own_valkey: EmbeddedValkey, spool: Path) -> None:

@@ -2,8 +2,6 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import UUID
 
@@ -15,19 +13,15 @@ from app.wire.codes import Code
 from edge import spool as spool_module
 from edge.refusals import Refusal
 from edge.settings import SettingsError
-from edge.spool import Spool, Waiting
-from edge.spool_files import SUFFIX, create
-from edge.spool_format import SIGNATURE, SpooledUsage, encode_record
+from edge.spool import Spool
+from edge.spool_files import SUFFIX, create, make
+from edge.spool_format import SIGNATURE, encode_record
+from edge.spool_waiting import Waiting
+from tests.edge.spool_by_itself import MANY_BYTES, drained, files, opened, usage
 from tests.rules.laws import LAW
 from tests.waiting import wait_until_async
 
-MANY_BYTES = 1 << 30
 PARENT_SECONDS = 5
-
-
-def usage(number: int, ref: bytes = b"a") -> SpooledUsage:
-    """An event of the customer `ref`."""
-    return SpooledUsage(ref, UUID(int=number), 1_000_000 + number, "calls", 1, None, None, None)
 
 
 class Client:
@@ -54,30 +48,6 @@ class Client:
             return len(self.spooled_ids) + len(self.codes) >= count
 
         await wait_until_async(are_so_many, PARENT_SECONDS, f"{count} answers")
-
-
-def files(directory: Path) -> list[Path]:
-    """The spool's files, oldest first."""
-    return sorted(directory.glob(f"*{SUFFIX}"))
-
-
-@asynccontextmanager
-async def opened(directory: Path, max_bytes: int = MANY_BYTES) -> AsyncIterator[Spool]:
-    """A spool, closed afterwards."""
-    spool = Spool(directory, max_bytes)
-    spool.open()
-    try:
-        yield spool
-    finally:
-        await spool.close()
-
-
-def drained(spool: Spool, ref: bytes, done: list[bool]) -> list[int]:
-    """The customer's first events, of which some are done with; the numbers of those that were looked at."""
-    waiting = spool.waiting[ref]
-    numbers = [spool.read(place).event_id.int for place in waiting.first(len(done))]
-    spool.settle(waiting, done)
-    return numbers
 
 
 async def test_many_events_are_kept_in_order_and_go_together(tmp_path: Path) -> None:
@@ -135,22 +105,6 @@ async def test_a_neighbour_that_dies_is_adopted_while_we_run(tmp_path: Path, mon
         assert files(tmp_path) == []
 
 
-@pytest.mark.parametrize("tail", [b"\x07", bytes(64), encode_record(usage(7))[:-1], b"\xff" * 20])
-async def test_a_torn_tail_is_cut(tmp_path: Path, tail: bytes) -> None:
-    """Whatever a crash left behind the last whole record is gone from the file, and nothing else."""
-    client = Client(tmp_path)
-    async with opened(tmp_path) as spool:
-        for number in range(3):
-            spool.take(usage(number), client)
-        await client.told(3)
-    [path] = files(tmp_path)
-    whole = path.read_bytes()
-    path.write_bytes(whole + tail)
-    async with opened(tmp_path) as spool:
-        assert path.read_bytes() == whole
-        assert drained(spool, b"a", [True] * 3) == [0, 1, 2]
-
-
 @pytest.mark.parametrize("content", [b"", SIGNATURE[:4], bytes(30), SIGNATURE])
 async def test_a_file_without_records_goes(tmp_path: Path, content: bytes) -> None:
     """Its maker died before it was of use."""
@@ -162,10 +116,10 @@ async def test_a_file_without_records_goes(tmp_path: Path, content: bytes) -> No
 async def test_a_file_of_another_version_is_left_alone(tmp_path: Path) -> None:
     """Who wrote it will read it."""
     path = tmp_path / f"1{SUFFIX}"
-    path.write_bytes(b"qs-spool-2\n" + bytes(40))
+    path.write_bytes(b"qs-spool-1\n" + bytes(40))
     async with opened(tmp_path) as spool:
         assert spool.waiting == {}
-    assert path.read_bytes() == b"qs-spool-2\n" + bytes(40)
+    assert path.read_bytes() == b"qs-spool-1\n" + bytes(40)
 
 
 async def test_it_has_a_bound_and_room_comes_back(tmp_path: Path) -> None:
@@ -273,7 +227,25 @@ async def test_a_directory_that_cannot_be(tmp_path: Path) -> None:
     """A wrong setting is named as one."""
     (tmp_path / "file").write_text("")
     with pytest.raises(SettingsError, match="SPOOL_DIRECTORY"):
-        Spool(tmp_path / "file", MANY_BYTES).open()
+        await Spool(tmp_path / "file", MANY_BYTES).open()
+
+
+@pytest.mark.parametrize("missing", [1, 3])
+def test_a_directory_outlives_a_loss_of_power(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: int) -> None:
+    """Whoever makes a directory syncs the one above, which names it, before anything is said to be in it."""
+    sync, synced = os.fsync, set[int]()
+
+    def note(descriptor: int) -> None:
+        synced.add(os.fstat(descriptor).st_ino)
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    directory = tmp_path.joinpath(*"abc"[:missing])
+    make(directory)
+    assert synced == {folder.stat().st_ino for folder in list(directory.parents)[:missing]}
+    synced.clear()
+    make(directory)
+    assert synced == set()
 
 
 def test_files_are_read_in_the_order_of_their_making(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The records of a spool: what was written is read back, and a torn tail never is."""
+"""The records of a spool: what was written is read back, whatever is damaged beside it, and a torn end never is."""
 
 from uuid import UUID
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from app.rules.credits import MAX_UNITS_MICRO
 from app.rules.moments import NEVER_AT
 from edge.decoding import MAX_END_USER_ID, MAX_FEATURE_KEY, MAX_IDEMPOTENCY_KEY, MAX_PROPERTIES_BYTES
-from edge.spool_format import MAX_RECORD_BYTES, SIGNATURE, SpooledUsage, TornRecord, encode_record, read_record, scan
+from edge.spool_format import MARKER, MAX_RECORD_BYTES, NoWholeRecord, SpooledUsage, encode_record, read_record, scan
 from tests.rules.laws import LAW
 
 texts = st.text(max_size=20)
@@ -24,53 +24,84 @@ usages = st.builds(
     idempotency_key=st.none() | texts,
     properties=st.none() | texts,
 )
-tails = st.binary(max_size=60) | st.integers(0, 60).map(bytes)
+damages = st.binary(min_size=1, max_size=60) | st.just(MARKER) | usages.map(lambda usage: encode_record(usage)[:-1])
 
 
 def written(events: list[SpooledUsage]) -> bytes:
-    """A file of these events."""
-    return SIGNATURE + b"".join(map(encode_record, events))
+    """The content of a file of these events, without its signature."""
+    return b"".join(map(encode_record, events))
+
+
+def found_in(content: bytes) -> list[SpooledUsage]:
+    """The events of a whole file."""
+    return [usage for _, usage in scan(content, is_last=True).found]
 
 
 @LAW
 @given(st.lists(usages, max_size=5))
 def test_what_was_written_is_read_back(events: list[SpooledUsage]) -> None:
-    """In order, and each once more from the place where it is said to be."""
+    """In order, each once more from the place where it is said to be, and nothing is damaged."""
     content = written(events)
-    found = list(scan(content))
-    assert [usage for _, usage, _ in found] == events
-    assert [read_record(content, start) for start, _, _ in found] == [(usage, end) for _, usage, end in found]
-    assert (found[-1][2] if found else len(SIGNATURE)) == len(content)
+    found, end, damaged = scan(content, is_last=True)
+    assert ([usage for _, usage in found], end, damaged) == (events, len(content), 0)
+    assert [read_record(content, start)[0] for start, _ in found] == events
+
+
+@LAW
+@given(st.lists(usages, min_size=1, max_size=4), st.integers(0, 60), st.data())
+def test_a_torn_end_is_no_damage(events: list[SpooledUsage], zeros: int, data: st.DataObject) -> None:
+    """Cut anywhere, with zeros behind or without: no record before the cut is lost, none is read that it cut."""
+    content = written(events)
+    ending = content[: data.draw(st.integers(0, len(content)))] + bytes(zeros)
+    wholes = [written(events[: count + 1]) for count in range(len(events))]
+    kept = sum(map(ending.startswith, wholes))  # zeros may be just what was cut off
+    found, end, damaged = scan(ending, is_last=True)
+    assert ([usage for _, usage in found], damaged) == (events[:kept], 0)
+    assert end == len(written(events[:kept]))
+
+
+@LAW
+@given(st.lists(usages, max_size=3), damages, st.lists(usages, min_size=1, max_size=3))
+def test_damage_loses_nothing_behind_it(before: list[SpooledUsage], damage: bytes, after: list[SpooledUsage]) -> None:
+    """Whatever stands between two records, also the most of one: all that are whole are read, and it is counted."""
+    scanned = scan(written(before) + damage + written(after), is_last=True)
+    assert [usage for _, usage in scanned.found] == before + after
+    assert scanned.damaged == 1
 
 
 @LAW
 @given(st.lists(usages, min_size=1, max_size=4), st.data())
-def test_a_file_cut_anywhere_keeps_its_whole_records(events: list[SpooledUsage], data: st.DataObject) -> None:
-    """No record that is cut short is read, and none before the cut is lost."""
-    content = written(events)
-    length = data.draw(st.integers(0, len(content)))
-    ends = [end for _, _, end in scan(content)]
-    assert [usage for _, usage, _ in scan(content[:length])] == events[: sum(end <= length for end in ends)]
+def test_a_changed_byte_costs_one_record(events: list[SpooledUsage], data: st.DataObject) -> None:
+    """Any byte of marker, length, checksum or event: that event is not read, and all others are."""
+    place = data.draw(st.integers(0, len(events) - 1))
+    start = len(written(events[:place]))
+    content = bytearray(written(events))
+    changed = data.draw(st.integers(start, start + len(encode_record(events[place])) - 1))
+    content[changed] ^= data.draw(st.integers(1, 255))
+    with pytest.raises(NoWholeRecord):
+        read_record(bytes(content), start)
+    assert found_in(bytes(content)) == events[:place] + events[place + 1 :]
 
 
 @LAW
-@given(st.lists(usages, max_size=3), tails)
-def test_what_is_no_record_ends_the_file(events: list[SpooledUsage], tail: bytes) -> None:
-    """Zeros, or whatever else a crash left behind the last record."""
-    content = written(events)
-    found = list(scan(content + tail))
-    assert [usage for _, usage, _ in found] == events
-    assert (found[-1][2] if found else len(SIGNATURE)) == len(content)
+@given(st.lists(usages | damages, max_size=6), st.integers(1, 40))
+def test_pieces_are_as_good_as_the_whole(parts: list[SpooledUsage | bytes], more: int) -> None:
+    """Wherever a piece of a file ends: in a record, in a marker, in what is damaged."""
+    content = b"".join([part if isinstance(part, bytes) else encode_record(part) for part in parts])
+    content += bytes(MAX_RECORD_BYTES)  # so that there is more than one piece
+    size, start, found = MAX_RECORD_BYTES + more, 0, list[tuple[int, SpooledUsage]]()
+    while start < len(content):
+        is_last = start + size >= len(content)
+        scanned = scan(content[start : start + size], is_last=is_last)
+        found += [(start + place, usage) for place, usage in scanned.found]
+        start = len(content) if is_last else start + scanned.end
+    assert found == scan(content, is_last=True).found
 
 
-@LAW
-@given(usages, st.data())
-def test_a_changed_byte_is_noticed(usage: SpooledUsage, data: st.DataObject) -> None:
-    """Any byte of length, checksum or event."""
-    record = bytearray(encode_record(usage))
-    record[data.draw(st.integers(0, len(record) - 1))] ^= data.draw(st.integers(1, 255))
-    with pytest.raises(TornRecord):
-        read_record(bytes(record))
+def test_a_text_cannot_be_a_record() -> None:
+    """What a client sends as text may be anything but a record: where its own record is damaged it stays unread."""
+    with pytest.raises(UnicodeDecodeError):
+        MARKER.decode()
 
 
 def test_the_largest_event_is_a_record() -> None:
@@ -85,9 +116,3 @@ def test_the_largest_event_is_a_record() -> None:
     record = encode_record(usage)
     assert read_record(record) == (usage, len(record))
     assert len(record) * 2 < MAX_RECORD_BYTES
-
-
-@pytest.mark.parametrize("content", [b"", b"qs-spool", b"qs-spool-2\n" + bytes(40), bytes(100)])
-def test_another_file_has_no_records(content: bytes) -> None:
-    """One that is empty, of another version, or that never got its signature."""
-    assert not list(scan(content))

@@ -43,7 +43,7 @@ def drain(world: World) -> None:
     for _ in range(ROUNDS):
         for edge in world.edges:
             edge.adopt()
-        if not any(edge.waiting for edge in world.edges):
+        if all(edge.is_idle for edge in world.edges):
             return
         for edge in world.edges:
             edge.advance(12)

@@ -1,7 +1,8 @@
 """Edges with their spools: what cannot be decided on now waits on disk, each customer's in order.
 
-An edge that dies leaves its files; another takes them over, and begins with the first event of each file, since what
-was struck off was struck off in memory only. Two edges have no order between them.
+An edge that dies leaves its files; others take them over, one file at a time, and begin with the first event of each
+file, since what was struck off was struck off in memory only. They read on as they drain. Two edges have no order
+between them, nor has an edge any to what it has not read yet.
 """
 
 import itertools
@@ -56,6 +57,8 @@ class Edge:
         self._current: SpoolFile | None = None
         self.waiting: dict[bytes, list[Place]] = {}
         """What each customer has in the spool."""
+        self._unread: list[tuple[SpoolFile, SpooledUsage]] = []
+        """What it has taken over and not come by yet."""
         self._numbers = itertools.count()
         self._widths: dict[bytes, int] = {}
         self._taken: set[UUID] = set()
@@ -110,7 +113,13 @@ class Edge:
 
     def promised(self) -> set[UUID]:
         """What it has still to take in."""
-        return {place.usage.event_id for places in self.waiting.values() for place in places} - self._taken
+        waiting = {place.usage.event_id for places in self.waiting.values() for place in places}
+        return {usage.event_id for _, usage in self._unread} | waiting - self._taken
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is nothing to take in."""
+        return not self.waiting and not self._unread
 
     # ---- draining
 
@@ -126,20 +135,20 @@ class Edge:
                 file.owner = None
 
     def adopt(self) -> None:
-        """Take over what nobody holds."""
+        """Take over one file that nobody holds, the oldest."""
         world = self._world
-        for file in world.disk if "adopted" not in world.without else ():
-            if file.owner is not None:
-                continue
+        left = [file for file in world.disk if file.owner is None and "adopted" not in world.without]
+        for file in left[:1]:
             file.owner, file.left = self, len(file.events)
-            for usage in file.events:
-                self._add(file, usage)
+            self._unread += [(file, usage) for usage in file.events]
             world.say(f"adopted {[usage.event_id.hex[-4:] for usage in file.events]}")
 
     def _drain(self) -> Steps:
         world = self._world
         while True:
             yield
+            if self._unread:
+                self._add(*self._unread.pop(0))
             if not self.waiting:
                 continue
             ref = world.random.choice(list(self.waiting))
