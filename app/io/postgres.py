@@ -244,6 +244,7 @@ class Database:
                     bound.set(None)  # every account is composed anew: Postgres alone says how long that may take
                 if tx.marked or tx.whole_environment:
                     await self._hooks.before_commit(tx)
+                bound.set(self._work_seconds)
             except asyncio.CancelledError as cancelled:
                 bound.cancel(cancelled)
                 raise
