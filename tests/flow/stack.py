@@ -289,6 +289,6 @@ async def drained(client: Client, end_user_id: str) -> Any:
 
     async def nothing_pending() -> Any:
         answer = await client.get(f"/v1/customers/{end_user_id}/credits")
-        return answer.body if answer.status == HTTPStatus.OK and not answer.body["pending"] else None
+        return answer.body if answer.status == HTTPStatus.OK and answer.body["pending"] == 0 else None
 
     return await wait_until_async(nothing_pending, 30, f"the usage of {end_user_id} to be posted")
