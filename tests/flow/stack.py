@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from app.io.migrate import migrate
 from app.io.redis import RedisStore
 from app.ledger.verify import VerifyReport, verify
 from app.wire.agreement import Agreement
+from tests.ports import free_ports
 from tests.waiting import wait_until_async
 
 READY_SECONDS = 30
@@ -226,15 +226,6 @@ class Stack:
             return await verify(self.stores.database_url, redis, None, None)
         finally:
             await redis.close()
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on, as of now."""
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [listener.getsockname()[1] for listener in held]
-    for listener in held:
-        listener.close()
-    return ports
 
 
 @asynccontextmanager
