@@ -36,7 +36,6 @@ async def run_rounds(work: Callable[[], Awaitable[object]], pace: Pace, stop: as
         except* (RedisUnavailable, ServiceError) as errors:
             failures = errors.exceptions
         _tell(pace.name, failures, failing)
-        failing = {type(error).__name__ for error in failures}
         rest_seconds = 0 if more else pace.rest_seconds
         if failures and pace.rest_after_failure_seconds is not None:
             rest_seconds = pace.rest_after_failure_seconds
@@ -47,9 +46,12 @@ async def run_rounds(work: Callable[[], Awaitable[object]], pace: Pace, stop: as
 
 
 def _tell(name: str, failures: Sequence[Exception], failing: set[str]) -> None:
+    """Tell what is new; `failing` are the kinds that were told since the last round that went well."""
     for error in failures:
         kind = type(error).__name__
         if kind not in failing:
             log.warning("round_failed", of=name, error=str(error), kind=kind)
     if failing and not failures:
         log.info("rounds_go_on", of=name)
+        failing.clear()
+    failing.update(type(error).__name__ for error in failures)

@@ -60,7 +60,7 @@ async def test_a_failure_is_told_when_it_begins_and_when_it_is_over() -> None:
     away, silent = RedisUnavailable("away"), ServiceError(Code.STORE_UNAVAILABLE, "silent")
     pace = Pace("sweeps", 0)
     both = ExceptionGroup("both", [away, silent])
-    assert await rounds(pace, DONE, away, away, both, silent, DONE, DONE, away) == [
+    assert await rounds(pace, DONE, away, away, both, silent, away, DONE, DONE, away) == [
         ("round_failed", "RedisError"),
         ("round_failed", "ServiceError"),
         ("rounds_go_on", None),
