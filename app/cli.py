@@ -200,14 +200,18 @@ def _ledger_stores() -> tuple[str, str | None, Agreement]:
 
 
 def _read_ledger(work: Coroutine[Any, Any, Result]) -> Result:
-    """What `work` answers; where it cannot, one line and the status that says so."""
+    """What `work` answers; where it cannot, or where it is stopped, one line and the status that says so."""
     from app.errors import ServiceError
     from app.io.postgres import DatabaseError
+    from app.io.process import stop_as_interrupted
     from app.io.redis import AgreementMismatch
     from app.ledger.verify import NothingToVerify
 
+    stop_as_interrupted()
     try:
         return asyncio.run(work)
+    except KeyboardInterrupt:
+        _fail("stopped before the end.", COULD_NOT_RUN)
     except NothingToVerify as error:
         _fail(f"{error}: nothing was verified.", COULD_NOT_RUN)
     except (OSError, DatabaseError, ServiceError, AgreementMismatch) as error:

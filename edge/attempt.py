@@ -138,6 +138,25 @@ class Attempt:
             self.patience.detour()
             self.send()
 
+    def account_at(self, last_at: bytes | None, valid_until: bytes) -> int | None:
+        """The account's clock, by these fields of it; None where it is not loaded or at its boundary: asked again."""
+        if last_at is None:
+            self.overcome(self.load_account())
+            return None
+        at = max(clock_at(), int(last_at))
+        if at < int(valid_until):
+            return at
+        self.overcome(self.tick())
+        return None
+
+    def is_on(self, snapshot_id: bytes, found: bytes | None) -> bool:
+        """Whether the plan of the account that was found is this one; where it is not, it is asked again."""
+        if found is None:
+            self.overcome(self.load_account())
+        elif found != snapshot_id:
+            self.believe(found)
+        return found == snapshot_id
+
     def obstacle(self, reply: Reply) -> None:
         """What every script may answer that takes credit. Raises UnexpectedReply."""
         match reply[0]:

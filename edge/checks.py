@@ -109,12 +109,8 @@ class Check(Attempt):
     def answer(self, figures: Reply, counter: Counter | None, held: int = 0) -> None:
         """Answer from the account's figures, unless it is not loaded or at its boundary."""
         revision, base, applied, accepted, last_at, valid_until, snapshot_id, status, floor, reserved = figures
-        if revision is None:
-            self.overcome(self.load_account())
-            return
-        at = max(clock_at(), int(last_at))
-        if at >= int(valid_until):
-            self.overcome(self.tick())
+        at = self.account_at(last_at, valid_until)
+        if at is None:
             return
         plan = self.services.plans.get(snapshot_id)
         if plan is None:

@@ -10,7 +10,7 @@ from app.rules.moments import NEVER_AT
 from app.wire.codes import Code
 from app.wire.snapshot import FeatureTerms
 from edge.accounts import Account
-from edge.attempt import Attempt, clock_at
+from edge.attempt import Attempt
 from edge.charging import Charge, Offer
 from edge.redis_link import Reply
 from edge.refusals import Refusal, no_access, wrong_kind
@@ -67,13 +67,10 @@ class Deciding(Attempt):
     def refuse_where_right(self, refusal: Refusal, snapshot_id: bytes, standing: Reply) -> None:
         """Refuse where plan and price were the right ones; `standing` are the account's STANDING fields."""
         snapshot, last_at, valid_until = standing
-        if snapshot is None:
-            self.overcome(self.load_account())
-        elif (at := max(clock_at(), int(last_at))) >= int(valid_until):
-            self.overcome(self.tick())
-        elif snapshot != snapshot_id:
-            self.believe(snapshot)
-        elif at >= self._until_at:
+        at = self.account_at(last_at, valid_until)
+        if at is None or not self.is_on(snapshot_id, snapshot):
+            return
+        if at >= self._until_at:
             self._price_as_of(at)
         else:
             self.refused(refusal)

@@ -133,11 +133,7 @@ class Holding(Attempt):
     async def _refuse_where_right(self, refusal: Refusal, snapshot_id: bytes) -> None:
         """Refuse where the account has the plan that the refusal was given for."""
         [snapshot] = await self.services.redis.ask(b"HMGET", self.account.key, b"snapshot")
-        if snapshot is None:
-            self.overcome(self.load_account())
-        elif snapshot != snapshot_id:
-            self.believe(snapshot)
-        else:
+        if self.is_on(snapshot_id, snapshot):
             self.refused(refusal)
 
     def _limit_reached(self, used: int) -> Refusal:

@@ -254,12 +254,10 @@ class Reading(Attempt):
 
     def received(self, reply: Reply) -> None:
         """Record for every feature that reads the event, unless the account is not loaded or at its boundary."""
-        revision, base, applied, accepted, last_at, valid_until, snapshot_id, *_ = reply
-        if revision is None:
-            self.overcome(self.load_account())
-        elif max(clock_at(), int(last_at)) >= int(valid_until):
-            self.overcome(self.tick())
-        elif (plan := self.services.plans.get(snapshot_id)) is None:
+        _, base, applied, accepted, last_at, valid_until, snapshot_id, *_ = reply
+        if self.account_at(last_at, valid_until) is None:
+            return
+        if (plan := self.services.plans.get(snapshot_id)) is None:
             self.overcome(self.load_plan(snapshot_id))
         else:
             self.account.snapshot_id = snapshot_id

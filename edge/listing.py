@@ -85,12 +85,11 @@ class Listing(Attempt):
         revision, base, applied, accepted, last_at, valid_until, snapshot_id, status, floor, reserved, resets_at = (
             reply[0]
         )
+        at = self.account_at(last_at, valid_until)
+        if at is None:
+            return
         plan = self.services.plans.get(snapshot_id)
-        if revision is None:
-            self.overcome(self.load_account())
-        elif (at := max(clock_at(), int(last_at))) >= int(valid_until):
-            self.overcome(self.tick())
-        elif plan is None or snapshot_id != self._asked_for:
+        if plan is None or snapshot_id != self._asked_for:
             self.believe(snapshot_id)
         else:
             available_micro = totals.available(int(base), int(accepted), int(applied))

@@ -3,7 +3,6 @@
 # rich-click types its decorators in part only:
 # pyright: reportUnknownMemberType=false
 
-import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -13,7 +12,7 @@ import rich_click as click
 from rich.console import Console
 
 from app.embedded.errors import EmbeddedError
-from app.io.process import configure_logging
+from app.io.process import configure_logging, stop_as_interrupted
 from loadtests import report
 from loadtests.bench import BENCHES
 from loadtests.machine import describe
@@ -37,7 +36,7 @@ PAGE = ROOT / "docs" / "performance.md"
 @click.option("--publish", is_flag=True, help="Also put the tables into docs/performance.md.")
 def main(names: tuple[str, ...], rounds: int, seconds: int, *, publish: bool) -> None:
     """Run comparisons (all where none is named), print them, and write them into loadtests/results/."""
-    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))  # servers and directories go in good order
+    stop_as_interrupted()  # servers and directories go in good order
     configure_logging("warning")
     chosen = [name for name in BENCHES if name in names or not names]
     try:

@@ -58,7 +58,7 @@ async def create_adjustment(
 
 
 async def _add(data: NewAdjustment, mutation: Mutation, redis: RedisStore) -> ExactResponse[AdjustmentBody]:
-    so_far = await reading.read_so_far(redis, mutation.environment_id, data.end_user_id)
+    so_far = await reading.read_if_it_answers(redis, mutation.environment_id, data.end_user_id)
     request = GrantRequest(
         amount_micro=data.amount.micro,
         source=adjusting.SOURCE,

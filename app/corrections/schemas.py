@@ -56,7 +56,10 @@ class NewAdjustment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class AdjustmentBody(msgspec.Struct, frozen=True):
-    """An adjustment. `balance` is what can be spent after it; null where Redis could not be asked."""
+    """An adjustment. `balance` is what can be spent after it.
+
+    Null where that is not known: the account was not in memory, and usage of it might still have to be posted.
+    """
 
     transaction_id: str
     end_user_id: str

@@ -9,11 +9,13 @@ from uuid import UUID
 
 from app.entitlements import store
 from app.entitlements.publishing import new_token
-from app.entitlements.store import Cursor, LoadableAccount
+from app.entitlements.store import LoadableAccount
 from app.io.pauses import pauses
 from app.io.postgres import Database, Transaction
 from app.io.redis import LoadBegun, RedisStore, StreamEnd
 from app.io.reservations import put_ended_reservation
+from app.ledger import store as ledger_store
+from app.ledger.store import PartitionCursor
 from app.reservations import store as reservations_store
 from app.reservations.store import KnownReservation
 from app.wire import keys
@@ -89,8 +91,8 @@ async def _find_reservation(
     """
     partition = partition_in(reservation_id)
 
-    async def read(tx: Transaction) -> tuple[Cursor, KnownReservation | None]:
-        cursor = await store.read_cursor(tx, partition)  # first: what it has passed, the other statement sees
+    async def read(tx: Transaction) -> tuple[PartitionCursor, KnownReservation | None]:
+        cursor = await ledger_store.read_cursor(tx, partition)  # first: what it has passed, the other statement sees
         return cursor, await reservations_store.read_known(tx, environment_id, reservation_id)
 
     if partition >= redis.agreement.partitions:

@@ -8,7 +8,7 @@ import msgspec
 
 from app.entitlements.counting import Billing
 from app.io.postgres import Record, Transaction
-from app.io.redis import LoadBegun, StreamEnd
+from app.io.redis import LoadBegun
 from app.io.statements import statements
 from app.ledger import store as ledger_store
 from app.ledger.book import beside_of
@@ -60,23 +60,6 @@ class LoadableAccount(msgspec.Struct, frozen=True):
     def has_drained(self, begun: LoadBegun) -> bool:
         """Whether the figures include everything that was in the stream when the load began."""
         return self.incarnation == begun.incarnation and self.cursor >= begun.stream_end
-
-
-class Cursor(msgspec.Struct, frozen=True):
-    """How far a partition's stream has been posted, and whose memory it is; None = no flusher was there yet."""
-
-    incarnation: UUID | None
-    last_id: tuple[int, int]
-
-    def has_passed(self, end: StreamEnd) -> bool:
-        """Whether everything is posted that was in the stream when it ended there."""
-        return self.incarnation == end.incarnation and self.last_id >= end.last_id
-
-
-async def read_cursor(tx: Transaction, partition: int) -> Cursor:
-    """The cursor of a partition."""
-    row = await tx.connection.fetchrow(_SQL["read_cursor"], partition)
-    return Cursor(None, (0, 0)) if row is None else Cursor(row["incarnation"], parse_stream_id(row["last_id"].encode()))
 
 
 async def list_accounts(tx: Transaction) -> set[UUID]:

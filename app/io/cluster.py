@@ -118,6 +118,14 @@ class ClusterClient(_Commands):
             found.setdefault(id(server), (server, []))[1].append(partition)
         return list(found.values())
 
+    async def split(self, partitions: Iterable[int]) -> list[list[int]]:
+        """The partitions by server, as of the last look; together too those that no server has."""
+        await self._learn_where_stale()
+        found: dict[Address | None, list[int]] = {}
+        for partition in partitions:
+            found.setdefault(self._primaries[slot_of(keys.tag(partition))], []).append(partition)
+        return list(found.values())
+
     async def servers(self) -> list[Any]:
         """A client for each primary."""
         await self._learn_where_stale()

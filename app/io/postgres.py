@@ -42,6 +42,8 @@ BEGIN_TIMEOUT_SECONDS = 5
 """A connection on which no transaction begins by then leads nowhere: its other end is gone and could not say so."""
 WORK_TIMEOUT_SECONDS = 30
 """The same for all that follows, which Postgres bounds by itself as long as it is there."""
+CANCEL_TIMEOUT_SECONDS = 2
+"""The same for the end of work that was cancelled: Postgres is asked to stop, and then to roll back."""
 LOCK_TIMEOUT_MILLISECONDS = 2_000
 STATEMENT_TIMEOUT_MILLISECONDS = 10_000
 IDLE_TIMEOUT_MILLISECONDS = 10_000
@@ -228,8 +230,8 @@ class Database:
             self._pool.acquire(timeout=ACQUIRE_TIMEOUT_SECONDS) as connection,
             _closed_when_useless(connection),
             asyncio.timeout(BEGIN_TIMEOUT_SECONDS) as beginning,
-            connection.transaction(isolation=isolation),
             _closed_after(connection, self._work_seconds) as bound,
+            connection.transaction(isolation=isolation),
         ):
             beginning.reschedule(None)
             tx = Transaction(connection, environment_id)
@@ -239,25 +241,52 @@ class Database:
                     await connection.execute("SELECT set_config('app.environment_id', $1, true)", str(environment_id))
                 result = await work(tx)
                 if tx.whole_environment:
-                    bound.cancel()  # every account is composed anew: Postgres alone says how long that may take
+                    bound.set(None)  # every account is composed anew: Postgres alone says how long that may take
                 if tx.marked or tx.whole_environment:
                     await self._hooks.before_commit(tx)
+                bound.set(self._work_seconds)
+            except asyncio.CancelledError as cancelled:
+                bound.cancel(cancelled)
+                raise
             finally:
                 ENGINE.current_transaction.reset(token)
         return result, frozenset(tx.marked | tx.unpublished)
 
 
+class _Bound:
+    """Closes a connection where what is done on it takes too long: cancelling it would wait for an answer, too."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._timer: asyncio.TimerHandle | None = None
+        self.cancelled: asyncio.CancelledError | None = None
+
+    def set(self, seconds: float | None) -> None:
+        """Count from now on; None = it may take as long as it takes."""
+        if self._timer is not None:
+            self._timer.cancel()
+        loop = asyncio.get_running_loop()
+        self._timer = None if seconds is None else loop.call_later(seconds, self._connection.terminate)
+
+    def cancel(self, cancelled: asyncio.CancelledError) -> None:
+        """Have the end of cancelled work take no longer than that may."""
+        self.cancelled = cancelled
+        self.set(CANCEL_TIMEOUT_SECONDS)
+
+
 @asynccontextmanager
-async def _closed_after(connection: Connection, seconds: float | None) -> AsyncGenerator[asyncio.TimerHandle]:
-    """Close the connection where this takes longer: cancelling a statement would wait for an answer, too."""
-    loop = asyncio.get_running_loop()
-    bound = loop.call_later(0 if seconds is None else seconds, connection.terminate)
-    if seconds is None:
-        bound.cancel()
+async def _closed_after(connection: Connection, seconds: float | None) -> AsyncGenerator[_Bound]:
+    """Bound all of a transaction, its commit or rollback among it."""
+    bound = _Bound(connection)
+    bound.set(seconds)
     try:
         yield bound
+    except _UNAVAILABLE:
+        if bound.cancelled is not None:
+            raise bound.cancelled from None  # no answer to the rollback is no news to whoever gave up
+        raise
     finally:
-        bound.cancel()
+        bound.set(None)
 
 
 @asynccontextmanager

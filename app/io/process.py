@@ -32,6 +32,16 @@ def configure_logging(level: str) -> None:
     )
 
 
+def stop_as_interrupted() -> None:
+    """Have SIGTERM end a command as Ctrl-C does, also one that a shell started in the background, deaf to Ctrl-C.
+
+    `asyncio.run` answers SIGINT by cancelling its task. A handler that raised in the middle of a callback would leave
+    a driver without the answer it just read, and the end waiting for it.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda _number, _frame: signal.raise_signal(signal.SIGINT))
+
+
 def run_until_stopped(kind: type[Settings], main: Callable[[asyncio.Event, Settings], Awaitable[None]]) -> None:
     """Run `main(stop, settings)` until SIGTERM or SIGINT sets `stop` and it returns.
 

@@ -195,6 +195,13 @@ class RedisStore:
         """The customer's partition."""
         return keys.partition_of(ref, self.agreement.partitions)
 
+    async def partitions_by_server(self) -> list[list[int]]:
+        """All partitions, together those that one server has, and those that none is known to have."""
+        partitions = range(self.agreement.partitions)
+        if isinstance(self.client, ClusterClient):
+            return await self.client.split(partitions)
+        return [list(partitions)]
+
     async def publish(
         self, states: Sequence[AccountState], cursors: Mapping[int, tuple[UUID, str]], new_token: bytes
     ) -> list[str]:

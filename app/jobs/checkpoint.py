@@ -1,16 +1,12 @@
 """A checkpoint of each environment's ledger on each UTC day, as soon as the day has begun."""
 
 import asyncio
-from typing import Any
 
-import structlog
-
-from app.errors import ServiceError
 from app.io.clock import Clock
 from app.io.postgres import Database
+from app.jobs.rounds import Pace, run_rounds
 from app.ledger import checkpoints
 
-log: Any = structlog.get_logger()
 LOOK_SECONDS = 60.0
 """How often environments without a checkpoint of the day are looked for."""
 CHECKPOINTS_A_ROUND = 100
@@ -24,17 +20,11 @@ class Checkpointer:
         self._clock = clock
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Look every LOOK_SECONDS; a round that fails is tried again."""
-        while not stop.is_set():
-            try:
-                more = await self.round() == CHECKPOINTS_A_ROUND
-            except ServiceError as error:
-                log.warning("checkpoints_failed", error=str(error), kind=type(error).__name__)
-                more = False
-            try:
-                await asyncio.wait_for(stop.wait(), 0 if more else LOOK_SECONDS)
-            except TimeoutError:
-                continue
+        """Look every LOOK_SECONDS, at once where there was more; a round that fails is tried again."""
+        await run_rounds(self._has_more, Pace("checkpoints", LOOK_SECONDS), stop)
+
+    async def _has_more(self) -> bool:
+        return await self.round() == CHECKPOINTS_A_ROUND
 
     async def round(self) -> int:
         """Take the checkpoints of this day that are not there yet, some at most; how many were taken.

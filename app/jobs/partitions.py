@@ -7,9 +7,9 @@ from typing import Any
 
 import structlog
 
-from app.errors import ServiceError
 from app.io.clock import Clock
 from app.io.postgres import Database
+from app.jobs.rounds import Pace, run_rounds
 from app.ledger.store import make_usage_partitions
 
 log: Any = structlog.get_logger()
@@ -30,17 +30,8 @@ class PartitionMaker:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Look every ROUND_SECONDS; a round that fails is tried again."""
-        while not stop.is_set():
-            rest_seconds = ROUND_SECONDS
-            try:
-                await self.round(self._clock.now())
-            except ServiceError as error:
-                log.warning("partitions_not_made", error=str(error))
-                rest_seconds = PAUSE_SECONDS
-            try:
-                await asyncio.wait_for(stop.wait(), rest_seconds)
-            except TimeoutError:
-                continue
+        pace = Pace("partitions", ROUND_SECONDS, rest_after_failure_seconds=PAUSE_SECONDS)
+        await run_rounds(lambda: self.round(self._clock.now()), pace, stop)
 
     async def round(self, now: datetime) -> int:
         """Make what is missing of the month of `now` and PARTITIONS_AHEAD more; how many that were."""

@@ -5,21 +5,19 @@ somebody touches it; one that nobody touches would hold its credit for ever.
 """
 
 import asyncio
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from functools import partial
 from uuid import UUID
 
-import structlog
-
-from app.entitlements.loading import load_account
-from app.errors import ServiceError
 from app.io.clock import Clock
 from app.io.postgres import Database, Transaction
-from app.io.redis import RedisStore, RedisUnavailable
+from app.io.redis import RedisStore
 from app.io.statements import statements
+from app.jobs.rounds import Pace, run_rounds
+from app.jobs.turns import Customer, Partitions, Turns
 from app.wire.keys import account_ref, environment_ref
 
-log: Any = structlog.get_logger()
 _SQL = statements("app.jobs")
 RELOAD_SECONDS = 10.0
 """How often such accounts are looked for."""
@@ -41,39 +39,38 @@ class Reloader:
 
     async def run(self, stop: asyncio.Event) -> None:
         """A round every RELOAD_SECONDS; one that fails is tried again."""
-        while not stop.is_set():
-            try:
-                await self.round(stop)
-            except (RedisUnavailable, ServiceError) as error:
-                log.warning("reload_failed", error=str(error), kind=type(error).__name__)
-            try:
-                await asyncio.wait_for(stop.wait(), RELOAD_SECONDS)
-            except TimeoutError:
-                continue
+        await run_rounds(partial(self.round, stop), Pace("reloads", RELOAD_SECONDS), stop)
 
     async def round(self, stop: asyncio.Event) -> int:
-        """Load every account that holds what should have ended; how many those were.
+        """Load every account that holds what should have ended; how many were asked for.
 
-        Ends early when told to stop. Where the flusher is behind in a partition, the rest of that one comes later.
+        Where the flusher is behind in a partition, the rest of that one comes in the next round. Raises ExceptionGroup
+        of RedisUnavailable, after all that could be loaded.
         """
-        before, after, seen = self._clock.now() - GRACE, BEGINNING, set[tuple[UUID, str]]()
-        busy = set[int]()
-        while not stop.is_set() and (page := await self._list(before, after)):
+        before, after, seen, count = self._clock.now() - GRACE, BEGINNING, set[Customer](), 0
+        turns = await Turns.begin(self._database, self._redis, stop)
+        while not turns.are_over and (page := await self._list(before, after)):
             after = page[-1][0]
-            for account in [account for _, account in page if account not in seen]:
-                seen.add(account)
-                partition = self._redis.partition(account_ref(environment_ref(account[0]), account[1]))
-                if stop.is_set():
-                    return len(seen)
-                if partition not in busy and await load_account(self._database, self._redis, *account) == "busy":
-                    busy.add(partition)
-        return len(seen)
+            new = {account: self._partition(account) for _, account in page if account not in seen}
+            seen.update(new)
+            count += await turns.at_each_server(partial(_load, turns, new))
+        turns.end()
+        return count
 
-    async def _list(self, before: datetime, after: Place) -> list[tuple[Place, tuple[UUID, str]]]:
+    def _partition(self, account: Customer) -> int:
+        return self._redis.partition(account_ref(environment_ref(account[0]), account[1]))
+
+    async def _list(self, before: datetime, after: Place) -> list[tuple[Place, Customer]]:
         """(place of a reservation, (environment, end user)), those that fell due first before the others."""
 
-        async def read(tx: Transaction) -> list[tuple[Place, tuple[UUID, str]]]:
+        async def read(tx: Transaction) -> list[tuple[Place, Customer]]:
             rows = await tx.connection.fetch(_SQL["list_overdue_accounts"], before, *after, PAGE)
             return [((row[0], row[1], row[2]), (row[1], row[3])) for row in rows]
 
         return await self._database.run(None, read)
+
+
+async def _load(turns: Turns, accounts: Mapping[Customer, int], partitions: Partitions) -> int:
+    """Load the accounts that are in these partitions; how many had their turn."""
+    here = frozenset(partitions)
+    return len(await turns.load(account for account, partition in accounts.items() if partition in here))

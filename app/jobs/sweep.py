@@ -1,17 +1,18 @@
 """Reservations that are past due end where nobody meets them: the sweep runs the same script as the edges do."""
 
 import asyncio
-from collections import Counter
+from functools import partial
 from typing import Any
 
 import structlog
 
-from app.entitlements.loading import Outcome, load_account
-from app.errors import ServiceError
 from app.io.clock import Clock
+from app.io.cluster import run_all
 from app.io.postgres import Database
-from app.io.redis import RedisStore, RedisUnavailable
-from app.io.reservations import Expiry, expire, forget, list_due
+from app.io.redis import RedisStore
+from app.io.reservations import expire, forget, list_due
+from app.jobs.rounds import Pace, run_rounds
+from app.jobs.turns import Partitions, Turns
 from app.rules.moments import to_at
 from app.wire import keys
 
@@ -20,8 +21,6 @@ SWEEP_SECONDS = 1.0
 """How often reservations that are past due are looked for; `held.EXPIRY_LAG_SECONDS` is the promise that follows."""
 PAGE = 200
 """Of one partition at a time."""
-LOADS_AT_ONCE = 4
-"""Accounts that are not loaded are brought into Redis first; as many at a time as there are connections."""
 
 
 class Sweeper:
@@ -34,57 +33,47 @@ class Sweeper:
 
     async def run(self, stop: asyncio.Event) -> None:
         """A round every SWEEP_SECONDS; one that fails is tried again."""
-        while not stop.is_set():
-            try:
-                await self.round(stop)
-            except* (RedisUnavailable, ServiceError) as errors:
-                for error in errors.exceptions:
-                    log.warning("sweep_failed", error=str(error), kind=type(error).__name__)
-            try:
-                await asyncio.wait_for(stop.wait(), SWEEP_SECONDS)
-            except TimeoutError:
-                continue
+        await run_rounds(partial(self.round, stop), Pace("sweeps", SWEEP_SECONDS), stop)
 
     async def round(self, stop: asyncio.Event) -> int:
         """Expire what is past due now, in pages; how many were.
 
-        Ends early when told to stop, and where a page brings nothing on: an account that cannot be loaded has its turn
-        in the next round.
+        A partition where a page brings nothing on has its turn in the next round, as one has with an account that
+        cannot be loaded. Raises ExceptionGroup of RedisUnavailable, after all that could be swept.
         """
-        now_at, count = to_at(self._clock.now()), 0
-        partitions = list(range(self._redis.agreement.partitions))
-        while not stop.is_set() and (due := await list_due(self._redis, partitions, now_at, PAGE)):
-            ended = await self._expire(due, now_at)
+        turns = await Turns.begin(self._database, self._redis, stop)
+        ended = await turns.at_each_server(partial(self._sweep, turns, to_at(self._clock.now())))
+        turns.end()
+        return ended
+
+    async def _sweep(self, turns: Turns, now_at: int, partitions: Partitions) -> int:
+        """Sweep these partitions of one server, all at once."""
+        due: dict[int, list[bytes]] = {}
+        for partition, member in await list_due(self._redis, partitions, now_at, PAGE):
+            due.setdefault(partition, []).append(member)
+        return sum(await run_all(self._sweep_one(turns, now_at, *one) for one in due.items()))
+
+    async def _sweep_one(self, turns: Turns, now_at: int, partition: int, due: list[bytes]) -> int:
+        """Sweep a partition, from its first page on."""
+        count = 0
+        while turns.has(partition):
+            ended = await self._expire(turns, now_at, [(partition, member) for member in due])
             count += ended
-            sizes = Counter(partition for partition, _ in due)
-            partitions = [partition for partition, size in sizes.items() if size == PAGE]
-            if not ended or not partitions:
+            if not ended or len(due) < PAGE:
                 break
+            due = [member for _, member in await list_due(self._redis, [partition], now_at, PAGE)]
         return count
 
-    async def _expire(self, due: list[tuple[int, bytes]], now_at: int) -> int:
+    async def _expire(self, turns: Turns, now_at: int, due: list[tuple[int, bytes]]) -> int:
         """Expire a page; how many have ended by it."""
         expiries = await expire(self._redis, due, now_at)
-        loaded = await self._load([expiry for expiry in expiries if expiry.answer == "miss"])
+        missing = [(keys.parse_account_ref(expiry.ref), expiry) for expiry in expiries if expiry.answer == "miss"]
+        outcomes = await turns.load(customer for customer, _ in missing)
+        loaded = [(one.partition, one.member) for customer, one in missing if outcomes.get(customer) == "loaded"]
         if loaded:
-            expiries += await expire(self._redis, [(expiry.partition, expiry.member) for expiry in loaded], now_at)
+            expiries += await expire(self._redis, loaded, now_at)
+        for customer, expiry in missing:
+            if outcomes.get(customer) == "unknown":
+                log.warning("reservation_of_nobody", reservation_id=str(keys.reservation_id_of(expiry.member)))
+                await forget(self._redis, expiry)
         return sum(expiry.answer == "ok" for expiry in expiries)
-
-    async def _load(self, missing: list[Expiry]) -> list[Expiry]:
-        """Bring accounts into Redis, with their reservations; those that are there now."""
-        loaded, busy = list[Expiry](), set[int]()
-        for start in range(0, len(missing), LOADS_AT_ONCE):
-            group = [one for one in missing[start : start + LOADS_AT_ONCE] if one.partition not in busy]
-            outcomes = await asyncio.gather(*(self._load_account(expiry.ref) for expiry in group))
-            for expiry, outcome in zip(group, outcomes, strict=True):
-                if outcome == "loaded":
-                    loaded.append(expiry)
-                elif outcome == "unknown":
-                    log.warning("reservation_of_nobody", reservation_id=str(keys.reservation_id_of(expiry.member)))
-                    await forget(self._redis, expiry)
-                elif outcome == "busy":  # the flusher is behind there: the rest of that partition has its turn later
-                    busy.add(expiry.partition)
-        return loaded
-
-    async def _load_account(self, ref: bytes) -> Outcome:
-        return await load_account(self._database, self._redis, *keys.parse_account_ref(ref))

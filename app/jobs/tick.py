@@ -3,29 +3,25 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from functools import partial
 from uuid import UUID
 
 import msgspec
-import structlog
 
-from app.entitlements.loading import Outcome, load_account
-from app.errors import ServiceError
 from app.io.clock import Clock
 from app.io.postgres import Database, Transaction
-from app.io.redis import RedisStore, RedisUnavailable
+from app.io.redis import RedisStore
 from app.io.statements import statements
+from app.jobs.rounds import Pace, run_rounds
+from app.jobs.turns import Partitions, Turns
 from app.rules.moments import to_at
 from app.wire import keys
 
-log: Any = structlog.get_logger()
 _SQL = statements("app.jobs")
 TICK_SECONDS = 1.0
 """How often due accounts are looked for."""
 PAGE = 1_000
 """Accounts that are ticked in one write."""
-LOADS_AT_ONCE = 4
-"""Accounts that nobody has loaded are brought into Redis first; as many at a time as there are connections."""
 BEGINNING = (datetime(1970, 1, 1, tzinfo=UTC), UUID(int=0), UUID(int=0))
 
 
@@ -58,27 +54,20 @@ class Ticker:
 
     async def run(self, stop: asyncio.Event) -> None:
         """A round every TICK_SECONDS; one that fails is tried again."""
-        while not stop.is_set():
-            try:
-                await self.round(stop)
-            except* (RedisUnavailable, ServiceError) as errors:
-                for error in errors.exceptions:
-                    log.warning("round_failed", error=str(error), kind=type(error).__name__)
-            try:
-                await asyncio.wait_for(stop.wait(), TICK_SECONDS)
-            except TimeoutError:
-                continue
+        await run_rounds(partial(self.round, stop), Pace("ticks", TICK_SECONDS), stop)
 
     async def round(self, stop: asyncio.Event) -> int:
         """One tick for every account that is due now, however many share a moment; the number of accounts.
 
-        Ends early when told to stop, and where an account cannot be loaded: the flusher is behind, and has its turn.
+        Where an account cannot be loaded, the flusher is behind: those like it in its partition have their turn in the
+        next round. Raises ExceptionGroup of RedisUnavailable, after all that could be ticked.
         """
         now, after, count = self._clock.now(), BEGINNING, 0
-        while not stop.is_set() and (page := await self._list_due(now, after)):
-            after, count = page[-1].place, count + len(page)
-            if not await self._tick(page, now, stop):
-                break
+        turns = await Turns.begin(self._database, self._redis, stop)
+        while not turns.are_over and (page := await self._list_due(now, after)):
+            after = page[-1].place
+            count += await turns.at_each_server(partial(self._tick, page, now, turns))
+        turns.end()
         return count
 
     async def _list_due(self, now: datetime, after: tuple[datetime, UUID, UUID]) -> list[DueAccount]:
@@ -88,25 +77,16 @@ class Ticker:
 
         return await self._database.run(None, read)
 
-    async def _tick(self, due: Sequence[DueAccount], now: datetime, stop: asyncio.Event) -> bool:
-        """Tick a page; whether all of it could be ticked."""
+    async def _tick(self, page: Sequence[DueAccount], now: datetime, turns: Turns, partitions: Partitions) -> int:
+        """Tick those of a page that are in these partitions of one server; how many."""
+        here = frozenset(partitions)
+        due = [account for account in page if self._redis.partition(account.ref) in here]
+        if not due:
+            return 0
         answers = await self._redis.tick([account.ref for account in due], to_at(now))
         missing = [account for account, answer in zip(due, answers, strict=True) if answer == "miss"]
-        loaded: list[DueAccount] = []
-        for start in range(0, len(missing), LOADS_AT_ONCE):
-            group = missing[start : start + LOADS_AT_ONCE]
-            loaded += group
-            if stop.is_set() or "busy" in await self._load(group):
-                break
+        loaded = await turns.load((account.environment_id, account.end_user_id) for account in missing)
         if loaded:
-            await self._redis.tick([account.ref for account in loaded], to_at(now))
-        return len(loaded) == len(missing)
-
-    async def _load(self, accounts: Sequence[DueAccount]) -> list[Outcome]:
-        """Bring accounts into Redis, all at once."""
-        async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(load_account(self._database, self._redis, a.environment_id, a.end_user_id))
-                for a in accounts
-            ]
-        return [task.result() for task in tasks]
+            refs = [keys.account_ref(keys.environment_ref(environment), end_user) for environment, end_user in loaded]
+            await self._redis.tick(refs, to_at(now))
+        return len(due)

@@ -11,10 +11,13 @@ import structlog
 
 from app.errors import ServiceError
 from app.io.postgres import Transaction
-from app.io.redis import RedisStore, RedisUnavailable
+from app.io.redis import RedisStore, RedisUnavailable, StreamEnd
 from app.io.reservations import is_committed
 from app.io.statements import statements
+from app.ledger import store
+from app.ledger.store import PartitionCursor
 from app.rules import totals
+from app.wire import keys
 from app.wire.codes import Code
 
 _SQL = statements("app.ledger")
@@ -164,47 +167,53 @@ async def read_total_at(tx: Transaction, account_id: UUID, at: datetime | None) 
     return Moment(0, 0, None) if row is None else Moment(*row)
 
 
-async def read_accepted(redis: RedisStore, environment_id: UUID, end_user_id: str) -> int | None:
-    """What the edge has accepted of the account by now, wrapped; None where Redis does not hold it.
-
-    Never asked inside a transaction: Redis may take its time. Raises RedisUnavailable.
-    """
-    view = await redis.read_account(environment_id, end_user_id)
-    return None if view is None else view.accepted_micro
-
-
 class SoFar(msgspec.Struct, frozen=True):
-    """What the edge has accepted of an account at a moment; not known where Redis did not answer."""
+    """What Redis knew of an account at a moment; with both None, nothing: it did not answer."""
 
     accepted_micro: int | None
-    is_known: bool
+    """What the edge had accepted, wrapped; None where the account was not loaded."""
+    partition: int = 0
+    stream_end: StreamEnd | None = None
+    """Where it was not loaded: usage of it may have been in its stream, up to here."""
 
 
 async def read_so_far(redis: RedisStore, environment_id: UUID, end_user_id: str) -> SoFar:
-    """As `read_accepted`, for who can do without: what is granted stands, only the balance after it is unknown."""
+    """What the edge has accepted of the account by now. Raises RedisUnavailable.
+
+    Never asked inside a transaction: Redis may take its time.
+    """
+    view = await redis.read_account(environment_id, end_user_id)
+    if view is not None:
+        return SoFar(view.accepted_micro)
+    partition = redis.partition(keys.account_ref(keys.environment_ref(environment_id), end_user_id))
+    return SoFar(None, partition, await redis.read_stream_end(partition))
+
+
+async def read_if_it_answers(redis: RedisStore, environment_id: UUID, end_user_id: str) -> SoFar:
+    """As `read_so_far`, for who can do without: what is granted stands, only the balance after it is unknown."""
     try:
-        return SoFar(await read_accepted(redis, environment_id, end_user_id), is_known=True)
+        return await read_so_far(redis, environment_id, end_user_id)
     except RedisUnavailable as error:
         _log.warning("balance_unknown", error=str(error))
-        return SoFar(None, is_known=False)
+        return SoFar(None)
 
 
 async def balance_after(tx: Transaction, so_far: SoFar, end_user_id: str) -> int | None:
     """What can be spent once this transaction has committed, in micro-credits; None where that is not known."""
-    if not so_far.is_known:
-        return None
+    cursor = await store.read_cursor(tx, so_far.partition)  # first: what it has passed, the figures have
     figures = await read_figures(tx, end_user_id)
-    return figures.total_micro - pending_micro(so_far.accepted_micro, figures)
+    pending = pending_micro(so_far, figures, cursor)
+    return None if pending is None else figures.total_micro - pending
 
 
-def pending_micro(accepted_micro: int | None, figures: Figures) -> int:
-    """Cost of what was accepted and not applied; an account that Redis does not hold has nothing under way.
+def pending_micro(so_far: SoFar, figures: Figures, cursor: PartitionCursor) -> int | None:
+    """Cost of what was accepted and not applied; None where that is not known: some may be in the stream.
 
-    Where `accepted_micro` was read before the figures, total - pending is the balance of that earlier moment.
+    Where `so_far` was read before the figures, total - pending is the balance of that earlier moment.
     """
-    if accepted_micro is None:
-        return 0
-    return totals.distance(accepted_micro, totals.wrap(figures.applied_micro))
+    if so_far.accepted_micro is not None:
+        return totals.distance(so_far.accepted_micro, totals.wrap(figures.applied_micro))
+    return 0 if so_far.stream_end is not None and cursor.has_passed(so_far.stream_end) else None
 
 
 async def list_transactions(tx: Transaction, account_id: UUID, before: int, limit: int) -> list[TransactionRow]:

@@ -11,9 +11,10 @@ from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from app.errors import ServiceError, invalid_value
 from app.io.clock import Clock
+from app.io.pauses import pauses
 from app.io.postgres import Transaction
 from app.io.redis import RedisStore
-from app.ledger import explaining, granting, reading
+from app.ledger import explaining, granting, reading, store
 from app.ledger.reading import NEWEST, Figures, LiveBlock, UsageQuery
 from app.ledger.schemas import (
     BalanceBody,
@@ -38,6 +39,7 @@ from app.ledger.schemas import (
     show_usage,
 )
 from app.ledger.service import GrantRequest
+from app.ledger.store import PartitionCursor
 from app.trail.idempotency import Mutation
 from app.web.amounts import Credits, credits_or_none, read_credits
 from app.web.bodies import ExactResponse
@@ -45,6 +47,7 @@ from app.web.fields import Moment
 from app.web.paging import Cursor, Limit, Page, decode_cursor, page
 from app.web.principal import SECURITY, needs
 from app.web.reader import Reader
+from app.wire import keys
 from app.wire.codes import Code
 from app.wire.ids import MalformedId, parse, show
 from app.wire.scopes import Scope
@@ -54,6 +57,8 @@ WRITE = needs(Scope.CREDITS_WRITE)
 READ_USAGE = needs(Scope.ENTITLEMENTS_READ, Scope.USAGE_WRITE)
 DEFAULT_RANGE = timedelta(days=30)
 """How far back usage is shown where the query does not say from when."""
+SETTLE_SECONDS = 1.0
+"""How long the flusher is waited for where what is pending is not known without it."""
 
 
 @post("/v1/credits/grants", guards=[WRITE], security=SECURITY, tags=["Credits"])
@@ -77,7 +82,7 @@ async def create_grant(
         cap_micro=read_cap(data),
         rollover=read_rollover(data),
     )
-    so_far = await reading.read_so_far(redis, mutation.environment_id, data.end_user_id)
+    so_far = await reading.read_if_it_answers(redis, mutation.environment_id, data.end_user_id)
 
     async def work(tx: Transaction) -> GrantBody:
         figures = await reading.read_figures(tx, data.end_user_id)
@@ -132,21 +137,35 @@ async def explain_credits(
     if amount_micro < 0:
         raise invalid_value("amount", "must not be less than zero")
     figures, blocks, pending_micro = await _read_credit(reader, redis, end_user_id)
+    if pending_micro is None:
+        raise ServiceError(Code.ACCOUNT_LOADING, "Usage of this customer may still have to be posted. Try again.")
     now = clock.now()
     explained = explaining.explain(figures, blocks, pending_micro, amount_micro, now)
     return show_explanation(figures, pending_micro, amount_micro, explained, now)
 
 
-async def _read_credit(reader: Reader, redis: RedisStore, end_user_id: str) -> tuple[Figures, list[LiveBlock], int]:
-    """The ledger's totals and blocks of one moment, and what was pending (micro-credits) right after it."""
+async def _read_credit(
+    reader: Reader, redis: RedisStore, end_user_id: str
+) -> tuple[Figures, list[LiveBlock], int | None]:
+    """The ledger's totals and blocks of one moment, and what was pending (micro-credits) right after it.
 
-    async def work(tx: Transaction) -> tuple[Figures, list[LiveBlock]]:
+    Of an account that is not loaded that is known once its stream is posted, which is waited for; None = not by then.
+    """
+    partition = redis.partition(keys.account_ref(keys.environment_ref(reader.environment_id), end_user_id))
+
+    async def work(tx: Transaction) -> tuple[Figures, list[LiveBlock], PartitionCursor]:
         figures = await reading.read_figures(tx, end_user_id)
-        return figures, await reading.list_live_blocks(tx, figures.account_id)
+        blocks = await reading.list_live_blocks(tx, figures.account_id)
+        return figures, blocks, await store.read_cursor(tx, partition)
 
-    figures, blocks = await reader.run(work, isolation="repeatable_read")
-    accepted_micro = await reading.read_accepted(redis, reader.environment_id, end_user_id)
-    return figures, blocks, reading.pending_micro(accepted_micro, figures)
+    figures, blocks, cursor = await reader.run(work, isolation="repeatable_read")
+    so_far = await reading.read_so_far(redis, reader.environment_id, end_user_id)
+    async for _ in pauses(SETTLE_SECONDS):
+        pending_micro = reading.pending_micro(so_far, figures, cursor)
+        if pending_micro is not None:
+            return figures, blocks, pending_micro
+        figures, blocks, cursor = await reader.run(work, isolation="repeatable_read")
+    return figures, blocks, None
 
 
 @get("/v1/customers/{end_user_id:str}/balance", guards=[READ], security=SECURITY, tags=["Credits"])

@@ -13,7 +13,7 @@ from app.ledger.explaining import ExplainedAmount, ExplainedBlock
 from app.ledger.reading import EventRow, Figures, LiveBlock, TransactionRow, UsageSum
 from app.rules.burndown import Criterion, Outcome, Rollover
 from app.rules.moments import NEVER_AT, to_at
-from app.web.amounts import Credits, Units
+from app.web.amounts import Credits, Units, credits_or_none
 from app.web.bodies import encode
 from app.web.fields import Currency, EndUserId, Moment, PricePaid, Priority, Reason, Reference
 from app.wire.ids import show
@@ -67,7 +67,10 @@ class GrantState(StrEnum):
 
 
 class GrantBody(msgspec.Struct, frozen=True):
-    """A grant. `balance` is what can be spent after it; null where Redis could not be asked."""
+    """A grant. `balance` is what can be spent after it.
+
+    Null where that is not known: the account was not in memory, and usage of it might still have to be posted.
+    """
 
     credit_block_id: str
     end_user_id: str
@@ -161,13 +164,14 @@ class BalanceBody(msgspec.Struct, frozen=True):
 class CreditsBody(msgspec.Struct, frozen=True):
     """What a customer has: `balance` = `total` - `pending` can be spent now; `blocks` in the order of spending.
 
+    Both are null while they are not known: the account is not in memory, and usage of it may still have to be posted.
     `reserved` is what open reservations hold, as far as they are posted: it is in no block, and not in the total.
     """
 
     end_user_id: str
-    balance: Credits
+    balance: Credits | None
     reserved: Credits
-    pending: Credits
+    pending: Credits | None
     debt: Credits
     total: Credits
     blocks: list[BlockBody]
@@ -252,13 +256,13 @@ class EventStatusBody(msgspec.Struct, frozen=True):
     detail: str | None = None
 
 
-def show_credits(figures: Figures, pending_micro: int, blocks: list[LiveBlock], now: datetime) -> CreditsBody:
+def show_credits(figures: Figures, pending_micro: int | None, blocks: list[LiveBlock], now: datetime) -> CreditsBody:
     """An account as the API shows it."""
     return CreditsBody(
         end_user_id=figures.end_user_id,
-        balance=Credits(figures.total_micro - pending_micro),
+        balance=credits_or_none(None if pending_micro is None else figures.total_micro - pending_micro),
         reserved=Credits(figures.reserved_micro),
-        pending=Credits(pending_micro),
+        pending=credits_or_none(pending_micro),
         debt=Credits(figures.debt_micro),
         total=Credits(figures.total_micro),
         blocks=[_show_block(block) for block in blocks],

@@ -12,6 +12,7 @@ from msgspec.structs import astuple
 
 from app.io.postgres import CheckViolationError, Record
 from app.io.postgres import Transaction as DatabaseTransaction
+from app.io.redis import StreamEnd
 from app.io.statements import statements
 from app.ledger.book import (
     NO_NOTES,
@@ -28,6 +29,7 @@ from app.rules.boundaries import next_boundary
 from app.rules.burndown import Block, Terms
 from app.rules.moments import NEVER_AT, to_at, to_datetime
 from app.rules.periods import Calendar, Counting, Period
+from app.wire.events import parse_stream_id
 from app.wire.reservations import ReservationState
 
 _SQL = statements("app.ledger")
@@ -35,6 +37,25 @@ _SQL = statements("app.ledger")
 
 class MonthMissing(Exception):
     """A usage event was accepted in a month that has no partition yet; see `make_usage_partitions`."""
+
+
+class PartitionCursor(msgspec.Struct, frozen=True):
+    """How far a partition's stream has been posted, and whose memory it is; None = no flusher was there yet."""
+
+    incarnation: UUID | None
+    last_id: tuple[int, int]
+
+    def has_passed(self, end: StreamEnd) -> bool:
+        """Whether everything is posted that was in the stream when it ended there."""
+        return self.incarnation == end.incarnation and self.last_id >= end.last_id
+
+
+async def read_cursor(tx: DatabaseTransaction, partition: int) -> PartitionCursor:
+    """The cursor of a partition."""
+    row = await tx.connection.fetchrow(_SQL["read_cursor"], partition)
+    if row is None:
+        return PartitionCursor(None, (0, 0))
+    return PartitionCursor(row["incarnation"], parse_stream_id(row["last_id"].encode()))
 
 
 async def lock_accounts(tx: DatabaseTransaction, customers: Sequence[tuple[UUID, str]]) -> list[Account]:

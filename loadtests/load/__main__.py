@@ -5,7 +5,6 @@
 
 import asyncio
 import secrets
-import signal
 import sys
 import tempfile
 from contextlib import AbstractAsyncContextManager, nullcontext
@@ -15,7 +14,7 @@ import rich_click as click
 from rich.console import Console
 
 from app.embedded.errors import EmbeddedError
-from app.io.process import configure_logging
+from app.io.process import configure_logging, stop_as_interrupted
 from loadtests.__main__ import FAILED, NARROWEST_TABLE, RESULTS, VAR, fail, tell
 from loadtests.load import outcome
 from loadtests.load.addresses import AddressRefused, loopback_url
@@ -55,7 +54,7 @@ def main(base_url: str | None, edge_url: str | None, key: str | None, kills: int
     Without --base-url everything runs on a product of its own, whose data is thrown away. The exit status is 1 when an
     answer was wrong, a probe failed or the books differ.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # servers and directories go in good order
+    stop_as_interrupted()  # servers and directories go in good order
     configure_logging("warning")
     seed = asked.pop("seed")
     settings = Settings(

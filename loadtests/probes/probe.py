@@ -76,7 +76,7 @@ class Target:
 
         async def look() -> Any:  # noqa: ANN401 - the answer's JSON
             body = read(await self.core.send("GET", path), 200)
-            return None if body["pending"] else body
+            return body if body["pending"] == 0 else None
 
         body = await until(look, f"the usage of {end_user_id} to be posted")
         return to_micro(body["total"])

@@ -5,7 +5,6 @@
 
 import asyncio
 import secrets
-import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -14,7 +13,7 @@ import msgspec
 import rich_click as click
 from rich.console import Console
 
-from app.io.process import configure_logging
+from app.io.process import configure_logging, stop_as_interrupted
 from loadtests.__main__ import FAILED, NARROWEST_TABLE, RESULTS, VAR, fail, tell
 from loadtests.load import outcome
 from loadtests.load.__main__ import MAX_RATE, SEEDS, TROUBLE
@@ -50,7 +49,7 @@ def main(seconds: int, users: int, seed: int | None) -> None:
     Everything is written into loadtests/results/. The exit status is 1 when an answer was wrong, the books differ or a
     process grew.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # servers and directories go in good order
+    stop_as_interrupted()  # servers and directories go in good order
     configure_logging("warning")
     settings = Settings(
         "mixed", "steady", users, seconds, None, secrets.randbelow(SEEDS) if seed is None else seed, OWN

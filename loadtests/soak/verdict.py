@@ -1,6 +1,7 @@
 """Whether processes stay as they are once they are warm: pure."""
 
 from collections.abc import Iterator, Sequence
+from itertools import dropwhile
 from statistics import median
 
 import msgspec
@@ -44,7 +45,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
     lines: list[Line]
     changed: list[str]
-    """Processes that were not there all the time, or were others at the end."""
+    """Processes that ended, or others took their place, since they were first there."""
 
     @property
     def is_flat(self) -> bool:
@@ -59,10 +60,15 @@ def judge(samples: Sequence[Sample]) -> Verdict:
     if len(warm) < LEAST_SAMPLES:
         raise TooShort(f"{len(samples)} samples are too few to compare: let it run for longer.")
     names = sorted({name for one in samples for name in one.held})
-    pids = {name: {one.held[name].pid if name in one.held else None for one in warm} for name in names}
-    changed = [name for name, found in pids.items() if len(found) > 1]
+    changed = [name for name in names if _has_changed(name, samples)]
     lines = [line for name in names if name not in changed for line in _lines(name, samples, warm)]
     return Verdict(lines, changed)
+
+
+def _has_changed(name: str, samples: Sequence[Sample]) -> bool:
+    """Whether it went, or another came in its place, since it was first there; the warm-up excuses neither."""
+    pids = [one.held[name].pid if name in one.held else None for one in samples]
+    return len(set(dropwhile(lambda pid: pid is None, pids))) > 1
 
 
 def _lines(name: str, samples: Sequence[Sample], warm: Sequence[Sample]) -> Iterator[Line]:

@@ -14,6 +14,7 @@ from app.io.redis import RedisStore
 from app.main import Parts, internal_application, open_parts, public_application
 from app.settings import CoreSettings
 from app.wire import keys
+from app.wire.events import show_stream_id
 from app.wire.ids import parse
 from tests.conftest import DatabaseUrls
 
@@ -103,14 +104,16 @@ async def make_catalogue(client: Client, credits_per_month: float = 50_000) -> s
 
 
 async def begin_incarnation(urls: DatabaseUrls, redis: RedisStore) -> None:
-    """What a flusher does first: name the memory on both sides, before the first entry of each stream."""
+    """What a flusher does first: name the memory on both sides, where each stream ends that other tests left."""
+    ends = [(await redis.read_stream_end(partition)).last_id for partition in range(PARTITIONS)]
     connection = await asyncpg.connect(urls.owner)
     try:
         await connection.execute(
             "INSERT INTO stream_cursors (partition, incarnation, last_id, updated_at) "
-            "SELECT partition, $1, '0-0', now() FROM generate_series(0, $2 - 1) AS partition "
+            "SELECT partition - 1, $1, last_id, now() FROM unnest($2::text[]) "
+            "WITH ORDINALITY AS at (last_id, partition) "
             "ON CONFLICT (partition) DO UPDATE SET incarnation = excluded.incarnation, last_id = excluded.last_id",
-            *(INCARNATION, PARTITIONS),
+            *(INCARNATION, [show_stream_id(end) for end in ends]),
         )
     finally:
         await connection.close()

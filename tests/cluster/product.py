@@ -110,6 +110,22 @@ class Product:
             assert (await self.tenant.edge.post(path, {"units": 1})).status == HTTPStatus.OK
             self.acknowledged[f"{key} {name}"] = name
 
+    async def reserve_for_a_moment(self, names: Iterable[str], seconds: int) -> None:
+        """A reservation of each of these customers that nobody will end."""
+        for name in names:
+            body = {"end_user_id": name, "feature_key": FEATURE, "units": 50, "ttl_seconds": seconds}
+            await self.tenant.edge.created("/v1/reservations", body)
+
+    async def nothing_reserved(self, names: Iterable[str]) -> None:
+        """Wait until everything is back that was reserved; only core is asked, which expires nothing."""
+        for name in names:
+
+            async def is_back(name: str = name) -> bool:
+                credit = (await self.tenant.core.get(f"/v1/customers/{name}/credits")).body
+                return (credit["reserved"], credit["balance"]) == (0, credit["total"])
+
+            await wait_until_async(is_back, PATIENCE_SECONDS, f"what {name} has reserved to be back")
+
     async def events(self, name: str) -> Any:
         """What the ledger has of a customer."""
         return (await self.tenant.core.get("/v1/usage/events", end_user_id=name, limit="1000")).body["data"]

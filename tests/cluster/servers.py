@@ -17,7 +17,7 @@ from app.embedded.binaries import VALKEY, find_binary
 from app.embedded.child import before_exec
 from app.wire import keys
 from app.wire.slots import SLOTS, slot_of
-from tests.flow.stack import free_ports
+from tests.ports import free_ports
 from tests.waiting import wait_until
 
 PRIMARIES = 3

@@ -86,14 +86,19 @@ async def test_the_flusher_follows_nothing_in_passing(cluster: Cluster, stream: 
     assert {partition for partition in EVERYWHERE if before[partition] != after[partition]} == {0}
 
 
-async def test_each_partition_has_the_identity_of_its_server(cluster: Cluster, stream: StreamConnection) -> None:
-    """Two partitions have one identity where they are on one server, and only there."""
+async def test_each_partition_has_the_identity_of_its_server(
+    cluster: Cluster, store: RedisStore, stream: StreamConnection
+) -> None:
+    """Two partitions have one identity, and are done together, where they are on one server, and only there."""
     found = await stream.identify(EVERYWHERE)
     servers = {partition: cluster.primary_of(partition).port for partition in EVERYWHERE}
     assert len(set(servers.values())) == 3
     for one in EVERYWHERE:
         for other in EVERYWHERE:
             assert (found[one] == found[other]) == (servers[one] == servers[other])
+    together = await store.partitions_by_server()
+    assert sorted(partition for some in together for partition in some) == list(EVERYWHERE)
+    assert [len({servers[partition] for partition in some}) for some in together] == [1, 1, 1]
 
 
 async def test_a_reader_waits_at_all_servers(store: RedisStore, stream: StreamConnection) -> None:

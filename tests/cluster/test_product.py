@@ -9,6 +9,9 @@ import pytest
 from tests.cluster.product import FLUSHERS, Product, product_on
 from tests.cluster.servers import Cluster
 
+LASTS_SECONDS = 4
+"""Of a reservation: the primary is away before it ends."""
+
 
 @pytest.fixture
 async def product(cluster: Cluster, tmp_path: Path) -> AsyncIterator[Product]:
@@ -67,15 +70,17 @@ async def test_a_failover_to_a_replica_that_is_behind(cluster: Cluster, product:
 
 
 async def test_a_primary_that_is_away_holds_up_nobody_else(cluster: Cluster, product: Product) -> None:
-    """Nobody takes over from it: what others use and are granted is posted and published meanwhile."""
+    """Nobody takes over from it: what others use, are granted, and reserved for too long, is posted meanwhile."""
     names = product.customers.values()
     await product.use("before", names, 3)
     await product.prove()
     away = cluster.primary_of(0)
     hit = {name for partition, name in product.customers.items() if cluster.primary_of(partition) is away}
     others = set(names) - hit
+    await product.reserve_for_a_moment(others, LASTS_SECONDS)
     cluster.replica_of(away).end(signal.SIGKILL)
     away.end(signal.SIGKILL)
+    await product.nothing_reserved(others)
     for name in [*hit, *others]:
         await product.grant(name, 10)
     await product.use("meanwhile", others, 3)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from app.embedded.role import RoleProcess
 from tests.deploy.files import NGINX
+from tests.ports import free_port
 from tests.programs import program
 from tests.waiting import wait_until
 
@@ -27,12 +28,6 @@ class Certificate(NamedTuple):
 
     chain: Path
     key: Path
-
-
-def free_port() -> int:
-    """A port that nobody listens on, as of now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
 
 
 def localized(port: int, upstreams: Upstreams, certificate: Certificate | None = None, more: str = "") -> str:

@@ -8,9 +8,10 @@ from pathlib import Path
 import msgspec
 
 from app.wire.codes import Code
-from tests.deploy.proxy import Upstreams, free_port, running_proxy
+from tests.deploy.proxy import Upstreams, running_proxy
 from tests.edge.framing_cases import REFUSED
 from tests.edge.h11_reader import read_by_h11
+from tests.ports import free_port
 
 ANSWER_SECONDS = 10
 QUIET_SECONDS = 0.3

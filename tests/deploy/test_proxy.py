@@ -11,7 +11,8 @@ import pytest
 from app.wire.codes import MEANINGS, RETRY_AFTER_SECONDS, Code
 from edge.routes import BODY_LIMITS, ROUTES
 from tests.deploy.files import NGINX, SERVICES
-from tests.deploy.proxy import Upstreams, free_port, running_proxy
+from tests.deploy.proxy import Upstreams, running_proxy
+from tests.ports import free_port
 
 HOT = {(method.decode(), path.decode()) for method, path in ROUTES}
 REQUEST_SECONDS = 10

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from loadtests import wrk
-from tests.deploy.proxy import Certificate, Upstreams, free_port, running_proxy
+from tests.deploy.proxy import Certificate, Upstreams, running_proxy
 from tests.edge import http_clients
 from tests.edge.http_clients import Ask, Place, Told
 from tests.edge.world import Tenant
 from tests.faults.proxy import FaultProxy, proxy_to
+from tests.ports import free_port
 from tests.programs import program
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

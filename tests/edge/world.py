@@ -3,10 +3,8 @@
 import asyncio
 import io
 import os
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -31,6 +29,7 @@ from app.wire import ids, key_digest, keys
 from app.wire.events import UsagePayload
 from app.wire.scopes import Scope
 from app.wire.snapshot import ApiKeyRecord, FeatureTerms, PlanSnapshot, encode_api_key, encode_plan
+from tests.ports import free_port
 from tests.waiting import wait_until, wait_until_async
 
 if TYPE_CHECKING:
@@ -47,19 +46,6 @@ READY_SECONDS = 20
 EVERYTHING = (Scope.ENTITLEMENTS_READ, Scope.USAGE_WRITE)
 
 _payloads = msgspec.msgpack.Decoder(UsagePayload)
-
-
-PORTS = range(20_000, 32_000)
-"""Below those that the system gives to outgoing connections: none of them takes a port of ours meanwhile."""
-
-
-def free_port() -> int:
-    """A port that nobody has at this moment."""
-    for port in random.sample(PORTS, len(PORTS)):
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise OSError("no port is free")
 
 
 def now_at() -> int:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from app.io.migrate import migrate
 from app.io.redis import RedisStore
 from app.ledger.verify import VerifyReport, verify
 from app.wire.agreement import Agreement
+from tests.ports import free_ports
 from tests.waiting import wait_until_async
 
 READY_SECONDS = 30
@@ -228,15 +228,6 @@ class Stack:
             await redis.close()
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on, as of now."""
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [listener.getsockname()[1] for listener in held]
-    for listener in held:
-        listener.close()
-    return ports
-
-
 @asynccontextmanager
 async def open_session() -> AsyncIterator[aiohttp.ClientSession]:
     """A client session without a limit on connections."""
@@ -289,6 +280,6 @@ async def drained(client: Client, end_user_id: str) -> Any:
 
     async def nothing_pending() -> Any:
         answer = await client.get(f"/v1/customers/{end_user_id}/credits")
-        return answer.body if answer.status == HTTPStatus.OK and not answer.body["pending"] else None
+        return answer.body if answer.status == HTTPStatus.OK and answer.body["pending"] == 0 else None
 
     return await wait_until_async(nothing_pending, 30, f"the usage of {end_user_id} to be posted")

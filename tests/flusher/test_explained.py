@@ -7,8 +7,9 @@ from uuid import UUID
 import msgspec
 
 from app.io.postgres import Transaction
-from app.ledger import explaining, reading, service
+from app.ledger import explaining, reading, service, store
 from app.ledger.explaining import ExplainedAmount
+from app.ledger.store import PartitionCursor
 from tests.flusher.world import CREDIT, World
 
 CUSTOMERS = 8
@@ -36,13 +37,14 @@ async def add_blocks(world: World, customer_id: UUID, random: Random) -> None:
 async def explained(world: World, end_user_id: str, amount: int) -> ExplainedAmount:
     """As the route does it."""
 
-    async def read(tx: Transaction) -> tuple[reading.Figures, list[reading.LiveBlock]]:
+    async def read(tx: Transaction) -> tuple[reading.Figures, list[reading.LiveBlock], PartitionCursor]:
         figures = await reading.read_figures(tx, end_user_id)
-        return figures, await reading.list_live_blocks(tx, figures.account_id)
+        return figures, await reading.list_live_blocks(tx, figures.account_id), await store.read_cursor(tx, 0)
 
-    figures, blocks = await world.core.run(world.environment_id, read, isolation="repeatable_read")
-    accepted_micro = await reading.read_accepted(world.redis, world.environment_id, end_user_id)
-    pending_micro = reading.pending_micro(accepted_micro, figures)
+    figures, blocks, cursor = await world.core.run(world.environment_id, read, isolation="repeatable_read")
+    so_far = await reading.read_so_far(world.redis, world.environment_id, end_user_id)
+    pending_micro = reading.pending_micro(so_far, figures, cursor)
+    assert pending_micro is not None
     return explaining.explain(figures, blocks, pending_micro, amount * CREDIT, world.clock.now())
 
 

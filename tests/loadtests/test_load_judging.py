@@ -105,7 +105,8 @@ def test_credits_add_up() -> None:
     body = {"total": 10, "pending": 3, "balance": 7}
     judge_credits(answer_of(200, body), None)
     judge_credits(answer_of(200, body), 7 * MICRO)
-    for wrong, balance_micro in ((body, 8 * MICRO), (body | {"pending": 2}, None)):
+    judge_credits(answer_of(200, body | {"pending": None, "balance": None}), 7 * MICRO)
+    for wrong, balance_micro in ((body, 8 * MICRO), (body | {"pending": 2}, None), (body | {"pending": None}, None)):
         with pytest.raises(Wrong):
             judge_credits(answer_of(200, wrong), balance_micro)
 

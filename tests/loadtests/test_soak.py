@@ -57,12 +57,22 @@ def test_descriptors_that_are_never_closed_are_seen() -> None:
 
 
 @pytest.mark.parametrize("held", [{}, {"edge": Held(8, 50 * MEBIBYTE, 20)}], ids=["gone", "another"])
-def test_a_process_that_was_not_there_all_the_time_is_named(held: dict[str, Held]) -> None:
-    """There is nothing to compare of it, and the soak has failed."""
+@pytest.mark.parametrize(
+    "when", [slice(-3, -2), slice(-3, None), slice(1, 2), slice(1, None)], ids=["late", "at the end", "early", "ever"]
+)
+def test_a_process_that_was_not_there_all_the_time_is_named(held: dict[str, Held], when: slice) -> None:
+    """Before the warm-up is over, too: there is nothing to compare of it, and the soak has failed."""
     samples = samples_of(lambda _: 50 * MEBIBYTE)
-    samples[-3] = Sample(samples[-3].seconds, held)
+    samples[when] = [Sample(one.seconds, held) for one in samples[when]]
     assert judge(samples) == Verdict([], ["edge"])
     assert not judge(samples).is_flat
+
+
+def test_a_process_may_be_late_to_come() -> None:
+    """A worker that was not there yet at the first look has not ended."""
+    samples = samples_of(lambda _: 50 * MEBIBYTE)
+    samples[0] = Sample(0, {})
+    assert judge(samples).is_flat
 
 
 def test_too_few_samples_are_no_proof() -> None:

@@ -12,6 +12,7 @@ from tests.wire.script_models import (
     EdgeAccount,
     Held,
     Memory,
+    Priced,
     append,
     append_usage,
     beyond_bound,
@@ -25,7 +26,7 @@ _SAME_ENVIRONMENT = b"e" * keys.ENVIRONMENT_REF_LENGTH
 
 
 @dataclass(frozen=True)
-class Reserve:
+class Reserve(Priced):
     """Arguments of reserve.lua. `lowest`: '' = the account's floor, '-' = none; `key` is the reservation's id."""
 
     ref: bytes
@@ -41,18 +42,6 @@ class Reserve:
     most_open: int = 10_000
     most_named: int = 100
     most_entries: int = 1_000_000
-    graduated: GraduatedPrice | None = None
-    until_at: int = NEVER_AT
-    """From then on the price may be another."""
-    feature_key: str = "f"
-    units_micro: int = 0
-    counted: bool = False
-    limit: int | None = None
-
-    @property
-    def counts(self) -> bool:
-        """Whether the feature's units are counted; those of a graduated price are."""
-        return self.counted or self.graduated is not None
 
 
 @dataclass(frozen=True)

@@ -110,8 +110,26 @@ class Memory:
         return Memory(accounts, [*self.stream], *remembered, gauges, self.newest_id, reservations, {**self.due})
 
 
+@dataclass(frozen=True, kw_only=True)
+class Priced:
+    """What scripts are told of price and units."""
+
+    graduated: GraduatedPrice | None = None
+    until_at: int = NEVER_AT
+    """From then on the price may be another."""
+    feature_key: str = "f"
+    units_micro: int = 0
+    counted: bool = False
+    limit: int | None = None
+
+    @property
+    def counts(self) -> bool:
+        """Whether the feature's units are counted; those of a graduated price are."""
+        return self.counted or self.graduated is not None
+
+
 @dataclass(frozen=True)
-class Accept:
+class Accept(Priced):
     """Arguments of accept.lua. `lowest`: '' = the account's floor, '-' = none; `key` is the event's id.
 
     With a graduated price `cost` says nothing: it follows from what was used of the feature.
@@ -127,18 +145,6 @@ class Accept:
     lowest: str = ""
     fingerprint: bytes = b"f"
     most_entries: int = 1_000_000
-    graduated: GraduatedPrice | None = None
-    until_at: int = NEVER_AT
-    """From then on the price may be another."""
-    feature_key: str = "f"
-    units_micro: int = 0
-    counted: bool = False
-    limit: int | None = None
-
-    @property
-    def counts(self) -> bool:
-        """Whether the feature's units are counted; those of a graduated price are."""
-        return self.counted or self.graduated is not None
 
 
 @dataclass(frozen=True)

@@ -3,16 +3,15 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tests.app.embedded.probes import is_alive
+from tests.ports import free_ports
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[3]
@@ -51,13 +50,6 @@ class RunningStack:
 
 
 StartStack = Callable[..., RunningStack]
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on."""
-    with ExitStack() as held:
-        probes = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [probe.getsockname()[1] for probe in probes]
 
 
 def stack_environment(var_dir: Path) -> dict[str, str]:

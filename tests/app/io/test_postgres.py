@@ -1,6 +1,8 @@
 """One transaction for raw SQL and Piccolo, with bounds on everything that can go wrong around it."""
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
@@ -208,6 +210,51 @@ async def test_a_cancelled_transaction_leaves_nothing(urls: DatabaseUrls) -> Non
     with pytest.raises(asyncio.CancelledError):
         await task
     assert await count_notes(single) == 0
+    await single.close()
+
+
+async def fall_silent(tx: Transaction) -> int:
+    """Have the session of a transaction answer nothing; its process, which somebody has to wake up."""
+    session = await tx.connection.fetchval("SELECT pg_backend_pid()")
+    os.kill(session, signal.SIGSTOP)
+    return session
+
+
+async def test_a_silent_commit_is_bounded(urls: DatabaseUrls) -> None:
+    """It is work like any other: 503, and a new connection for who comes next."""
+    single, sessions = await Database.open(urls.owner, "test", 1, work_seconds=0.2), list[int]()
+
+    async def work(tx: Transaction) -> None:
+        sessions.append(await fall_silent(tx))
+
+    try:
+        with pytest.raises(ServiceError) as refused:
+            await single.run(None, work)
+        assert refused.value.code is Code.STORE_UNAVAILABLE
+        assert await single.run(None, lambda tx: tx.connection.fetchval("SELECT 1")) == 1
+    finally:
+        os.kill(sessions[0], signal.SIGCONT)
+    await single.close()
+
+
+async def test_cancelled_work_waits_for_no_silent_postgres(urls: DatabaseUrls, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long the work itself may take; whoever cancelled it hears of nothing else."""
+    monkeypatch.setattr(postgres, "CANCEL_TIMEOUT_SECONDS", 0.2)
+    single, silent = await Database.open(urls.owner, "test", 1, work_seconds=None), asyncio.Future[int]()
+
+    async def work(tx: Transaction) -> None:
+        silent.set_result(await fall_silent(tx))
+        await tx.connection.execute("SELECT 1")
+
+    task = asyncio.create_task(single.run(None, work))
+    session = await silent
+    try:
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await single.run(None, lambda tx: tx.connection.fetchval("SELECT 1")) == 1
+    finally:
+        os.kill(session, signal.SIGCONT)
     await single.close()
 
 

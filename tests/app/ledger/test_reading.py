@@ -1,5 +1,6 @@
 """Granting, and reading balances, history and usage."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -7,11 +8,13 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
+import pytest
 
+from app.ledger import routes
 from app.wire import keys
 from app.wire.codes import Code
 from app.wire.ids import parse, show
-from tests.app.core import PARTITIONS, Core, Tenant
+from tests.app.core import INCARNATION, PARTITIONS, Core, Tenant
 from tests.app.schema.catalogue import connected
 from tests.app.web.test_problems import assert_problem
 from tests.conftest import DatabaseUrls
@@ -104,6 +107,55 @@ async def test_what_is_under_way_is_pending(core: Core, tenant: Tenant) -> None:
     assert (credit["balance"], credit["pending"], credit["total"]) == (7.5, 2.5, 10)
     granted = await tenant.sandbox.made("/v1/credits/grants", {"end_user_id": "u", "amount": 1})
     assert granted["balance"] == 8.5
+
+
+async def leave_entry(core: Core, tenant: Tenant) -> bytes:
+    """Have the memory forget the customer, of whom something is in the stream; its id. Only its end is looked at."""
+    ref, redis = keys.account_ref(keys.environment_ref(tenant.environment_id), "u"), core.parts.redis.client
+    partition = keys.partition_of(ref, PARTITIONS)
+    await redis.delete(keys.account(partition, ref))
+    stream_id = await redis.xadd(keys.stream(partition), {"a": ref})
+    await redis.xdel(keys.stream(partition), stream_id)
+    return stream_id
+
+
+async def post_until(urls: DatabaseUrls, stream_id: bytes, incarnation: UUID = INCARNATION) -> None:
+    """What a flusher notes with its last transaction."""
+    statement = "UPDATE stream_cursors SET incarnation = $1, last_id = $2"
+    async with connected(urls.owner) as connection:
+        await connection.execute(statement, incarnation, stream_id.decode())
+
+
+async def test_what_may_be_under_way_is_not_called_nothing(
+    core: Core, tenant: Tenant, urls: DatabaseUrls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of an account that is not in memory, while its stream is not posted: null, and no explanation."""
+    monkeypatch.setattr(routes, "SETTLE_SECONDS", 0.05)
+    await customer(tenant)
+    await tenant.sandbox.made("/v1/credits/grants", {"end_user_id": "u", "amount": 10})
+    stream_id = await leave_entry(core, tenant)
+    for incarnation, last_id in ((INCARNATION, b"0-1"), (UUID(int=2), stream_id)):
+        await post_until(urls, last_id, incarnation)
+        credit = await tenant.sandbox.read("/v1/customers/u/credits")
+        assert (credit["balance"], credit["pending"], credit["total"]) == (None, None, 10)
+        assert len(credit["blocks"]) == 1
+        explained = await tenant.sandbox.get("/v1/customers/u/credits/explain", amount=1)
+        assert_problem(explained, Code.ACCOUNT_LOADING)
+    granted = await tenant.sandbox.made("/v1/credits/grants", {"end_user_id": "u", "amount": 1})
+    assert granted["balance"] is None
+
+
+async def test_what_is_under_way_is_waited_for(core: Core, tenant: Tenant, urls: DatabaseUrls) -> None:
+    """Once everything is posted that was in the stream, nothing of an account is pending that is not in memory."""
+    await customer(tenant)
+    await tenant.sandbox.made("/v1/credits/grants", {"end_user_id": "u", "amount": 10})
+    stream_id = await leave_entry(core, tenant)
+    asked = asyncio.create_task(tenant.sandbox.read("/v1/customers/u/credits"))
+    await post_until(urls, stream_id)
+    credit = await asked
+    assert (credit["balance"], credit["pending"]) == (10, 0)
+    granted = await tenant.sandbox.made("/v1/credits/grants", {"end_user_id": "u", "amount": 1})
+    assert granted["balance"] == 11
 
 
 async def test_the_ledger_shows_every_step(tenant: Tenant) -> None:

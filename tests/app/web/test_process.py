@@ -20,7 +20,7 @@ from app.embedded.valkey import EmbeddedValkey
 from app.main import ListenerEnded, serve
 from tests.app.core import SECRETS
 from tests.conftest import DatabaseUrls
-from tests.flow.stack import free_ports
+from tests.ports import free_ports
 from tests.waiting import wait_until
 
 START_SECONDS = 30
