@@ -5,6 +5,7 @@ comes after another end is told which. A commit of what has expired is usage, ma
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -15,7 +16,7 @@ from app.rules.credits import MICRO, from_micro
 from app.rules.moments import NEVER_AT, to_rfc3339
 from app.wire import scripts
 from app.wire.codes import Code
-from app.wire.held import Ending, Facts, HeldState, end_arguments
+from app.wire.held import WHAT_IT_IS, Ending, Facts, HeldState, Opened, decode_facts, end_arguments
 from app.wire.reservations import ReservationExtension, ReservationState, encode_change
 from edge.attempt import Attempt, clock_at
 from edge.auth import Principal
@@ -109,13 +110,24 @@ def _look_at_body(exchange: Exchange) -> None:
 def _with_reservation(
     services: Services, exchange: Exchange, principal: Principal, make: Callable[[Reservation], "ReservationCall"]
 ) -> None:
-    """Begin the call, at once where this worker knows the reservation. Raises Refusal."""
+    """Begin the call, at once where this worker knows the reservation. Raises Refusal.
+
+    What it knows may be older than the reservation (wire.held): before that is refused, it is looked up.
+    """
     reservation_id = services.reservations.parse(exchange.path.split(b"/")[ID_SEGMENT])
-    known = services.reservations.get(principal, reservation_id)
-    if known is None:
+    known, call = services.reservations.get(principal, reservation_id), None
+
+    def look_up() -> None:
         services.start(_find_first(services, exchange, principal, reservation_id, make))
+
+    if known is not None:
+        with suppress(Refusal):
+            call = make(known)
+    if call is None:
+        look_up()
     else:
-        make(known).send()
+        call.look_up = look_up
+        call.send()
 
 
 async def _find_first(
@@ -137,7 +149,7 @@ def _commit_of(reservation: Reservation, sent: Amount | None) -> Ending:
     """What is committed, priced as it was reserved. Raises Refusal."""
     facts = reservation.facts
     if sent is None:
-        sent = Amount(reservation.reserved_micro if facts.in_credits else facts.units_micro, facts.in_credits)
+        sent = Amount(reservation.opened.reserved_micro if facts.in_credits else facts.units_micro, facts.in_credits)
     if sent.in_credits is not facts.in_credits:
         raise _measure_mismatch(facts)
     if sent.in_credits:
@@ -150,12 +162,14 @@ def _commit_of(reservation: Reservation, sent: Amount | None) -> Ending:
 class ReservationCall(Attempt):
     """One call about one reservation."""
 
-    __slots__ = ("exchange", "reservation")
+    __slots__ = ("exchange", "look_up", "reservation")
 
     def __init__(self, services: Services, reservation: Reservation, exchange: Exchange) -> None:
         super().__init__(services, reservation.account)
         self.reservation = reservation
         self.exchange = exchange
+        self.look_up: Callable[[], None] | None = None
+        """Begins the call anew with what Redis has of the reservation; None where it began so."""
 
     @property
     def request_id(self) -> bytes:
@@ -172,7 +186,7 @@ class ReservationCall(Attempt):
 
     def run(self, script: scripts.Script, *arguments: bytes | int | str) -> None:
         """Run a script about this reservation."""
-        script_keys = self.reservation.place.script_keys
+        script_keys = self.reservation.opened.place.script_keys
         command = pack(b"EVALSHA", script.digest, len(script_keys), *script_keys, *arguments)
         self.services.redis.send(command, self, is_script=True)
 
@@ -183,6 +197,10 @@ class ReservationCall(Attempt):
                 self.refused(_ended(state.decode()))
             case [b"unknown"]:
                 self.overcome(self.load_reservation())
+            case [b"other"] if self.look_up is not None:
+                self.look_up()
+            case [b"other"]:
+                self.refused(Refusal(Code.ACCOUNT_UNAVAILABLE, "The reservation is being opened anew; try again."))
             case _:
                 super().obstacle(reply)
 
@@ -195,7 +213,7 @@ class ReservationCall(Attempt):
         """It is past due. Raises Refusal."""
         self.patience.detour()
         reservation, services = self.reservation, self.services
-        await expire(services.redis, reservation.place, reservation.facts, clock_at(), services.bounds)
+        await expire(services.redis, reservation.opened, clock_at(), services.bounds)
 
 
 class EndingCall(ReservationCall):
@@ -210,7 +228,7 @@ class EndingCall(ReservationCall):
     def send(self) -> None:
         """Run the script."""
         reservation, bounds = self.reservation, self.services.bounds
-        arguments = end_arguments(reservation.place, reservation.facts, self._ending, clock_at(), bounds)
+        arguments = end_arguments(reservation.opened, self._ending, clock_at(), bounds)
         self.run(scripts.END_RESERVATION, *arguments)
 
     def received(self, reply: Reply) -> None:
@@ -227,7 +245,8 @@ class EndingCall(ReservationCall):
         """`outcome` is 'used:released:available:late'."""
         charged, released, balance, late = map(int, outcome.split(b":"))
         amounts = map(from_micro, (charged, released, balance))
-        self.respond(EndAnswer(self.reservation.shown_id, self._ending.verb, *amounts, late=bool(late)), headers)
+        state = ReservationState.EXPIRED if late else self._ending.verb
+        self.respond(EndAnswer(self.reservation.shown_id, state, *amounts, late=bool(late)), headers)
 
 
 class Extending(ReservationCall):
@@ -267,11 +286,12 @@ class Showing(ReservationCall):
 
     def send(self) -> None:
         """Read what Redis holds of it."""
-        self.services.redis.send(pack(b"HMGET", self.reservation.place.key, b"state", b"due", b"ended", b"late"), self)
+        key = self.reservation.opened.place.key
+        self.services.redis.send(pack(b"HMGET", key, *WHAT_IT_IS, b"due", b"ended", b"late"), self)
 
     def received(self, reply: Reply) -> None:
         """Answer; one that is past due is expired first."""
-        state, due, ended, late = reply
+        state, _, facts, reserved, due, ended, late = reply
         if state is None:
             self.overcome(self.load_reservation())
         elif state == HeldState.REFUSED.encode():
@@ -279,7 +299,9 @@ class Showing(ReservationCall):
         elif state == ReservationState.OPEN.encode() and clock_at() >= int(due):
             self.overcome(self.expire())
         else:
-            self.respond(_view(self.reservation, state.decode(), int(due), late or ended))
+            opened = Opened(self.reservation.opened.place, decode_facts(facts), int(reserved))
+            known = Reservation(self.reservation.reservation_id, self.account, opened)
+            self.respond(_view(known, state.decode(), int(due), late or ended))
 
 
 def _view(reservation: Reservation, state: str, due_at: int, outcome: bytes | None) -> View:
@@ -291,7 +313,7 @@ def _view(reservation: Reservation, state: str, due_at: int, outcome: bytes | No
         reservation.account.end_user_id,
         facts.feature_key,
         None if facts.in_credits else from_micro(facts.units_micro),
-        from_micro(reservation.reserved_micro),
+        from_micro(reservation.opened.reserved_micro),
         None if charged is None else from_micro(charged),
         None if released is None else from_micro(released),
         bool(late),

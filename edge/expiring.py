@@ -4,20 +4,20 @@ import asyncio
 from collections.abc import Sequence
 
 from app.wire import keys, scripts
-from app.wire.held import EXPIRY, WHAT_IT_IS, Bounds, Facts, Place, decode_facts, end_arguments
+from app.wire.held import EXPIRY, WHAT_IT_IS, Bounds, Opened, Place, decode_facts, end_arguments
 from edge.redis import Redis
 
 EXPIRED_AT_ONCE = 100
 """Before a refusal for credit; where more are past due, the opening is asked again."""
 
 
-async def expire(redis: Redis, place: Place, facts: Facts, now_at: int, bounds: Bounds) -> bool:
+async def expire(redis: Redis, opened: Opened, now_at: int, bounds: Bounds) -> bool:
     """End one that is past due; one that has ended otherwise, or was extended, stays as it is. Raises Refusal.
 
     False where it stays open: its account is not loaded, which jobs sees to, or it is past due by another's clock only.
     """
-    arguments = end_arguments(place, facts, EXPIRY, now_at, bounds)
-    reply = await redis.run(scripts.END_RESERVATION, place.script_keys, *arguments)
+    arguments = end_arguments(opened, EXPIRY, now_at, bounds)
+    reply = await redis.run(scripts.END_RESERVATION, opened.place.script_keys, *arguments)
     return reply[0] not in {b"miss", b"open"}
 
 
@@ -27,8 +27,9 @@ async def expire_members(redis: Redis, partition: int, members: Sequence[bytes],
 
 
 async def _expire_member(redis: Redis, partition: int, member: bytes, now_at: int, bounds: Bounds) -> bool:
-    _, ref, facts, _ = await redis.ask(b"HMGET", keys.reservation_of(partition, member), *WHAT_IT_IS)
+    _, ref, facts, reserved = await redis.ask(b"HMGET", keys.reservation_of(partition, member), *WHAT_IT_IS)
     if ref is None:  # it has ended, and was forgotten, since it was named
         await redis.ask(b"ZREM", keys.due(partition), member)
         return True
-    return await expire(redis, Place(partition, ref, member), decode_facts(facts), now_at, bounds)
+    opened = Opened(Place(partition, ref, member), decode_facts(facts), int(reserved))
+    return await expire(redis, opened, now_at, bounds)

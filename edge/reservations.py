@@ -1,4 +1,4 @@
-"""Reservations that a worker has met lately: where each is, and what was reserved, which never changes.
+"""Reservations that a worker has met lately: where each is, and what was reserved, which seldom changes (wire.held).
 
 Where this worker has not met one, its id alone says in which partition Redis has it; what Redis does not have, core
 brings.
@@ -11,7 +11,7 @@ import msgspec
 
 from app.wire import ids, keys
 from app.wire.codes import Code
-from app.wire.held import WHAT_IT_IS, Facts, HeldState, Place, decode_facts
+from app.wire.held import WHAT_IT_IS, Facts, HeldState, Opened, Place, decode_facts
 from edge.accounts import Account, Accounts
 from edge.auth import Principal
 from edge.core_client import CoreClient
@@ -27,9 +27,12 @@ class Reservation(msgspec.Struct, frozen=True):
 
     reservation_id: UUID
     account: Account
-    place: Place
-    facts: Facts
-    reserved_micro: int
+    opened: Opened
+
+    @property
+    def facts(self) -> Facts:
+        """What was reserved."""
+        return self.opened.facts
 
     @property
     def shown_id(self) -> str:
@@ -98,7 +101,8 @@ class Reservations:
             return None
         _, end_user_id = keys.parse_account_ref(ref)
         account = self._accounts.get(principal, end_user_id)
-        return Reservation(reservation_id, account, Place(partition, ref, member), decode_facts(facts), int(reserved))
+        opened = Opened(Place(partition, ref, member), decode_facts(facts), int(reserved))
+        return Reservation(reservation_id, account, opened)
 
 
 def unknown_reservation() -> Refusal:

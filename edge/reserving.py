@@ -17,7 +17,7 @@ from app.rules.moments import to_rfc3339
 from app.wire import ids, keys, scripts
 from app.wire.codes import Code
 from app.wire.fingerprint import reservation_fingerprint, reservation_mismatch
-from app.wire.held import MAX_OPEN_RESERVATIONS, Facts, Place, encode_facts
+from app.wire.held import MAX_OPEN_RESERVATIONS, Facts, Opened, Place, encode_facts
 from app.wire.reservations import ReservationOpening, encode_change
 from edge.accounts import UNKNOWN_SNAPSHOT, Account
 from edge.attempt import clock_at
@@ -175,8 +175,8 @@ class Reserving(Deciding):
             return
         amount, balance, due_at = map(int, outcome[1:].split(b":"))
         if self._facts is not None and not is_replayed:
-            known = Reservation(self._reservation_id, self.account, self._place, self._facts, amount)
-            self.services.reservations.remember(known)
+            opened = Opened(self._place, self._facts, amount)
+            self.services.reservations.remember(Reservation(self._reservation_id, self.account, opened))
         answer = OpeningAnswer(shown_id, from_micro(amount), from_micro(balance), to_rfc3339(due_at))
         self._exchange.respond(HTTPStatus.CREATED, _encoder.encode(answer), headers)
 

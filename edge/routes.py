@@ -131,7 +131,7 @@ def _no_route(path: bytes) -> Refusal:
     allowed = [method for method, known in ROUTES if known in {path, _pattern(path)}] + [b"GET"] * (path in PROBES)
     shown = path[:MAX_SHOWN_PATH].decode("latin-1")
     if not allowed:
-        return Refusal(Code.NOT_FOUND, f"There is nothing at {shown}; see /docs for what there is.")
+        return Refusal(Code.NOT_FOUND, f"There is nothing at {shown}; core's /docs/api says what there is.")
     if b"GET" in allowed:
         allowed.append(b"HEAD")
     methods = b", ".join(allowed)

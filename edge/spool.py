@@ -111,9 +111,11 @@ class Spool:
 
     async def _adopt(self) -> bool:
         """Read one more piece of what was left, or take one more file; False where nothing can be done now."""
-        if self._unread and self._has_memory():
-            self._keep_piece(self._unread[0], await asyncio.to_thread(self._unread[0].scan_piece))
-            return True
+        if self._unread:
+            has_memory = self._has_memory()
+            if has_memory:
+                self._keep_piece(self._unread[0], await asyncio.to_thread(self._unread[0].scan_piece))
+            return has_memory
         if self._files and (self._bytes >= self._max_bytes or len(self._files) >= ADOPTED_FILES):
             return False
         try:

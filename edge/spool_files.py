@@ -22,6 +22,8 @@ DAMAGED_SUFFIX = ".damaged"
 """Of a file that was taken in but for what of it is no event. Under its old name it would be read again."""
 PIECE_BYTES = 256 * 1024
 """As much of an adopted file is read at once."""
+PAGE_BYTES = 4096
+"""Where a disk is broken, reading goes on with its next page."""
 
 _PRIVATE = 0o600
 _PRIVATE_FOLDER = 0o700
@@ -77,11 +79,12 @@ class SpoolFile:
         """The events of the piece that is to be read next; whoever calls it moves `read_to` to its end."""
         start = self.read_to
         is_last = start + PIECE_BYTES >= self.read_until
-        try:
-            content = os.pread(self._descriptor, PIECE_BYTES + is_last * MAX_RECORD_BYTES, start)
-        except OSError as error:  # a part of the disk is broken, and others may not be
-            log.error("%s cannot be read behind byte %d: %s", self.path, start, error)  # noqa: TRY400 - so it says
-            return Scanned([], start + PIECE_BYTES, 1)
+        content, error = _read(self._descriptor, PIECE_BYTES + is_last * MAX_RECORD_BYTES, start)
+        if error is not None:  # a part of the disk is broken, and others may not be
+            broken_at = start + len(content)
+            log.error("%s cannot be read at byte %d: %s", self.path, broken_at, error)
+            found = [(start + place, usage) for place, usage in scan(content, is_last=True).found]
+            return Scanned(found, broken_at - broken_at % PAGE_BYTES + PAGE_BYTES, 1)
         is_last = is_last or len(content) < PIECE_BYTES  # somebody has cut it
         found, end, damaged = scan(content, is_last=is_last)
         if damaged:
@@ -186,11 +189,30 @@ def _content_end(descriptor: int, size: int) -> int:
     """Where the zeros begin that a file system had room for and no content. Raises OSError."""
     while size:
         start = max(0, size - PIECE_BYTES)
-        content = os.pread(descriptor, size - start, start).rstrip(b"\0")
-        if content:
+        content, error = _read(descriptor, size - start, start)
+        if error is not None:
+            raise error
+        if content := content.rstrip(b"\0"):
             return start + len(content)
         size = start
     return 0
+
+
+def _read(descriptor: int, size: int, start: int) -> tuple[bytes, OSError | None]:
+    """So many bytes, fewer only where the file ends; or those before what cannot be read, and why it cannot.
+
+    One call of the system may answer with what comes before a broken page, and fail only where a read begins with it.
+    """
+    content = b""
+    while len(content) < size:
+        try:
+            more = os.pread(descriptor, size - len(content), start + len(content))
+        except OSError as error:
+            return content, error
+        if not more:
+            break
+        content += more
+    return content, None
 
 
 @contextmanager

@@ -80,7 +80,8 @@ def _insufficient_credits(outcome: Outcome) -> Refusal:
     """It costs more than can be spent."""
     cost, balance = from_micro(outcome.cost_micro), from_micro(outcome.balance_micro)
     detail = (
-        f"This costs {cost} credits, and {balance} can be spent. After a top-up, send it with a new idempotency key."
+        f"The cost is {cost}, the balance {balance}, in credits: that is further than this customer may go. "
+        "After a top-up, send it with a new idempotency key."
     )
     return Refusal(Code.INSUFFICIENT_CREDITS, detail, context={"balance": balance, "cost": cost})
 

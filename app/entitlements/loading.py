@@ -30,7 +30,9 @@ WAIT_SECONDS = 2.0
 Outcome = Literal["loaded", "unknown", "busy"]
 
 
-async def load_account(database: Database, redis: RedisStore, environment_id: UUID, end_user_id: str) -> Outcome:
+async def load_account(
+    database: Database, redis: RedisStore, environment_id: UUID, end_user_id: str, *, wait_seconds: float = WAIT_SECONDS
+) -> Outcome:
     """Bring a customer's account into Redis. 'unknown' is answered before any wait; 'busy' = ask again later."""
     ref = keys.account_ref(keys.environment_ref(environment_id), end_user_id)
     partition = redis.partition(ref)
@@ -41,7 +43,7 @@ async def load_account(database: Database, redis: RedisStore, environment_id: UU
     if await database.run(environment_id, read, isolation="repeatable_read") is None:
         return "unknown"
     begun: LoadBegun | str = await redis.begin_load(ref, new_token())
-    async for _ in pauses(WAIT_SECONDS):
+    async for _ in pauses(wait_seconds):
         if begun == "loaded":
             return "loaded"
         if isinstance(begun, LoadBegun):
@@ -87,7 +89,8 @@ async def _find_reservation(
 ) -> KnownReservation | Literal["unknown", "busy"]:
     """What the ledger knows of it, once everything is posted that was in the stream when it was asked for.
 
-    A new incarnation drops what is open from Redis, and the opening may still be on its way to the ledger.
+    A new incarnation drops what is open from Redis, and the opening may still be on its way to the ledger, also of one
+    that has ended there when it was opened before.
     """
     partition = partition_in(reservation_id)
 
@@ -100,12 +103,12 @@ async def _find_reservation(
     end: StreamEnd | None = None
     async for _ in pauses(WAIT_SECONDS):
         cursor, known = await database.run(environment_id, read)
-        if known is not None:
+        if known is not None and known.ending is None:
             return known
         if end is None or end.incarnation != cursor.incarnation:
             end = await redis.read_stream_end(partition)
         if cursor.has_passed(end):
-            return "unknown"
+            return known or "unknown"
     return "busy"
 
 

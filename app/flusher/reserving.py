@@ -48,7 +48,7 @@ def post_change(
         case ReservationOpening() if known is None or (known.ended_at or NEVER_AT) < entry.accepted_at:
             _begin(posting, group, entry)
             _note(posting, targets, _open(posting, account, entry, change))
-        case ReservationExtension() if known is not None and known.is_open:
+        case ReservationExtension() if known is not None and known.is_open and known.opened_at <= entry.accepted_at:
             _begin(posting, group, entry)
             _note(posting, targets, replace(known, expires_at=max(known.expires_at, change.expires_at)))
         case ReservationEnd() if known is not None and known.is_open and known.opened_at <= entry.accepted_at:

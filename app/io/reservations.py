@@ -13,6 +13,7 @@ from app.wire.held import (
     WHAT_IT_IS,
     Bounds,
     EndedReservation,
+    Opened,
     Place,
     decode_facts,
     end_arguments,
@@ -69,11 +70,12 @@ async def expire(redis: RedisStore, due: Sequence[tuple[int, bytes]], now_at: in
     refs: list[bytes | None] = []
     pipe = redis.client.pipeline(transaction=False)
     pipe.script_load(scripts.END_RESERVATION.text)  # so that no call halfway through finds it missing
-    for (partition, member), (_, ref, facts, _) in zip(due, await reading.execute(), strict=True):
+    for (partition, member), (_, ref, facts, reserved) in zip(due, await reading.execute(), strict=True):
         if ref is None:  # it has ended, and was forgotten, since it was listed
             pipe.zrem(keys.due(partition), member)
         else:
-            _expire(pipe, redis, Place(partition, ref, member), facts, now_at)
+            opened = Opened(Place(partition, ref, member), decode_facts(facts), int(reserved))
+            _expire(pipe, redis, opened, now_at)
         refs.append(ref)
     answers = (await pipe.execute())[1:]
     return [
@@ -88,7 +90,7 @@ async def forget(redis: RedisStore, expiry: Expiry) -> None:
     await redis.client.zrem(keys.due(expiry.partition), expiry.member)
 
 
-def _expire(pipe: Any, redis: RedisStore, place: Place, facts: bytes, now_at: int) -> None:  # noqa: ANN401 - redis-py types little
+def _expire(pipe: Any, redis: RedisStore, opened: Opened, now_at: int) -> None:  # noqa: ANN401 - redis-py types little
     bounds = Bounds(redis.agreement.idempotency_window_seconds * 1_000, NO_BOUND)
-    arguments = end_arguments(place, decode_facts(facts), EXPIRY, now_at, bounds)
-    pipe.evalsha(scripts.END_RESERVATION.digest.decode(), len(place.script_keys), *place.script_keys, *arguments)
+    script_keys, arguments = opened.place.script_keys, end_arguments(opened, EXPIRY, now_at, bounds)
+    pipe.evalsha(scripts.END_RESERVATION.digest.decode(), len(script_keys), *script_keys, *arguments)

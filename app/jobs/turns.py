@@ -11,8 +11,10 @@ from app.io.postgres import Database
 from app.io.redis import RedisStore, RedisUnavailable
 from app.wire.keys import account_ref, environment_ref
 
-LOADS_AT_ONCE = 4
-"""Accounts that are brought into Redis at a time: as many as there are connections."""
+LOADS_AT_ONCE = 32
+"""Accounts that are brought into Redis at a time, each of another partition; mostly they wait for flushers."""
+WAIT_SECONDS = 0.25
+"""How long each waits: some flushes. Where 64 partitions are all behind, a round is over in its second still."""
 Customer = tuple[UUID, str]
 """Environment and end user."""
 Partitions = Sequence[int]
@@ -80,7 +82,9 @@ class Turns:
             async with self._slots:
                 if not self.has(partition):
                     return
-                outcomes[customer] = outcome = await load_account(self._database, self._redis, *customer)
+                outcomes[customer] = outcome = await load_account(
+                    self._database, self._redis, *customer, wait_seconds=WAIT_SECONDS
+                )
                 if outcome == "busy":
                     self._over.add(partition)
 

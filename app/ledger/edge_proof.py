@@ -12,6 +12,7 @@ from app.ledger import store
 from app.ledger.book import Account
 from app.ledger.proof import Finding
 from app.rules import totals
+from app.rules.moments import to_at
 from app.wire import keys
 from app.wire.events import StreamEntry, UnreadableEntry, parse_entry, parse_stream_id, show_stream_id
 from app.wire.reservations import (
@@ -121,11 +122,17 @@ class EdgeProof:
         if not asked:
             return
         pairs = [pair[0] for pair in asked], [pair[1] for pair in asked]
-        states = {row["id"]: row["state"] for row in await tx.connection.fetch(_SQL["find_reservations"], *pairs)}
+        rows: dict[UUID, list[_Opened]] = {}
+        for row in await tx.connection.fetch(_SQL["find_reservations"], *pairs):
+            ended_at = None if row["ended_at"] is None else to_at(row["ended_at"])
+            rows.setdefault(row["id"], []).append(_Opened(to_at(row["opened_at"]), ended_at))
         posted = {event_id for _, event_id in await store.find_posted_events(tx, [*asked])}
         for entry in entries:
             change = entry.reservation
-            if change is None or change.reservation_id in posted or _is_told(change, states.get(change.reservation_id)):
+            if change is None:
+                continue
+            is_posted = change.reservation_id in posted and not isinstance(change, ReservationOpening)
+            if is_posted or _is_told(change, rows.get(change.reservation_id, []), entry.accepted_at):
                 continue
             place = show_stream_id(entry.stream_id)
             if not await tx.connection.fetch(_SQL["find_rejected"], list[UUID](), [place]):
@@ -134,13 +141,26 @@ class EdgeProof:
                 self._report(environment_id, end_user_id, Finding(38, f"reservations {change.reservation_id}", message))
 
 
-def _is_told(change: ReservationChange, state: str | None) -> bool:
-    """Whether the ledger shows what an entry did; the end or extension of what it never saw does nothing."""
+class _Opened(msgspec.Struct, frozen=True):
+    """One time that a reservation was opened, as its row has it."""
+
+    opened_at: int
+    ended_at: int | None
+
+
+def _is_told(change: ReservationChange, rows: Sequence[_Opened], at: int) -> bool:
+    """Whether the ledger shows what an entry of that moment did; an end or extension of what it never saw does nothing.
+
+    An opening is its own row's, or came while that was open, or is read again; an end leaves nothing open that began
+    before it.
+    """
     match change:
         case ReservationOpening():
-            return state is not None
+            return any(row.ended_at is None or row.ended_at >= at for row in rows)
+        case ReservationEnd() if rows:
+            return all(row.ended_at is not None or row.opened_at > at for row in rows)
         case ReservationEnd():
-            return state != "open" and (state is not None or change.state is not ReservationState.COMMITTED)
+            return change.state is not ReservationState.COMMITTED
         case ReservationExtension():
             return True
 

@@ -3,8 +3,10 @@
 The hash has `state`, `ref` (whose it is), `facts`, `reserved` (micro-credits), `due` (microseconds); of one that was
 opened here also `asked` and `opening` (fingerprint and outcome, for a repeat), `opened_id` and `until` (the entry of
 its opening, and where its account's boundary was then); where the opening counted its units `units` (micro-units) and
-`period` (in which it did); once it has ended `ended` and `ended_asked`, and after a late
-commit `late` and `late_asked`. What it is never changes, so a process may remember `ref`, `facts` and `reserved`.
+`period` (in which it did); once it has ended `ended` and `ended_asked`, and after a late commit `late` and
+`late_asked`. What it is never changes while it is here; where its key comes again after it was forgotten, it may be
+opened as something else. So a process may remember `ref`, `facts` and `reserved`, and tells the script what it
+remembers.
 """
 
 from enum import StrEnum
@@ -121,6 +123,14 @@ class Place(msgspec.Struct, frozen=True):
         return (*first, keys.used(partition, ref), keys.due(partition))
 
 
+class Opened(msgspec.Struct, frozen=True):
+    """A reservation as it was opened: what whoever ends it goes by."""
+
+    place: Place
+    facts: Facts
+    reserved_micro: int
+
+
 class Bounds(msgspec.Struct, frozen=True):
     """Settings that the scripts are given."""
 
@@ -128,10 +138,9 @@ class Bounds(msgspec.Struct, frozen=True):
     most_entries: int
 
 
-def end_arguments(
-    place: Place, facts: Facts, ending: Ending, now_at: int, bounds: Bounds
-) -> tuple[bytes | int | str, ...]:
+def end_arguments(opened: Opened, ending: Ending, now_at: int, bounds: Bounds) -> tuple[bytes | int | str, ...]:
     """ARGV of end_reservation.lua."""
+    place, facts = opened.place, opened.facts
     is_commit = ending.verb is ReservationState.COMMITTED
     late = _late_usage(place, facts, ending) if is_commit else b""
     return (
@@ -139,6 +148,7 @@ def end_arguments(
         *(_end(place, facts, ending), _end(place, facts, EXPIRY), late),
         *(bounds.window_milliseconds, bounds.most_entries),
         *_counting(facts, ending),
+        *(encode_facts(facts), opened.reserved_micro),
     )
 
 

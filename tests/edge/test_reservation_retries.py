@@ -209,7 +209,7 @@ async def test_a_late_commit_is_usage_once(tenant: Tenant) -> None:
     reservation_id = await opened(tenant, units=10)
     await make_due(tenant, reservation_id)
     first = await tenant.change(reservation_id, "commit", units=4)
-    ended = {"state": "committed", "charged": 4, "released": 0, "balance": 996, "late": True}
+    ended = {"state": "expired", "charged": 4, "released": 0, "balance": 996, "late": True}
     assert first.body == {"reservation_id": reservation_id, **ended}
     again = await tenant.change(reservation_id, "commit", units=4)
     assert (again.raw, again.headers["Idempotent-Replayed"]) == (first.raw, "true")
@@ -325,6 +325,25 @@ async def test_an_open_reservation_is_known_after_a_loss(tenant: Tenant) -> None
     body = (await tenant.change(reservation_id, "commit", units=4)).body
     assert (body["charged"], body["released"], body["balance"]) == (4, 6, 990)
     assert await costs(tenant) == [10, 0]
+
+
+@pytest.mark.parametrize("first", [{"units": 10}, {"credits": 10}])
+async def test_a_worker_that_remembers_what_was_reserved_before(tenant: Tenant, first: dict[str, Any]) -> None:
+    """The key came again after Redis had forgotten it: each worker ends what is open now, at its price."""
+    for number in range(8):  # both workers meet the first
+        await tenant.seed("user_1", 1000)
+        key = f"k{number}"
+        reservation_id = await opened(tenant, **first, idempotency_key=key)
+        for _ in range(4):
+            await tenant.change(reservation_id, "extend", ttl_seconds=60)
+        await tenant.change(reservation_id, "release")
+        await tenant.world.redis.delete(tenant.reservation_key(reservation_id))
+        dear = FeatureTerms(always(PRICE_ID, PerUnitPrice(5 * MICRO)), included=True)
+        await tenant.seed("user_1", 1000, tenant.plan(api_calls=dear))
+        assert await opened(tenant, units=4, idempotency_key=key) == reservation_id
+        assert (await tenant.show(reservation_id)).body["units"] == 4
+        body = (await tenant.change(reservation_id, "commit", **({"units": 3} if number % 2 else {}))).body
+        assert (body["state"], body["charged"]) == ("committed", 15 if number % 2 else 20)
 
 
 async def test_what_core_put_back_is_answered_though_the_plan_has_it_no_more(tenant: Tenant) -> None:

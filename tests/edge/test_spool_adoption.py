@@ -9,7 +9,7 @@ import pytest
 from msgspec import structs
 
 from edge import spool as spool_module
-from edge.spool_files import DAMAGED_SUFFIX, PIECE_BYTES, SUFFIX
+from edge.spool_files import DAMAGED_SUFFIX, PAGE_BYTES, PIECE_BYTES, SUFFIX
 from edge.spool_format import SIGNATURE, encode_record
 from tests.edge.spool_by_itself import drained, files, left_behind, names, opened, usage
 from tests.waiting import wait_until_async
@@ -87,16 +87,25 @@ async def test_a_damaged_signature_hides_nothing(tmp_path: Path) -> None:
     assert names(tmp_path) == [path.with_suffix(DAMAGED_SUFFIX).name]
 
 
-async def test_a_part_of_the_disk_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only the piece is passed over, in which it is; the next is read on from its first whole record."""
+@pytest.mark.parametrize("part", [0.3, 0.98])
+async def test_a_part_of_the_disk_that_cannot_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: float
+) -> None:
+    """Only a page is passed over, whether it is in the middle of the file or near its end.
+
+    As Linux answers: with what comes before the page, and with an error only where a read begins in it.
+    """
     count, read = 18_000, os.pread
     path = left_behind(tmp_path, range(count))
-    number = path.stat().st_ino
+    number, path_bytes = path.stat().st_ino, path.stat().st_size
+    page = int(part * path_bytes) // PAGE_BYTES * PAGE_BYTES
 
     def fail(descriptor: int, size: int, start: int) -> bytes:
-        if os.fstat(descriptor).st_ino == number and start < 300_000 < start + size:
+        if os.fstat(descriptor).st_ino != number or not start < page + PAGE_BYTES or not page < start + size:
+            return read(descriptor, size, start)
+        if start >= page:
             raise OSError(5, "as if the disk were broken")
-        return read(descriptor, size, start)
+        return read(descriptor, page - start, start)
 
     monkeypatch.setattr(os, "pread", fail)
     async with opened(tmp_path) as spool:
@@ -106,7 +115,9 @@ async def test_a_part_of_the_disk_that_cannot_be_read(tmp_path: Path, monkeypatc
     assert numbers[0] == 0
     assert numbers[-1] == count - 1
     gaps = [(one, two) for one, two in itertools.pairwise(numbers) if two != one + 1]
-    assert len(gaps) == 1
+    ((before, behind),) = gaps
+    record_bytes = path_bytes / count
+    assert behind - before <= PAGE_BYTES / record_bytes + 3
     assert names(tmp_path) == [path.with_suffix(DAMAGED_SUFFIX).name]
 
 

@@ -230,13 +230,18 @@ async def test_a_refused_opening_does_not_hide_what_the_ledger_has(world: World)
         assert (held[b"state"], held[b"opening"]) == (b"committed", b"-10:9")
 
 
-async def test_an_opening_on_its_way_to_the_ledger_is_waited_for(world: World) -> None:
-    """Where Redis has dropped it already, it is not unknown: busy, and loaded once it is posted."""
+@pytest.mark.parametrize("is_again", [False, True])
+async def test_an_opening_on_its_way_to_the_ledger_is_waited_for(world: World, *, is_again: bool) -> None:
+    """Where Redis has dropped it already, it is not unknown, nor what it was before: busy, and loaded once posted."""
+    partition = world.redis.partition(world.ref("ada"))
+    opened, never = (ids.in_partition(UUID(int=number), partition) for number in (1, 2))
     async with world.flusher():
         await world.customer("ada", 100)
         await world.view("ada")
-    partition = world.redis.partition(world.ref("ada"))
-    opened, never = (ids.in_partition(UUID(int=number), partition) for number in (1, 2))
+        if is_again:
+            await world.reserve("ada", opened.int, 5)
+            await world.end("ada", opened.int, ReservationState.RELEASED, 5)
+            await world.at_rest("ada")
     await world.reserve("ada", opened.int, 10)
     await world.redis.client.delete(keys.account(partition, world.ref("ada")))
 

@@ -194,6 +194,17 @@ def test_what_was_reserved_falls_due_later_only() -> None:
     assert ledger.reservations[UUID(int=1)].expires_at == 60
 
 
+def test_what_is_read_again_changes_nothing_of_what_was_opened_again() -> None:
+    """Opening, extension and end of before: a new incarnation has its stream read from the beginning."""
+    before = [opening("user", 1, 6, 5, due_at=50), extension("user", 1, 900, 6)]
+    before.append(ending("user", 1, ReservationState.RELEASED, 7))
+    ledger = Ledger([read_account("a 9")]).post([*before, opening("user", 1, 4, 8, due_at=60)])
+    kept = {**ledger.opened}
+    ledger.post([*before])
+    assert ledger.opened == kept
+    assert (ledger.reservations[UUID(int=1)].expires_at, ledger.accounts[ref_of("user")].total_micro) == (60, 5)
+
+
 def test_costs_count_as_applied_whatever_they_did() -> None:
     """34: those of repeated openings and ends, and of ends of what the ledger never saw, too."""
     entries = [opening("user", 1, 6, 5), opening("user", 1, 6, 6), ending("user", 2, ReservationState.RELEASED, 7)]

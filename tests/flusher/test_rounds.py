@@ -16,7 +16,7 @@ from app.jobs import sweep, turns
 from app.jobs.reload import Reloader
 from app.jobs.rounds import Pace, run_rounds
 from app.jobs.sweep import Sweeper
-from app.jobs.turns import LOADS_AT_ONCE, Partitions, Turns
+from app.jobs.turns import Partitions, Turns
 from app.rules.moments import to_at
 from app.wire import keys
 from app.wire.codes import Code
@@ -24,6 +24,7 @@ from tests.flusher.test_sweep import NOW, FixedClock, load, reserve, state
 from tests.flusher.world import AGREEMENT, World
 
 LONG_SECONDS = 600.0
+MANY = 5
 MORE, DONE = True, False
 DUE = NOW + timedelta(minutes=1)
 LATER = datetime(2099, 1, 1, tzinfo=UTC)
@@ -94,13 +95,15 @@ def make_slow(
     """Loads of one partition take until all of `is_done` are loaded, and find it busy; whom was asked for there."""
     genuine, asked, passed = turns.load_account, list[str](), asyncio.Event()
 
-    async def load_account(database: Database, redis_: RedisStore, environment_id: UUID, end_user_id: str) -> Outcome:
+    async def load_account(
+        database: Database, redis_: RedisStore, environment_id: UUID, end_user_id: str, *, wait_seconds: float
+    ) -> Outcome:
         ref = keys.account_ref(keys.environment_ref(environment_id), end_user_id)
         if redis.partition(ref) == slow:
             asked.append(end_user_id)
             await asyncio.wait_for(passed.wait(), 20)
             return "busy"
-        outcome = await genuine(database, redis_, environment_id, end_user_id)
+        outcome = await genuine(database, redis_, environment_id, end_user_id, wait_seconds=wait_seconds)
         if is_done(end_user_id):
             passed.set()
         return outcome
@@ -110,11 +113,11 @@ def make_slow(
 
 
 async def forgotten(world: World, slow: int, other: int) -> tuple[list[str], list[str]]:
-    """More customers of one partition than are loaded at once, and as many of another; none of them in Redis."""
+    """Customers of one partition, and as many of another; none of them in Redis."""
     groups = []
     for partition in (slow, other):
         names = names_in(world.redis, world.environment_id, partition)
-        groups.append([next(names) for _ in range(LOADS_AT_ONCE + 1)])
+        groups.append([next(names) for _ in range(MANY)])
     await load(world, *groups[0], *groups[1])
     return groups[0], groups[1]
 
@@ -152,7 +155,7 @@ async def test_a_slow_partition_does_not_hold_up_reloads(world: World, monkeypat
             await world.at_rest(name)
     await forget(world, [*slow, *other])
     asked = make_slow(monkeypatch, world.redis, 0, lambda name: name == other[-1])
-    jobs = await Database.open(world.urls["quotastack_jobs"], "test", LOADS_AT_ONCE)
+    jobs = await Database.open(world.urls["quotastack_jobs"], "test", MANY)
     assert await Reloader(jobs, world.redis, FixedClock(LATER)).round(asyncio.Event()) == len(other) + 1
     await jobs.close()
     assert asked == slow[:1]

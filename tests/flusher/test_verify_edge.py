@@ -7,6 +7,7 @@ from app.ledger.edge_proof import PROVED, UNREACHABLE
 from app.ledger.verify import VerifyReport, verify
 from app.wire import keys
 from app.wire.ids import derived_id
+from app.wire.reservations import ReservationState
 from tests.flusher.world import CREDIT, World
 
 
@@ -50,6 +51,26 @@ async def test_what_is_before_the_cursor_was_posted_or_rejected(world: World) ->
     await move_cursor(world, partition, last_id.decode())
     event_id = derived_id(world.ref("u"), b"skipped")
     assert shown(await world.verify()) == [(38, f"usage_events {event_id}")]
+
+
+async def test_reservations_that_were_opened_again(world: World) -> None:
+    """38: each entry is told by the row of its time, an opening that was skipped by none."""
+    await world.customer("u", 100)
+    async with world.flusher():
+        await world.reserve("u", 1, 5)
+        await world.end("u", 1, ReservationState.RELEASED, 5)
+        await world.reserve("u", 1, 7)
+        await world.at_rest("u")
+    assert (await world.verify()).findings == []
+    async with world.flusher():
+        await world.end("u", 1, ReservationState.COMMITTED, 7, 3)
+        await world.at_rest("u")
+    assert (await world.verify()).findings == []
+    reservation_id = await world.reserve("u", 1, 9)
+    partition = world.redis.partition(world.ref("u"))
+    [(last_id, _)] = await world.redis.client.xrevrange(keys.stream(partition), count=1)
+    await move_cursor(world, partition, last_id.decode())
+    assert shown(await world.verify()) == [(38, f"reservations {reservation_id}")]
 
 
 async def test_no_cursor_is_beyond_its_stream(world: World) -> None:

@@ -149,8 +149,18 @@ class RealPartition:
         tiers = "" if call.graduated is None else pack_tiers(call.graduated)
         counted = ("", "") if call.units_micro is None else (call.feature_key, call.units_micro)
         tail = (WINDOW_MILLISECONDS, call.most_entries, tiers, *counted)
-        arguments = [*head, call.payload, call.expiry, call.late, *tail]
-        return self._run(scripts.END_RESERVATION, _reservation_keys(call.ref, call.key), arguments)
+        script_keys = _reservation_keys(call.ref, call.key)
+        facts, reserved = self.client.hmget(script_keys[2], "facts", "reserved")
+        known = (facts if call.facts is None else call.facts, reserved if call.reserved is None else call.reserved)
+        arguments = [
+            *head,
+            call.payload,
+            call.expiry,
+            call.late,
+            *tail,
+            *(b"" if one is None else one for one in known),
+        ]
+        return self._run(scripts.END_RESERVATION, script_keys, arguments)
 
     def extend(self, call: Extend) -> list[bytes]:
         """Run extend_reservation.lua."""

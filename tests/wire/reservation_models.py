@@ -62,6 +62,9 @@ class End:
     feature_key: str = "f"
     units_micro: int | None = None
     """None where credits were reserved."""
+    facts: bytes | None = None
+    """As whoever asks knows them; None = as the hash has them, and so with what is reserved."""
+    reserved: int | None = None
 
 
 @dataclass(frozen=True)
@@ -158,6 +161,8 @@ def end(memory: Memory, call: End) -> list[bytes]:  # noqa: C901, PLR0911 - one 
     if held is None or held.state == "refused":
         memory.due.pop(call.key, None)
         return [b"unknown"]
+    if call.facts not in {None, held.facts} or call.reserved not in {None, held.reserved}:
+        return [b"other"]
     if held.state in ENDS and (held.state, call.verb) != ("expired", "committed"):
         is_repeat = held.state == call.verb and held.ended_asked == call.asked
         return _answer(b"again", held.ended) if is_repeat else [b"ended", held.state.encode()]

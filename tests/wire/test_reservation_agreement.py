@@ -37,7 +37,7 @@ EVERY_ANSWER = {
     *("reserve seen", "reserve miss", "reserve wait", "reserve snapshot", "reserve reprice", "reserve dear"),
     *("reserve due", "reserve many", "reserve backlog", "reserve full", "reserve range"),
     *("committed", "released", "expired", "late", "end again", "end ended", "end open", "end unknown", "end miss"),
-    *("end backlog", "end full", "end range", "end dear"),
+    *("end other", "end backlog", "end full", "end range", "end dear"),
     *("extend ok", "extend ended", "extend due", "extend unknown", "extend miss", "extend full"),
 }
 
@@ -84,6 +84,8 @@ class ReservationProgrammer:
                     graduated=graduated,
                     feature_key=pick(FEATURES),
                     units_micro=counted if graduated is not None else pick([None, counted, counted]),
+                    facts=pick([*[None] * 9, b"\xff other"]),
+                    reserved=pick([*[None] * 9, number(0, 40)]),
                 )
             case "extend":
                 return Extend(ref, key, at, number(1, 20), b"\x00 extension", most_entries)

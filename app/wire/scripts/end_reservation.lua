@@ -7,13 +7,15 @@
 --       4 what was asked, so that a repeat is known  5 account ref  6 payload of that end  7 payload of an expiry
 --       8 payload of the usage that a late commit is, '' of another end  9 idempotency window (milliseconds)
 --       10 most entries in the stream  11 tiers of a graduated price, packed, '' = the cost is given  12 feature key
---       13 units (micro-units) that a commit says, else 0; the last two are '' where credits were reserved
+--       13 units (micro-units) that a commit says, else 0; these two are '' where credits were reserved
+--       14 facts and 15 reserved (micro-credits), as whoever asks knows them
 -- Returns one of
 --   {'ok', outcome}      ended now
 --   {'again', outcome}   the same was asked before
 --   {'ended', state}     it has ended otherwise
 --   {'open'}             it is not past due, so it does not expire
 --   {'unknown'}          there is no such reservation here
+--   {'other'}            it was opened as something else: read it again
 --   {'miss'}             the account is not loaded
 --   {'dear', cost}       the tiers make it cost more than one event may; nothing changed
 --   {'backlog'} {'full'} {'range'}   beyond a bound: what takes more credit than was reserved is bounded as usage is
@@ -24,12 +26,13 @@
 
 local HAS_ENDED = {committed = true, released = true, expired = true}
 local reservation = redis.call('HMGET', KEYS[3], 'state', 'reserved', 'opened_id', 'until', 'due', 'ended_asked', 'ended',
-    'late_asked', 'late', 'units', 'period')
+    'late_asked', 'late', 'units', 'period', 'facts')
 local state, verb, asked = reservation[1], ARGV[2], ARGV[4]
 if state ~= 'open' and not HAS_ENDED[state] then
     redis.call('ZREM', KEYS[5], due_member(KEYS[3]))
     return {'unknown'}
 end
+if reservation[12] ~= ARGV[14] or reservation[2] ~= ARGV[15] then return {'other'} end
 if state ~= 'open' and not (state == 'expired' and verb == 'committed') then
     if state == verb and reservation[6] == asked then return {'again', reservation[7]} end
     return {'ended', state}

@@ -16,8 +16,8 @@
 --   {'snapshot', id}          it was priced with another snapshot than the account's
 --   {'reprice', at}           by the account's clock another price holds: price it as of `at`, and date it no earlier
 --   {'dear', cost}            the tiers make it cost more than one event may; nothing changed
---   {'due', member...}        reservations of the partition are past due by the asker's clock: expire them, ask again. The
---                             account's own clock, which may be ahead, must not end what others have open
+--   {'due', member...}        reservations of the partition are past due at now_at: expire those that are so by the asker's
+--                             clock, ask again. The account's clock, which may be ahead, must not end what others have open
 --   {'many'}                  the account has as many open reservations as it may
 --   {'backlog'} {'full'} {'range'}   beyond a bound; nothing changed
 -- An outcome is '+reserved:available:due' or, refused for credit, '-cost:available', or, refused for the limit,
