@@ -5,6 +5,8 @@ taken to Redis twice it has one effect. What will never be taken in is left in t
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import NoReturn
 from uuid import UUID
 
@@ -30,6 +32,10 @@ PAUSE_SECONDS = (0.05, 1.0)
 """First and longest pause before a customer whose usage cannot be taken in is tried again."""
 REST_SECONDS = 0.1
 """Between two tries of customers who are tried again, where the first was in vain: many of them are no storm."""
+LOADS_AT_ONCE = 64
+"""Accounts and plans that core is asked for; what live requests may ask for is many times that."""
+LOAD_SECONDS = 0.05
+"""How long a turn waits for one of them. A core that takes longer goes on meanwhile, and is looked at the next time."""
 MAX_FAULTS = 5
 """Faults of ours in a row after which an event is rejected, so that it does not hold up its customer for ever."""
 
@@ -37,30 +43,61 @@ MAX_FAULTS = 5
 async def drain(services: Services) -> None:
     """Take spooled usage in whenever there is some, also of workers that have died; runs until cancelled."""
     async with asyncio.TaskGroup() as group:
+        loads = Loads(group)
         group.create_task(services.spool.adopt_now_and_then())
         for _ in range(CUSTOMERS_AT_ONCE):
-            group.create_task(_take_turns(services))
-            group.create_task(_try_again(services))
+            group.create_task(_take_turns(services, loads))
+            group.create_task(_try_again(services, loads))
 
 
-async def _take_turns(services: Services) -> NoReturn:
-    """Of customers with nothing in their way, as far as anybody knows: nothing but Redis is waited for."""
+class Loads:
+    """What is asked of core for spooled usage: under way beside the turns, however long it takes."""
+
+    def __init__(self, group: asyncio.TaskGroup) -> None:
+        self._group = group
+        self._under_way: dict[bytes, asyncio.Task[Refusal | None]] = {}
+
+    async def have(self, name: bytes, load: Callable[[], Awaitable[None]]) -> None:
+        """Return once it was loaded. Raises Refusal: as core answered, or that it is under way."""
+        task = self._under_way.get(name)
+        if task is None and len(self._under_way) >= LOADS_AT_ONCE:  # some may have been asked for by who is gone
+            self._under_way = {other: one for other, one in self._under_way.items() if not one.done()}
+        if task is None and len(self._under_way) < LOADS_AT_ONCE:
+            task = self._under_way[name] = self._group.create_task(_outcome(name, load))
+        if task is None or not (await asyncio.wait({task}, timeout=LOAD_SECONDS))[0]:
+            raise Refusal(Code.ACCOUNT_LOADING, "What is missing is being loaded; the event is tried again.")
+        self._under_way.pop(name, None)
+        if (refusal := task.result()) is not None:
+            raise refusal
+
+
+async def _outcome(name: bytes, load: Callable[[], Awaitable[None]]) -> Refusal | None:
+    """Why it was not loaded."""
+    try:
+        await load()
+    except Exception as error:  # noqa: BLE001 - who asked is told, and tries again
+        return as_refusal(error, name)
+    return None
+
+
+async def _take_turns(services: Services, loads: Loads) -> NoReturn:
+    """Of customers with nothing in their way, as far as anybody knows."""
     while True:
-        await _take_turn(services, await services.spool.in_turn.get())
+        await _take_turn(services, loads, await services.spool.in_turn.get())
 
 
-async def _try_again(services: Services) -> NoReturn:
+async def _try_again(services: Services, loads: Loads) -> NoReturn:
     """Of the others: however many they are, and however long a try takes, they hold up nobody else."""
     while True:
-        if not await _take_turn(services, await services.spool.again.get()):
+        if not await _take_turn(services, loads, await services.spool.again.get()):
             await asyncio.sleep(REST_SECONDS)
 
 
-async def _take_turn(services: Services, waiting: Waiting) -> bool:
+async def _take_turn(services: Services, loads: Loads, waiting: Waiting) -> bool:
     """Take a customer's first events in; whether nothing was in their way."""
     account = services.accounts.find(waiting.ref)
     places = waiting.first(waiting.width)
-    done = await asyncio.gather(*[_take_in(services, account, waiting, place) for place in places])
+    done = await asyncio.gather(*[_take_in(services, loads, account, waiting, place) for place in places])
     if all(done):
         waiting.width, waiting.pause_seconds, waiting.faults = EVENTS_AT_ONCE, 0.0, 0
     else:
@@ -70,7 +107,7 @@ async def _take_turn(services: Services, waiting: Waiting) -> bool:
     return all(done)
 
 
-async def _take_in(services: Services, account: Account, waiting: Waiting, place: int) -> bool:
+async def _take_in(services: Services, loads: Loads, account: Account, waiting: Waiting, place: int) -> bool:
     """Whether the event at a place is done with; else it is to be tried again.
 
     Only one that goes alone is given up for a fault of ours: many at once say nothing of each.
@@ -85,7 +122,7 @@ async def _take_in(services: Services, account: Account, waiting: Waiting, place
             services.spool.give_up(place, error)
         return is_last_try
     try:
-        replaying = Replaying(services, account, usage, is_tried_again=waiting.pause_seconds > 0)
+        replaying = Replaying(services, account, usage, loads)
         try:
             replaying.send()
         except Exception as error:  # noqa: BLE001 - it becomes the refusal that is awaited
@@ -125,14 +162,11 @@ async def _reject(services: Services, account: Account, usage: SpooledUsage, ref
 
 
 class Replaying(Recording):
-    """One spooled event under way; `refusal` is why it was not taken in, None once it was.
+    """One spooled event under way; `refusal` is why it was not taken in, None once it was."""
 
-    Core is asked for what is missing only where the event `is_tried_again`: it may take long to answer.
-    """
+    __slots__ = ("_loads", "refusal")
 
-    __slots__ = ("_is_tried_again", "refusal")
-
-    def __init__(self, services: Services, account: Account, usage: SpooledUsage, *, is_tried_again: bool) -> None:
+    def __init__(self, services: Services, account: Account, usage: SpooledUsage, loads: Loads) -> None:
         occurred_at = usage.received_at if usage.occurred_at is None else usage.occurred_at
         event = UsageEvent(
             account.end_user_id,
@@ -143,7 +177,7 @@ class Replaying(Recording):
             usage.properties,
             enforce=False,
         )
-        self._is_tried_again = is_tried_again
+        self._loads = loads
         self.refusal: asyncio.Future[Refusal | None] = asyncio.get_running_loop().create_future()
         super().__init__(services, account, event, _Verdict(self.refusal, usage.event_id), usage.event_id)
         # What was asked under the key is what the client sent.
@@ -166,17 +200,11 @@ class Replaying(Recording):
 
     async def load_account(self) -> None:
         """The account is not in Redis. Raises Refusal."""
-        self._require_time()
-        await super().load_account()
+        await self._loads.have(self.account.ref, super().load_account)
 
     async def load_plan(self, snapshot_id: bytes) -> None:
         """The worker does not have the plan snapshot. Raises Refusal."""
-        self._require_time()
-        await super().load_plan(snapshot_id)
-
-    def _require_time(self) -> None:
-        if not self._is_tried_again:
-            raise Refusal(Code.ACCOUNT_LOADING, "What is missing is loaded when the event is tried again.")
+        await self._loads.have(snapshot_id, partial(super().load_plan, snapshot_id))
 
 
 class _Verdict:

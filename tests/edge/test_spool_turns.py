@@ -23,7 +23,7 @@ STUCK = 3 * CUSTOMERS_AT_ONCE
 OTHERS = 3
 EVENTS = 5 * EVENTS_AT_ONCE
 """Of each of the others: several turns."""
-SOON_SECONDS = 8
+SOON_SECONDS = 10
 """Less than it takes if those who wait hold turns, were it only once each."""
 
 
