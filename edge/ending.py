@@ -299,7 +299,7 @@ class Showing(ReservationCall):
         elif state == ReservationState.OPEN.encode() and clock_at() >= int(due):
             self.overcome(self.expire())
         else:
-            opened = Opened(self.reservation.opened.place, decode_facts(facts), int(reserved))
+            opened = Opened(self.reservation.opened.place, decode_facts(facts), facts, int(reserved))
             known = Reservation(self.reservation.reservation_id, self.account, opened)
             self.respond(_view(known, state.decode(), int(due), late or ended))
 

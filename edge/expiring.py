@@ -31,5 +31,5 @@ async def _expire_member(redis: Redis, partition: int, member: bytes, now_at: in
     if ref is None:  # it has ended, and was forgotten, since it was named
         await redis.ask(b"ZREM", keys.due(partition), member)
         return True
-    opened = Opened(Place(partition, ref, member), decode_facts(facts), int(reserved))
+    opened = Opened(Place(partition, ref, member), decode_facts(facts), facts, int(reserved))
     return await expire(redis, opened, now_at, bounds)

@@ -101,7 +101,7 @@ class Reservations:
             return None
         _, end_user_id = keys.parse_account_ref(ref)
         account = self._accounts.get(principal, end_user_id)
-        opened = Opened(Place(partition, ref, member), decode_facts(facts), int(reserved))
+        opened = Opened(Place(partition, ref, member), decode_facts(facts), facts, int(reserved))
         return Reservation(reservation_id, account, opened)
 
 

@@ -82,7 +82,8 @@ class Reserving(Deciding):
         self._fingerprint = reservation_fingerprint(
             amount.micro, opening.ttl_seconds, properties, in_credits=amount.in_credits
         )
-        self._facts: Facts | None = None
+        self._facts: tuple[Facts, bytes] | None = None
+        """What is asked for, and as the hash will have it; None before it is priced."""
         self._named = EXPIRED_AT_ONCE
         """How many that are past due the script may name before it refuses."""
 
@@ -124,9 +125,7 @@ class Reserving(Deciding):
         cost = charge.cost_micro() if not charge.is_counted else 0
         if amount.in_credits:
             counting, cost = (b"", counting[1], *UNCOUNTED[2:]), amount.micro
-        self._facts = facts = Facts(
-            opening.feature_key, amount.in_credits, charge.units_micro, charge.price_id, charge.price
-        )
+        facts = Facts(opening.feature_key, amount.in_credits, charge.units_micro, charge.price_id, charge.price)
         change = ReservationOpening(
             reservation_id=self._reservation_id,
             feature_key=facts.feature_key,
@@ -136,7 +135,9 @@ class Reserving(Deciding):
             idempotency_key=opening.idempotency_key,
             properties=opening.properties,
         )
-        priced = _Priced(cost, floor_of(offer.terms), encode_change(change), encode_facts(facts), counting)
+        content = encode_facts(facts)
+        self._facts = facts, content
+        priced = _Priced(cost, floor_of(offer.terms), encode_change(change), content, counting)
         return self._command(now_at, snapshot_id, priced)
 
     def _command(self, now_at: int, snapshot_id: bytes, priced: "_Priced") -> bytes:
@@ -175,7 +176,7 @@ class Reserving(Deciding):
             return
         amount, balance, due_at = map(int, outcome[1:].split(b":"))
         if self._facts is not None and not is_replayed:
-            opened = Opened(self._place, self._facts, amount)
+            opened = Opened(self._place, *self._facts, amount)
             self.services.reservations.remember(Reservation(self._reservation_id, self.account, opened))
         answer = OpeningAnswer(shown_id, from_micro(amount), from_micro(balance), to_rfc3339(due_at))
         self._exchange.respond(HTTPStatus.CREATED, _encoder.encode(answer), headers)

@@ -74,7 +74,7 @@ async def expire(redis: RedisStore, due: Sequence[tuple[int, bytes]], now_at: in
         if ref is None:  # it has ended, and was forgotten, since it was listed
             pipe.zrem(keys.due(partition), member)
         else:
-            opened = Opened(Place(partition, ref, member), decode_facts(facts), int(reserved))
+            opened = Opened(Place(partition, ref, member), decode_facts(facts), facts, int(reserved))
             _expire(pipe, redis, opened, now_at)
         refs.append(ref)
     answers = (await pipe.execute())[1:]

@@ -128,6 +128,8 @@ class Opened(msgspec.Struct, frozen=True):
 
     place: Place
     facts: Facts
+    content: bytes
+    """The facts as the hash has them."""
     reserved_micro: int
 
 
@@ -148,7 +150,7 @@ def end_arguments(opened: Opened, ending: Ending, now_at: int, bounds: Bounds) -
         *(_end(place, facts, ending), _end(place, facts, EXPIRY), late),
         *(bounds.window_milliseconds, bounds.most_entries),
         *_counting(facts, ending),
-        *(encode_facts(facts), opened.reserved_micro),
+        *(opened.content, opened.reserved_micro),
     )
 
 
