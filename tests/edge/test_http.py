@@ -80,7 +80,7 @@ async def test_problem_documents_have_their_members(world: World) -> None:
         "type": "/docs/errors#not_found",
         "title": "There is nothing here",
         "status": 404,
-        "detail": "There is nothing at /nowhere; see /docs for what there is.",
+        "detail": "There is nothing at /nowhere; core's /docs/api says what there is.",
         "instance": "call 7",
         "code": "not_found",
     }
