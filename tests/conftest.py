@@ -1,6 +1,7 @@
 """Servers that tests share: one Postgres and one Valkey a session, and a copy of a migrated database for each test."""
 
 import asyncio
+import gc
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -13,6 +14,12 @@ from app.embedded.valkey import EmbeddedValkey, start_valkey
 from app.io.migrate import ROLES, migrate
 
 _numbers = count()
+
+
+def pytest_collection_finish() -> None:
+    """What was collected stays for ever: looking for garbage in it would make this process stand still."""
+    gc.collect()
+    gc.freeze()
 
 
 class DatabaseUrls:

@@ -17,7 +17,7 @@ from app.wire.snapshot import FeatureTerms, PlanSnapshot
 from edge.ingesting import MAX_UNDER_WAY
 from edge.routes import BODY_LIMITS
 from tests.edge.test_usage import moment
-from tests.edge.world import PRICE_ID, WINDOW_SECONDS, Answer, Tenant, now_at
+from tests.edge.world import PRICE_ID, WINDOW_SECONDS, Answer, Tenant, asked_twice, now_at
 from tests.waiting import wait_until_async
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -372,7 +372,7 @@ async def test_an_account_that_is_not_loaded(tenant: Tenant) -> None:
 async def test_an_account_at_its_boundary(tenant: Tenant) -> None:
     """The type is resolved by what holds after the boundary."""
     await tenant.seed("user_1", 1000, reading(tenant, {}), valid_until=now_at() - 1)
-    answering = asyncio.create_task(emit(tenant, cloud_event()))
+    answering = asyncio.ensure_future(asked_twice(lambda: emit(tenant, cloud_event())))
     await wait_until_async(lambda: tenant.entries("user_1"), 5, "a tick is left")
     snapshot_id = await tenant.put_plan(reading(tenant))
     after = {"revision": 4, "snapshot": snapshot_id, "valid_until": now_at() + 60 * MICRO}

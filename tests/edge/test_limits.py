@@ -11,7 +11,7 @@ from app.rules.moments import to_rfc3339
 from app.rules.pricing import GraduatedPrice, PerUnitPrice, Tier, always
 from app.wire import keys
 from app.wire.snapshot import FeatureTerms
-from tests.edge.world import PRICE_ID, Tenant, now_at
+from tests.edge.world import PRICE_ID, Tenant, asked_twice, now_at
 from tests.waiting import wait_until_async
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -120,7 +120,8 @@ async def test_a_new_period_is_seen_at_its_beginning(tenant: Tenant) -> None:
     await tenant.seed("user_1", 1000, **over)
     await set_used(tenant, 10)
     answering = asyncio.gather(
-        check(tenant), tenant.use("user_1", FEATURE, units=10, enforce=True, idempotency_key="k")
+        check(tenant),
+        asked_twice(lambda: tenant.use("user_1", FEATURE, units=10, enforce=True, idempotency_key="k")),
     )
     await wait_until_async(lambda: tenant.entries("user_1"), 5, "a tick is left")
     await tenant.world.redis.delete(used_key(tenant))

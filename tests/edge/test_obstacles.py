@@ -10,7 +10,7 @@ from app.rules.credits import MICRO
 from app.rules.pricing import PerUnitPrice, always
 from app.wire import keys
 from app.wire.snapshot import FeatureTerms
-from tests.edge.world import PRICE_ID, Answer, Tenant, now_at
+from tests.edge.world import PRICE_ID, Answer, Tenant, asked_twice, now_at
 from tests.waiting import wait_until_async
 
 SOON_SECONDS = 1.5
@@ -77,7 +77,7 @@ async def test_an_account_that_core_does_not_bring(tenant: Tenant, kind: str, st
 async def test_at_the_boundary_a_tick_is_left_and_the_publish_awaited(tenant: Tenant, kind: str) -> None:
     """One tick, however many ask; all are answered from what is published, once a slow disk lets them."""
     await tenant.seed("user_1", 1000, valid_until=now_at() - 1)
-    answering = asyncio.gather(*(_ask_twice(tenant, kind) for _ in range(30)))
+    answering = asyncio.gather(*(asked_twice(lambda: ask(tenant, kind)) for _ in range(30)))
     await wait_until_async(lambda: tenant.entries("user_1"), 5, "a tick is left")
     (tick,) = await tenant.entries("user_1")
     assert (tick[b"k"], tick[b"c"], tick[b"r"]) == (b"t", b"0", b"3")
@@ -87,12 +87,6 @@ async def test_at_the_boundary_a_tick_is_left_and_the_publish_awaited(tenant: Te
     assert {answer.status for answer in answers} == {200 if kind == "check" else 202}
     assert max(answer.body["balance"] for answer in answers) == (500 if kind == "check" else 499)
     assert [entry[b"k"] for entry in await tenant.entries("user_1")].count(b"t") == 1
-
-
-async def _ask_twice(tenant: Tenant, kind: str) -> Answer:
-    """As a client that was told to come again after the edge has waited for its two seconds."""
-    answer = await ask(tenant, kind)
-    return answer if answer.status < 500 else await ask(tenant, kind)
 
 
 async def test_time_does_not_go_back(tenant: Tenant) -> None:

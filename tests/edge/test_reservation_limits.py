@@ -15,7 +15,7 @@ from app.wire.snapshot import FeatureTerms
 from tests.edge.test_limits import COUNTED, FEATURE, PERIOD_AT, RESETS_AT, check, said, seed, set_used, used_key
 from tests.edge.test_reservation_retries import core_restores, make_due, make_long_due
 from tests.edge.test_reservations import opened, refusal
-from tests.edge.world import PRICE_ID, Tenant
+from tests.edge.world import PRICE_ID, Tenant, asked_twice
 from tests.waiting import wait_until_async
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -179,7 +179,7 @@ async def test_a_new_period_is_waited_for(tenant: Tenant) -> None:
     await seed(tenant, used=10)
     over = {"valid_until": RESETS_AT - 7200 * MICRO}
     await tenant.world.redis.hset(tenant.account_key("user_1"), mapping=over)
-    answering = asyncio.ensure_future(tenant.reserve("user_1", FEATURE, units=10))
+    answering = asyncio.ensure_future(asked_twice(lambda: tenant.reserve("user_1", FEATURE, units=10)))
     await wait_until_async(lambda: tenant.entries("user_1"), 5, "a tick is left")
     await turn(tenant)
     await tenant.world.redis.hset(tenant.account_key("user_1"), "valid_until", RESETS_AT)

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 import weakref
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -403,3 +403,9 @@ def is_gone(pid: int) -> bool:
 def wait_gone(pid: int) -> None:
     """Wait until a process has ended."""
     wait_until(lambda: is_gone(pid), READY_SECONDS, f"process {pid} has ended")
+
+
+async def asked_twice(ask: Callable[[], Awaitable[Answer]]) -> Answer:
+    """As a client that comes again where the edge has waited in vain, because the machine stood still meanwhile."""
+    answer = await ask()
+    return answer if answer.status < 500 else await ask()
