@@ -16,7 +16,7 @@ from app.rules.credits import MICRO, from_micro
 from app.rules.moments import NEVER_AT, to_rfc3339
 from app.wire import scripts
 from app.wire.codes import Code
-from app.wire.held import WHAT_IT_IS, Ending, Facts, HeldState, Opened, decode_facts, end_arguments
+from app.wire.held import WHAT_IT_IS, Ending, Facts, HeldState, end_arguments, read_opened
 from app.wire.reservations import ReservationExtension, ReservationState, encode_change
 from edge.attempt import Attempt, clock_at
 from edge.auth import Principal
@@ -299,7 +299,7 @@ class Showing(ReservationCall):
         elif state == ReservationState.OPEN.encode() and clock_at() >= int(due):
             self.overcome(self.expire())
         else:
-            opened = Opened(self.reservation.opened.place, decode_facts(facts), facts, int(reserved))
+            opened = read_opened(self.reservation.opened.place, facts, reserved)
             known = Reservation(self.reservation.reservation_id, self.account, opened)
             self.respond(_view(known, state.decode(), int(due), late or ended))
 

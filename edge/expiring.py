@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from app.wire import keys, scripts
-from app.wire.held import EXPIRY, WHAT_IT_IS, Bounds, Opened, Place, decode_facts, end_arguments
+from app.wire.held import EXPIRY, WHAT_IT_IS, Bounds, Opened, Place, end_arguments, read_opened
 from edge.redis import Redis
 
 EXPIRED_AT_ONCE = 100
@@ -31,5 +31,5 @@ async def _expire_member(redis: Redis, partition: int, member: bytes, now_at: in
     if ref is None:  # it has ended, and was forgotten, since it was named
         await redis.ask(b"ZREM", keys.due(partition), member)
         return True
-    opened = Opened(Place(partition, ref, member), decode_facts(facts), facts, int(reserved))
+    opened = read_opened(Place(partition, ref, member), facts, reserved)
     return await expire(redis, opened, now_at, bounds)

@@ -11,7 +11,7 @@ import msgspec
 
 from app.wire import ids, keys
 from app.wire.codes import Code
-from app.wire.held import WHAT_IT_IS, Facts, HeldState, Opened, Place, decode_facts
+from app.wire.held import WHAT_IT_IS, Facts, HeldState, Opened, Place, read_opened
 from edge.accounts import Account, Accounts
 from edge.auth import Principal
 from edge.core_client import CoreClient
@@ -101,7 +101,7 @@ class Reservations:
             return None
         _, end_user_id = keys.parse_account_ref(ref)
         account = self._accounts.get(principal, end_user_id)
-        opened = Opened(Place(partition, ref, member), decode_facts(facts), facts, int(reserved))
+        opened = read_opened(Place(partition, ref, member), facts, reserved)
         return Reservation(reservation_id, account, opened)
 
 

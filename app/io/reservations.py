@@ -15,8 +15,8 @@ from app.wire.held import (
     EndedReservation,
     Opened,
     Place,
-    decode_facts,
     end_arguments,
+    read_opened,
     restored_fields,
 )
 from app.wire.reservations import ReservationState
@@ -74,7 +74,7 @@ async def expire(redis: RedisStore, due: Sequence[tuple[int, bytes]], now_at: in
         if ref is None:  # it has ended, and was forgotten, since it was listed
             pipe.zrem(keys.due(partition), member)
         else:
-            opened = Opened(Place(partition, ref, member), decode_facts(facts), facts, int(reserved))
+            opened = read_opened(Place(partition, ref, member), facts, reserved)
             _expire(pipe, redis, opened, now_at)
         refs.append(ref)
     answers = (await pipe.execute())[1:]

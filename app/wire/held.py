@@ -133,6 +133,11 @@ class Opened(msgspec.Struct, frozen=True):
     reserved_micro: int
 
 
+def read_opened(place: Place, content: bytes, reserved: bytes) -> Opened:
+    """From the fields `facts` and `reserved` of the hash."""
+    return Opened(place, decode_facts(content), content, int(reserved))
+
+
 class Bounds(msgspec.Struct, frozen=True):
     """Settings that the scripts are given."""
 
