@@ -24,6 +24,8 @@ ROUTES: list[tuple[str, str, set[Scope]]] = [
     ("GET", "/v1/plans/p", {Scope.CATALOG_WRITE, Scope.ENTITLEMENTS_READ}),
     ("POST", "/v1/plans/p/variants", {Scope.CATALOG_WRITE}),
     ("GET", "/v1/plans/p/variants", {Scope.CATALOG_WRITE, Scope.ENTITLEMENTS_READ}),
+    ("POST", "/v1/plans/p/variants/v/versions", {Scope.CATALOG_WRITE}),
+    ("GET", "/v1/plans/p/variants/v/versions", {Scope.CATALOG_WRITE, Scope.ENTITLEMENTS_READ}),
     ("POST", "/v1/customers", {Scope.SUBSCRIPTIONS_WRITE}),
     ("GET", "/v1/customers", {Scope.SUBSCRIPTIONS_WRITE, Scope.CREDITS_WRITE, Scope.ENTITLEMENTS_READ}),
     ("GET", "/v1/customers/u", {Scope.SUBSCRIPTIONS_WRITE, Scope.CREDITS_WRITE, Scope.ENTITLEMENTS_READ}),
