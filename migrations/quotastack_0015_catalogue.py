@@ -1,4 +1,4 @@
-"""Terms and grants of plans."""
+"""Terms, grants and versions of plans, and customers' own terms of features."""
 
 from piccolo.apps.migrations.auto.migration_manager import MigrationManager
 
@@ -6,7 +6,7 @@ from app.io.migrate import sql_migration
 
 ID = "0015_catalogue"
 VERSION = "1.38.0"
-DESCRIPTION = "Terms and grants of plans"
+DESCRIPTION = "Terms, grants and versions of plans, and customers' own terms of features"
 
 
 async def forwards() -> MigrationManager:
