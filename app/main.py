@@ -33,6 +33,7 @@ from app.io.process import run_until_stopped
 from app.io.redis import RedisStore
 from app.ledger.routes import ROUTES as LEDGER
 from app.metering.routes import ROUTES as METERING
+from app.overrides.routes import ROUTES as OVERRIDES
 from app.plans.routes import ROUTES as PLANS
 from app.rejections.routes import ROUTES as REJECTIONS
 from app.reservations.routes import ROUTES as RESERVATIONS
@@ -57,7 +58,7 @@ STOP_SECONDS = 5
 """How long requests under way may take once the process is told to stop."""
 
 _DOMAINS = (
-    *(*TENANTS, *METERING, *PLANS, *CUSTOMERS, *SUBSCRIPTIONS, *LEDGER),
+    *(*TENANTS, *METERING, *PLANS, *CUSTOMERS, *OVERRIDES, *SUBSCRIPTIONS, *LEDGER),
     *(*TOPUPS, *RESERVATIONS, *CORRECTIONS, *REJECTIONS),
 )
 

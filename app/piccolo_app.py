@@ -12,6 +12,7 @@ APP_CONFIG = AppConfig(
             "app.tenants.tables",
             "app.customers.tables",
             "app.metering.tables",
+            "app.overrides.tables",
             "app.plans.tables",
             "app.ledger.tables",
             "app.corrections.tables",

@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 
 from app.entitlements.counting import Billing
+from app.entitlements.overriding import Override, Overrides
 from app.io.postgres import Record, Transaction
 from app.io.redis import LoadBegun
 from app.io.statements import statements
@@ -123,6 +124,24 @@ async def _read_rates(tx: Transaction, versions: set[UUID], now: datetime) -> di
         )
         for name, by_match in found.items()
     }
+
+
+async def read_overrides(tx: Transaction, account_ids: Sequence[UUID], now: datetime) -> dict[UUID, Overrides]:
+    """What customers have of their own at `now`, by account; those who have nothing are not there."""
+    overrides: dict[UUID, list[Override]] = {}
+    for row in await tx.connection.fetch(_SQL["read_overrides"], tx.environment, account_ids, now):
+        policy = None if row["overage_policy"] is None else OveragePolicy(row["overage_policy"])
+        override = Override(
+            row["key"],
+            row["included"],
+            row["value"],
+            row["sets_limit"],
+            row["limit_units_micro"],
+            policy,
+            row["overage_limit_micro"],
+        )
+        overrides.setdefault(row["customer_id"], []).append(override)
+    return {account_id: tuple(own) for account_id, own in overrides.items()}
 
 
 async def read_event_types(tx: Transaction) -> dict[str, dict[str, str | None]]:

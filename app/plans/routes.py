@@ -6,7 +6,7 @@ from litestar.params import FromPath, JSONBody
 
 from app.io.postgres import Transaction
 from app.plans import service, store
-from app.plans.schemas import NewPlan, PlanBody, VariantBody, VariantTerms, show_plan
+from app.plans.schemas import NewPlan, PlanBody, VariantBody, VariantTerms, VersionTerms, show_plan
 from app.trail.idempotency import Mutation
 from app.web.bodies import ExactResponse
 from app.web.paging import Cursor, Limit, Page, decode_cursor, page
@@ -77,4 +77,37 @@ async def list_variants(
     return await reader.run(work)
 
 
-ROUTES = [create_plan, list_plans, get_plan, create_variant, list_variants]
+@post("/v1/plans/{key:str}/variants/{variant_key:str}/versions", guards=[WRITE], security=SECURITY, tags=["Plans"])
+async def publish_version(
+    key: FromPath[str],
+    variant_key: FromPath[str],
+    data: JSONBody[VersionTerms],
+    mutation: NamedDependency[Mutation],
+) -> ExactResponse[VariantBody]:
+    """Publish the next version of a variant. Who subscribes from now on gets it; subscribers stay on theirs."""
+
+    async def work(tx: Transaction) -> VariantBody:
+        return await service.publish_version(tx, key, variant_key, data, mutation.now)
+
+    return await mutation.run(data, work)
+
+
+@get("/v1/plans/{key:str}/variants/{variant_key:str}/versions", guards=[READ], security=SECURITY, tags=["Plans"])
+async def list_versions(
+    key: FromPath[str],
+    variant_key: FromPath[str],
+    reader: NamedDependency[Reader],
+    limit: Limit = 100,
+    cursor: Cursor = None,
+) -> Page[VariantBody]:
+    """Versions of a variant, newest first."""
+    before = decode_cursor(cursor, int)
+
+    async def work(tx: Transaction) -> Page[VariantBody]:
+        bodies = await service.list_versions(tx, key, variant_key, before, limit + 1)
+        return page(bodies, limit, lambda body: body, lambda body: body.version)
+
+    return await reader.run(work)
+
+
+ROUTES = [create_plan, list_plans, get_plan, create_variant, list_variants, publish_version, list_versions]

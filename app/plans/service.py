@@ -1,37 +1,37 @@
-"""Making plans and variants."""
+"""Making plans and variants, and publishing versions of these."""
 
 from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-import msgspec
-
-from app.errors import ServiceError, invalid_value
+from app.errors import ServiceError
 from app.io.ids import new_id
 from app.io.postgres import Transaction
 from app.metering import service as metering
-from app.metering.schemas import NewPrice, parse_price, parse_value
 from app.metering.service import PriceTarget
 from app.metering.tables import Feature
 from app.plans import store
-from app.plans.schemas import FeatureInclusion, NewPlan, VariantBody, VariantTerms, show_variant
+from app.plans.checking import check_terms, own_prices, own_value
+from app.plans.schemas import GrantTerms, NewPlan, VariantBody, VariantTerms, VersionTerms, show_variant
 from app.plans.store import Variant
 from app.plans.tables import Plan, PlanFeature, PlanGrant, PlanVariant, PlanVariantVersion
-from app.rules.entitlement import FeatureKind, OveragePolicy
-from app.rules.periods import IntervalUnit
-from app.web.amounts import Credits, optional_micro
+from app.web.amounts import optional_micro
 from app.wire.codes import Code
 from app.wire.ids import show
 
-MAX_GRANTS = 1
-MAX_YEARS = 100
-"""Of an interval: what expires then still fits the range of moments."""
 FIRST_VERSION = 1
 
 
 async def create_plan(tx: Transaction, new: NewPlan, now: datetime) -> Plan:
     """A new plan. Raises ServiceError(CONFLICT)."""
-    plan = Plan(environment_id=tx.environment, id=new_id(now), key=new.key, name=new.name, created_at=now)
+    plan = Plan(
+        environment_id=tx.environment,
+        id=new_id(now),
+        key=new.key,
+        name=new.name,
+        kind=new.kind.value,
+        created_at=now,
+    )
     if not await store.insert_plan(plan):
         raise ServiceError(Code.CONFLICT, f"There is a plan with the key {new.key!r} already.")
     return plan
@@ -59,53 +59,85 @@ async def create_variant(tx: Transaction, plan_key: str, terms: VariantTerms, no
     Raises ServiceError: NOT_FOUND for the plan, CONFLICT for the key, UNKNOWN_FEATURE, INVALID_VALUE,
     FEATURE_NOT_METERED for a price.
     """
-    if terms.interval is IntervalUnit.YEAR and terms.interval_count > MAX_YEARS:
-        raise invalid_value("interval_count", f"may be at most {MAX_YEARS} years")
-    _check_grants(terms)
-    _check_features(terms)
+    check_terms(terms)
     plan = await find_plan(tx, plan_key)
     features = await metering.find_features(tx, [inclusion.feature_key for inclusion in terms.features])
     variant = PlanVariant(environment_id=tx.environment, id=new_id(now), plan_id=plan.id, key=terms.key, created_at=now)
     if not await store.insert_variant(variant):
         raise ServiceError(Code.CONFLICT, f"The plan {plan_key!r} has a variant with the key {terms.key!r} already.")
-    await _publish_version(tx, variant.id, terms, features, now)
-    return (await describe(tx, [await find_variant(tx, variant.id)]))[0]
+    version = _version_of(tx, variant.id, FIRST_VERSION, terms, now)
+    await _insert_version(tx, version, terms, features)
+    return await _describe_present(tx, variant.id)
+
+
+async def publish_version(tx: Transaction, plan_key: str, key: str, terms: VersionTerms, now: datetime) -> VariantBody:
+    """The next version of a variant, for whoever subscribes from now on; subscribers stay on theirs.
+
+    Raises ServiceError as `create_variant` does; NOT_FOUND for the variant too.
+    """
+    check_terms(terms)
+    features = await metering.find_features(tx, [inclusion.feature_key for inclusion in terms.features])
+    variant_id = await store.lock_variant_id(tx, plan_key, key)
+    if variant_id is None:
+        raise await _no_variant(tx, plan_key, key)
+    before = await find_variant(tx, variant_id)  # a statement of its own: it sees what the lock has waited for
+    await _insert_version(tx, _version_of(tx, variant_id, before.version + 1, terms, now), terms, features)
+    return await _describe_present(tx, variant_id)
+
+
+async def list_versions(tx: Transaction, plan_key: str, key: str, before: int | None, limit: int) -> list[VariantBody]:
+    """Versions of a variant, newest first, below the version `before`. Raises ServiceError(NOT_FOUND)."""
+    variant_id = await store.find_variant_id(tx, plan_key, key)
+    if variant_id is None:
+        raise await _no_variant(tx, plan_key, key)
+    return await describe(tx, await store.list_versions(tx, variant_id, before, limit))
 
 
 async def describe(tx: Transaction, variants: Sequence[Variant]) -> list[VariantBody]:
-    """Variants with what their present versions grant and include."""
+    """Variants with what their versions grant and include."""
     versions = [variant.version_id for variant in variants]
     grants = await store.read_grants(tx, versions)
     included = await store.read_included(tx, versions)
     return [show_variant(variant, grants[variant.version_id], included[variant.version_id]) for variant in variants]
 
 
-async def _publish_version(
-    tx: Transaction, variant_id: UUID, terms: VariantTerms, features: dict[str, Feature], now: datetime
-) -> None:
-    version = PlanVariantVersion(
+async def _describe_present(tx: Transaction, variant_id: UUID) -> VariantBody:
+    return (await describe(tx, [await find_variant(tx, variant_id)]))[0]
+
+
+async def _no_variant(tx: Transaction, plan_key: str, key: str) -> ServiceError:
+    await find_plan(tx, plan_key)
+    return ServiceError(Code.NOT_FOUND, f"The plan {plan_key!r} has no variant with the key {key!r}.")
+
+
+def _version_of(
+    tx: Transaction, variant_id: UUID, number: int, terms: VersionTerms, now: datetime
+) -> PlanVariantVersion:
+    return PlanVariantVersion(
         environment_id=tx.environment,
         id=new_id(now),
         variant_id=variant_id,
-        version=FIRST_VERSION,
+        version=number,
         interval_unit=terms.interval.value,
         interval_count=terms.interval_count,
         overage_policy=terms.overage_policy.value,
         created_at=now,
         overage_limit_micro=optional_micro("overage_limit", terms.overage_limit),
+        billing_mode=terms.billing_mode.value,
+        trial_days=terms.trial_days,
+        renewal_due_days=terms.renewal_due_days,
+        grace_period_days=terms.grace_period_days,
+        allow_usage_while_overdue=terms.allow_usage_while_overdue,
+        usable_while_paused=terms.usable_while_paused,
     )
-    grants = [
-        PlanGrant(
-            environment_id=tx.environment,
-            id=new_id(now),
-            variant_version_id=version.id,
-            amount_micro=grant.amount.micro,
-            interval_unit=grant.interval.value,
-            interval_count=grant.interval_count,
-            priority=grant.priority,
-        )
-        for grant in terms.grants
-    ]
+
+
+async def _insert_version(
+    tx: Transaction, version: PlanVariantVersion, terms: VersionTerms, features: dict[str, Feature]
+) -> None:
+    """Add the version, which becomes the variant's present one, with its grants, features and prices."""
+    now = version.created_at
+    grants = [_grant_of(version, grant) for grant in terms.grants]
     inclusions = [
         PlanFeature(
             environment_id=tx.environment,
@@ -114,68 +146,31 @@ async def _publish_version(
             overage_policy=None if inclusion.overage_policy is None else inclusion.overage_policy.value,
             overage_limit_micro=optional_micro(f"features[{index}].overage_limit", inclusion.overage_limit),
             limit_units_micro=optional_micro(f"features[{index}].limit", inclusion.limit),
-            value=_own_value(features[inclusion.feature_key], inclusion, f"features[{index}]"),
+            value=own_value(features[inclusion.feature_key], inclusion, f"features[{index}]"),
         )
         for index, inclusion in enumerate(terms.features)
     ]
     await store.insert_version(tx, version, grants, inclusions)
     for index, inclusion in enumerate(terms.features):
         target = PriceTarget(features[inclusion.feature_key].id, version.id)
-        for number, price in enumerate(_own_prices(inclusion, f"features[{index}]", now), FIRST_VERSION):
+        for number, price in enumerate(own_prices(inclusion, f"features[{index}]", now), FIRST_VERSION):
             await metering.add_price(tx, target, price, number, now)
 
 
-def _own_prices(inclusion: FeatureInclusion, field: str, now: datetime) -> list[NewPrice]:
-    """The prices that a variant sets for a feature. Raises ServiceError(INVALID_VALUE)."""
-    if inclusion.price is not None:
-        if inclusion.prices:
-            raise invalid_value(f"{field}.prices", "stands beside price: send one of them")
-        price = parse_price(inclusion.price, f"{field}.price")
-        metering.check_first_price(price, f"{field}.price.")
-        return [price]
-    prices = [parse_price(price, f"{field}.prices[{index}]") for index, price in enumerate(inclusion.prices)]
-    if prices and not any(not price.match and price.effective_at is None for price in prices):
-        raise invalid_value(f"{field}.prices", "must have one without match and effective_at, for all other usage")
-    for index, price in enumerate(prices):
-        metering.check_beginning(price, f"{field}.prices[{index}].", now)
-        if any((price.match, price.effective_at) == (other.match, other.effective_at) for other in prices[:index]):
-            raise invalid_value(f"{field}.prices[{index}]", "has the match and the effective_at of one before it")
-    return prices
-
-
-def _own_value(feature: Feature, inclusion: FeatureInclusion, field: str) -> str | None:
-    """The version's own value of the feature; None = the feature's default.
-
-    Raises ServiceError: INVALID_VALUE, FEATURE_NOT_METERED for prices and limits, which others do not have.
-    """
-    kind = FeatureKind(feature.kind)
-    for name in ("price", "prices", "limit", "overage_limit"):
-        if getattr(inclusion, name):
-            metering.require_metered(kind, feature.key, f"{field}.{name}")
-    return None if inclusion.value is msgspec.UNSET else parse_value(kind, inclusion.value, f"{field}.value")
-
-
-def _check_grants(terms: VariantTerms) -> None:
-    if len(terms.grants) > MAX_GRANTS:
-        raise invalid_value("grants", f"may have at most {MAX_GRANTS} entry")
-    for index, grant in enumerate(terms.grants):
-        if grant.amount.micro <= 0:
-            raise invalid_value(f"grants[{index}].amount", "must be greater than zero")
-        if (grant.interval, grant.interval_count) != (terms.interval, terms.interval_count):
-            raise invalid_value(f"grants[{index}].interval", "must be the interval of the variant")
-
-
-def _check_features(terms: VariantTerms) -> None:
-    _check_overage("overage_limit", terms.overage_limit, terms.overage_policy)
-    seen: set[str] = set()
-    for index, inclusion in enumerate(terms.features):
-        if inclusion.feature_key in seen:
-            raise invalid_value(f"features[{index}].feature_key", f"names {inclusion.feature_key!r} once more")
-        seen.add(inclusion.feature_key)
-        field = f"features[{index}].overage_limit"
-        _check_overage(field, inclusion.overage_limit, inclusion.overage_policy or terms.overage_policy)
-
-
-def _check_overage(field: str, limit: Credits | None, policy: OveragePolicy) -> None:
-    if limit is not None and policy is OveragePolicy.BLOCK:
-        raise invalid_value(field, "needs the overage_policy allow or notify beside it")
+def _grant_of(version: PlanVariantVersion, terms: GrantTerms) -> PlanGrant:
+    lifetime, rollover, cap = terms.expires_after, terms.rollover, terms.accumulation_cap
+    return PlanGrant(
+        environment_id=version.environment_id,
+        id=new_id(version.created_at),
+        variant_version_id=version.id,
+        amount_micro=terms.amount.micro,
+        interval_unit=terms.interval.value,
+        interval_count=terms.interval_count,
+        priority=terms.priority,
+        once=terms.once,
+        expires_after_unit=None if lifetime is None else lifetime.interval.value,
+        expires_after_count=None if lifetime is None else lifetime.interval_count,
+        rollover_percent=None if rollover is None else rollover.percent,
+        rollover_cap_micro=None if rollover is None or rollover.cap is None else rollover.cap.micro,
+        accumulation_cap_micro=None if cap is None else cap.micro,
+    )

@@ -13,10 +13,11 @@ from app.plans.tables import Plan, PlanFeature, PlanGrant, PlanVariant, PlanVari
 
 
 class Variant(msgspec.Struct, frozen=True):
-    """A variant with its present version."""
+    """A variant at one of its versions."""
 
     id: UUID
     plan_key: str
+    plan_kind: str
     key: str
     version_id: UUID
     version: int
@@ -24,7 +25,29 @@ class Variant(msgspec.Struct, frozen=True):
     interval_count: int
     overage_policy: str
     created_at: datetime
+    published_at: datetime
     overage_limit_micro: int | None
+    billing_mode: str
+    trial_days: int
+    renewal_due_days: int
+    grace_period_days: int
+    allow_usage_while_overdue: bool
+    usable_while_paused: bool
+
+
+class Grant(msgspec.Struct, frozen=True):
+    """Credit that a version grants. Lifetime, rollover and caps are None where it has none of its own."""
+
+    amount_micro: int
+    interval_unit: str
+    interval_count: int
+    priority: int
+    once: bool
+    expires_after_unit: str | None
+    expires_after_count: int | None
+    rollover_percent: int | None
+    rollover_cap_micro: int | None
+    accumulation_cap_micro: int | None
 
 
 class OwnPrice(msgspec.Struct, frozen=True):
@@ -88,37 +111,64 @@ async def insert_version(
 
 
 async def read_variant(tx: Transaction, variant_id: UUID) -> Variant | None:
-    """The variant with this id."""
-    row = await tx.connection.fetchrow(f"{_VARIANTS} AND v.id = $2", tx.environment, variant_id)
+    """The variant with this id, at its present version."""
+    row = await tx.connection.fetchrow(f"{_PRESENT} AND v.id = $2", tx.environment, variant_id)
     return None if row is None else Variant(*row)
 
 
-async def list_variants(tx: Transaction, plan_id: UUID, after: str | None, limit: int) -> list[Variant]:
-    """Variants of a plan by key, after the key `after`."""
-    statement = f"{_VARIANTS} AND v.plan_id = $2 AND ($3::text IS NULL OR v.key > $3) ORDER BY v.key LIMIT $4"
-    return [Variant(*row) for row in await tx.connection.fetch(statement, tx.environment, plan_id, after, limit)]
+async def find_variant_id(tx: Transaction, plan_key: str, key: str) -> UUID | None:
+    """The id of the plan's variant with this key."""
+    return await tx.connection.fetchval(_VARIANT_ID, tx.environment, plan_key, key)
 
 
-_VARIANTS = """
-    SELECT v.id, p.key, v.key, c.id, c.version, c.interval_unit, c.interval_count, c.overage_policy, v.created_at,
-           c.overage_limit_micro
-    FROM plan_variants v
+async def lock_variant_id(tx: Transaction, plan_key: str, key: str) -> UUID | None:
+    """The same, so that versions of the variant are published one after the other."""
+    return await tx.connection.fetchval(f"{_VARIANT_ID} FOR UPDATE OF v", tx.environment, plan_key, key)
+
+
+_VARIANT_ID = """
+    SELECT v.id FROM plan_variants v
     JOIN plans p ON p.environment_id = v.environment_id AND p.id = v.plan_id
-    JOIN plan_variant_versions c ON c.environment_id = v.environment_id AND c.id = v.current_version_id
-    WHERE v.environment_id = $1
+    WHERE v.environment_id = $1 AND p.key = $2 AND v.key = $3
 """
 
 
-async def read_grants(tx: Transaction, version_ids: Sequence[UUID]) -> dict[UUID, list[PlanGrant]]:
-    """What versions grant, by version."""
-    grants: dict[UUID, list[PlanGrant]] = {version_id: [] for version_id in version_ids}
-    if not grants:
-        return grants
-    query = PlanGrant.objects().where(
-        PlanGrant.environment_id == tx.environment, PlanGrant.variant_version_id.is_in(list(version_ids))
-    )
-    for grant in await query.order_by(PlanGrant.id):
-        grants[grant.variant_version_id].append(grant)
+async def list_variants(tx: Transaction, plan_id: UUID, after: str | None, limit: int) -> list[Variant]:
+    """Variants of a plan by key, after the key `after`, at their present versions."""
+    statement = f"{_PRESENT} AND v.plan_id = $2 AND ($3::text IS NULL OR v.key > $3) ORDER BY v.key LIMIT $4"
+    return [Variant(*row) for row in await tx.connection.fetch(statement, tx.environment, plan_id, after, limit)]
+
+
+async def list_versions(tx: Transaction, variant_id: UUID, before: int | None, limit: int) -> list[Variant]:
+    """A variant at each of its versions, newest first, below the version `before`."""
+    statement = f"""
+        {_VERSIONS} AND v.id = $2 AND ($3::integer IS NULL OR n.version < $3) ORDER BY n.version DESC LIMIT $4
+    """
+    return [Variant(*row) for row in await tx.connection.fetch(statement, tx.environment, variant_id, before, limit)]
+
+
+_VERSIONS = """
+    SELECT v.id, p.key, p.kind, v.key, n.id, n.version, n.interval_unit, n.interval_count, n.overage_policy,
+           v.created_at, n.created_at, n.overage_limit_micro, n.billing_mode, n.trial_days, n.renewal_due_days,
+           n.grace_period_days, n.allow_usage_while_overdue, n.usable_while_paused
+    FROM plan_variants v
+    JOIN plans p ON p.environment_id = v.environment_id AND p.id = v.plan_id
+    JOIN plan_variant_versions n ON n.environment_id = v.environment_id AND n.variant_id = v.id
+    WHERE v.environment_id = $1
+"""
+_PRESENT = f"{_VERSIONS} AND n.id = v.current_version_id"
+
+
+async def read_grants(tx: Transaction, version_ids: Sequence[UUID]) -> dict[UUID, list[Grant]]:
+    """What versions grant, by version, in the order in which it was said."""
+    statement = """
+        SELECT variant_version_id, amount_micro, interval_unit, interval_count, priority, once, expires_after_unit,
+               expires_after_count, rollover_percent, rollover_cap_micro, accumulation_cap_micro
+        FROM plan_grants WHERE environment_id = $1 AND variant_version_id = ANY($2::uuid[]) ORDER BY id
+    """
+    grants: dict[UUID, list[Grant]] = {version_id: [] for version_id in version_ids}
+    for version_id, *terms in await tx.connection.fetch(statement, tx.environment, version_ids):
+        grants[version_id].append(Grant(*terms))
     return grants
 
 

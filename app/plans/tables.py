@@ -1,6 +1,6 @@
 """Tables of the domain, as Piccolo queries them. The truth is migrations/sql; a test compares the two."""
 
-from piccolo.columns import UUID, BigInt, Integer, SmallInt, Text, Timestamptz
+from piccolo.columns import UUID, BigInt, Boolean, Integer, SmallInt, Text, Timestamptz
 from piccolo.table import Table
 
 from app.io.postgres import ENGINE
@@ -14,6 +14,7 @@ class Plan(Table, tablename="plans", db=ENGINE):
     key = Text()
     name = Text()
     created_at = Timestamptz(default=None)
+    kind = Text(default="base")
 
 
 class PlanVariant(Table, tablename="plan_variants", db=ENGINE):
@@ -39,10 +40,16 @@ class PlanVariantVersion(Table, tablename="plan_variant_versions", db=ENGINE):
     overage_policy = Text()
     created_at = Timestamptz(default=None)
     overage_limit_micro = BigInt(null=True, default=None)
+    billing_mode = Text(default="prepaid")
+    trial_days = Integer(default=0)
+    renewal_due_days = Integer(default=3)
+    grace_period_days = Integer(default=3)
+    allow_usage_while_overdue = Boolean(default=False)
+    usable_while_paused = Boolean(default=False)
 
 
 class PlanGrant(Table, tablename="plan_grants", db=ENGINE):
-    """Credit that a version gives its subscribers every interval."""
+    """Credit that a version gives its subscribers, in every cycle of its interval or once."""
 
     environment_id = UUID(default=None)
     id = UUID(primary_key=True, default=None)
@@ -51,6 +58,12 @@ class PlanGrant(Table, tablename="plan_grants", db=ENGINE):
     interval_unit = Text()
     interval_count = Integer()
     priority = SmallInt(default=100)
+    once = Boolean(default=False)
+    expires_after_unit = Text(null=True, default=None)
+    expires_after_count = Integer(null=True, default=None)
+    rollover_percent = SmallInt(null=True, default=None)
+    rollover_cap_micro = BigInt(null=True, default=None)
+    accumulation_cap_micro = BigInt(null=True, default=None)
 
 
 class PlanFeature(Table, tablename="plan_features", db=ENGINE):

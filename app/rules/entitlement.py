@@ -77,7 +77,7 @@ def refusal_of_access(access: Access | None) -> Reason | None:
         return Reason.NO_SUBSCRIPTION
     if access.standing is not Standing.OK:
         return Reason(access.standing.value)
-    is_left_out = access.subscribed and not (access.included and access.has_terms)
+    is_left_out = not (access.included and access.has_terms)
     return Reason.FEATURE_NOT_IN_PLAN if is_left_out or access.is_off else None
 
 

@@ -17,9 +17,10 @@ from app.ledger import service as ledger
 from app.ledger.service import GrantRequest
 from app.plans import service as plans
 from app.plans import store as plan_store
-from app.plans.tables import PlanGrant
+from app.plans.store import Grant, Variant
 from app.rules.periods import IntervalUnit, boundary
 from app.subscriptions import store
+from app.subscriptions.keeping import broken_terms
 from app.subscriptions.schemas import NewSubscription, SubscriptionBody, parse_variant_id, show_subscription
 from app.subscriptions.store import SubscriptionRow
 from app.subscriptions.tables import Subscription
@@ -41,9 +42,12 @@ class Occasion(msgspec.Struct, frozen=True):
 async def create_subscription(tx: Transaction, new: NewSubscription, occasion: Occasion) -> SubscriptionBody:
     """Subscribe a customer, from now on, and grant what the first period gives.
 
-    Raises ServiceError: NOT_FOUND for the variant, SUBSCRIPTION_EXISTS with the id of the one in force.
+    Raises ServiceError: NOT_FOUND for the variant, TERMS_UNSUPPORTED, SUBSCRIPTION_EXISTS with the id of the one in
+    force.
     """
     variant = await plans.find_variant(tx, parse_variant_id(new.plan_variant_id))
+    grants = (await plan_store.read_grants(tx, [variant.version_id]))[variant.version_id]
+    _require_kept(variant, grants)
     customer = await customers.ensure_customer(tx, new.end_user_id, occasion.now)
     account_id = await ledger.ensure_account(tx, customer.id, customer.end_user_id, occasion.now)
     unit = IntervalUnit(variant.interval_unit)
@@ -62,7 +66,6 @@ async def create_subscription(tx: Transaction, new: NewSubscription, occasion: O
     )
     if not await store.insert_subscription(tx, subscription):
         raise await _exists(tx, customer.id, new.end_user_id)
-    grants = (await plan_store.read_grants(tx, [variant.version_id]))[variant.version_id]
     await _grant_period(tx, customer, grants, subscription, occasion)
     dirty.mark(tx, account_id)
     body = show_subscription(await find_subscription(tx, subscription.id))
@@ -78,8 +81,16 @@ async def find_subscription(tx: Transaction, subscription_id: UUID) -> Subscript
     return row
 
 
+def _require_kept(variant: Variant, grants: Sequence[Grant]) -> None:
+    """Raises ServiceError(TERMS_UNSUPPORTED) for a version that says what subscriptions do not keep."""
+    broken = broken_terms(variant, grants)
+    if broken:
+        version = f"version {variant.version} of {variant.plan_key}/{variant.key}"
+        raise ServiceError(Code.TERMS_UNSUPPORTED, f"Subscriptions do not keep all terms of {version}: {broken[0]}.")
+
+
 async def _grant_period(
-    tx: Transaction, customer: Customer, grants: Sequence[PlanGrant], subscription: Subscription, occasion: Occasion
+    tx: Transaction, customer: Customer, grants: Sequence[Grant], subscription: Subscription, occasion: Occasion
 ) -> None:
     """Grant what the plan gives for a period; what is left of it expires with the period."""
     for grant in grants:

@@ -21,15 +21,15 @@ _PAGE_NAME = re.compile(rb"Page_app\.[a-z.]+\.(\w+)Body_")
 """Litestar names a page after the module of what is on it."""
 _LOOKAHEAD = rb"$(?!\\n)"
 """Python needs it, other dialects do not, and some cannot read it (see `web.fields`)."""
-_CHANGING = ("post", "patch")
+_CHANGING = ("post", "put", "patch", "delete")
 _WITHOUT_KEY = ("CheckEntitlements", "AcquireGauge", "ReleaseGauge")
 """They change nothing, or are safe to repeat as they are."""
 _METHODS = ("get", "post", "put", "patch", "delete")
 _DESCRIPTION = """\
 Credits, entitlements and usage metering. Send an API key as `Authorization: Bearer qs_test_…` (sandbox) or `qs_live_…`.
 
-Every `POST` and `PATCH` that is not safe to repeat takes an `Idempotency-Key`: the same request under the same key has
-one effect, and the same answer."""
+Every `POST`, `PUT`, `PATCH` and `DELETE` that is not safe to repeat takes an `Idempotency-Key`: the same request under
+the same key has one effect, and the same answer."""
 
 
 def make_config() -> OpenAPIConfig:

@@ -59,6 +59,7 @@ class Code(StrEnum):
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     INVALID_UNITS = "invalid_units"
     INVALID_VALUE = "invalid_value"
+    TERMS_UNSUPPORTED = "terms_unsupported"
     FEATURE_NOT_METERED = "feature_not_metered"
     FEATURE_NOT_GAUGE = "feature_not_gauge"
     MEASURE_MISMATCH = "measure_mismatch"
@@ -118,6 +119,7 @@ MEANINGS: dict[Code, Meaning] = {
     Code.IDEMPOTENCY_KEY_REUSED: Meaning(422, "This idempotency key was used for another request"),
     Code.INVALID_UNITS: Meaning(422, "The units are not an amount that can be recorded"),
     Code.INVALID_VALUE: Meaning(422, "A field has a value that cannot be used"),
+    Code.TERMS_UNSUPPORTED: Meaning(422, "The plan's version has terms that subscriptions do not keep"),
     Code.FEATURE_NOT_METERED: Meaning(422, "The feature is not metered"),
     Code.FEATURE_NOT_GAUGE: Meaning(422, "The feature is not a gauge"),
     Code.MEASURE_MISMATCH: Meaning(422, "Units were reserved and credits sent, or the other way about"),

@@ -214,7 +214,7 @@ class Tenant:
     # ---- seeding
 
     def plan(self, *, subscribed: bool = True, **changed: FeatureTerms | None) -> PlanSnapshot:
-        """`api_calls` costs 1 a unit, `tokens` 3 per 1,000, `image` 10 an event; `extra` is not included."""
+        """`api_calls` costs 1 a unit, `tokens` 3 per 1,000, `image` 10 an event; `extra` is not in the plan."""
         features: dict[str, FeatureTerms | None] = {
             "api_calls": FeatureTerms(always(PRICE_ID, PerUnitPrice(MICRO)), included=True),
             "tokens": FeatureTerms(always(PRICE_ID, PerUnitPrice(3 * MICRO, per=1000)), included=True),
@@ -222,7 +222,7 @@ class Tenant:
             "lenient": FeatureTerms(
                 always(PRICE_ID, PerUnitPrice(MICRO)), included=True, overage_policy=OveragePolicy.NOTIFY
             ),
-            "extra": FeatureTerms(always(PRICE_ID, PerUnitPrice(MICRO)), included=False),
+            "extra": FeatureTerms(always(PRICE_ID, PerUnitPrice(MICRO)), included=not subscribed),
             "unpriced": FeatureTerms([], included=False),
             "limited": FeatureTerms(always(PRICE_ID, PerUnitPrice(MICRO)), included=True, limit_units_micro=10 * MICRO),
             **changed,

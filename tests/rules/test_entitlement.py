@@ -24,7 +24,7 @@ no    | no  | no       | yes        | ok                   | feature_not_in_plan
 no    | no  | yes      | yes        | ok                   | feature_not_in_plan
 yes   | no  | no       | yes        | ok                   | feature_not_in_plan
 yes   | no  | yes      | yes        | ok                   | may
-yes   | no  | no       | no         | ok                   | may
+yes   | no  | no       | no         | ok                   | feature_not_in_plan
 yes   | no  | yes      | no         | ok                   | may
 yes   | yes | yes      | yes        | ok                   | feature_not_in_plan
 yes   | yes | no       | yes        | ok                   | feature_not_in_plan

@@ -9,6 +9,42 @@ from tests.app.core import Tenant
 from tests.app.web.test_problems import assert_problem
 
 GRANT = {"amount": 100, "interval": "month"}
+PLAIN = {
+    "interval": "month",
+    "interval_count": 1,
+    "once": False,
+    "priority": 100,
+    "expires_after": None,
+    "rollover": None,
+    "accumulation_cap": None,
+}
+"""What is shown of a grant whose amount and interval alone were said."""
+DEFAULTS = {
+    "interval_count": 1,
+    "billing_mode": "prepaid",
+    "trial_days": 0,
+    "renewal_due_days": 3,
+    "grace_period_days": 3,
+    "allow_usage_while_overdue": False,
+    "usable_while_paused": False,
+}
+TERMS = {
+    "billing_mode": "postpaid",
+    "trial_days": 14,
+    "renewal_due_days": 0,
+    "grace_period_days": 366,
+    "allow_usage_while_overdue": True,
+    "usable_while_paused": True,
+}
+GRANTS = [
+    {"amount": 100, "interval": "month"},
+    {"amount": 100, "interval": "week", "interval_count": 2, "rollover": {"percent": 100}},
+    {"amount": 3, "interval": "day", "expires_after": {"interval": "day", "interval_count": 366}},
+    {"amount": 9, "interval": "month", "once": True, "expires_after": {"interval": "year", "interval_count": 100}},
+    {"amount": 9, "interval": "month", "rollover": {"percent": 1, "cap": 0.5}, "accumulation_cap": 9},
+    {"amount": 0.000001, "interval": "year", "interval_count": 100, "priority": 0},
+]
+YEARS = {"interval": "year", "interval_count": 101}
 
 
 async def make_features(tenant: Tenant) -> None:
@@ -25,6 +61,10 @@ async def test_plans(tenant: Tenant) -> None:
     assert pro["plan_id"].startswith("plan_")
     assert await tenant.sandbox.read("/v1/plans/pro") == pro
     assert (await tenant.sandbox.read("/v1/plans"))["data"] == [free, pro]
+    extra = await tenant.sandbox.made("/v1/plans", {"key": "extra", "name": "Extra", "kind": "addon"})
+    assert (pro["kind"], extra["kind"]) == ("base", "addon")
+    answer = await tenant.sandbox.post("/v1/plans", {"key": "other", "name": "O", "kind": "bundle"})
+    assert_problem(answer, Code.INVALID_VALUE, "kind")
     assert_problem(await tenant.sandbox.post("/v1/plans", {"key": "pro", "name": "P"}), Code.CONFLICT)
 
 
@@ -44,13 +84,14 @@ async def test_a_variant_is_shown_as_it_was_made(tenant: Tenant) -> None:
     }
     made = await tenant.sandbox.made("/v1/plans/pro/variants", sent)
     assert made.pop("plan_variant_id").startswith("var_")
-    assert made.pop("created_at")
+    assert made.pop("created_at") == made.pop("published_at")
     assert made == {
         "plan_key": "pro",
+        "plan_kind": "base",
         "version": 1,
         **sent,
-        "interval_count": 1,
-        "grants": [{"amount": 0.5, "interval": "month", "interval_count": 1, "priority": 7}],
+        **DEFAULTS,
+        "grants": [PLAIN | {"amount": 0.5, "priority": 7}],
         "features": [
             {"feature_key": "a", "price": None, "prices": [], "overage_policy": None, "overage_limit": 0, "limit": 2.5},
             {
@@ -73,10 +114,44 @@ async def test_a_variant_is_shown_as_it_was_made(tenant: Tenant) -> None:
 @pytest.mark.parametrize(
     ("change", "code", "field"),
     [
-        ({"grants": [GRANT, GRANT]}, Code.INVALID_VALUE, "grants"),
+        ({"grants": [GRANT] * 21}, Code.INVALID_VALUE, "grants"),
         ({"grants": [GRANT | {"amount": 0}]}, Code.INVALID_VALUE, "grants[0].amount"),
-        ({"grants": [GRANT | {"interval": "week"}]}, Code.INVALID_VALUE, "grants[0].interval"),
-        ({"grants": [GRANT | {"interval_count": 2}]}, Code.INVALID_VALUE, "grants[0].interval"),
+        ({"grants": [GRANT, GRANT | {"interval": "moon"}]}, Code.INVALID_VALUE, "grants[1].interval"),
+        ({"grants": [GRANT | {"interval_count": 367}]}, Code.INVALID_VALUE, "grants[0].interval_count"),
+        ({"grants": [GRANT | YEARS]}, Code.INVALID_VALUE, "grants[0].interval_count"),
+        ({"grants": [GRANT | {"expires_after": {}}]}, Code.INVALID_BODY, "grants[0].expires_after.interval"),
+        (
+            {"grants": [GRANT | {"expires_after": YEARS}]},
+            *(Code.INVALID_VALUE, "grants[0].expires_after.interval_count"),
+        ),
+        ({"grants": [GRANT | {"accumulation_cap": 99}]}, Code.INVALID_VALUE, "grants[0].accumulation_cap"),
+        *[
+            ({"grants": [GRANT | {"rollover": {"percent": percent}}]}, Code.INVALID_VALUE, "grants[0].rollover.percent")
+            for percent in (0, 101)
+        ],
+        (
+            {"grants": [GRANT | {"rollover": {"percent": 1, "cap": 0}}]},
+            *(Code.INVALID_VALUE, "grants[0].rollover.cap"),
+        ),
+        (
+            {"grants": [GRANT | {"rollover": {"percent": 1}, "once": True}]},
+            *(Code.INVALID_VALUE, "grants[0].rollover"),
+        ),
+        (
+            {"grants": [GRANT | {"rollover": {"percent": 1}, "expires_after": {"interval": "month"}}]},
+            *(Code.INVALID_VALUE, "grants[0].rollover"),
+        ),
+        (
+            {"grants": [{"amount": 1, "interval": "day", "expires_after": {"interval": "year", "interval_count": 2}}]},
+            *(Code.INVALID_VALUE, "grants"),
+        ),
+        ({"billing_mode": "later"}, Code.INVALID_VALUE, "billing_mode"),
+        *[
+            ({name: days}, Code.INVALID_VALUE, name)
+            for name in ("trial_days", "renewal_due_days", "grace_period_days")
+            for days in (-1, 367)
+        ],
+        ({"usable_while_paused": "yes"}, Code.INVALID_BODY, "usable_while_paused"),
         ({"grants": [GRANT | {"priority": -1}]}, Code.INVALID_VALUE, "grants[0].priority"),
         ({"interval": "decade"}, Code.INVALID_VALUE, "interval"),
         ({"interval_count": 0}, Code.INVALID_VALUE, "interval_count"),
@@ -105,6 +180,26 @@ async def test_variants_that_cannot_be(tenant: Tenant, change: dict[str, Any], c
     answer = await tenant.sandbox.post("/v1/plans/pro/variants", {"key": "v", "interval": "month"} | change)
     assert_problem(answer, code, field)
     assert (await tenant.sandbox.read("/v1/plans/pro/variants"))["data"] == []
+    made = await tenant.sandbox.made("/v1/plans/pro/variants", {"key": "v", "interval": "month"})
+    answer = await tenant.sandbox.post("/v1/plans/pro/variants/v/versions", {"interval": "month"} | change)
+    assert_problem(answer, code, field)
+    assert (await tenant.sandbox.read("/v1/plans/pro/variants/v/versions"))["data"] == [made]
+
+
+async def test_terms_and_grants_are_shown_as_they_were_sent(tenant: Tenant) -> None:
+    """Each with its defaults filled in, the grants in their order."""
+    await make_features(tenant)
+    body = {"key": "v", "interval": "month", **TERMS, "grants": GRANTS}
+    made = await tenant.sandbox.made("/v1/plans/pro/variants", body)
+    assert {name: made[name] for name in TERMS} == TERMS
+    for grant, shown in zip(GRANTS, made["grants"], strict=True):
+        expected = PLAIN | grant
+        if isinstance(expected["rollover"], dict):
+            expected["rollover"] = {"cap": None} | expected["rollover"]
+        assert shown == expected
+    assert (await tenant.sandbox.read("/v1/plans/pro/variants"))["data"] == [made]
+    most = {"key": "most", "interval": "month", "grants": [GRANT] * 20}
+    assert (await tenant.sandbox.made("/v1/plans/pro/variants", most))["grants"] == [PLAIN | GRANT] * 20
 
 
 async def test_variants_belong_to_their_plan(tenant: Tenant) -> None:

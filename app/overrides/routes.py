@@ -1,0 +1,68 @@
+"""Routes of what single customers have of features."""
+
+from litestar import delete, get, put
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody
+
+from app.io.clock import Clock
+from app.io.postgres import Transaction
+from app.overrides import service
+from app.overrides.schemas import OverrideBody, OverrideTerms, Removal
+from app.trail.idempotency import Mutation
+from app.web.bodies import ExactResponse
+from app.web.principal import SECURITY, needs
+from app.web.reader import Reader
+from app.wire.scopes import Scope
+
+READ = needs(Scope.ENTITLEMENTS_READ, Scope.SUBSCRIPTIONS_WRITE)
+WRITE = needs(Scope.SUBSCRIPTIONS_WRITE)
+_PATH = "/v1/customers/{end_user_id:str}/overrides/{feature_key:str}"
+_OK = 200
+
+
+@put(_PATH, guards=[WRITE], security=SECURITY, tags=["Customers"])
+async def set_override(
+    end_user_id: FromPath[str],
+    feature_key: FromPath[str],
+    data: JSONBody[OverrideTerms],
+    mutation: NamedDependency[Mutation],
+) -> ExactResponse[OverrideBody]:
+    """Give a customer something of a feature that the plan does not say, or take it away from them.
+
+    It takes the place of what was set before. Edges know of it before the answer.
+    """
+
+    async def work(tx: Transaction) -> OverrideBody:
+        return await service.set_override(tx, end_user_id, feature_key, data, mutation.now)
+
+    return await mutation.run(data, work, status=_OK)
+
+
+@get(_PATH, guards=[READ], security=SECURITY, tags=["Customers"])
+async def get_override(
+    end_user_id: FromPath[str],
+    feature_key: FromPath[str],
+    reader: NamedDependency[Reader],
+    clock: NamedDependency[Clock],
+) -> OverrideBody:
+    """What was set for a customer and a feature, also where it has expired."""
+
+    async def work(tx: Transaction) -> OverrideBody:
+        return await service.find_override(tx, end_user_id, feature_key, clock.now())
+
+    return await reader.run(work)
+
+
+@delete(_PATH, guards=[WRITE], security=SECURITY, tags=["Customers"], status_code=_OK)
+async def remove_override(
+    end_user_id: FromPath[str], feature_key: FromPath[str], mutation: NamedDependency[Mutation]
+) -> ExactResponse[OverrideBody]:
+    """Let the plan hold again. Edges know of it before the answer, which is what was set until now."""
+
+    async def work(tx: Transaction) -> OverrideBody:
+        return await service.remove_override(tx, end_user_id, feature_key, mutation.now)
+
+    return await mutation.run(Removal(), work, status=_OK)
+
+
+ROUTES = [set_override, get_override, remove_override]

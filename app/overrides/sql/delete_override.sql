@@ -1,0 +1,4 @@
+-- The customer has nothing of the feature of their own any more; what they had.
+DELETE FROM overrides WHERE environment_id = $1 AND customer_id = $2 AND feature_id = $3
+RETURNING customer_id, feature_id, included, value, sets_limit, limit_units_micro, overage_policy, overage_limit_micro,
+          expires_at, updated_at
