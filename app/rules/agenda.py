@@ -45,7 +45,7 @@ def next_step(subscription: Subscription) -> tuple[int, Step]:
     """The first step and its moment; of several at one moment the first in the order below."""
     match subscription.state:
         case State.SCHEDULED:
-            return subscription.anchor_at, _start
+            return subscription.period.start_at, _start
         case State.TRIALING | State.ACTIVE:
             steps: list[tuple[int, Step]] = [
                 (_notice_at(subscription), _tell),
@@ -80,14 +80,14 @@ def _tell(subscription: Subscription, at: int) -> Outcome:
 
 
 def _start(subscription: Subscription, at: int) -> Outcome:
-    starts_at, terms = subscription.anchor_at, subscription.terms
+    starts_at, terms = subscription.period.start_at, subscription.terms
     if subscription.has_trial:
         trial_ends_at = days_after(starts_at, terms.trial_days, subscription.zone)
         action, period = Action.START_TRIAL, Period(starts_at, trial_ends_at)
     else:
         action, period = Action.START, period_containing(subscription.calendar, starts_at)
     subscription, effects = moved(subscription, action, at)
-    subscription = replace(subscription, period=period, cycles=fresh_cycles(terms, starts_at))
+    subscription = replace(subscription, period=period, cycles=fresh_cycles(subscription, starts_at))
     subscription, granted = grant_due(subscription, at)
     return subscription, [*effects, PeriodTurned(at, period, subscription.period_index), *granted]
 
@@ -100,8 +100,8 @@ def _end_period(subscription: Subscription, at: int) -> Outcome:
         subscription, effects = ended(subscription, Action.END, at)
         return subscription, [*bill, *effects, Announced(at, Notice.CANCELED)]
     if is_trial:
-        cycles = fresh_cycles(subscription.terms, over.end_at)
-        subscription = replace(subscription, anchor_at=over.end_at, cycles=cycles)
+        subscription = replace(subscription, anchor_at=over.end_at)
+        subscription = replace(subscription, cycles=fresh_cycles(subscription, over.end_at))
     if subscription.upcoming.billing_mode is BillingMode.PREPAID and not subscription.is_renewed:
         subscription, effects = moved(subscription, Action.FALL_OVERDUE, at)
         return subscription, [*bill, *effects, Announced(at, Notice.OVERDUE)]

@@ -26,9 +26,10 @@ from app.rules.subscriptions import (
 )
 
 
-def fresh_cycles(terms: VariantTerms, at: int) -> tuple[Cycle, ...]:
-    """Cycles that begin at a moment, none of them granted yet."""
-    return tuple(Cycle(t.id, at, -1, Period(at, at)) for t in terms.grants if t.every is not None)
+def fresh_cycles(subscription: Subscription, at: int) -> tuple[Cycle, ...]:
+    """The cycles that are running at a moment, counted from the subscription's anchor; all are still to be granted."""
+    recurring = [(template.id, template.every) for template in subscription.terms.grants if template.every is not None]
+    return tuple(_ungranted(subscription, template_id, every, at) for template_id, every in recurring)
 
 
 def next_cycle_at(subscription: Subscription) -> int:
@@ -87,6 +88,13 @@ def ahead_micro(subscription: Subscription, at: int) -> int:
     """What was given ahead and still counts."""
     ahead = subscription.ahead
     return ahead.amount_micro if ahead is not None and at < ahead.until_at else 0
+
+
+def _ungranted(subscription: Subscription, template_id: UUID, every: Interval, at: int) -> Cycle:
+    calendar = calendar_of(every, subscription.anchor_at, subscription.zone)
+    number = period_number(calendar, at)
+    begins_at = start_of(calendar, number)
+    return Cycle(template_id, subscription.anchor_at, number - 1, Period(begins_at, begins_at))
 
 
 def _ahead(subscription: Subscription, amount_micro: int, until_at: int) -> Ahead | None:

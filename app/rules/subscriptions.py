@@ -89,11 +89,11 @@ class Subscription(msgspec.Struct, frozen=True):
     zone: str
     """The billing zone's name."""
     anchor_at: int
-    """Where periods are counted from; of a scheduled one where it starts."""
+    """Where periods are counted from."""
     period_index: int
     """How many periods it has had before the present one, a trial included; it never goes back."""
     period: Period
-    """Of a trial, the trial; of one that is overdue, the one that is over; of a scheduled one, empty."""
+    """Of a trial, the trial; while overdue, the one that is over; while scheduled, empty, where it starts."""
     cycles: tuple[Cycle, ...] = ()
     has_trial: bool = False
     """It starts with the trial of its terms: a customer has one trial of a plan, and the caller knows of it."""
@@ -122,14 +122,24 @@ class Subscription(msgspec.Struct, frozen=True):
 
 
 def subscribe(
-    terms: VariantTerms, starts_at: int, zone: str, *, has_trial: bool, given_once: frozenset[UUID] = frozenset()
+    terms: VariantTerms,
+    starts_at: int,
+    zone: str,
+    *,
+    has_trial: bool = False,
+    anchor_at: int | None = None,
+    given_once: frozenset[UUID] = frozenset(),
 ) -> Subscription:
-    """A subscription that starts at a moment. One that starts now is one whose start is due."""
+    """A subscription that starts at a moment. One that starts now is one whose start is due.
+
+    `anchor_at` is for the free plan, to which a customer may come back again and again: where it was first enrolled.
+    Then it comes back into the period and the cycles that are running, and each of them has the same key as before.
+    """
     return Subscription(
         State.SCHEDULED,
         terms,
         zone,
-        starts_at,
+        starts_at if anchor_at is None else anchor_at,
         period_index=0,
         period=Period(starts_at, starts_at),
         has_trial=has_trial and terms.trial_days > 0,

@@ -183,6 +183,24 @@ def test_trials() -> None:
     assert started(paid).state is State.ACTIVE
 
 
+def test_coming_back_to_the_free_plan() -> None:
+    """Into the month that runs since the first enrolment, with the key that its credit had then: so it comes once."""
+    terms = plan(1, grant(1, 100), grant(2, 5, None))
+    _, before = catch_up(subscribe(terms, STARTS_AT, "UTC"), STARTS_AT + 35 * DAY)
+    back_at = STARTS_AT + 40 * DAY
+    again = subscribe(terms, back_at, "UTC", anchor_at=STARTS_AT, given_once=frozenset({UUID(int=2)}))
+    assert next_at(again) == back_at
+    subscription, effects = advance(again, back_at)
+    (credit,) = granted(effects)
+    assert (credit.at, credit.key_at, credit.expires_at) == (back_at, *_last(before))
+    assert (subscription.period, subscription.anchor_at) == (Period(*_last(before)), STARTS_AT)
+
+
+def _last(effects: list[Effect]) -> tuple[int, int]:
+    credit = granted(effects)[-1]
+    return credit.key_at, credit.expires_at
+
+
 def test_a_start_that_lies_ahead() -> None:
     """Nothing before it; then as if it had been made then."""
     new = subscribe(plan(1, grant(1, 1000)), STARTS_AT, "UTC", has_trial=False)
