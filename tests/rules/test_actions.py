@@ -127,6 +127,9 @@ def test_a_years_credit_is_not_given_again_month_by_month(credit: GrantTemplate)
     assert total(second) == total(later) == 0
     _, following = catch_up(back, STARTS_AT + 366 * DAY)
     assert total(following) == 1000
+    # Nor by way of a third plan, whose own cycle ends long before the year does.
+    other = done(back, Action.CHANGE, STARTS_AT + DAY, plan(3, grant(3, 1000)))
+    assert total(catch_up(other, STARTS_AT + 300 * DAY)[1]) == 0
 
 
 @LAW
@@ -155,14 +158,14 @@ def test_a_pause_keeps_what_remains(terms: VariantTerms, pauses: list[tuple[int,
 
 
 @LAW
-@given(st.integers(0, 31 * DAY), st.lists(st.integers(0, 2 * DAY), max_size=4))
+@given(st.one_of(st.integers(0, 31 * DAY), st.integers(27 * DAY, 31 * DAY)), st.lists(waits, max_size=4))
 def test_renewing_twice_or_late_is_renewing_once(first: int, later: list[int]) -> None:
     """48: a renewal names the period that it renews; the anchor stays, however late it comes within the grace."""
     terms = plan(1, grant(1, 1000), mode=PREPAID)
     at, named = STARTS_AT + min(first, 31 * DAY - 1), Arguments(period_index=0)
     renewed, effects = act(started(terms), Action.RENEW, named, at)
     for wait in later:
-        at += wait
+        at += wait // 60
         renewed, more = act(renewed, Action.RENEW, named, at)
         effects += more
     at = max(at, END_AT)
@@ -232,6 +235,26 @@ def test_cycles_that_are_over_when_it_is_renewed() -> None:
     keys = [each.key_at for each in granted(effects) if each.amount_micro == 7]
     assert keys == [END_AT, END_AT + DAY, END_AT + 2 * DAY]
     assert all(each.at == at for each in granted(effects))
+
+
+def test_a_late_renewal_pays_for_one_period() -> None:
+    """Whose grace is longer than its period may be overdue again at once, and has no credit of what is not paid for."""
+    daily = Interval(IntervalUnit.DAY)
+    terms = plan(1, grant(1, 5, daily), interval=daily, mode=PREPAID)
+    at = STARTS_AT + 3 * DAY + HOUR
+    renewed, effects = act(started(terms), Action.RENEW, NOTHING, at)
+    assert (renewed.state, renewed.period_index, total(effects)) == (State.OVERDUE, 1, 0)
+    assert next_at(renewed) == STARTS_AT + 5 * DAY
+
+
+def test_the_same_grants_in_a_new_version_go_on() -> None:
+    """Their cycles too, where a pause has moved them away from what the calendar says."""
+    first = plan(1, grant(1, 1000), interval=YEARLY)
+    subscription = done(started(first), Action.PAUSE, STARTS_AT + 70 * DAY)
+    subscription = done(subscription, Action.RESUME, STARTS_AT + 110 * DAY)
+    at = STARTS_AT + 113 * DAY
+    changed, effects = act(subscription, Action.CHANGE, Arguments(plan(2, grant(1, 1000), interval=YEARLY)), at)
+    assert (changed.cycles, total(effects), changed.ahead) == (subscription.cycles, 0, None)
 
 
 def test_canceling_closes_the_period() -> None:
