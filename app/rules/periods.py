@@ -55,6 +55,11 @@ def calendar_month(zone: str) -> Calendar:
 
 def period_containing(calendar: Calendar, at: int) -> Period:
     """The period of the calendar that a moment lies in, before the anchor too."""
+    return nth_period(calendar, period_number(calendar, at))
+
+
+def period_number(calendar: Calendar, at: int) -> int:
+    """The number of the period that a moment lies in: 0 begins at the anchor, and those before it are negative."""
     anchor_at, zone = to_datetime(calendar.anchor_at), ZoneInfo(calendar.zone)
 
     def start(n: int) -> int:
@@ -63,9 +68,25 @@ def period_containing(calendar: Calendar, at: int) -> Period:
     n = _roughly(calendar, anchor_at.astimezone(zone), to_datetime(at).astimezone(zone))
     while start(n) > at:
         n -= 1
-    while (end_at := start(n + 1)) <= at:
+    while start(n + 1) <= at:
         n += 1
-    return Period(start(n), min(end_at, NEVER_AT))
+    return n
+
+
+def nth_period(calendar: Calendar, n: int) -> Period:
+    """The period with this number."""
+    return Period(start_of(calendar, n), start_of(calendar, n + 1))
+
+
+def start_of(calendar: Calendar, n: int) -> int:
+    """Where the period with this number begins, in microseconds."""
+    anchor_at, zone = to_datetime(calendar.anchor_at), ZoneInfo(calendar.zone)
+    return min(to_at(boundary(anchor_at, calendar.unit, calendar.count, n, zone)), NEVER_AT)
+
+
+def days_after(at: int, days: int, zone: str) -> int:
+    """The same time of day so many days later on a zone's own calendar; earlier where they are negative."""
+    return start_of(Calendar(at, IntervalUnit.DAY, 1, zone), days)
 
 
 def _roughly(calendar: Calendar, anchor: datetime, moment: datetime) -> int:

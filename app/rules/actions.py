@@ -1,0 +1,164 @@
+"""What clients do to a subscription: everything that is due by then first, then the action, then what that makes due.
+
+A preview is the same call, without doing what it says.
+"""
+
+from collections.abc import Callable
+from enum import StrEnum
+
+import msgspec
+from msgspec.structs import replace
+
+from app.rules.agenda import catch_up, next_step
+from app.rules.effects import Announced, BlocksFrozen, BlocksMoved, Notice, TermsChanged
+from app.rules.grant_cycles import grant_due, moved_cycles, switch
+from app.rules.lifecycle import BY_TIME, Action, IllegalMove, State, move
+from app.rules.moments import NEVER_AT
+from app.rules.period_turns import Outcome, begin_period, billed, ended, moved, turn
+from app.rules.periods import Period
+from app.rules.subscriptions import BillingMode, Subscription, VariantTerms, is_upgrade
+
+
+class Refusal(StrEnum):
+    """Why an action is refused though the state knows it."""
+
+    NOT_PREPAID = "not_prepaid"
+    """The next period begins by itself."""
+    PERIOD_NOT_BEGUN = "period_not_begun"
+    """A period is to be renewed that has not begun."""
+    NOTHING_SCHEDULED = "nothing_scheduled"
+    NO_TERMS = "no_terms"
+    """A change says no terms."""
+    SAME_TERMS = "same_terms"
+    """A change says the terms that hold already."""
+
+
+class ActionRefused(ValueError):
+    """The action is not possible, for a reason that is not the state."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        self.refusal = refusal
+        super().__init__(refusal.value)
+
+
+class Arguments(msgspec.Struct, frozen=True):
+    """What an action is given."""
+
+    terms: VariantTerms | None = None
+    """Of a change, at once or scheduled."""
+    period_index: int | None = None
+    """Of a renewal: which period is to be followed by the next one. None = the present one. Name it where the call may
+    come twice or late: a period that has been renewed is not renewed again."""
+
+
+def act(subscription: Subscription, action: Action, arguments: Arguments, now: int) -> Outcome:
+    """Do what a client asks for. Raises IllegalMove and ActionRefused."""
+    subscription, effects = catch_up(subscription, now)
+    if action in BY_TIME:
+        raise IllegalMove(subscription.state, action)
+    move(subscription.state, action)
+    subscription, more = _ACTIONS[action](subscription, arguments, now)
+    effects = [*effects, *more]
+    # Dated with the action: the moment of a notice, say, may have passed before there was anything to tell.
+    while (step := next_step(subscription))[0] <= now:
+        subscription, more = step[1](subscription, now)
+        effects += more
+    return subscription, effects
+
+
+def _renew(subscription: Subscription, arguments: Arguments, now: int) -> Outcome:
+    present = subscription.period_index
+    index = present if arguments.period_index is None else arguments.period_index
+    if index > present:
+        raise ActionRefused(Refusal.PERIOD_NOT_BEGUN)
+    if index < present or subscription.is_renewed:
+        return subscription, []
+    if subscription.state is State.OVERDUE:
+        return turn(subscription, Action.RENEW, now)
+    if subscription.upcoming.billing_mode is BillingMode.POSTPAID:
+        raise ActionRefused(Refusal.NOT_PREPAID)
+    return replace(subscription, is_renewed=True), [Announced(now, Notice.UPDATED)]
+
+
+def _change(subscription: Subscription, arguments: Arguments, now: int) -> Outcome:
+    """A variant with another interval begins a period now; with the same one the period goes on."""
+    before, terms = subscription.terms, _other_terms(subscription, arguments)
+    is_cut = subscription.state is State.ACTIVE and terms.interval != before.interval
+    bill = billed(subscription, now, now) if is_cut else []
+    subscription = replace(subscription, pending=None, cancel_at_period_end=False)
+    subscription, granted = switch(subscription, terms, now, now if is_cut else subscription.anchor_at)
+    subscription, begun = begin_period(subscription, now, now) if is_cut else grant_due(subscription, now)
+    notice = Notice.UPGRADED if is_upgrade(before, terms) else Notice.DOWNGRADED
+    changed = TermsChanged(now, before.version_id, terms.version_id)
+    return subscription, [changed, *bill, *granted, *begun, Announced(now, notice)]
+
+
+def _schedule_change(subscription: Subscription, arguments: Arguments, now: int) -> Outcome:
+    terms = _other_terms(subscription, arguments)
+    return replace(subscription, pending=terms, cancel_at_period_end=False), [Announced(now, Notice.UPDATED)]
+
+
+def _other_terms(subscription: Subscription, arguments: Arguments) -> VariantTerms:
+    if arguments.terms is None:
+        raise ActionRefused(Refusal.NO_TERMS)
+    if arguments.terms.version_id == subscription.terms.version_id:
+        raise ActionRefused(Refusal.SAME_TERMS)
+    return arguments.terms
+
+
+def _unschedule(subscription: Subscription, _: Arguments, now: int) -> Outcome:
+    if subscription.pending is None and not subscription.cancel_at_period_end:
+        raise ActionRefused(Refusal.NOTHING_SCHEDULED)
+    return replace(subscription, pending=None, cancel_at_period_end=False), [Announced(now, Notice.UPDATED)]
+
+
+def _pause(subscription: Subscription, _: Arguments, now: int) -> Outcome:
+    subscription, changed = moved(replace(subscription, paused_at=now), Action.PAUSE, now)
+    return subscription, [*changed, BlocksFrozen(now), Announced(now, Notice.PAUSED)]
+
+
+def _resume(subscription: Subscription, _: Arguments, now: int) -> Outcome:
+    """What remained of the period remains, and those that follow are counted from its end."""
+    stood_still, period, ahead = _stood_still(subscription, now), subscription.period, subscription.ahead
+    if ahead is not None:
+        ahead = replace(ahead, until_at=min(ahead.until_at + stood_still, NEVER_AT))
+    resumed = replace(
+        subscription,
+        anchor_at=period.end_at + stood_still,
+        period=Period(period.start_at + stood_still, period.end_at + stood_still),
+        cycles=moved_cycles(subscription, stood_still),
+        paused_at=None,
+        ahead=ahead,
+    )
+    subscription, changed = moved(resumed, Action.RESUME, now)
+    return subscription, [*changed, BlocksMoved(now, stood_still), Announced(now, Notice.RESUMED)]
+
+
+def _stood_still(subscription: Subscription, now: int) -> int:
+    return 0 if subscription.paused_at is None else now - subscription.paused_at
+
+
+def _cancel(subscription: Subscription, _: Arguments, now: int) -> Outcome:
+    """A period that is running is closed where it stands; blocks that stood still go on."""
+    stood_still = _stood_still(subscription, now)
+    is_running = subscription.state in {State.TRIALING, State.ACTIVE, State.PAUSED}
+    bill = billed(subscription, now - stood_still, now) if is_running else []
+    thawed = [] if subscription.paused_at is None else [BlocksMoved(now, stood_still)]
+    subscription, changed = ended(subscription, Action.CANCEL, now)
+    return subscription, [*bill, *changed, *thawed, Announced(now, Notice.CANCELED)]
+
+
+def _cancel_at_period_end(subscription: Subscription, _: Arguments, now: int) -> Outcome:
+    return replace(subscription, pending=None, cancel_at_period_end=True), [Announced(now, Notice.UPDATED)]
+
+
+_ACTIONS: dict[Action, Callable[[Subscription, Arguments, int], Outcome]] = {
+    Action.RENEW: _renew,
+    Action.CHANGE: _change,
+    Action.SCHEDULE_CHANGE: _schedule_change,
+    Action.UNSCHEDULE: _unschedule,
+    Action.PAUSE: _pause,
+    Action.RESUME: _resume,
+    Action.CANCEL: _cancel,
+    Action.CANCEL_AT_PERIOD_END: _cancel_at_period_end,
+}

@@ -1,0 +1,211 @@
+"""The grants of a subscription: each template has cycles of its own, and each cycle is granted once.
+
+A cycle begins where the one before it ends; where it ends follows from the template's anchor. A cycle that begins when
+the period is over waits for the next period, which may not be paid for; credit that would have expired by then is not
+granted.
+"""
+
+from uuid import UUID
+
+from msgspec.structs import replace
+
+from app.rules.effects import Effect, Granted
+from app.rules.lifecycle import State
+from app.rules.moments import NEVER_AT
+from app.rules.periods import Period, nth_period, period_number, start_of
+from app.rules.proration import Share, prorated_difference, split_by_largest_remainder, weights_of
+from app.rules.subscriptions import (
+    Ahead,
+    Cycle,
+    GrantTemplate,
+    Interval,
+    Subscription,
+    VariantTerms,
+    calendar_of,
+    expiry_of,
+)
+
+
+def fresh_cycles(subscription: Subscription, at: int) -> tuple[Cycle, ...]:
+    """The cycles that are running at a moment, counted from the subscription's anchor; all are still to be granted."""
+    recurring = [(template.id, template.every) for template in subscription.terms.grants if template.every is not None]
+    return tuple(_ungranted(subscription, template_id, every, at) for template_id, every in recurring)
+
+
+def next_cycle_at(subscription: Subscription) -> int:
+    """When the next cycle begins in the present period; `NEVER_AT` = not before it ends."""
+    begins = [cycle.present.end_at for cycle in subscription.cycles]
+    return min((at for at in begins if at < subscription.period.end_at), default=NEVER_AT)
+
+
+def grant_due(subscription: Subscription, at: int) -> tuple[Subscription, list[Effect]]:
+    """Grant the cycles of the present period that have begun by `at`, and what is given once."""
+    subscription, effects = _grant_once(subscription, at)
+    for template in subscription.terms.grants:
+        if template.every is not None:
+            subscription, granted = _grant_cycles(subscription, template, template.every, at)
+            effects += granted
+    return subscription, effects
+
+
+def switch(
+    subscription: Subscription, terms: VariantTerms, at: int, anchor_at: int
+) -> tuple[Subscription, list[Granted]]:
+    """Let other terms hold from `at` on, and grant what is due for the cycles in whose middle that is.
+
+    What the old grants are worth for the time that remains of their cycles is given already, so of the new ones only
+    what is above it is granted; where they are worth less, the difference counts against what comes next. Cycles that
+    begin `at` are left to `grant_due`.
+    """
+    old = {template.id: template for template in subscription.terms.grants}
+    new = {template.id: template for template in terms.grants}
+    running = [cycle for cycle in subscription.cycles if cycle.present.end_at > at]
+    cycles = tuple(_cycle_at(subscription, t, t.every, at, anchor_at) for t in terms.grants if t.every is not None)
+    middle = [cycle for cycle in cycles if cycle.present.end_at > at]
+    shares = [_share(new[cycle.template_id], cycle, at) for cycle in middle]
+    worth_micro = prorated_difference([_share(old[c.template_id], c, at) for c in running], shares)
+    due_micro = worth_micro - ahead_micro(subscription, at)
+    until_at = max((_expiry(subscription, old[c.template_id], c) for c in running), default=at)
+    ahead = _ahead(subscription, -due_micro, until_at)
+    switched = replace(subscription, terms=terms, anchor_at=anchor_at, cycles=cycles, ahead=ahead)
+    parts = split_by_largest_remainder(max(due_micro, 0), weights_of(shares))
+    shared_out = zip(middle, parts, strict=True)
+    return switched, [_granted(switched, new[c.template_id], c, at, part) for c, part in shared_out if part]
+
+
+def moved_cycles(subscription: Subscription, by_microseconds: int) -> tuple[Cycle, ...]:
+    """The cycles of a subscription that stood still for so long: what remained of the present ones, remains.
+
+    Those to come are counted back from the end of the period, so that a pause never adds one to it, though months
+    differ in length.
+    """
+    every = {template.id: template.every for template in subscription.terms.grants}
+    pairs = [(cycle, every[cycle.template_id]) for cycle in subscription.cycles]
+    return tuple(_moved(subscription, c, interval, by_microseconds) for c, interval in pairs if interval is not None)
+
+
+def ahead_micro(subscription: Subscription, at: int) -> int:
+    """What was given ahead and still counts."""
+    ahead = subscription.ahead
+    return ahead.amount_micro if ahead is not None and at < ahead.until_at else 0
+
+
+def _ungranted(subscription: Subscription, template_id: UUID, every: Interval, at: int) -> Cycle:
+    calendar = calendar_of(every, subscription.anchor_at, subscription.zone)
+    number = period_number(calendar, at)
+    begins_at = start_of(calendar, number)
+    return Cycle(template_id, subscription.anchor_at, number - 1, Period(begins_at, begins_at))
+
+
+def _ahead(subscription: Subscription, amount_micro: int, until_at: int) -> Ahead | None:
+    if amount_micro <= 0:
+        return None
+    before = subscription.ahead
+    return Ahead(amount_micro, until_at if before is None else max(until_at, before.until_at))
+
+
+def _grant_once(subscription: Subscription, at: int) -> tuple[Subscription, list[Effect]]:
+    due = [t for t in subscription.terms.grants if t.every is None and t.id not in subscription.given_once]
+    expiries = [expiry_of(template, at, NEVER_AT, subscription.zone) for template in due]
+    effects: list[Effect] = [
+        Granted(at, template.id, at, template.amount_micro, 0, expires_at, expires_at, is_tied=False)
+        for template, expires_at in zip(due, expiries, strict=True)
+    ]
+    given = subscription.given_once | {template.id for template in due}
+    return replace(subscription, given_once=given), effects
+
+
+def _grant_cycles(
+    subscription: Subscription, template: GrantTemplate, every: Interval, at: int
+) -> tuple[Subscription, list[Effect]]:
+    effects: list[Effect] = []
+    cycles = {cycle.template_id: cycle for cycle in subscription.cycles}
+    cycle, ahead = cycles[template.id], subscription.ahead
+    while cycle.present.end_at <= at and cycle.present.end_at < subscription.period.end_at:
+        cycle = _next(subscription, cycle, every)
+        if cycle.present.end_at <= at and template.expires_after_days is None:
+            continue  # it would have expired by now
+        withheld_micro = min(template.amount_micro, ahead_micro(replace(subscription, ahead=ahead), at))
+        if ahead is not None:
+            ahead = _ahead(subscription, ahead.amount_micro - withheld_micro, ahead.until_at)
+        if withheld_micro < template.amount_micro:
+            amount_micro = template.amount_micro - withheld_micro
+            granted = _granted(subscription, template, cycle, at, amount_micro)
+            effects.append(replace(granted, key_at=cycle.present.start_at, withheld_micro=withheld_micro))
+    cycles[template.id] = cycle
+    return replace(subscription, cycles=tuple(cycles.values()), ahead=ahead), effects
+
+
+def _granted(subscription: Subscription, template: GrantTemplate, cycle: Cycle, at: int, amount_micro: int) -> Granted:
+    return Granted(
+        at,
+        template.id,
+        key_at=at,
+        amount_micro=amount_micro,
+        withheld_micro=0,
+        expires_at=expiry_of(template, at, cycle.present.end_at, subscription.zone),
+        rollover_until_at=_end_of_next(subscription, template, cycle),
+        is_tied=template.expires_after_days is None,
+    )
+
+
+def _expiry(subscription: Subscription, template: GrantTemplate, cycle: Cycle) -> int:
+    return expiry_of(template, cycle.present.start_at, cycle.present.end_at, subscription.zone)
+
+
+def _share(template: GrantTemplate, cycle: Cycle, at: int) -> Share:
+    """What a cycle is worth for the time that remains of it."""
+    present = cycle.present
+    return Share(template.amount_micro, present.end_at - at, present.end_at - present.start_at)
+
+
+def _next(subscription: Subscription, cycle: Cycle, every: Interval) -> Cycle:
+    """The cycle after the present one."""
+    calendar = calendar_of(every, cycle.anchor_at, subscription.zone)
+    following = Period(cycle.present.end_at, start_of(calendar, cycle.number + 2))
+    return replace(cycle, number=cycle.number + 1, present=_cut(subscription, following))
+
+
+def _cut(subscription: Subscription, present: Period) -> Period:
+    """A cycle ends with the trial in which it began: the first period counts anew."""
+    if subscription.state is not State.TRIALING:
+        return present
+    return Period(present.start_at, min(present.end_at, subscription.period.end_at))
+
+
+def _end_of_next(subscription: Subscription, template: GrantTemplate, cycle: Cycle) -> int:
+    """Where the cycle ends that follows: until then lives what rolls over."""
+    if template.every is None:
+        return NEVER_AT
+    if subscription.state is State.TRIALING and cycle.present.end_at == subscription.period.end_at:
+        return start_of(calendar_of(template.every, cycle.present.end_at, subscription.zone), 1)
+    return _next(subscription, cycle, template.every).present.end_at
+
+
+def _cycle_at(subscription: Subscription, template: GrantTemplate, every: Interval, at: int, anchor_at: int) -> Cycle:
+    """The cycle that a template of new terms has `at`; where one begins just then, it has still to be granted."""
+    for cycle in subscription.cycles:
+        is_same = cycle.template_id == template.id and every == _every(subscription, template.id)
+        if is_same and (anchor_at == subscription.anchor_at or cycle.present.start_at == at):
+            return cycle
+    calendar = calendar_of(every, anchor_at, subscription.zone)
+    number = period_number(calendar, at)
+    present = nth_period(calendar, number)
+    if present.start_at == at:
+        return Cycle(template.id, anchor_at, number - 1, Period(at, at))
+    return Cycle(template.id, anchor_at, number, _cut(subscription, present))
+
+
+def _every(subscription: Subscription, template_id: UUID) -> Interval | None:
+    return next((t.every for t in subscription.terms.grants if t.id == template_id), None)
+
+
+def _moved(subscription: Subscription, cycle: Cycle, every: Interval, by_microseconds: int) -> Cycle:
+    calendar = calendar_of(every, cycle.anchor_at, subscription.zone)
+    period_end_at = subscription.period.end_at
+    present = Period(cycle.present.start_at + by_microseconds, cycle.present.end_at + by_microseconds)
+    # The first cycle that begins when the period is over keeps its distance from the period's end.
+    first = max(cycle.number + 1, period_number(calendar, period_end_at - 1) + 1)
+    begins_at = cycle.present.end_at if first == cycle.number + 1 else start_of(calendar, first)
+    anchor_at = begins_at + by_microseconds
+    return replace(cycle, anchor_at=anchor_at, number=cycle.number - first, present=present)

@@ -1,0 +1,57 @@
+"""How a period ends and the next one begins, whoever brings it about: time or a client."""
+
+from msgspec.structs import replace
+
+from app.rules.effects import Announced, Billed, Effect, Notice, PeriodTurned, StateChanged, TermsChanged
+from app.rules.grant_cycles import grant_due, switch
+from app.rules.lifecycle import Action, move
+from app.rules.periods import Period, period_containing
+from app.rules.subscriptions import BillingMode, Subscription
+
+Outcome = tuple[Subscription, list[Effect]]
+"""A subscription as it is afterwards, and what follows from it for others."""
+
+
+def turn(subscription: Subscription, action: Action, at: int) -> Outcome:
+    """The next period begins where the present one ended, however late it is."""
+    begins_at, before, terms = subscription.period.end_at, subscription.terms, subscription.upcoming
+    subscription, effects = moved(subscription, action, at)
+    if terms is not before:
+        anchor_at = subscription.anchor_at if terms.interval == before.interval else begins_at
+        subscription, switched = switch(subscription, terms, begins_at, anchor_at)
+        effects += [
+            TermsChanged(at, before.version_id, terms.version_id),
+            *(replace(granted, at=at) for granted in switched if granted.expires_at > at),
+        ]
+    subscription = replace(subscription, pending=None)
+    subscription, begun = begin_period(subscription, begins_at, at)
+    told = Notice.UPDATED if action is Action.CONVERT else Notice.RENEWED
+    return subscription, [*effects, *begun, Announced(at, told)]
+
+
+def begin_period(subscription: Subscription, begins_at: int, at: int) -> Outcome:
+    """A period begins, where the calendar has a boundary; all that is granted at its beginning comes with it."""
+    period, index = period_containing(subscription.calendar, begins_at), subscription.period_index + 1
+    subscription = replace(subscription, period=period, period_index=index, is_renewed=False, is_told=False)
+    subscription, granted = grant_due(subscription, at)
+    return subscription, [PeriodTurned(at, period, index), *granted]
+
+
+def moved(subscription: Subscription, action: Action, at: int) -> Outcome:
+    """The state that the table says."""
+    before, after = subscription.state, move(subscription.state, action)
+    changed: list[Effect] = [] if before is after else [StateChanged(at, action, before, after)]
+    return replace(subscription, state=after), changed
+
+
+def ended(subscription: Subscription, action: Action, at: int) -> Outcome:
+    """A terminal state; nothing is to come any more."""
+    subscription = replace(subscription, pending=None, cancel_at_period_end=False, paused_at=None, ahead=None)
+    return moved(subscription, action, at)
+
+
+def billed(subscription: Subscription, end_at: int, at: int) -> list[Effect]:
+    """A postpaid period is closed, at its end or before."""
+    if subscription.terms.billing_mode is BillingMode.PREPAID:
+        return []
+    return [Billed(at, Period(subscription.period.start_at, end_at))]

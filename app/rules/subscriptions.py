@@ -1,0 +1,169 @@
+"""A subscription as rules see it: its terms, its state, its present period, and how far its grants have come.
+
+Periods and the cycles of grants are computed from anchors (app/rules/periods.py). All moments are microseconds.
+"""
+
+from enum import StrEnum
+from uuid import UUID
+
+import msgspec
+
+from app.rules.lifecycle import State
+from app.rules.moments import NEVER_AT
+from app.rules.periods import Calendar, IntervalUnit, Period, days_after
+from app.rules.proration import Share, prorated_difference
+
+_LENGTHS = {
+    IntervalUnit.DAY: 4_800,
+    IntervalUnit.WEEK: 33_600,
+    IntervalUnit.MONTH: 146_097,
+    IntervalUnit.YEAR: 1_753_164,
+}
+"""The mean length of each unit in 4,800ths of a day: 400 years of the calendar are 4,800 months and 146,097 days."""
+
+
+class BillingMode(StrEnum):
+    """Whether a period is paid for before it begins or after it has ended."""
+
+    PREPAID = "prepaid"
+    """The next period begins once a client says that it is paid for (`renew`)."""
+    POSTPAID = "postpaid"
+    """The next period begins by itself."""
+
+
+class Interval(msgspec.Struct, frozen=True):
+    """So many units of the calendar."""
+
+    unit: IntervalUnit
+    count: int = 1
+
+
+class GrantTemplate(msgspec.Struct, frozen=True):
+    """Credit that terms give: every interval, or once."""
+
+    id: UUID
+    amount_micro: int
+    every: Interval | None
+    """The length of its cycle; None = it is given once to a customer."""
+    expires_after_days: int | None = None
+    """None = a recurring grant expires with its cycle, one that is given once never."""
+
+
+class VariantTerms(msgspec.Struct, frozen=True):
+    """What one version of a plan variant says, as far as time and actions ask for it."""
+
+    version_id: UUID
+    interval: Interval
+    billing_mode: BillingMode
+    grants: tuple[GrantTemplate, ...] = ()
+    trial_days: int = 0
+    renewal_due_days: int = 3
+    """So long before a period or a trial ends, the tenant is told."""
+    grace_period_days: int = 3
+
+
+class Cycle(msgspec.Struct, frozen=True):
+    """How far a recurring grant has come."""
+
+    template_id: UUID
+    anchor_at: int
+    number: int
+    """Of the present one, from the anchor."""
+    present: Period
+    """The one that was last granted; the next begins where it ends. Empty = none was."""
+
+
+class Ahead(msgspec.Struct, frozen=True):
+    """Credit that was given for time in which the terms give less: it is not given again."""
+
+    amount_micro: int
+    until_at: int
+    """Where what was given has expired, and so no longer counts."""
+
+
+class Subscription(msgspec.Struct, frozen=True):
+    """A subscription at a moment. What is to happen at the period's end is one thing at most."""
+
+    state: State
+    terms: VariantTerms
+    zone: str
+    """The billing zone's name."""
+    anchor_at: int
+    """Where periods are counted from."""
+    period_index: int
+    """How many periods it has had before the present one, a trial included; it never goes back."""
+    period: Period
+    """Of a trial, the trial; while overdue, the one that is over; while scheduled, empty, where it starts."""
+    cycles: tuple[Cycle, ...] = ()
+    has_trial: bool = False
+    """It starts with the trial of its terms: a customer has one trial of a plan, and the caller knows of it."""
+    given_once: frozenset[UUID] = frozenset()
+    """Templates that are given once, and that the customer has been given, by whatever subscription."""
+    is_renewed: bool = False
+    """The next period is paid for."""
+    is_told: bool = False
+    """The tenant was told that the period or the trial is about to end."""
+    cancel_at_period_end: bool = False
+    pending: VariantTerms | None = None
+    """The terms from the next period on."""
+    paused_at: int | None = None
+    """While paused. What remained of the period then is what it goes on with."""
+    ahead: Ahead | None = None
+
+    @property
+    def upcoming(self) -> VariantTerms:
+        """The terms of the next period."""
+        return self.pending or self.terms
+
+    @property
+    def calendar(self) -> Calendar:
+        """Its periods."""
+        return calendar_of(self.terms.interval, self.anchor_at, self.zone)
+
+
+def subscribe(
+    terms: VariantTerms,
+    starts_at: int,
+    zone: str,
+    *,
+    has_trial: bool = False,
+    anchor_at: int | None = None,
+    given_once: frozenset[UUID] = frozenset(),
+) -> Subscription:
+    """A subscription that starts at a moment. One that starts now is one whose start is due.
+
+    `anchor_at` is for the free plan, to which a customer may come back again and again: where it was first enrolled.
+    Then it comes back into the period and the cycles that are running, and each of them has the same key as before.
+    """
+    return Subscription(
+        State.SCHEDULED,
+        terms,
+        zone,
+        starts_at if anchor_at is None else anchor_at,
+        period_index=0,
+        period=Period(starts_at, starts_at),
+        has_trial=has_trial and terms.trial_days > 0,
+        given_once=given_once,
+    )
+
+
+def calendar_of(interval: Interval, anchor_at: int, zone: str) -> Calendar:
+    """The calendar of an interval."""
+    return Calendar(anchor_at, interval.unit, interval.count, zone)
+
+
+def expiry_of(template: GrantTemplate, at: int, cycle_end_at: int, zone: str) -> int:
+    """When credit that the template gives `at` a moment expires."""
+    if template.expires_after_days is not None:
+        return days_after(at, template.expires_after_days, zone)
+    return NEVER_AT if template.every is None else cycle_end_at
+
+
+def is_upgrade(old: VariantTerms, new: VariantTerms) -> bool:
+    """Whether the new terms give as much credit over time as the old ones, or more. Then a change is at once."""
+    return prorated_difference(_rates(old), _rates(new)) >= 0
+
+
+def _rates(terms: VariantTerms) -> list[Share]:
+    recurring = [(g.amount_micro, g.every) for g in terms.grants if g.every is not None]
+    return [Share(amount, 1, _LENGTHS[every.unit] * every.count) for amount, every in recurring]
