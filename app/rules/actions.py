@@ -16,7 +16,8 @@ from app.rules.lifecycle import BY_TIME, Action, IllegalMove, State, move
 from app.rules.moments import NEVER_AT
 from app.rules.period_turns import Outcome, begin_period, billed, ended, moved, turn
 from app.rules.periods import Period
-from app.rules.subscriptions import BillingMode, Subscription, VariantTerms, is_upgrade
+from app.rules.subscriptions import Subscription, is_upgrade
+from app.rules.terms import BillingMode, SubscriptionTerms
 
 
 class Refusal(StrEnum):
@@ -44,7 +45,7 @@ class ActionRefused(ValueError):
 class Arguments(msgspec.Struct, frozen=True):
     """What an action is given."""
 
-    terms: VariantTerms | None = None
+    terms: SubscriptionTerms | None = None
     """Of a change, at once or scheduled."""
     period_index: int | None = None
     """Of a renewal: which period is to be followed by the next one. None = the present one. Name it where the call may
@@ -98,7 +99,7 @@ def _schedule_change(subscription: Subscription, arguments: Arguments, now: int)
     return replace(subscription, pending=terms, cancel_at_period_end=False), [Announced(now, Notice.UPDATED)]
 
 
-def _other_terms(subscription: Subscription, arguments: Arguments) -> VariantTerms:
+def _other_terms(subscription: Subscription, arguments: Arguments) -> SubscriptionTerms:
     if arguments.terms is None:
         raise ActionRefused(Refusal.NO_TERMS)
     if arguments.terms.version_id == subscription.terms.version_id:

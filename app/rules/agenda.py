@@ -15,7 +15,8 @@ from app.rules.lifecycle import Action, State
 from app.rules.moments import NEVER_AT
 from app.rules.period_turns import Outcome, billed, ended, moved, turn
 from app.rules.periods import Period, days_after, period_containing
-from app.rules.subscriptions import BillingMode, Subscription
+from app.rules.subscriptions import Subscription
+from app.rules.terms import BillingMode
 
 Step = Callable[[Subscription, int], Outcome]
 """What happens, and the moment with which it is dated."""

@@ -7,6 +7,7 @@ import msgspec
 
 from app.rules.lifecycle import Action, State
 from app.rules.periods import Period
+from app.rules.terms import GrantTemplate
 
 
 class Notice(StrEnum):
@@ -65,7 +66,7 @@ class Granted(msgspec.Struct, frozen=True):
 
     at: int
     """When it becomes effective."""
-    template_id: UUID
+    template: GrantTemplate
     key_at: int
     """Where its cycle begins; where it is what a change gives in the middle of a cycle, the moment of the change."""
     amount_micro: int

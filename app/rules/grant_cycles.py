@@ -14,16 +14,8 @@ from app.rules.lifecycle import State
 from app.rules.moments import NEVER_AT
 from app.rules.periods import Period, nth_period, period_number, start_of
 from app.rules.proration import Share, prorated_difference, split_by_largest_remainder, weights_of
-from app.rules.subscriptions import (
-    Ahead,
-    Cycle,
-    GrantTemplate,
-    Interval,
-    Subscription,
-    VariantTerms,
-    calendar_of,
-    expiry_of,
-)
+from app.rules.subscriptions import Ahead, Cycle, Subscription, calendar_of, expiry_of
+from app.rules.terms import GrantTemplate, Interval, SubscriptionTerms
 
 
 def fresh_cycles(subscription: Subscription, at: int) -> tuple[Cycle, ...]:
@@ -49,7 +41,7 @@ def grant_due(subscription: Subscription, at: int) -> tuple[Subscription, list[E
 
 
 def switch(
-    subscription: Subscription, terms: VariantTerms, at: int, anchor_at: int
+    subscription: Subscription, terms: SubscriptionTerms, at: int, anchor_at: int
 ) -> tuple[Subscription, list[Granted]]:
     """Let other terms hold from `at` on, and grant what is due for the cycles in whose middle that is.
 
@@ -108,7 +100,7 @@ def _grant_once(subscription: Subscription, at: int) -> tuple[Subscription, list
     due = [t for t in subscription.terms.grants if t.every is None and t.id not in subscription.given_once]
     expiries = [expiry_of(template, at, NEVER_AT, subscription.zone) for template in due]
     effects: list[Effect] = [
-        Granted(at, template.id, at, template.amount_micro, 0, expires_at, expires_at, is_tied=False)
+        Granted(at, template, at, template.amount_micro, 0, expires_at, expires_at, is_tied=False)
         for template, expires_at in zip(due, expiries, strict=True)
     ]
     given = subscription.given_once | {template.id for template in due}
@@ -123,7 +115,7 @@ def _grant_cycles(
     cycle, ahead = cycles[template.id], subscription.ahead
     while cycle.present.end_at <= at and cycle.present.end_at < subscription.period.end_at:
         cycle = _next(subscription, cycle, every)
-        if cycle.present.end_at <= at and template.expires_after_days is None:
+        if cycle.present.end_at <= at and template.expires_after is None:
             continue  # it would have expired by now
         withheld_micro = min(template.amount_micro, ahead_micro(replace(subscription, ahead=ahead), at))
         if ahead is not None:
@@ -139,13 +131,13 @@ def _grant_cycles(
 def _granted(subscription: Subscription, template: GrantTemplate, cycle: Cycle, at: int, amount_micro: int) -> Granted:
     return Granted(
         at,
-        template.id,
+        template,
         key_at=at,
         amount_micro=amount_micro,
         withheld_micro=0,
         expires_at=expiry_of(template, at, cycle.present.end_at, subscription.zone),
         rollover_until_at=_end_of_next(subscription, template, cycle),
-        is_tied=template.expires_after_days is None,
+        is_tied=template.expires_after is None,
     )
 
 

@@ -6,7 +6,8 @@ from app.rules.effects import Announced, Billed, Effect, Notice, PeriodTurned, S
 from app.rules.grant_cycles import grant_due, switch
 from app.rules.lifecycle import Action, move
 from app.rules.periods import Period, period_containing
-from app.rules.subscriptions import BillingMode, Subscription
+from app.rules.subscriptions import Subscription
+from app.rules.terms import BillingMode
 
 Outcome = tuple[Subscription, list[Effect]]
 """A subscription as it is afterwards, and what follows from it for others."""

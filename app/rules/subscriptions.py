@@ -3,15 +3,15 @@
 Periods and the cycles of grants are computed from anchors (app/rules/periods.py). All moments are microseconds.
 """
 
-from enum import StrEnum
 from uuid import UUID
 
 import msgspec
 
 from app.rules.lifecycle import State
 from app.rules.moments import NEVER_AT
-from app.rules.periods import Calendar, IntervalUnit, Period, days_after
+from app.rules.periods import Calendar, IntervalUnit, Period, start_of
 from app.rules.proration import Share, prorated_difference
+from app.rules.terms import GrantTemplate, Interval, SubscriptionTerms
 
 _LENGTHS = {
     IntervalUnit.DAY: 4_800,
@@ -20,46 +20,6 @@ _LENGTHS = {
     IntervalUnit.YEAR: 1_753_164,
 }
 """The mean length of each unit in 4,800ths of a day: 400 years of the calendar are 4,800 months and 146,097 days."""
-
-
-class BillingMode(StrEnum):
-    """Whether a period is paid for before it begins or after it has ended."""
-
-    PREPAID = "prepaid"
-    """The next period begins once a client says that it is paid for (`renew`)."""
-    POSTPAID = "postpaid"
-    """The next period begins by itself."""
-
-
-class Interval(msgspec.Struct, frozen=True):
-    """So many units of the calendar."""
-
-    unit: IntervalUnit
-    count: int = 1
-
-
-class GrantTemplate(msgspec.Struct, frozen=True):
-    """Credit that terms give: every interval, or once."""
-
-    id: UUID
-    amount_micro: int
-    every: Interval | None
-    """The length of its cycle; None = it is given once to a customer."""
-    expires_after_days: int | None = None
-    """None = a recurring grant expires with its cycle, one that is given once never."""
-
-
-class VariantTerms(msgspec.Struct, frozen=True):
-    """What one version of a plan variant says, as far as time and actions ask for it."""
-
-    version_id: UUID
-    interval: Interval
-    billing_mode: BillingMode
-    grants: tuple[GrantTemplate, ...] = ()
-    trial_days: int = 0
-    renewal_due_days: int = 3
-    """So long before a period or a trial ends, the tenant is told."""
-    grace_period_days: int = 3
 
 
 class Cycle(msgspec.Struct, frozen=True):
@@ -85,7 +45,7 @@ class Subscription(msgspec.Struct, frozen=True):
     """A subscription at a moment. What is to happen at the period's end is one thing at most."""
 
     state: State
-    terms: VariantTerms
+    terms: SubscriptionTerms
     zone: str
     """The billing zone's name."""
     anchor_at: int
@@ -104,14 +64,14 @@ class Subscription(msgspec.Struct, frozen=True):
     is_told: bool = False
     """The tenant was told that the period or the trial is about to end."""
     cancel_at_period_end: bool = False
-    pending: VariantTerms | None = None
+    pending: SubscriptionTerms | None = None
     """The terms from the next period on."""
     paused_at: int | None = None
     """While paused. What remained of the period then is what it goes on with."""
     ahead: Ahead | None = None
 
     @property
-    def upcoming(self) -> VariantTerms:
+    def upcoming(self) -> SubscriptionTerms:
         """The terms of the next period."""
         return self.pending or self.terms
 
@@ -122,7 +82,7 @@ class Subscription(msgspec.Struct, frozen=True):
 
 
 def subscribe(
-    terms: VariantTerms,
+    terms: SubscriptionTerms,
     starts_at: int,
     zone: str,
     *,
@@ -154,16 +114,16 @@ def calendar_of(interval: Interval, anchor_at: int, zone: str) -> Calendar:
 
 def expiry_of(template: GrantTemplate, at: int, cycle_end_at: int, zone: str) -> int:
     """When credit that the template gives `at` a moment expires."""
-    if template.expires_after_days is not None:
-        return days_after(at, template.expires_after_days, zone)
+    if template.expires_after is not None:
+        return start_of(calendar_of(template.expires_after, at, zone), 1)
     return NEVER_AT if template.every is None else cycle_end_at
 
 
-def is_upgrade(old: VariantTerms, new: VariantTerms) -> bool:
+def is_upgrade(old: SubscriptionTerms, new: SubscriptionTerms) -> bool:
     """Whether the new terms give as much credit over time as the old ones, or more. Then a change is at once."""
     return prorated_difference(_rates(old), _rates(new)) >= 0
 
 
-def _rates(terms: VariantTerms) -> list[Share]:
+def _rates(terms: SubscriptionTerms) -> list[Share]:
     recurring = [(g.amount_micro, g.every) for g in terms.grants if g.every is not None]
     return [Share(amount, 1, _LENGTHS[every.unit] * every.count) for amount, every in recurring]

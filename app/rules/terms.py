@@ -1,6 +1,7 @@
-"""What the terms of plans may say: how they are paid for, and for how long the credit lives that they grant."""
+"""What a version of a plan variant says, as far as time and actions ask for it: periods, payment, and credit."""
 
 from enum import StrEnum
+from uuid import UUID
 
 import msgspec
 
@@ -18,17 +19,58 @@ class PlanKind(StrEnum):
 
 
 class BillingMode(StrEnum):
-    """A period is paid for before it begins, or after it has ended."""
+    """Whether a period is paid for before it begins or after it has ended."""
 
     PREPAID = "prepaid"
+    """The next period begins once a client says that it is paid for (`renew`)."""
     POSTPAID = "postpaid"
+    """The next period begins by itself."""
 
 
 class Interval(msgspec.Struct, frozen=True):
     """So many units of the calendar."""
 
     unit: IntervalUnit
-    count: int
+    count: int = 1
+
+
+class RolloverRule(msgspec.Struct, frozen=True):
+    """What of a cycle's credit goes on into the next one: a share of what is left, at most the cap (None = none)."""
+
+    share_millionths: int
+    cap_micro: int | None = None
+
+
+class GrantTemplate(msgspec.Struct, frozen=True):
+    """Credit that terms give: every interval, or once."""
+
+    id: UUID
+    """The same in all versions of a variant, so that what is given once is given once whatever is published."""
+    amount_micro: int
+    every: Interval | None
+    """The length of its cycle; None = it is given once to a customer."""
+    expires_after: Interval | None = None
+    """None = a recurring grant expires with its cycle, one that is given once never."""
+    priority: int = 100
+    rollover: RolloverRule | None = None
+    cap_micro: int | None = None
+    """What its blocks may hold together; what does not fit is not granted."""
+
+
+class SubscriptionTerms(msgspec.Struct, frozen=True):
+    """The terms of one version of a plan variant."""
+
+    version_id: UUID
+    interval: Interval
+    billing_mode: BillingMode
+    grants: tuple[GrantTemplate, ...] = ()
+    trial_days: int = 0
+    renewal_due_days: int = 3
+    """So long before a period or a trial ends, the tenant is told."""
+    grace_period_days: int = 3
+    allow_usage_while_overdue: bool = False
+    usable_while_paused: bool = False
+    """Whether credit that is not tied to the subscription's time can be spent while it is paused."""
 
 
 def most_at_once(cycle: Interval, lifetime: Interval) -> int:

@@ -21,19 +21,20 @@ from app.rules.effects import (
 from app.rules.lifecycle import Action
 from app.rules.moments import NEVER_AT, to_at, to_datetime
 from app.rules.periods import IntervalUnit, Period
-from app.rules.subscriptions import BillingMode, GrantTemplate, Interval, VariantTerms, subscribe
+from app.rules.subscriptions import subscribe
+from app.rules.terms import BillingMode, GrantTemplate, Interval, SubscriptionTerms
 
 YEAR = 2026
 MONTH = Interval(IntervalUnit.MONTH)
 HOUR_MICROSECONDS = 3_600_000_000
 
 
-def _terms(number: int, credit: int, *more: GrantTemplate) -> VariantTerms:
+def _terms(number: int, credit: int, *more: GrantTemplate) -> SubscriptionTerms:
     monthly = GrantTemplate(UUID(int=number), credit * MICRO, MONTH)
-    return VariantTerms(UUID(int=number), MONTH, BillingMode.PREPAID, (monthly, *more))
+    return SubscriptionTerms(UUID(int=number), MONTH, BillingMode.PREPAID, (monthly, *more))
 
 
-WELCOME = GrantTemplate(UUID(int=9), 50 * MICRO, None, expires_after_days=30)
+WELCOME = GrantTemplate(UUID(int=9), 50 * MICRO, None, Interval(IntervalUnit.DAY, 30))
 SMALL, LARGE = _terms(1, 1000, WELCOME), _terms(2, 2500)
 NAMES = {1: "small", 2: "large", 9: "welcome"}
 STORY = [
@@ -93,7 +94,7 @@ def _words(effect: Effect, place: ZoneInfo) -> str:
         case Granted():
             withheld = f", {from_micro(effect.withheld_micro)} withheld" if effect.withheld_micro else ""
             until = f", until {_moment(effect.expires_at, place)}" if effect.expires_at < NEVER_AT else ""
-            words = f"granted {from_micro(effect.amount_micro)} of {_name(effect.template_id)}{until}{withheld}"
+            words = f"granted {from_micro(effect.amount_micro)} of {_name(effect.template.id)}{until}{withheld}"
         case BlocksFrozen():
             words = "blocks do not expire"
         case BlocksMoved(_, by_microseconds):

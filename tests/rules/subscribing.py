@@ -12,7 +12,8 @@ from app.rules.effects import Effect, Granted
 from app.rules.lifecycle import BY_TIME, Action, IllegalMove
 from app.rules.moments import HOUR_MICROSECONDS, to_at
 from app.rules.periods import IntervalUnit
-from app.rules.subscriptions import BillingMode, GrantTemplate, Interval, Subscription, VariantTerms, subscribe
+from app.rules.subscriptions import Subscription, subscribe
+from app.rules.terms import BillingMode, GrantTemplate, Interval, SubscriptionTerms
 
 HOUR, DAY = HOUR_MICROSECONDS, 24 * HOUR_MICROSECONDS
 STARTS_AT = to_at(datetime(2026, 1, 31, 9, tzinfo=UTC))
@@ -23,17 +24,18 @@ PREPAID, POSTPAID = BillingMode.PREPAID, BillingMode.POSTPAID
 
 def grant(number: int, amount_micro: int, every: Interval | None = MONTHLY, days: int | None = None) -> GrantTemplate:
     """A template by its number."""
-    return GrantTemplate(UUID(int=number), amount_micro, every, days)
+    lifetime = None if days is None else Interval(IntervalUnit.DAY, days)
+    return GrantTemplate(UUID(int=number), amount_micro, every, lifetime)
 
 
 def plan(
     number: int, *grants: GrantTemplate, interval: Interval = MONTHLY, mode: BillingMode = POSTPAID
-) -> VariantTerms:
+) -> SubscriptionTerms:
     """Terms by their number."""
-    return VariantTerms(UUID(int=number), interval, mode, grants)
+    return SubscriptionTerms(UUID(int=number), interval, mode, grants)
 
 
-def started(terms: VariantTerms, *, has_trial: bool = False, at: int = STARTS_AT) -> Subscription:
+def started(terms: SubscriptionTerms, *, has_trial: bool = False, at: int = STARTS_AT) -> Subscription:
     """A subscription that has just begun, in UTC."""
     return catch_up(subscribe(terms, at, "UTC", has_trial=has_trial), at)[0]
 
@@ -89,10 +91,10 @@ templates = st.builds(
     id=st.uuids(),
     amount_micro=amounts,
     every=st.one_of(st.none(), intervals),
-    expires_after_days=st.one_of(st.none(), st.integers(1, 100)),
+    expires_after=st.one_of(st.none(), st.builds(Interval, st.just(IntervalUnit.DAY), st.integers(1, 100))),
 )
 variants = st.builds(
-    VariantTerms,
+    SubscriptionTerms,
     version_id=st.uuids(),
     interval=intervals,
     billing_mode=st.sampled_from(BillingMode),

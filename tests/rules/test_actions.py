@@ -14,7 +14,8 @@ from app.rules.effects import Announced, Billed, BlocksFrozen, BlocksMoved, Effe
 from app.rules.lifecycle import Action, IllegalMove, State, legal_actions
 from app.rules.moments import NEVER_AT
 from app.rules.periods import IntervalUnit, Period, days_after
-from app.rules.subscriptions import GrantTemplate, Interval, Subscription, VariantTerms, calendar_of, expiry_of
+from app.rules.subscriptions import Subscription, calendar_of, expiry_of
+from app.rules.terms import GrantTemplate, Interval, SubscriptionTerms
 from tests.rules.laws import LAW
 from tests.rules.subscribing import (
     DAY,
@@ -42,7 +43,7 @@ END_AT = days_after(STARTS_AT, 28, "UTC")
 """Of the first month."""
 
 
-def done(subscription: Subscription, action: Action, at: int, terms: VariantTerms | None = None) -> Subscription:
+def done(subscription: Subscription, action: Action, at: int, terms: SubscriptionTerms | None = None) -> Subscription:
     """The subscription afterwards."""
     return act(subscription, action, Arguments(terms), at)[0]
 
@@ -50,7 +51,7 @@ def done(subscription: Subscription, action: Action, at: int, terms: VariantTerm
 @LAW
 @given(lives(), waits, st.sampled_from(Action), variants)
 def test_what_is_refused_changes_nothing(
-    life: tuple[Subscription, list[Doing]], wait: int, action: Action, terms: VariantTerms
+    life: tuple[Subscription, list[Doing]], wait: int, action: Action, terms: SubscriptionTerms
 ) -> None:
     """51: the refusal names the state and what is possible; what is possible is done, or refused for another reason."""
     new, doings = life
@@ -134,7 +135,7 @@ def test_a_years_credit_is_not_given_again_month_by_month(credit: GrantTemplate)
 
 @LAW
 @given(variants, st.lists(st.tuples(st.integers(1, 40 * DAY), st.integers(0, 200 * DAY)), min_size=1, max_size=4))
-def test_a_pause_keeps_what_remains(terms: VariantTerms, pauses: list[tuple[int, int]]) -> None:
+def test_a_pause_keeps_what_remains(terms: SubscriptionTerms, pauses: list[tuple[int, int]]) -> None:
     """Of the period and of each cycle, and it adds no grant to the period: however often, however long."""
     running = replace(terms, billing_mode=plan(1).billing_mode)
     subscription, at = started(running), STARTS_AT

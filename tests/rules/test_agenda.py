@@ -13,7 +13,8 @@ from app.rules.effects import Announced, Billed, Effect, Granted, Notice, Period
 from app.rules.lifecycle import TABLE, TERMINAL, Action, State
 from app.rules.moments import NEVER_AT, to_datetime
 from app.rules.periods import IntervalUnit, Period, days_after, nth_period
-from app.rules.subscriptions import Interval, Subscription, VariantTerms, calendar_of, subscribe
+from app.rules.subscriptions import Subscription, calendar_of, subscribe
+from app.rules.terms import Interval, SubscriptionTerms
 from tests.rules.laws import LAW
 from tests.rules.subscribing import (
     DAY,
@@ -64,9 +65,9 @@ def test_each_cycle_is_granted_once(life: tuple[Subscription, list[Doing]]) -> N
     lived = live(new, doings, STARTS_AT)
     subscription, effects = catch_up(lived.subscription, END_AT)
     credit = granted([*lived.effects, *effects])
-    keys = [(each.template_id, each.key_at) for each in credit]
+    keys = [(each.template.id, each.key_at) for each in credit]
     assert len(keys) == len(set(keys))
-    once = [each.template_id for each in credit if each.template_id in subscription.given_once]
+    once = [each.template.id for each in credit if each.template.id in subscription.given_once]
     assert len(once) == len(set(once))
     assert all(each.amount_micro > 0 <= each.withheld_micro for each in credit)
     assert all(
@@ -95,7 +96,7 @@ def test_states_move_along_the_table(life: tuple[Subscription, list[Doing]]) -> 
 
 @LAW
 @given(variants, st.sampled_from(ZONES), st.booleans())
-def test_periods_tile(terms: VariantTerms, zone: str, trial: bool) -> None:  # noqa: FBT001 - both are tried
+def test_periods_tile(terms: SubscriptionTerms, zone: str, trial: bool) -> None:  # noqa: FBT001 - both are tried
     """47: each begins where the one before it ended, n intervals after the first; each is billed as it was."""
     postpaid = replace(terms, billing_mode=POSTPAID)
     _, effects = catch_up(subscribe(postpaid, STARTS_AT, zone, has_trial=trial), END_AT)
