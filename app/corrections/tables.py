@@ -19,3 +19,4 @@ class OrderRow(Table, tablename="ledger_orders", db=ENGINE):
     seq = BigInt(null=True, default=None)
     digest = Bytea()
     recorded_at = Timestamptz(default=None)
+    context = Text(null=True, default=None)

@@ -31,6 +31,8 @@ class Account(Table, tablename="accounts", db=ENGINE):
     calendar = Text(null=True, default=None)
     period_start_at = Timestamptz(null=True, default=None)
     period_end_at = Timestamptz(null=True, default=None)
+    agenda_at = Timestamptz(null=True, default=None)
+    composed_until = Timestamptz(null=True, default=None)
 
 
 class CreditBlock(Table, tablename="credit_blocks", db=ENGINE):

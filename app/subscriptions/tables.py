@@ -1,6 +1,6 @@
 """Tables of the domain, as Piccolo queries them. The truth is migrations/sql; a test compares the two."""
 
-from piccolo.columns import UUID, Text, Timestamptz
+from piccolo.columns import UUID, Boolean, Integer, Text, Timestamptz
 from piccolo.table import Table
 
 from app.io.postgres import ENGINE
@@ -19,3 +19,28 @@ class Subscription(Table, tablename="subscriptions", db=ENGINE):
     period_start_at = Timestamptz(default=None)
     period_end_at = Timestamptz(default=None)
     created_at = Timestamptz(default=None)
+    plan_kind = Text()
+    is_free = Boolean()
+    period_index = Integer()
+    counted_from = Timestamptz(null=True, default=None)
+    changes = Integer()
+    rules = Text()
+    updated_at = Timestamptz(default=None)
+
+
+class SubscriptionHistory(Table, tablename="subscription_history", db=ENGINE):
+    """What became of a subscription, who did it and why. Written once; its key has the subscription in it."""
+
+    environment_id = UUID(default=None)
+    subscription_id = UUID(primary_key=True, default=None)
+    number = Integer()
+    at = Timestamptz(default=None)
+    action = Text()
+    state_before = Text(null=True, default=None)
+    state_after = Text()
+    version_before = UUID(null=True, default=None)
+    version_after = UUID(default=None)
+    actor = Text()
+    reason = Text(null=True, default=None)
+    payment_reference = Text(null=True, default=None)
+    idempotency_key = Text(null=True, default=None)

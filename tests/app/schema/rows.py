@@ -45,7 +45,11 @@ def _rows(digest: bytes) -> Iterator[tuple[str, dict[str, Any]]]:  # noqa: PLR09
     yield "overrides", {"customer_id": customer, "feature_id": feature, **own}
     period = {"anchor_at": NOW, "period_start_at": NOW, "period_end_at": NOW.replace(year=2027)}
     of = {"customer_id": customer, "variant_id": variant, "variant_version_id": version}
-    yield "subscriptions", {"id": uuid4(), **of, "state": "active", **period, **made}
+    subscription = uuid4()
+    kept = {"plan_kind": "base", "is_free": False, "period_index": 0, "changes": 1, "rules": "{}", "updated_at": NOW}
+    yield "subscriptions", {"id": subscription, **of, "state": "active", **period, **made, **kept}
+    change = {"number": 1, "at": NOW, "action": "start", "state_after": "active", "version_after": version, "actor": "a"}
+    yield "subscription_history", {"subscription_id": subscription, **change}
     yield "snapshots", {"id": "s", "content": b"{}", **made}
     figures = dict.fromkeys(("revision", "seq", "total_micro", "debt_micro", "applied_micro"), 1)
     account = {"end_user_id": "u", "posted_at": NOW, "head_hash": HASH, "subscription_status": "active"}
