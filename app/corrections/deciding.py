@@ -4,19 +4,17 @@ A correction never changes what was posted. It gives back to the blocks that wer
 are there, and is a transaction of its own.
 """
 
-from hashlib import sha256
-from uuid import UUID
-
 import msgspec
 
-from app.ledger.book import DEBT, Account, Lines, Origin, block_account
+from app.ledger.book import DEBT, Account, Lines, block_account
 from app.ledger.returning import Drawn, give_back, merged, refund_id
 from app.ledger.targets import Targets
+from app.orders.outcomes import Refused
 from app.rules import burndown
 from app.rules.burndown import Block
 from app.rules.credits import MAX_BALANCE_MICRO
 from app.wire.codes import Code
-from app.wire.orders import BillOverage, Debit, Order, VoidGrant, VoidUsage, encode_order
+from app.wire.orders import BillOverage, Correction, Debit, VoidGrant, VoidUsage
 
 VOIDED = "voided"
 BILLED = "billed"
@@ -36,13 +34,6 @@ class Carried(msgspec.Struct, frozen=True):
     """A block that was made for what cannot go back to where it came from."""
 
 
-class Refused(msgspec.Struct, frozen=True):
-    """An order that changes nothing. `amount_micro` is what stands in its way, where that is an amount."""
-
-    code: Code
-    amount_micro: int = 0
-
-
 DETAILS = {
     Code.INSUFFICIENT_CREDITS: "The customer has less than is to be taken; with allow_debt the rest becomes debt.",
     Code.NOTHING_OWED: "The customer owes nothing that could be billed.",
@@ -55,48 +46,7 @@ DETAILS = {
 """What a client is told of a refusal, by its code."""
 
 
-class Outcome(msgspec.Struct, frozen=True):
-    """What became of an order. `refused` None = carried out, by transaction `seq`."""
-
-    environment_id: UUID
-    account_id: UUID
-    order: Order
-    refused: Refused | None
-    seq: int | None
-
-    @property
-    def amount_micro(self) -> int:
-        """What stood in its way, where it was refused for an amount."""
-        return 0 if self.refused is None else self.refused.amount_micro
-
-
-def origin_of(order: Order) -> Origin:
-    """Who wants it, and why."""
-    return Origin(order.actor, order.reason, order.idempotency_key)
-
-
-def kind_of(order: Order) -> str:
-    """The order's name in the ledger, which is its tag in the stream."""
-    return str(type(order).__struct_config__.tag)
-
-
-def digest_of(order: Order) -> bytes:
-    """Of everything that is ordered: two orders with the same digest are the same."""
-    return sha256(encode_order(order)).digest()
-
-
-def target_of(order: Order) -> UUID | None:
-    """The event or block that an order voids."""
-    match order:
-        case VoidUsage():
-            return order.event_id
-        case VoidGrant():
-            return order.block_id
-        case Debit() | BillOverage():
-            return None
-
-
-def carry_out(account: Account, order: Order, targets: Targets, at: int, revision: int) -> Carried | Refused:
+def carry_out(account: Account, order: Correction, targets: Targets, at: int, revision: int) -> Carried | Refused:
     """Carry an order out at `at`, by what was known at `revision`. A refused one leaves the account as it was."""
     match order:
         case Debit():

@@ -68,7 +68,7 @@ def _nothing(subscription: Subscription, _: int) -> Outcome:
 def _notice_at(subscription: Subscription) -> int:
     """When the tenant has to be told that the period or the trial is about to end; `NEVER_AT` = not (any more)."""
     is_asked = subscription.state is State.TRIALING or subscription.upcoming.billing_mode is BillingMode.PREPAID
-    if not is_asked or subscription.is_told or subscription.is_renewed or subscription.cancel_at_period_end:
+    if not is_asked or subscription.is_told or subscription.is_renewed or subscription.ends_with_period:
         return NEVER_AT
     period = subscription.period
     before_at = days_after(period.end_at, -subscription.upcoming.renewal_due_days, subscription.zone)
@@ -97,7 +97,7 @@ def _end_period(subscription: Subscription, at: int) -> Outcome:
     """The period or the trial is over: it is billed, and the next one begins, or is waited for, or does not come."""
     is_trial, over = subscription.state is State.TRIALING, subscription.period
     bill = billed(subscription, over.end_at, at)
-    if subscription.cancel_at_period_end:
+    if subscription.ends_with_period:
         subscription, effects = ended(subscription, Action.END, at)
         return subscription, [*bill, *effects, Announced(at, Notice.CANCELED)]
     if is_trial:

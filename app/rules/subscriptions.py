@@ -41,6 +41,13 @@ class Ahead(msgspec.Struct, frozen=True):
     """Where what was given has expired, and so no longer counts."""
 
 
+class Contract(msgspec.Struct, frozen=True):
+    """A fixed term: so many periods, a trial not among them. Then it ends, or another one like it begins."""
+
+    periods: int
+    renews: bool
+
+
 class Subscription(msgspec.Struct, frozen=True):
     """A subscription at a moment. What is to happen at the period's end is one thing at most."""
 
@@ -69,6 +76,14 @@ class Subscription(msgspec.Struct, frozen=True):
     paused_at: int | None = None
     """While paused. What remained of the period then is what it goes on with."""
     ahead: Ahead | None = None
+    contract: Contract | None = None
+
+    @property
+    def ends_with_period(self) -> bool:
+        """Whether nothing follows the present period: it is to be canceled then, or its contract ends and does not renew."""
+        if self.cancel_at_period_end or self.contract is None or self.contract.renews:
+            return self.cancel_at_period_end
+        return self.state is not State.TRIALING and self.period_index - self.has_trial + 1 >= self.contract.periods
 
     @property
     def upcoming(self) -> SubscriptionTerms:
@@ -89,6 +104,7 @@ def subscribe(
     has_trial: bool = False,
     anchor_at: int | None = None,
     given_once: frozenset[UUID] = frozenset(),
+    contract: Contract | None = None,
 ) -> Subscription:
     """A subscription that starts at a moment. One that starts now is one whose start is due.
 
@@ -104,6 +120,7 @@ def subscribe(
         period=Period(starts_at, starts_at),
         has_trial=has_trial and terms.trial_days > 0,
         given_once=given_once,
+        contract=contract,
     )
 
 

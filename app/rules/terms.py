@@ -57,10 +57,22 @@ class GrantTemplate(msgspec.Struct, frozen=True):
     """What its blocks may hold together; what does not fit is not granted."""
 
 
+class VersionName(msgspec.Struct, frozen=True):
+    """Which version of which variant of which plan. None of it ever changes."""
+
+    plan_id: UUID
+    plan_key: str
+    plan_kind: PlanKind
+    variant_id: UUID
+    variant_key: str
+    version_id: UUID
+    version: int
+
+
 class SubscriptionTerms(msgspec.Struct, frozen=True):
     """The terms of one version of a plan variant."""
 
-    version_id: UUID
+    name: VersionName
     interval: Interval
     billing_mode: BillingMode
     grants: tuple[GrantTemplate, ...] = ()
@@ -71,6 +83,11 @@ class SubscriptionTerms(msgspec.Struct, frozen=True):
     allow_usage_while_overdue: bool = False
     usable_while_paused: bool = False
     """Whether credit that is not tied to the subscription's time can be spent while it is paused."""
+
+    @property
+    def version_id(self) -> UUID:
+        """The id of the version."""
+        return self.name.version_id
 
 
 def most_at_once(cycle: Interval, lifetime: Interval) -> int:

@@ -1,6 +1,6 @@
 """Tables of the domain, as Piccolo queries them. The truth is migrations/sql; a test compares the two."""
 
-from piccolo.columns import UUID, Boolean, Integer, Text, Timestamptz
+from piccolo.columns import UUID, Integer, Text, Timestamptz
 from piccolo.table import Table
 
 from app.io.postgres import ENGINE
@@ -20,8 +20,9 @@ class Subscription(Table, tablename="subscriptions", db=ENGINE):
     period_end_at = Timestamptz(default=None)
     created_at = Timestamptz(default=None)
     plan_kind = Text()
-    is_free = Boolean()
     period_index = Integer()
+    trial_plan_id = UUID(null=True, default=None)
+    set_aside = Text()
     counted_from = Timestamptz(null=True, default=None)
     changes = Integer()
     rules = Text()

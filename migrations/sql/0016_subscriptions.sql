@@ -13,8 +13,10 @@ $$;
 
 ALTER TABLE subscriptions
     ADD COLUMN plan_kind          text NOT NULL DEFAULT 'base' CHECK (plan_kind IN ('base', 'addon')),
-    -- On the environment's free plan, to which customers fall back.
-    ADD COLUMN is_free            boolean NOT NULL DEFAULT false,
+    -- The plan of which the customer has had the trial with it: there is one of each plan.
+    ADD COLUMN trial_plan_id      uuid,
+    -- Blocks that a pause has taken out of the balance, JSON.
+    ADD COLUMN set_aside          text NOT NULL DEFAULT '[]',
     ADD COLUMN period_index       integer NOT NULL DEFAULT 0,
     -- Where the counting of units began in the present period: a pause moves the period, and not this.
     ADD COLUMN counted_from       timestamptz,
@@ -38,11 +40,15 @@ UPDATE subscriptions s SET
         'cycles', coalesce(made.cycles, '[]'::jsonb))::text
 FROM (
     SELECT o.environment_id, o.id, at.*, g.*, jsonb_build_object(
-               'version_id', v.id, 'billing_mode', v.billing_mode, 'trial_days', v.trial_days,
+               'name', jsonb_build_object(
+                   'plan_id', p.id, 'plan_key', p.key, 'plan_kind', p.kind, 'variant_id', w.id, 'variant_key', w.key,
+                   'version_id', v.id, 'version', v.version), 'billing_mode', v.billing_mode, 'trial_days', v.trial_days,
                'interval', jsonb_build_object('unit', v.interval_unit, 'count', v.interval_count),
                'renewal_due_days', v.renewal_due_days, 'grace_period_days', v.grace_period_days) AS terms
     FROM subscriptions o
     JOIN plan_variant_versions v ON v.environment_id = o.environment_id AND v.id = o.variant_version_id
+    JOIN plan_variants w ON w.environment_id = o.environment_id AND w.id = o.variant_id
+    JOIN plans p ON p.environment_id = o.environment_id AND p.id = w.plan_id
     CROSS JOIN LATERAL (
         SELECT (extract(epoch FROM o.anchor_at) * 1000000)::bigint AS anchor,
                (extract(epoch FROM o.period_start_at) * 1000000)::bigint AS starts,
@@ -63,7 +69,7 @@ ALTER TABLE subscriptions
     ALTER COLUMN rules SET NOT NULL,
     ALTER COLUMN updated_at SET NOT NULL,
     ALTER COLUMN plan_kind DROP DEFAULT,
-    ALTER COLUMN is_free DROP DEFAULT,
+    ALTER COLUMN set_aside DROP DEFAULT,
     ALTER COLUMN period_index DROP DEFAULT,
     ALTER COLUMN changes DROP DEFAULT;
 
@@ -91,6 +97,7 @@ CREATE TABLE subscription_history (
     payment_reference text,
     idempotency_key  text,
     PRIMARY KEY (environment_id, subscription_id, number),
+    UNIQUE (environment_id, payment_reference),
     FOREIGN KEY (environment_id, subscription_id) REFERENCES subscriptions (environment_id, id)
 );
 

@@ -23,6 +23,7 @@ from app.rules.moments import NEVER_AT, to_at, to_datetime
 from app.rules.periods import IntervalUnit, Period
 from app.rules.subscriptions import subscribe
 from app.rules.terms import BillingMode, GrantTemplate, Interval, SubscriptionTerms
+from tests.rules.subscribing import version_name
 
 YEAR = 2026
 MONTH = Interval(IntervalUnit.MONTH)
@@ -31,7 +32,7 @@ HOUR_MICROSECONDS = 3_600_000_000
 
 def _terms(number: int, credit: int, *more: GrantTemplate) -> SubscriptionTerms:
     monthly = GrantTemplate(UUID(int=number), credit * MICRO, MONTH)
-    return SubscriptionTerms(UUID(int=number), MONTH, BillingMode.PREPAID, (monthly, *more))
+    return SubscriptionTerms(version_name(UUID(int=number)), MONTH, BillingMode.PREPAID, (monthly, *more))
 
 
 WELCOME = GrantTemplate(UUID(int=9), 50 * MICRO, None, Interval(IntervalUnit.DAY, 30))

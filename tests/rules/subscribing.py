@@ -13,7 +13,7 @@ from app.rules.lifecycle import BY_TIME, Action, IllegalMove
 from app.rules.moments import HOUR_MICROSECONDS, to_at
 from app.rules.periods import IntervalUnit
 from app.rules.subscriptions import Subscription, subscribe
-from app.rules.terms import BillingMode, GrantTemplate, Interval, SubscriptionTerms
+from app.rules.terms import BillingMode, GrantTemplate, Interval, PlanKind, SubscriptionTerms, VersionName
 
 HOUR, DAY = HOUR_MICROSECONDS, 24 * HOUR_MICROSECONDS
 STARTS_AT = to_at(datetime(2026, 1, 31, 9, tzinfo=UTC))
@@ -28,11 +28,16 @@ def grant(number: int, amount_micro: int, every: Interval | None = MONTHLY, days
     return GrantTemplate(UUID(int=number), amount_micro, every, lifetime)
 
 
+def version_name(version_id: UUID) -> VersionName:
+    """A version of a plan of its own."""
+    return VersionName(version_id, "plan", PlanKind.BASE, version_id, "variant", version_id, 1)
+
+
 def plan(
     number: int, *grants: GrantTemplate, interval: Interval = MONTHLY, mode: BillingMode = POSTPAID
 ) -> SubscriptionTerms:
     """Terms by their number."""
-    return SubscriptionTerms(UUID(int=number), interval, mode, grants)
+    return SubscriptionTerms(version_name(UUID(int=number)), interval, mode, grants)
 
 
 def started(terms: SubscriptionTerms, *, has_trial: bool = False, at: int = STARTS_AT) -> Subscription:
@@ -95,7 +100,7 @@ templates = st.builds(
 )
 variants = st.builds(
     SubscriptionTerms,
-    version_id=st.uuids(),
+    name=st.uuids().map(version_name),
     interval=intervals,
     billing_mode=st.sampled_from(BillingMode),
     grants=st.lists(templates, max_size=3, unique_by=lambda template: template.id).map(tuple),
