@@ -20,7 +20,7 @@ from litestar.di import Provide
 from litestar.types import ASGIApp
 
 from app.corrections.routes import ROUTES as CORRECTIONS
-from app.corrections.service import Orders
+from app.corrections.service import Corrections
 from app.customers.routes import ROUTES as CUSTOMERS
 from app.entitlements.loading import load_account
 from app.entitlements.publishing import Publisher
@@ -33,6 +33,7 @@ from app.io.process import run_until_stopped
 from app.io.redis import RedisStore
 from app.ledger.routes import ROUTES as LEDGER
 from app.metering.routes import ROUTES as METERING
+from app.orders.service import Orders
 from app.overrides.routes import ROUTES as OVERRIDES
 from app.plans.routes import ROUTES as PLANS
 from app.rejections.routes import ROUTES as REJECTIONS
@@ -80,6 +81,12 @@ class Parts(msgspec.Struct, frozen=True):
     def api_keys(self) -> Keys:
         """The API keys of this installation."""
         return Keys(self.database, self.clock, self.settings.key_pepper)
+
+    @property
+    def orders(self) -> Orders:
+        """What gives orders to the flusher."""
+        load = partial(load_account, self.database, self.redis)
+        return Orders(self.database, self.redis, self.clock, load)
 
 
 @asynccontextmanager
@@ -133,11 +140,8 @@ def _dependencies(parts: Parts) -> dict[str, Provide]:
         "billing_zone": _constant(parts.settings.billing_zone()),
         "clock": _constant(parts.clock),
         "database": _constant(parts.database),
-        "orders": _constant(
-            Orders(
-                parts.database, parts.redis, parts.clock, partial(load_account, parts.database, parts.redis), preview
-            )
-        ),
+        "corrections": _constant(Corrections(parts.database, parts.redis, parts.clock, parts.orders, preview)),
+        "orders": _constant(parts.orders),
         "redis": _constant(parts.redis),
         "stream_max_entries": _constant(parts.settings.stream_max_entries),
         "principal": Provide(provide_principal, sync_to_thread=False),

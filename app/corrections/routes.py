@@ -21,7 +21,7 @@ from app.corrections.schemas import (
     show_preview,
     show_taken,
 )
-from app.corrections.service import Orders, require_carried_out
+from app.corrections.service import Corrections, require_carried_out
 from app.errors import ServiceError, invalid_value
 from app.io.postgres import Transaction
 from app.io.redis import RedisStore
@@ -34,7 +34,7 @@ from app.web.bodies import ExactResponse
 from app.web.principal import SECURITY, needs
 from app.wire.codes import Code
 from app.wire.ids import MalformedId, parse
-from app.wire.orders import BillOverage, Debit, Order, VoidGrant, VoidUsage
+from app.wire.orders import BillOverage, Correction, Debit, VoidGrant, VoidUsage
 from app.wire.scopes import Scope
 
 WRITE = needs(Scope.CREDITS_WRITE)
@@ -46,14 +46,14 @@ _OTHERS = ("txn_", "sub_", "cus_", "topup_")
 async def create_adjustment(
     data: JSONBody[NewAdjustment],
     mutation: NamedDependency[Mutation],
-    orders: NamedDependency[Orders],
+    corrections: NamedDependency[Corrections],
     redis: NamedDependency[RedisStore],
 ) -> ExactResponse[AdjustmentBody]:
     """Correct what a customer has: add credit, or take some."""
     if data.amount.micro > 0:
         return await _add(data, mutation, redis)
     if data.amount.micro < 0:
-        return await _take(data, mutation, orders)
+        return await _take(data, mutation, corrections)
     raise invalid_value("amount", "must not be zero")
 
 
@@ -89,13 +89,13 @@ async def _add(data: NewAdjustment, mutation: Mutation, redis: RedisStore) -> Ex
     return await mutation.run(data, work)
 
 
-async def _take(data: NewAdjustment, mutation: Mutation, orders: Orders) -> ExactResponse[AdjustmentBody]:
+async def _take(data: NewAdjustment, mutation: Mutation, corrections: Corrections) -> ExactResponse[AdjustmentBody]:
     if data.expires_at is not None:
         raise invalid_value("expires_at", "belongs to credit that is added; leave it out where credit is taken")
     if -data.amount.micro > MAX_COST_MICRO:
         raise invalid_value("amount", f"may take {from_micro(MAX_COST_MICRO)} credits at once")
     order = Debit(
-        order_id=orders.id_of(mutation.environment_id, mutation.route, mutation.key),
+        order_id=corrections.orders.id_of(mutation.environment_id, mutation.route, mutation.key),
         actor=mutation.actor,
         reason=data.reason,
         idempotency_key=mutation.key,
@@ -104,7 +104,7 @@ async def _take(data: NewAdjustment, mutation: Mutation, orders: Orders) -> Exac
     )
     if (answered := await mutation.answered(data)) is not None:
         return answered
-    done = await orders.give(mutation.environment_id, data.end_user_id, order)
+    done = await corrections.orders.give(mutation.environment_id, data.end_user_id, order)
 
     async def answer(_tx: Transaction) -> AdjustmentBody:
         return show_taken(data, require_carried_out(done))
@@ -114,27 +114,27 @@ async def _take(data: NewAdjustment, mutation: Mutation, orders: Orders) -> Exac
 
 @post("/v1/credits/overage-billings", guards=[WRITE], security=SECURITY, responses=PREVIEW, tags=["Credits"])
 async def create_overage_billing(
-    data: JSONBody[NewOverageBilling], mutation: NamedDependency[Mutation], orders: NamedDependency[Orders]
+    data: JSONBody[NewOverageBilling], mutation: NamedDependency[Mutation], corrections: NamedDependency[Corrections]
 ) -> ExactResponse[CorrectionBody]:
     """Close what a customer owes, because it is on an invoice now; or say how much that would be."""
     order = BillOverage(
-        order_id=orders.id_of(mutation.environment_id, mutation.route, mutation.key),
+        order_id=corrections.orders.id_of(mutation.environment_id, mutation.route, mutation.key),
         actor=mutation.actor,
         reason=data.reason,
         idempotency_key=mutation.key,
     )
-    account_id = await orders.find_account(mutation.environment_id, data.end_user_id)
-    return await _order(data, order, (account_id, data.end_user_id), mutation, orders, is_dry=data.dry_run)
+    account_id = await corrections.find_account(mutation.environment_id, data.end_user_id)
+    return await _order(data, order, (account_id, data.end_user_id), mutation, corrections, is_dry=data.dry_run)
 
 
 @post("/v1/credits/voids", guards=[WRITE], security=SECURITY, responses=PREVIEW, tags=["Credits"])
 async def create_void(
     data: JSONBody[NewVoid],
     mutation: NamedDependency[Mutation],
-    orders: NamedDependency[Orders],
+    corrections: NamedDependency[Corrections],
 ) -> ExactResponse[CorrectionBody]:
     """Void a usage event or a grant, or say what that would do."""
-    return await _void(data, mutation, orders)
+    return await _void(data, mutation, corrections)
 
 
 @post("/v1/usage/events/{event_id:str}/void", guards=[WRITE], security=SECURITY, responses=PREVIEW, tags=["Usage"])
@@ -142,18 +142,18 @@ async def void_event(
     data: JSONBody[NewEventVoid],
     event_id: FromPath[str],
     mutation: NamedDependency[Mutation],
-    orders: NamedDependency[Orders],
+    corrections: NamedDependency[Corrections],
 ) -> ExactResponse[CorrectionBody]:
     """Void a usage event: its credit goes back to the blocks that it drew from."""
     asked = NewVoid(data.reason, event_id, dry_run=data.dry_run)
-    return await _void(asked, mutation, orders)
+    return await _void(asked, mutation, corrections)
 
 
-def _read_void(data: NewVoid, orders: Orders, mutation: Mutation) -> VoidUsage | VoidGrant:
+def _read_void(data: NewVoid, corrections: Corrections, mutation: Mutation) -> VoidUsage | VoidGrant:
     """The order that the body stands for. Raises ServiceError for an id that is none."""
     if (data.event_id is None) == (data.credit_block_id is None):
         raise invalid_value("event_id", "or credit_block_id, exactly one of them, names what is voided")
-    order_id = orders.id_of(mutation.environment_id, mutation.route, mutation.key)
+    order_id = corrections.orders.id_of(mutation.environment_id, mutation.route, mutation.key)
     if data.event_id is not None:
         event_id = _parse("event_id", "evt", data.event_id)
         return VoidUsage(
@@ -184,17 +184,17 @@ def _parse(field: str, prefix: str, text: str) -> UUID:
         raise invalid_value(field, str(error)) from error
 
 
-async def _void(data: NewVoid, mutation: Mutation, orders: Orders) -> ExactResponse[CorrectionBody]:
+async def _void(data: NewVoid, mutation: Mutation, corrections: Corrections) -> ExactResponse[CorrectionBody]:
     if (answered := await mutation.answered(data)) is not None:
         return answered
-    order = _read_void(data, orders, mutation)
+    order = _read_void(data, corrections, mutation)
     try:
-        owner = await orders.find_owner(mutation.environment_id, order)
+        owner = await corrections.find_owner(mutation.environment_id, order)
     except ServiceError as error:
         if error.code is not Code.NOT_FOUND:
             raise
         return await mutation.run(data, partial(_refuse, error))
-    return await _order(data, order, owner, mutation, orders, is_dry=data.dry_run)
+    return await _order(data, order, owner, mutation, corrections, is_dry=data.dry_run)
 
 
 async def _refuse(error: ServiceError, _tx: Transaction) -> CorrectionBody:
@@ -203,19 +203,25 @@ async def _refuse(error: ServiceError, _tx: Transaction) -> CorrectionBody:
 
 
 async def _order(
-    data: msgspec.Struct, order: Order, owner: tuple[UUID, str], mutation: Mutation, orders: Orders, *, is_dry: bool
+    data: msgspec.Struct,
+    order: Correction,
+    owner: tuple[UUID, str],
+    mutation: Mutation,
+    corrections: Corrections,
+    *,
+    is_dry: bool,
 ) -> ExactResponse[CorrectionBody]:
     """Give the order, or say what it would do."""
     account_id, end_user_id = owner
     if is_dry:
 
         async def preview(tx: Transaction) -> CorrectionBody:
-            return show_preview(end_user_id, await orders.preview(tx, account_id, order))
+            return show_preview(end_user_id, await corrections.preview(tx, account_id, order))
 
         return await mutation.run(data, preview, status=200)
     if (answered := await mutation.answered(data)) is not None:
         return answered
-    done = await orders.give(mutation.environment_id, end_user_id, order)
+    done = await corrections.orders.give(mutation.environment_id, end_user_id, order)
 
     async def answer(_tx: Transaction) -> CorrectionBody:
         return show_done(end_user_id, require_carried_out(done))

@@ -6,8 +6,8 @@ from datetime import datetime
 import msgspec
 
 from app.corrections.service import Previewed
-from app.corrections.store import Posted
 from app.ledger.schemas import DEFAULT_PRIORITY, LineBody
+from app.orders.store import Posted
 from app.web.amounts import Credits
 from app.web.fields import EndUserId, Moment, Priority, Reason
 from app.wire.ids import show

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 
-from app.corrections.deciding import Carried, Outcome, Refused, carry_out, origin_of
+from app.corrections.deciding import Carried, carry_out
 from app.flusher import falling_due, reserving
 from app.flusher.counting import count
 from app.flusher.grouping import UsageGroup
@@ -17,6 +17,7 @@ from app.flusher.posting import AccountKey, Entries, Posting, RejectedEntry, by_
 from app.ledger.book import Account, PostedEvent
 from app.ledger.targets import Targets
 from app.metering.holds import HoldChange
+from app.orders.outcomes import Outcome, Refused, origin_of
 from app.wire.events import UNSTORABLE, EntryKind, StreamEntry, UnreadableEntry, UsagePayload
 from app.wire.gauges import GaugeAcquired, GaugeChange
 from app.wire.keys import account_ref, environment_ref

@@ -4,9 +4,9 @@ from uuid import UUID
 
 import msgspec
 
-from app.corrections.deciding import Outcome
 from app.ledger.book import Account, CountedUnits, Origin, PostedEvent, Reservation, Transaction, UsedInHour
 from app.metering.holds import HoldChange
+from app.orders.outcomes import Outcome
 from app.rules.burndown import Block
 from app.rules.moments import hour_of
 from app.wire.events import StreamEntry, UnreadableEntry

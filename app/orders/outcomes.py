@@ -16,10 +16,12 @@ class Refused(msgspec.Struct, frozen=True):
 
     code: Code
     amount_micro: int = 0
+    context: dict[str, Any] | None = None
+    """More that is in its way, as the problem document shows it."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What became of an order. `refused` None = carried out, by transaction `seq`."""
+    """What became of an order. `refused` None = carried out, by transaction `seq` where it is one."""
 
     environment_id: UUID
     account_id: UUID
@@ -55,7 +57,5 @@ def target_of(order: Order) -> UUID | None:
             return order.event_id
         case VoidGrant():
             return order.block_id
-        case Debit() | BillOverage():
+        case _:
             return None
-
-

@@ -1,22 +1,17 @@
-"""Rows of orders, and of what they speak of."""
+"""Rows of what became of orders."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import msgspec
 
-from app.corrections.deciding import Outcome, digest_of, kind_of, target_of
-from app.io.postgres import Record
 from app.io.postgres import Transaction as DatabaseTransaction
 from app.io.statements import statements
-from app.ledger import store as ledger_store
-from app.ledger.book import Account, Reservation
-from app.ledger.targets import Targets
-from app.wire.orders import Order
+from app.orders.outcomes import Outcome, digest_of, kind_of, target_of
 
-_SQL = statements("app.corrections")
-NONE_HELD: Mapping[UUID, Reservation] = {}
+_SQL = statements("app.orders")
 
 
 class Posted(msgspec.Struct, frozen=True):
@@ -31,38 +26,21 @@ class Posted(msgspec.Struct, frozen=True):
 
 
 class CarriedOut(msgspec.Struct, frozen=True):
-    """What became of an order, read back: it was posted, or refused with a code."""
+    """What became of an order, read back: refused where it has a code, else done, by a transaction or without."""
 
     digest: bytes
     """Of what was ordered."""
     code: str | None
     amount_micro: int
+    context: dict[str, Any]
     posted: Posted | None
 
 
-async def read_targets(
-    tx: DatabaseTransaction,
-    orders: Sequence[tuple[Account, Order]],
-    reservations: Mapping[UUID, Reservation] = NONE_HELD,
-) -> Targets:
-    """What these orders and reservations of locked accounts speak of."""
-    known = await _fetch(tx, "find_orders", [(account.environment_id, order.order_id) for account, order in orders])
-    targets = Targets(known={row["id"] for row in known}, reservations={**reservations})
-    new = [(account, order) for account, order in orders if order.order_id not in targets.known]
-    held = reservations.values()
-    accounts = {account.id for account, _ in new} | {reservation.account_id for reservation in held}
-    named = {(account.environment_id, target) for account, order in new if (target := target_of(order)) is not None}
-    for row in await _fetch(tx, "read_events", named):
-        if row["account_id"] in accounts:
-            targets.events[row["id"]] = ledger_store.read_event_row(row)
-    sources = [*targets.events.values(), *held]
-    drawn = {(source.environment_id, block) for source in sources for block, _ in source.parsed_draws()}
-    for row in await _fetch(tx, "read_blocks", named | drawn):
-        if row["account_id"] in accounts:
-            targets.blocks[row["id"]] = ledger_store.block_of(row)
-    voided = await _fetch(tx, "find_voided", named | drawn)
-    targets.voided = {row["target_id"] for row in voided}
-    return targets
+async def find_known(tx: DatabaseTransaction, orders: Collection[tuple[UUID, UUID]]) -> set[UUID]:
+    """Which of (environment, order id) have been carried out or refused."""
+    asked = sorted(orders)
+    rows = await tx.connection.fetch(_SQL["find_orders"], [pair[0] for pair in asked], [pair[1] for pair in asked])
+    return {row["id"] for row in rows}
 
 
 async def insert_outcomes(tx: DatabaseTransaction, outcomes: Sequence[Outcome], now: datetime) -> None:
@@ -80,6 +58,7 @@ async def insert_outcomes(tx: DatabaseTransaction, outcomes: Sequence[Outcome], 
         [None if outcome.refused is None else outcome.refused.code.value for outcome in outcomes],
         [outcome.seq for outcome in outcomes],
         [digest_of(outcome.order) for outcome in outcomes],
+        [_packed(outcome) for outcome in outcomes],
         now,
     )
 
@@ -90,20 +69,17 @@ async def read_order(tx: DatabaseTransaction, order_id: UUID) -> CarriedOut | No
     if row is None:
         return None
     posted = None
-    if row["code"] is None:
+    if row["transaction_id"] is not None:
         lines = list(zip(row["names"], row["amounts"], strict=True))
         totals = row["total_before_micro"], row["total_after_micro"]
         posted = Posted(row["transaction_id"], row["kind"], row["posted_at"], *totals, lines)
-    return CarriedOut(row["digest"], row["code"], row["amount_micro"], posted)
+    return CarriedOut(row["digest"], row["code"], row["amount_micro"], _context(row["context"]), posted)
 
 
-async def find_owner(tx: DatabaseTransaction, event_id: UUID | None, block_id: UUID | None) -> tuple[UUID, str] | None:
-    """(account, end user) of a usage event or a block; None where there is none of this id."""
-    row = await tx.connection.fetchrow(_SQL["find_owner"], tx.environment, event_id, block_id)
-    return None if row is None else (row["id"], row["end_user_id"])
+def _packed(outcome: Outcome) -> str | None:
+    context = None if outcome.refused is None else outcome.refused.context
+    return None if context is None else msgspec.json.encode(context).decode()
 
 
-async def _fetch(tx: DatabaseTransaction, statement: str, pairs: Collection[tuple[UUID, UUID]]) -> Sequence[Record]:
-    """Rows of (environment, id)."""
-    asked = sorted(pairs)
-    return await tx.connection.fetch(_SQL[statement], [pair[0] for pair in asked], [pair[1] for pair in asked])
+def _context(packed: str | None) -> dict[str, Any]:
+    return {} if packed is None else msgspec.json.decode(packed, type=dict[str, Any])

@@ -1,4 +1,4 @@
-"""The table of corrections, as Piccolo queries it. The truth is migrations/sql; a test compares the two."""
+"""The table of orders, as Piccolo queries it. The truth is migrations/sql; a test compares the two."""
 
 from piccolo.columns import UUID, BigInt, Bytea, Text, Timestamptz
 from piccolo.table import Table

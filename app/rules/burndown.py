@@ -24,6 +24,14 @@ class Rollover(msgspec.Struct, frozen=True):
     """Of the block that it becomes."""
 
 
+class Tie(msgspec.Struct, frozen=True):
+    """What ties a block to a subscription: which grant it is of, and whether a pause of its time moves it."""
+
+    subscription_id: UUID
+    template_id: UUID
+    is_moved: bool
+
+
 class Terms(msgspec.Struct, frozen=True, omit_defaults=True):
     """What happens to a block by itself, beside its expiry, and who said so."""
 
@@ -33,6 +41,7 @@ class Terms(msgspec.Struct, frozen=True, omit_defaults=True):
     cap_micro: int | None = None
     """What all blocks of its source may hold together once it is granted; what does not fit is not granted."""
     rollover: Rollover | None = None
+    tie: Tie | None = None
 
 
 class Block(msgspec.Struct):

@@ -13,6 +13,7 @@ from app.rules.terms import GrantTemplate
 class Notice(StrEnum):
     """What the tenant is told; the names are those of events, after `subscription.`."""
 
+    CREATED = "created"
     UPDATED = "updated"
     TRIAL_ENDING = "trial_ending"
     RENEWAL_DUE = "renewal_due"
@@ -24,6 +25,7 @@ class Notice(StrEnum):
     PAUSED = "paused"
     RESUMED = "resumed"
     CANCELED = "canceled"
+    FELL_BACK = "fell_back"
 
 
 class StateChanged(msgspec.Struct, frozen=True):

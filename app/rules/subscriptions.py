@@ -80,7 +80,7 @@ class Subscription(msgspec.Struct, frozen=True):
 
     @property
     def ends_with_period(self) -> bool:
-        """Whether nothing follows the present period: it is to be canceled then, or its contract ends and does not renew."""
+        """Whether nothing follows the present period: it is to be canceled, or a contract ends that does not renew."""
         if self.cancel_at_period_end or self.contract is None or self.contract.renews:
             return self.cancel_at_period_end
         return self.state is not State.TRIALING and self.period_index - self.has_trial + 1 >= self.contract.periods

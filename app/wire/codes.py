@@ -38,6 +38,9 @@ class Code(StrEnum):
     INSUFFICIENT_CREDITS = "insufficient_credits"
     CONFLICT = "conflict"
     SUBSCRIPTION_EXISTS = "subscription_exists"
+    ILLEGAL_MOVE = "illegal_move"
+    ACTION_REFUSED = "action_refused"
+    PLAN_KIND_DIFFERS = "plan_kind_differs"
     PACKAGE_INACTIVE = "package_inactive"
     PAYMENT_REFERENCE_USED = "payment_reference_used"
     TOO_MANY_BLOCKS = "too_many_blocks"
@@ -59,7 +62,6 @@ class Code(StrEnum):
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     INVALID_UNITS = "invalid_units"
     INVALID_VALUE = "invalid_value"
-    TERMS_UNSUPPORTED = "terms_unsupported"
     FEATURE_NOT_METERED = "feature_not_metered"
     FEATURE_NOT_GAUGE = "feature_not_gauge"
     MEASURE_MISMATCH = "measure_mismatch"
@@ -99,8 +101,11 @@ MEANINGS: dict[Code, Meaning] = {
     Code.METHOD_NOT_ALLOWED: Meaning(405, "This route does not take this method"),
     Code.CONFLICT: Meaning(409, "Something with this key exists already"),
     Code.SUBSCRIPTION_EXISTS: Meaning(409, "The customer has a subscription already"),
+    Code.ILLEGAL_MOVE: Meaning(409, "The subscription's state does not allow this"),
+    Code.ACTION_REFUSED: Meaning(409, "This cannot be done with the subscription as it stands"),
+    Code.PLAN_KIND_DIFFERS: Meaning(409, "A plan and an add-on cannot take each other's place"),
     Code.PACKAGE_INACTIVE: Meaning(409, "The top-up package is not sold any more"),
-    Code.PAYMENT_REFERENCE_USED: Meaning(409, "The payment reference was used for another top-up"),
+    Code.PAYMENT_REFERENCE_USED: Meaning(409, "The payment reference was used for something else"),
     Code.TOO_MANY_BLOCKS: Meaning(409, "The customer has as many credit blocks as an account may hold"),
     Code.TOO_MANY_HOLDERS: Meaning(409, "The customer has as many holders of this gauge as there may be"),
     Code.ALREADY_VOIDED: Meaning(409, "This was voided before"),
@@ -119,7 +124,6 @@ MEANINGS: dict[Code, Meaning] = {
     Code.IDEMPOTENCY_KEY_REUSED: Meaning(422, "This idempotency key was used for another request"),
     Code.INVALID_UNITS: Meaning(422, "The units are not an amount that can be recorded"),
     Code.INVALID_VALUE: Meaning(422, "A field has a value that cannot be used"),
-    Code.TERMS_UNSUPPORTED: Meaning(422, "The plan's version has terms that subscriptions do not keep"),
     Code.FEATURE_NOT_METERED: Meaning(422, "The feature is not metered"),
     Code.FEATURE_NOT_GAUGE: Meaning(422, "The feature is not a gauge"),
     Code.MEASURE_MISMATCH: Meaning(422, "Units were reserved and credits sent, or the other way about"),

@@ -10,6 +10,9 @@ from uuid import UUID
 import msgspec
 
 from app.rules.credits import MAX_COST_MICRO
+from app.rules.lifecycle import Action
+from app.rules.moments import NEVER_AT
+from app.rules.subscriptions import Contract
 
 
 class OrderBase(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
@@ -45,7 +48,34 @@ class BillOverage(OrderBase, frozen=True, tag="bill_overage", kw_only=True):
     """What the customer owes is paid outside: it is closed, and no later credit pays it again."""
 
 
-Order = VoidUsage | VoidGrant | Debit | BillOverage
+class Subscribe(OrderBase, frozen=True, tag="subscribe", kw_only=True):
+    """A customer is to be subscribed to a variant, at its newest version by then."""
+
+    subscription_id: UUID
+    variant_id: UUID
+    starts_at: int | None = None
+    """None = at once."""
+    with_trial: bool = True
+    """Where the terms have one, and the customer has not had it."""
+    contract: Contract | None = None
+
+
+class Act(OrderBase, frozen=True, tag="act", kw_only=True):
+    """Something is to be done with a subscription."""
+
+    subscription_id: UUID
+    action: Action
+    variant_id: UUID | None = None
+    """Of a change, at once or scheduled: to the newest version of this variant."""
+    period_index: int | None = None
+    """Of a renewal: which period is to be followed by the next one."""
+    payment_reference: str | None = None
+    """Of a renewal: a payment renews once."""
+
+
+Correction = VoidUsage | VoidGrant | Debit | BillOverage
+SubscriptionOrder = Subscribe | Act
+Order = Correction | SubscriptionOrder
 
 _encoder = msgspec.msgpack.Encoder(uuid_format="bytes")
 _decoder = msgspec.msgpack.Decoder(Order)
@@ -59,8 +89,11 @@ def encode_order(order: Order) -> bytes:
 def decode_order(content: bytes) -> Order:
     """The order behind what stands in the stream. Raises msgspec.MsgspecError, or ValueError for what fits no table."""
     order = _decoder.decode(content)
-    if "\0" in f"{order.actor}{order.reason}{order.idempotency_key}":
+    payment_reference = order.payment_reference if isinstance(order, Act) else None
+    if "\0" in f"{order.actor}{order.reason}{order.idempotency_key}{payment_reference}":
         raise ValueError("a text holds a zero byte")
     if isinstance(order, Debit) and not 0 < order.amount_micro <= MAX_COST_MICRO:
         raise ValueError("the amount is out of bounds")
+    if isinstance(order, Subscribe) and order.starts_at is not None and not 0 <= order.starts_at < NEVER_AT:
+        raise ValueError("the start is out of bounds")
     return order

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from app.corrections.deciding import Targets
 from app.flusher.batch import Posting
 from app.io.postgres import Transaction
 from app.ledger.book import Account
+from app.ledger.targets import Targets
 from app.rules.moments import to_at
 from app.rules.periods import Calendar, Counting, IntervalUnit, Period, calendar_month, period_containing
 from app.trail import dirty

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from app.corrections.deciding import Outcome, target_of
 from app.flusher.batch import post_batch, preview_order
 from app.flusher.posting import Posting
 from app.ledger.book import Account, PostedEvent, Reservation
 from app.ledger.targets import Targets
+from app.orders.outcomes import Outcome, target_of
 from app.rules.burndown import Block, Rollover, Terms
 from app.rules.moments import NEVER_AT
 from app.wire.events import EntryKind, StreamEntry, UsagePayload

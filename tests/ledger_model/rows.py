@@ -9,11 +9,11 @@ from uuid import UUID
 
 from msgspec import structs
 
-from app.corrections.deciding import Outcome, target_of
 from app.flusher.batch import post_batch
 from app.flusher.posting import Posting
 from app.ledger.book import Account, Origin, PostedEvent, Reservation, Transaction, block_account
 from app.ledger.targets import Targets
+from app.orders.outcomes import Outcome, target_of
 from app.rules import burndown, chain
 from app.rules.boundaries import next_boundary
 from app.rules.burndown import Block

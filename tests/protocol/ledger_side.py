@@ -7,11 +7,11 @@ from uuid import UUID
 
 from msgspec import structs
 
-from app.corrections.deciding import Outcome, target_of
 from app.flusher.batch import post_batch
 from app.flusher.posting import PostedEvent, Posting, RejectedEntry
 from app.ledger.book import Account, Origin, Reservation, block_account, reserved_account
 from app.ledger.targets import Targets
+from app.orders.outcomes import Outcome, target_of
 from app.rules import burndown, chain
 from app.rules.boundaries import next_boundary
 from app.rules.burndown import Block

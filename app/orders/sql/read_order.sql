@@ -1,5 +1,5 @@
 -- What became of an order, with the lines of its transaction.
-SELECT o.digest, o.code, o.amount_micro, t.id AS transaction_id, t.kind, t.posted_at, t.total_before_micro,
+SELECT o.digest, o.code, o.amount_micro, o.context, t.id AS transaction_id, t.kind, t.posted_at, t.total_before_micro,
        t.total_after_micro,
        ARRAY(SELECT l.account_name FROM ledger_lines l
              WHERE (l.environment_id, l.account_id, l.seq) = (o.environment_id, o.account_id, o.seq) ORDER BY l.line) AS names,

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.corrections.deciding import Outcome
 from app.ledger.book import Account, PostedEvent, Transaction
 from app.ledger.targets import Targets
+from app.orders.outcomes import Outcome
 from app.rules.moments import NEVER_AT
 from app.wire.events import EntryKind, StreamEntry
 from app.wire.orders import BillOverage, Debit, Order, VoidGrant, VoidUsage

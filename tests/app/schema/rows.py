@@ -48,7 +48,14 @@ def _rows(digest: bytes) -> Iterator[tuple[str, dict[str, Any]]]:  # noqa: PLR09
     subscription = uuid4()
     kept = {"plan_kind": "base", "set_aside": "[]", "period_index": 0, "changes": 1, "rules": "{}", "updated_at": NOW}
     yield "subscriptions", {"id": subscription, **of, "state": "active", **period, **made, **kept}
-    change = {"number": 1, "at": NOW, "action": "start", "state_after": "active", "version_after": version, "actor": "a"}
+    change = {
+        "number": 1,
+        "at": NOW,
+        "action": "start",
+        "state_after": "active",
+        "version_after": version,
+        "actor": "a",
+    }
     yield "subscription_history", {"subscription_id": subscription, **change}
     yield "snapshots", {"id": "s", "content": b"{}", **made}
     figures = dict.fromkeys(("revision", "seq", "total_micro", "debt_micro", "applied_micro"), 1)

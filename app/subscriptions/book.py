@@ -1,0 +1,298 @@
+"""A customer's subscriptions as they are moved, pure: what happens next by itself, and what an order does.
+
+At most one base subscription is in force, and one at most is to come, which takes the place of the free plan when it
+starts. Where a base subscription ends, the customer falls back to the free plan, unless it is the free plan that ends.
+"""
+
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from msgspec.structs import replace
+
+from app.orders.outcomes import Refused
+from app.rules.actions import ActionRefused, Arguments, act
+from app.rules.agenda import advance, next_at
+from app.rules.burndown import Block
+from app.rules.effects import Announced, Effect, Granted, Notice, PeriodTurned, StateChanged, TermsChanged
+from app.rules.lifecycle import TERMINAL, Action, IllegalMove, State
+from app.rules.moments import NEVER_AT
+from app.rules.subscriptions import Contract, Subscription, subscribe
+from app.rules.terms import PlanKind, SubscriptionTerms
+from app.wire.codes import Code
+from app.wire.ids import derived_id, show
+from app.wire.orders import Act, OrderBase, Subscribe, SubscriptionOrder
+
+_FOLLOWS_FREE = b"follows"
+
+
+class Kept(msgspec.Struct):
+    """A subscription of a customer: a working copy of its row."""
+
+    id: UUID
+    customer_id: UUID
+    rules: Subscription
+    created_at: int
+    trial_plan_id: UUID | None = None
+    """The plan of which the customer has had the trial with it."""
+    counted_from: int | None = None
+    """Where the counting of units began in the present period."""
+    set_aside: list[Block] = []
+    """What a pause has taken out of the balance: blocks with what was left of them."""
+    changes: int = 0
+    """How much of it has been written in its history."""
+    is_new: bool = False
+
+    @property
+    def is_base(self) -> bool:
+        """Whether it is what the customer is on, not an add-on."""
+        return self.rules.terms.name.plan_kind is PlanKind.BASE
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether nothing becomes of it any more."""
+        return self.rules.state in TERMINAL
+
+
+class Happened(msgspec.Struct, frozen=True):
+    """One thing that became of a subscription, and what follows from it for others."""
+
+    kept: Kept
+    before: Subscription | None
+    """None = it was made."""
+    at: int
+    action: str | None
+    """What its history calls it; None = nothing that it has to remember."""
+    effects: list[Effect]
+    by: OrderBase | None = None
+    """Who asked for it; None = time did."""
+
+
+class Named(msgspec.Struct):
+    """What orders speak of: newest terms by variant, and by payment reference the subscription that it has renewed."""
+
+    terms: dict[UUID, SubscriptionTerms] = {}
+    payments: dict[tuple[UUID, str], UUID] = {}
+    """By (environment, reference); those of the orders at hand are added as they are carried out."""
+
+
+class Customer(msgspec.Struct):
+    """All subscriptions of a customer, those that have ended too, in the order in which they were made."""
+
+    environment_id: UUID
+    id: UUID
+    end_user_id: str
+    zone: str
+    """The billing zone's name, for those that are made."""
+    free: SubscriptionTerms | None
+    """The newest version of the environment's free plan."""
+    subscriptions: list[Kept]
+    changed: dict[UUID, Kept] = {}
+    """Those that have to be written."""
+
+    def next_at(self) -> int:
+        """When one of them next changes by itself."""
+        return min((next_at(kept.rules) for kept in self.subscriptions), default=NEVER_AT)
+
+    def base_in_force(self) -> Kept | None:
+        """What the customer is on."""
+        return next((kept for kept in self._bases() if kept.rules.state is not State.SCHEDULED), None)
+
+    def base_to_come(self) -> Kept | None:
+        """What the customer is going to be on."""
+        return next((kept for kept in self._bases() if kept.rules.state is State.SCHEDULED), None)
+
+    def _bases(self) -> list[Kept]:
+        return [kept for kept in self.subscriptions if kept.is_base and not kept.is_terminal]
+
+    def is_free(self, subscription: Subscription) -> bool:
+        """Whether it is on the free plan."""
+        return self.free is not None and subscription.terms.name.variant_id == self.free.name.variant_id
+
+    def is_due(self, at: int) -> bool:
+        """Whether one of them changes by itself by then."""
+        return self.next_at() <= min(at, NEVER_AT - 1)
+
+    def advance(self) -> list[Happened]:
+        """Take the step that comes next by itself, of whichever it is: the one that is due first, dated so."""
+        kept = min(self.subscriptions, key=lambda each: next_at(each.rules))
+        at = next_at(kept.rules)
+        if kept.is_base and kept.rules.state is State.SCHEDULED and (free := self.base_in_force()) is not None:
+            return self._end(free, at, None)
+        before = self._informed(kept)
+        after, effects = advance(before, at)
+        return [self._note(kept, before, after, at, _by_time(effects), effects, None), *self._fall_back(kept, at)]
+
+    def carry_out(self, order: SubscriptionOrder, named: Named, at: int) -> list[Happened] | Refused:
+        """Do what is ordered `at`, when all that is due by then has happened; nothing where it was done before."""
+        if isinstance(order, Subscribe):
+            return self._subscribe(order, named.terms[order.variant_id], at)
+        kept = next((each for each in self.subscriptions if each.id == order.subscription_id), None)
+        if kept is None:
+            return Refused(Code.NOT_FOUND)
+        if order.payment_reference is None:
+            return self._act(kept, order, named, at)
+        payment = self.environment_id, order.payment_reference
+        if (renewed := named.payments.get(payment)) is not None:
+            return [] if renewed == kept.id else Refused(Code.PAYMENT_REFERENCE_USED)
+        happened = self._act(kept, order, named, at)
+        if not isinstance(happened, Refused):
+            named.payments[payment] = kept.id
+        return happened
+
+    # ---- making
+
+    def _subscribe(self, order: Subscribe, terms: SubscriptionTerms, at: int) -> list[Happened] | Refused:
+        starts_at = at if order.starts_at is None else max(order.starts_at, at)
+        happened: list[Happened] = []
+        if terms.name.plan_kind is PlanKind.BASE:
+            if (other := self._in_the_way(terms)) is not None:
+                return Refused(Code.SUBSCRIPTION_EXISTS, context=_named(other))
+            if starts_at <= at and (free := self.base_in_force()) is not None:
+                happened = self._end(free, at, order)
+        has_trial = order.with_trial and not self._had_trial(terms.name.plan_id)
+        made = self._make(order.subscription_id, terms, starts_at, at, has_trial=has_trial, contract=order.contract)
+        return [*happened, *self._begin(made, Notice.CREATED, "create", at, order)]
+
+    def _in_the_way(self, terms: SubscriptionTerms) -> Kept | None:
+        """A base subscription that leaves no place for another: only the free plan makes way."""
+        if (to_come := self.base_to_come()) is not None:
+            return to_come
+        present = self.base_in_force()
+        if present is None or (self.is_free(present.rules) and not self._is_same_variant(present, terms)):
+            return None
+        return present
+
+    @staticmethod
+    def _is_same_variant(kept: Kept, terms: SubscriptionTerms) -> bool:
+        return kept.rules.terms.name.variant_id == terms.name.variant_id
+
+    def _had_trial(self, plan_id: UUID) -> bool:
+        return any(kept.trial_plan_id == plan_id for kept in self.subscriptions)
+
+    def _make(
+        self,
+        subscription_id: UUID,
+        terms: SubscriptionTerms,
+        starts_at: int,
+        at: int,
+        *,
+        has_trial: bool = False,
+        contract: Contract | None = None,
+    ) -> Kept:
+        """A subscription that is still to start. On the free plan it comes back into the periods of the first one."""
+        is_free = self.free is not None and terms.name.variant_id == self.free.name.variant_id
+        first = next((kept for kept in self.subscriptions if is_free and self.is_free(kept.rules)), None)
+        rules = subscribe(
+            terms,
+            starts_at,
+            self.zone,
+            has_trial=has_trial,
+            anchor_at=None if first is None else first.rules.anchor_at,
+            contract=contract,
+        )
+        made = Kept(subscription_id, self.id, rules, at, is_new=True)
+        made.trial_plan_id = terms.name.plan_id if rules.has_trial else None
+        return made
+
+    def _begin(
+        self, made: Kept, notice: Notice, action: str, at: int, by: OrderBase | None
+    ) -> list[Happened]:
+        """Add what was made, and start it where that is due."""
+        self.subscriptions.append(made)
+        effects: list[Effect] = []
+        rules = self._informed(made)
+        while next_at(rules) <= at:
+            rules, more = advance(rules, at)
+            effects += [effect for effect in more if not self._was_granted(made, effect)]
+        made.rules = rules
+        return [self._note(made, None, rules, at, action, [*effects, Announced(at, notice)], by)]
+
+    def _was_granted(self, made: Kept, effect: Effect) -> bool:
+        """Whether it is credit of a cycle of the free plan that an earlier subscription has given already."""
+        if not isinstance(effect, Granted) or not self.is_free(made.rules):
+            return False
+        cycles = (cycle for kept in self.subscriptions if kept is not made for cycle in kept.rules.cycles)
+        return any(
+            cycle.template_id == effect.template.id and cycle.present.start_at == effect.key_at < cycle.present.end_at
+            for cycle in cycles
+        )
+
+    # ---- acting
+
+    def _act(self, kept: Kept, order: Act, named: Named, at: int) -> list[Happened] | Refused:
+        wanted = None if order.variant_id is None else named.terms[order.variant_id]
+        if wanted is not None and wanted.name.plan_kind is not kept.rules.terms.name.plan_kind:
+            return Refused(Code.PLAN_KIND_DIFFERS)
+        before = self._informed(kept)
+        try:
+            after, effects = act(before, order.action, Arguments(wanted, order.period_index), at)
+        except IllegalMove as illegal:
+            return Refused(Code.ILLEGAL_MOVE, context=_illegal(kept, illegal))
+        except ActionRefused as refused:
+            return Refused(Code.ACTION_REFUSED, context={**_named(kept), "why": refused.refusal.value})
+        if after == before and not effects:
+            return []  # it was done before
+        happened = self._note(kept, before, after, at, order.action.value, effects, order)
+        return [happened, *self._fall_back(kept, at)]
+
+    def _end(self, kept: Kept, at: int, by: OrderBase | None) -> list[Happened]:
+        """End the free plan, since another one takes its place."""
+        before = self._informed(kept)
+        after, effects = act(before, Action.CANCEL, Arguments(), at)
+        return [self._note(kept, before, after, at, "replace", effects, by)]
+
+    def _fall_back(self, ended: Kept, at: int) -> list[Happened]:
+        """Where a base subscription has ended the customer is on the free plan again."""
+        if not (ended.is_base and ended.is_terminal) or self.free is None or self.is_free(ended.rules):
+            return []
+        if self.base_in_force() is not None:  # what has ended had not begun
+            return []
+        fallen_id = derived_id(b"fell back", ended.id.bytes)
+        return self._begin(self._make(fallen_id, self.free, at, at), Notice.FELL_BACK, "fall_back", at, None)
+
+    def _informed(self, kept: Kept) -> Subscription:
+        """The subscription, told what the customer was given once, by whichever it was."""
+        given = frozenset[UUID]().union(*(each.rules.given_once for each in self.subscriptions))
+        return replace(kept.rules, given_once=given)
+
+    def _note(
+        self,
+        kept: Kept,
+        before: Subscription | None,
+        after: Subscription,
+        at: int,
+        action: str | None,
+        effects: list[Effect],
+        by: OrderBase | None,
+    ) -> Happened:
+        kept.rules = after
+        for effect in effects:
+            if isinstance(effect, PeriodTurned):
+                kept.counted_from = effect.period.start_at
+        self.changed[kept.id] = kept
+        return Happened(kept, before, at, action, effects, by)
+
+
+def _by_time(effects: list[Effect]) -> str | None:
+    """What the history calls a step that time has brought."""
+    for effect in effects:
+        match effect:
+            case StateChanged():
+                return effect.action.value
+            case TermsChanged():
+                return Action.CHANGE.value
+            case PeriodTurned():
+                return Action.TURN.value
+            case _:
+                continue
+    return None
+
+
+def _named(kept: Kept) -> dict[str, Any]:
+    return {"subscription_id": show("sub", kept.id)}
+
+
+def _illegal(kept: Kept, illegal: IllegalMove) -> dict[str, Any]:
+    legal = [action.value for action in illegal.legal]
+    return {**_named(kept), "state": illegal.state.value, "action": illegal.action.value, "legal": legal}
