@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 
 from app.corrections.deciding import Carried, carry_out
-from app.flusher import falling_due, reserving
+from app.flusher import falling_due, reserving, subscribing
 from app.flusher.counting import count
 from app.flusher.grouping import UsageGroup
 from app.flusher.posting import AccountKey, Entries, Posting, RejectedEntry, by_hour
@@ -18,10 +18,11 @@ from app.ledger.book import Account, PostedEvent
 from app.ledger.targets import Targets
 from app.metering.holds import HoldChange
 from app.orders.outcomes import Outcome, Refused, origin_of
+from app.subscriptions.book import Subscribers
 from app.wire.events import UNSTORABLE, EntryKind, StreamEntry, UnreadableEntry, UsagePayload
 from app.wire.gauges import GaugeAcquired, GaugeChange
 from app.wire.keys import account_ref, environment_ref
-from app.wire.orders import Order, VoidUsage
+from app.wire.orders import Correction, SubscriptionOrder, VoidUsage
 
 UNKNOWN_CUSTOMER = "unknown_customer"
 UNREADABLE = "unreadable_entry"
@@ -32,14 +33,18 @@ def post_batch(
     entries: Entries,
     posted_ids: set[tuple[UUID, UUID]],
     targets: Targets | None = None,
+    subscribers: Subscribers | None = None,
 ) -> Posting:
     """Post `entries` (stream order within each account) to the accounts, which are changed in place.
 
     `posted_ids` are (environment, event id) of the batch that the ledger has already; ids of this batch are added to
-    it. `targets` are what orders and reservations of the batch speak of; None where it has none. An entry of an account
+    it. `targets` are what orders and reservations of the batch speak of, `subscribers` whose subscriptions change, by an
+    order or by themselves; None where it has none. An entry of an account
     that the ledger does not have is rejected, and so is what an edge rejected already, whoever's it is.
     """
     posting = Posting(accounts)
+    if subscribers is not None:
+        posting.customers, posting.named = subscribers.customers, subscribers.named
     if targets is None:
         targets = Targets()
     groups: dict[AccountKey, UsageGroup] = {}
@@ -128,6 +133,10 @@ def _post_order(posting: Posting, group: UsageGroup, entry: StreamEntry, targets
     targets.known.add(order.order_id)
     _pay_debt(posting, group, entry)
     group.close(posting)
+    if isinstance(order, SubscriptionOrder):
+        refused = subscribing.post_order(posting, group, order, at)
+        posting.outcomes.append(Outcome(account.environment_id, account.id, order, refused, None))
+        return
     if isinstance(order, VoidUsage) and order.event_id not in targets.events:
         targets.events |= {event.id: event for event in posting.events if event.id == order.event_id}
     done, seq = carry_out(account, order, targets, at, entry.revision), None
@@ -152,11 +161,13 @@ def _take_back(posting: Posting, account: Account, event: PostedEvent) -> None:
         posting.counted.append(count(account, event.feature_key, event.period_at, -event.units_micro))
 
 
-def preview_order(account: Account, order: Order, targets: Targets, at: int) -> Posting:
+def preview_order(
+    account: Account, order: Correction, targets: Targets, at: int, subscribers: Subscribers
+) -> Posting:
     """What the order would do to the account, which is changed in place, if it were the next entry of its stream."""
     ref = account_ref(environment_ref(account.environment_id), account.end_user_id)
     entry = StreamEntry((0, 0), ref, EntryKind.ORDER, at, account.revision, 0, None, order)
-    return post_batch({ref: account}, [entry], set(), targets)
+    return post_batch({ref: account}, [entry], set(), targets, subscribers)
 
 
 def _reject_unposted(entry: StreamEntry | UnreadableEntry) -> RejectedEntry:

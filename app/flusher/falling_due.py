@@ -1,12 +1,13 @@
 """What happens to an account by itself, posted when an entry shows that its time has come; and the paying of debt."""
 
+from app.flusher import subscribing
 from app.flusher.counting import turn_period
 from app.flusher.grouping import UsageGroup
 from app.flusher.posting import FLUSHER, Posting
 from app.ledger.book import DEBT, EXPIRED, Account, Lines, Origin, block_account
 from app.rules import burndown
-from app.rules.boundaries import next_due
-from app.rules.burndown import Block, Draw, Rollover, Terms, granted_under_cap, rolled_over
+from app.rules.boundaries import boundary_of, next_due
+from app.rules.burndown import Block, Draw, Rollover, Terms, Tie, granted_under_cap, rolled_over
 from app.rules.credits import from_micro
 from app.wire.ids import derived_id
 
@@ -20,14 +21,32 @@ def post_due(posting: Posting, group: UsageGroup, at: int, revision: int) -> Non
     """
     account = group.account
     turn_period(account, at)
-    while (block := next_due(account.blocks, at, revision)) is not None:
-        group.close(posting)
-        if block.is_scheduled:
+    while True:
+        block = next_due(account.blocks, at, revision)
+        if account.agenda_at <= at and _comes_first(account.agenda_at, block):
+            subscribing.post_next(posting, group)
+        elif block is None:
+            break
+        elif block.is_scheduled:
+            group.close(posting)
             _grant(posting, account, block, revision)
         else:
+            group.close(posting)
             pay_debt(posting, group, block.expires_at - 1, revision)
             _expire(posting, account, block)
     group.next_boundary_at = account.next_boundary()
+
+
+def _comes_first(agenda_at: int, block: Block | None) -> bool:
+    """Whether what is due of a subscription precedes what is due of a block.
+
+    At one moment what expires does so first, since a period ends where the next begins, and what was granted for that
+    moment comes last.
+    """
+    if block is None:
+        return True
+    due_at = boundary_of(block)
+    return agenda_at < due_at or (agenda_at == due_at and block.is_scheduled)
 
 
 def _grant(posting: Posting, account: Account, block: Block, revision: int) -> None:
@@ -54,14 +73,21 @@ def _grant(posting: Posting, account: Account, block: Block, revision: int) -> N
 
 def _expire(posting: Posting, account: Account, block: Block) -> None:
     """What is left of a block goes on into another one, as far as its terms say so; the rest expires."""
-    if block.terms is not None and block.terms.rollover is not None:
-        _roll_over(posting, account, block, block.terms.rollover)
+    terms = block.terms
+    if terms is not None and terms.rollover is not None and not _ends(posting, account, terms.tie, block.expires_at):
+        _roll_over(posting, account, block, terms.rollover)
     posting.changed_blocks[block.id] = (account.environment_id, block)
     if not block.remaining_micro:
         return  # it has just paid a debt, or goes on whole
     amount, block.remaining_micro = block.remaining_micro, 0
     lines: Lines = [(block_account(block.id), -amount), (EXPIRED, amount)]
     posting.transactions.append(account.post("expiry", lines, block.expires_at, FLUSHER))
+
+
+def _ends(posting: Posting, account: Account, tie: Tie | None, at: int) -> bool:
+    """Whether the subscription ends just then that the block is of, so that there is nothing to go on into."""
+    customer = posting.customers.get(account.id)
+    return tie is not None and customer is not None and customer.ends(tie.subscription_id, at)
 
 
 def _roll_over(posting: Posting, account: Account, block: Block, rollover: Rollover) -> None:
@@ -79,6 +105,7 @@ def _roll_over(posting: Posting, account: Account, block: Block, rollover: Rollo
         expires_at=rollover.expires_at,
         granted_at=at,
         source=ROLLOVER,
+        terms=None if block.terms is None or block.terms.tie is None else Terms(FLUSHER.actor, tie=block.terms.tie),
         granted_micro=moved_micro,
     )
     block.remaining_micro -= moved_micro

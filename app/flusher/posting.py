@@ -9,6 +9,9 @@ from app.metering.holds import HoldChange
 from app.orders.outcomes import Outcome
 from app.rules.burndown import Block
 from app.rules.moments import hour_of
+from app.subscriptions.book import Customer, Kept, Named
+from app.subscriptions.history import Change
+from app.subscriptions.schemas import ClosedPeriod
 from app.trail.outbox import Announcement
 from app.wire.events import StreamEntry, UnreadableEntry
 
@@ -28,6 +31,20 @@ class RejectedEntry(msgspec.Struct, frozen=True):
     code: str
     detail: str
     entry: bytes
+
+
+class TurnedPeriod(msgspec.Struct, frozen=True):
+    """A period of a base subscription has ended, or one begins, or both: what was used is summed up to there."""
+
+    account: Account
+    kept: Kept
+    since_at: int
+    """Where the period began that has ended."""
+    at: int
+    used: int
+    """How much of `Posting.used` is of the time before."""
+    closed: ClosedPeriod | None
+    """Where what was used is to be shown."""
 
 
 class Posting(msgspec.Struct):
@@ -55,6 +72,16 @@ class Posting(msgspec.Struct):
     """Those that were opened, extended or ended, as they are after the batch, by id and the seq of their opening."""
     announcements: list[Announcement] = []
     """Word of what happened, in its order."""
+    customers: dict[UUID, Customer] = {}
+    """Subscriptions by account, where something of them is due or ordered."""
+    named: Named = msgspec.field(default_factory=Named)
+    """What orders about subscriptions speak of."""
+    history: list[Change] = []
+    turned_periods: list[TurnedPeriod] = []
+    retermed_blocks: list[tuple[UUID, Block]] = []
+    """(environment, block) of which other terms hold."""
+    recompose: dict[UUID, int] = {}
+    """Accounts whose composition changed, and the moment up to which it did."""
 
 
 def by_hour(account: Account, events: list[PostedEvent], sign: int = 1) -> list[UsedInHour]:

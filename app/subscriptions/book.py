@@ -17,13 +17,22 @@ from app.rules.burndown import Block
 from app.rules.effects import Announced, Effect, Granted, Notice, PeriodTurned, StateChanged, TermsChanged
 from app.rules.lifecycle import TERMINAL, Action, IllegalMove, State
 from app.rules.moments import NEVER_AT
-from app.rules.subscriptions import Contract, Subscription, subscribe
+from app.rules.subscriptions import Contract, Subscription, is_upgrade, subscribe
 from app.rules.terms import PlanKind, SubscriptionTerms
 from app.wire.codes import Code
 from app.wire.ids import derived_id, show
 from app.wire.orders import Act, OrderBase, Subscribe, SubscriptionOrder
 
 _FOLLOWS_FREE = b"follows"
+
+
+class UsedSoFar(msgspec.Struct, frozen=True):
+    """What was used of a feature."""
+
+    feature_key: str
+    units_micro: int
+    cost_micro: int
+    events: int
 
 
 class Kept(msgspec.Struct):
@@ -39,9 +48,10 @@ class Kept(msgspec.Struct):
     """Where the counting of units began in the present period."""
     set_aside: list[Block] = []
     """What a pause has taken out of the balance: blocks with what was left of them."""
+    used_before: list[UsedSoFar] = []
+    """What had been used in the hour in which the present period began, when it began."""
     changes: int = 0
     """How much of it has been written in its history."""
-    is_new: bool = False
 
     @property
     def is_base(self) -> bool:
@@ -74,6 +84,14 @@ class Named(msgspec.Struct):
     terms: dict[UUID, SubscriptionTerms] = {}
     payments: dict[tuple[UUID, str], UUID] = {}
     """By (environment, reference); those of the orders at hand are added as they are carried out."""
+
+
+class Subscribers(msgspec.Struct):
+    """Whose subscriptions a batch changes, and what its orders speak of."""
+
+    customers: dict[UUID, "Customer"] = {}
+    """By account, which has the customer's id."""
+    named: Named = msgspec.field(default_factory=Named)
 
 
 class Customer(msgspec.Struct):
@@ -112,6 +130,11 @@ class Customer(msgspec.Struct):
     def is_due(self, at: int) -> bool:
         """Whether one of them changes by itself by then."""
         return self.next_at() <= min(at, NEVER_AT - 1)
+
+    def ends(self, subscription_id: UUID, at: int) -> bool:
+        """Whether a subscription ends by itself just then."""
+        kept = next((kept for kept in self.subscriptions if kept.id == subscription_id), None)
+        return kept is not None and kept.rules.ends_with_period and kept.rules.period.end_at == at
 
     def advance(self) -> list[Happened]:
         """Take the step that comes next by itself, of whichever it is: the one that is due first, dated so."""
@@ -191,7 +214,7 @@ class Customer(msgspec.Struct):
             anchor_at=None if first is None else first.rules.anchor_at,
             contract=contract,
         )
-        made = Kept(subscription_id, self.id, rules, at, is_new=True)
+        made = Kept(subscription_id, self.id, rules, at)
         made.trial_plan_id = terms.name.plan_id if rules.has_trial else None
         return made
 
@@ -224,16 +247,18 @@ class Customer(msgspec.Struct):
         wanted = None if order.variant_id is None else named.terms[order.variant_id]
         if wanted is not None and wanted.name.plan_kind is not kept.rules.terms.name.plan_kind:
             return Refused(Code.PLAN_KIND_DIFFERS)
-        before = self._informed(kept)
+        before, action = self._informed(kept), order.action
+        if wanted is not None and order.only_upwards and not is_upgrade(before.terms, wanted):
+            action = Action.SCHEDULE_CHANGE
         try:
-            after, effects = act(before, order.action, Arguments(wanted, order.period_index), at)
+            after, effects = act(before, action, Arguments(wanted, order.period_index), at)
         except IllegalMove as illegal:
             return Refused(Code.ILLEGAL_MOVE, context=_illegal(kept, illegal))
         except ActionRefused as refused:
             return Refused(Code.ACTION_REFUSED, context={**_named(kept), "why": refused.refusal.value})
         if after == before and not effects:
             return []  # it was done before
-        happened = self._note(kept, before, after, at, order.action.value, effects, order)
+        happened = self._note(kept, before, after, at, action.value, effects, order)
         return [happened, *self._fall_back(kept, at)]
 
     def _end(self, kept: Kept, at: int, by: OrderBase | None) -> list[Happened]:
@@ -267,9 +292,6 @@ class Customer(msgspec.Struct):
         by: OrderBase | None,
     ) -> Happened:
         kept.rules = after
-        for effect in effects:
-            if isinstance(effect, PeriodTurned):
-                kept.counted_from = effect.period.start_at
         self.changed[kept.id] = kept
         return Happened(kept, before, at, action, effects, by)
 

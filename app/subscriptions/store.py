@@ -1,87 +1,118 @@
-"""Rows of subscriptions."""
+"""Rows of subscriptions and of their history."""
 
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from uuid import UUID
 
 import msgspec
 
-from app.io.postgres import Transaction
-from app.subscriptions.tables import Subscription
+from app.io.postgres import Record, Transaction
+from app.io.statements import statements
+from app.rules.burndown import Block
+from app.rules.lifecycle import State
+from app.rules.moments import to_at, to_datetime
+from app.rules.subscriptions import Subscription
+from app.subscriptions.book import Customer, Kept, UsedSoFar
+from app.subscriptions.history import Change
+
+_SQL = statements("app.subscriptions")
+
+_rules = msgspec.json.Decoder(Subscription)
+_blocks = msgspec.json.Decoder(list[Block])
+_used = msgspec.json.Decoder(list[UsedSoFar])
 
 
-class SubscriptionRow(msgspec.Struct, frozen=True):
-    """A subscription with the names of what it is of."""
-
-    id: UUID
-    end_user_id: str
-    variant_id: UUID
-    plan_key: str
-    variant_key: str
-    version: int
-    state: str
-    period_start_at: datetime
-    period_end_at: datetime
-    created_at: datetime
+async def read_of_customers(
+    tx: Transaction, customers: Sequence[tuple[UUID, UUID]]
+) -> dict[tuple[UUID, UUID], list[Kept]]:
+    """All subscriptions of (environment, customer), in the order in which they were made."""
+    found: dict[tuple[UUID, UUID], list[Kept]] = {customer: [] for customer in customers}
+    asked = [customer[0] for customer in customers], [customer[1] for customer in customers]
+    for row in await tx.connection.fetch(_SQL["read_of_customers"], *asked):
+        found[row["environment_id"], row["customer_id"]].append(_kept(row))
+    return found
 
 
-async def insert_subscription(tx: Transaction, subscription: Subscription) -> bool:
-    """Add the subscription; False where the customer has one in force."""
-    statement = """
-        INSERT INTO subscriptions (environment_id, id, customer_id, variant_id, variant_version_id, state, anchor_at,
-                                   period_start_at, period_end_at, created_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-        ON CONFLICT (environment_id, customer_id) WHERE state NOT IN ('canceled', 'expired') DO NOTHING
-        RETURNING true
-    """
-    row = (
-        tx.environment,
-        subscription.id,
-        subscription.customer_id,
-        subscription.variant_id,
-        subscription.variant_version_id,
-        subscription.state,
-        subscription.anchor_at,
-        subscription.period_start_at,
-        subscription.period_end_at,
-        subscription.created_at,
+async def write(tx: Transaction, customers: Iterable[Customer], now: datetime) -> None:
+    """What has changed of customers' subscriptions; those that have ended first, so that they make place for others."""
+    changed = [(customer.environment_id, kept) for customer in customers for kept in customer.changed.values()]
+    for part in ([row for row in changed if row[1].is_terminal], [row for row in changed if not row[1].is_terminal]):
+        if part:
+            await tx.connection.execute(_SQL["upsert_subscriptions"], *_columns(part), now)
+
+
+def _columns(rows: Sequence[tuple[UUID, Kept]]) -> tuple[list[object], ...]:
+    subscriptions = [kept for _, kept in rows]
+    rules = [kept.rules for kept in subscriptions]
+    return (
+        [environment_id for environment_id, _ in rows],
+        [kept.id for kept in subscriptions],
+        [kept.customer_id for kept in subscriptions],
+        [each.terms.name.variant_id for each in rules],
+        [each.terms.version_id for each in rules],
+        [each.terms.name.plan_kind.value for each in rules],
+        [each.state.value for each in rules],
+        [to_datetime(each.anchor_at) for each in rules],
+        [to_datetime(each.period.start_at) for each in rules],
+        [to_datetime(each.period.end_at) for each in rules],
+        [each.period_index for each in rules],
+        [None if kept.counted_from is None else to_datetime(kept.counted_from) for kept in subscriptions],
+        [kept.trial_plan_id for kept in subscriptions],
+        [msgspec.json.encode(kept.set_aside).decode() for kept in subscriptions],
+        [msgspec.json.encode(kept.used_before).decode() for kept in subscriptions],
+        [kept.changes for kept in subscriptions],
+        [msgspec.json.encode(each).decode() for each in rules],
+        [to_datetime(kept.created_at) for kept in subscriptions],
     )
-    return bool(await tx.connection.fetchval(statement, *row))
 
 
-async def read_id_in_force(tx: Transaction, customer_id: UUID) -> UUID | None:
-    """The customer's subscription in force."""
-    statement = """
-        SELECT id FROM subscriptions
-        WHERE environment_id = $1 AND customer_id = $2 AND state NOT IN ('canceled', 'expired')
-    """
-    return await tx.connection.fetchval(statement, tx.environment, customer_id)
+async def insert_history(tx: Transaction, changes: Sequence[Change]) -> None:
+    """Remember what became of subscriptions."""
+    if not changes:
+        return
+    rows = [msgspec.structs.astuple(change) for change in changes]
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    columns[3] = [to_datetime(change.at) for change in changes]
+    await tx.connection.execute(_SQL["insert_history"], *columns)
 
 
-async def read_subscription(tx: Transaction, subscription_id: UUID) -> SubscriptionRow | None:
-    """The subscription with this id."""
-    row = await tx.connection.fetchrow(f"{_SUBSCRIPTIONS} AND s.id = $2", tx.environment, subscription_id)
-    return None if row is None else SubscriptionRow(*row)
+async def find_payments(tx: Transaction, payments: Sequence[tuple[UUID, str]]) -> dict[tuple[UUID, str], UUID]:
+    """The subscriptions that (environment, payment reference) have renewed."""
+    asked = [payment[0] for payment in payments], [payment[1] for payment in payments]
+    rows = await tx.connection.fetch(_SQL["find_payments"], *asked)
+    return {(row["environment_id"], row["payment_reference"]): row["subscription_id"] for row in rows}
+
+
+async def read_subscription(tx: Transaction, subscription_id: UUID) -> tuple[str, Kept] | None:
+    """(end user id, subscription) of this id."""
+    row = await tx.connection.fetchrow(_SQL["read_subscription"], tx.environment, subscription_id)
+    return None if row is None else (row["end_user_id"], _kept(row))
 
 
 async def list_subscriptions(
-    tx: Transaction, end_user_id: str | None, after: UUID | None, limit: int
-) -> list[SubscriptionRow]:
-    """Subscriptions in the order in which they were made, after the one with the id `after`; None = of everyone."""
-    statement = f"""
-        {_SUBSCRIPTIONS} AND ($2::text IS NULL OR c.end_user_id = $2) AND ($3::uuid IS NULL OR s.id > $3)
-        ORDER BY s.id LIMIT $4
-    """
-    rows = await tx.connection.fetch(statement, tx.environment, end_user_id, after, limit)
-    return [SubscriptionRow(*row) for row in rows]
+    tx: Transaction, end_user_id: str | None, state: State | None, after: UUID | None, limit: int
+) -> list[tuple[str, Kept]]:
+    """(end user id, subscription) in the order in which they were made, after `after`; None narrows nothing."""
+    asked = tx.environment, end_user_id, state, after, limit
+    return [(row["end_user_id"], _kept(row)) for row in await tx.connection.fetch(_SQL["list_subscriptions"], *asked)]
 
 
-_SUBSCRIPTIONS = """
-    SELECT s.id, c.end_user_id, s.variant_id, p.key, v.key, n.version, s.state, s.period_start_at, s.period_end_at,
-           s.created_at
-    FROM subscriptions s
-    JOIN customers c ON c.environment_id = s.environment_id AND c.id = s.customer_id
-    JOIN plan_variants v ON v.environment_id = s.environment_id AND v.id = s.variant_id
-    JOIN plan_variant_versions n ON n.environment_id = s.environment_id AND n.id = s.variant_version_id
-    JOIN plans p ON p.environment_id = s.environment_id AND p.id = v.plan_id
-    WHERE s.environment_id = $1
-"""
+async def list_history(tx: Transaction, subscription_id: UUID, before: int | None, limit: int) -> list[Change]:
+    """What became of a subscription, the newest first, before the number `before`."""
+    asked = tx.environment, subscription_id, before, limit
+    rows = await tx.connection.fetch(_SQL["list_history"], *asked)
+    return [Change(*row[:3], to_at(row["at"]), *row[4:]) for row in rows]
+
+
+def _kept(row: Record) -> Kept:
+    return Kept(
+        row["id"],
+        row["customer_id"],
+        _rules.decode(row["rules"]),
+        to_at(row["created_at"]),
+        row["trial_plan_id"],
+        None if row["counted_from"] is None else to_at(row["counted_from"]),
+        _blocks.decode(row["set_aside"]),
+        _used.decode(row["used_before"]),
+        row["changes"],
+    )

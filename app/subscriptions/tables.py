@@ -23,6 +23,7 @@ class Subscription(Table, tablename="subscriptions", db=ENGINE):
     period_index = Integer()
     trial_plan_id = UUID(null=True, default=None)
     set_aside = Text()
+    used_before = Text()
     counted_from = Timestamptz(null=True, default=None)
     changes = Integer()
     rules = Text()

@@ -67,6 +67,8 @@ class Act(OrderBase, frozen=True, tag="act", kw_only=True):
     action: Action
     variant_id: UUID | None = None
     """Of a change, at once or scheduled: to the newest version of this variant."""
+    only_upwards: bool = False
+    """A change takes place at once only where it gives as much or more, else when the period ends."""
     period_index: int | None = None
     """Of a renewal: which period is to be followed by the next one."""
     payment_reference: str | None = None

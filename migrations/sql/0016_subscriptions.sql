@@ -17,6 +17,8 @@ ALTER TABLE subscriptions
     ADD COLUMN trial_plan_id      uuid,
     -- Blocks that a pause has taken out of the balance, JSON.
     ADD COLUMN set_aside          text NOT NULL DEFAULT '[]',
+    -- What had been used in the hour in which the present period began, when it began: JSON, not part of the period.
+    ADD COLUMN used_before        text NOT NULL DEFAULT '[]',
     ADD COLUMN period_index       integer NOT NULL DEFAULT 0,
     -- Where the counting of units began in the present period: a pause moves the period, and not this.
     ADD COLUMN counted_from       timestamptz,
@@ -70,6 +72,7 @@ ALTER TABLE subscriptions
     ALTER COLUMN updated_at SET NOT NULL,
     ALTER COLUMN plan_kind DROP DEFAULT,
     ALTER COLUMN set_aside DROP DEFAULT,
+    ALTER COLUMN used_before DROP DEFAULT,
     ALTER COLUMN period_index DROP DEFAULT,
     ALTER COLUMN changes DROP DEFAULT;
 

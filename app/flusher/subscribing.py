@@ -1,0 +1,325 @@
+"""What becomes of subscriptions, as postings: credit, what a pause sets aside, bills, history, and word of all of it.
+
+What happens is decided by app/subscriptions/book.py; here it is carried out on the account, in the order of the effects.
+"""
+
+from uuid import UUID
+
+import msgspec
+from msgspec.structs import replace
+
+from app.flusher.grouping import UsageGroup
+from app.flusher.posting import FLUSHER, Posting, TurnedPeriod
+from app.ledger.book import DEBT, Account, Lines, Origin, block_account
+from app.ledger.granting import CreditsGranted
+from app.orders.outcomes import Refused, origin_of
+from app.rules import burndown
+from app.rules.burndown import Block, Rollover, Terms, Tie, granted_under_cap
+from app.rules.credits import from_micro
+from app.rules.effects import (
+    Announced,
+    Billed,
+    BlocksFrozen,
+    BlocksMoved,
+    Granted,
+    PeriodTurned,
+    StateChanged,
+    TermsChanged,
+)
+from app.rules.lifecycle import TERMINAL, State
+from app.rules.moments import NEVER_AT, to_datetime
+from app.rules.periods import Period
+from app.subscriptions.book import Customer, Happened, Kept
+from app.subscriptions.history import Change
+from app.subscriptions.schemas import ClosedPeriod, show_told
+from app.trail.outbox import Announcement, EventType
+from app.web.amounts import Credits
+from app.wire.ids import derived_id, show
+from app.wire.orders import SubscriptionOrder
+
+PLAN = "plan"
+
+
+def post_next(posting: Posting, group: UsageGroup) -> None:
+    """Post the step of the customer's subscriptions that is due first."""
+    customer = posting.customers[group.account.id]
+    _post(posting, group, customer, customer.advance())
+
+
+def post_order(posting: Posting, group: UsageGroup, order: SubscriptionOrder, at: int) -> Refused | None:
+    """Carry an order out; why not, where it changes nothing."""
+    customer = posting.customers[group.account.id]
+    happened = customer.carry_out(order, posting.named, at)
+    if isinstance(happened, Refused):
+        return happened
+    _post(posting, group, customer, happened)
+    return None
+
+
+def _post(posting: Posting, group: UsageGroup, customer: Customer, happened: list[Happened]) -> None:
+    group.close(posting)
+    for each in happened:
+        _Poster(posting, group.account, customer, each).post()
+    group.account.agenda_at = customer.next_at()
+    group.next_boundary_at = group.account.next_boundary()
+
+
+class _Poster:
+    """Carries out the effects of one thing that happened."""
+
+    def __init__(self, posting: Posting, account: Account, customer: Customer, happened: Happened) -> None:
+        self._posting = posting
+        self._account = account
+        self._customer = customer
+        self._happened = happened
+        self._kept = happened.kept
+        by = happened.by
+        self._origin = FLUSHER if by is None else origin_of(by)
+        self._closed: ClosedPeriod | None = None
+        """The period that ends with it."""
+        self._closed_at: int | None = None
+        """Where it ends, as long as nobody sums up what was used in it."""
+
+    def post(self) -> None:
+        """Post all of it."""
+        if self._happened.action is not None:
+            self._remember(self._happened.action)
+        for effect in self._happened.effects:
+            match effect:
+                case Granted():
+                    self._grant(effect)
+                case Billed():
+                    self._bill(effect)
+                case BlocksFrozen():
+                    self._set_aside(effect.at)
+                case BlocksMoved():
+                    self._bring_back(effect.at, effect.by_microseconds)
+                case PeriodTurned():
+                    self._turn(effect)
+                case StateChanged():
+                    self._change_state(effect)
+                case TermsChanged():
+                    self._posting.recompose[self._account.id] = effect.at
+                case Announced():
+                    self._announce(effect)
+        if self._happened.before is None:
+            self._posting.recompose[self._account.id] = self._happened.at
+        if self._closed_at is not None:
+            since = self._kept.counted_from
+            self._sum_usage(self._closed_at if since is None else since, self._closed_at)
+
+    # ---- credit
+
+    def _grant(self, effect: Granted) -> None:
+        """A block, once for ever: its id says of what it is. What does not fit under the cap is not granted."""
+        template, account = effect.template, self._account
+        amount_micro = granted_under_cap(effect.amount_micro, self._held(template.id), template.cap_micro)
+        rollover = None
+        if template.rollover is not None and effect.rollover_until_at > effect.expires_at:
+            rule = template.rollover
+            rollover = Rollover(rule.share_millionths, rule.cap_micro, effect.rollover_until_at)
+        block = Block(
+            self._block_id(effect),
+            amount_micro,
+            template.priority,
+            paid=False,
+            known_revision=0,  # nobody decides anything at or after this moment who has not heard of it
+            effective_at=effect.at,
+            expires_at=effect.expires_at,
+            granted_at=effect.at,
+            source=PLAN,
+            terms=Terms(
+                self._origin.actor, rollover=rollover, tie=Tie(self._kept.id, template.id, effect.is_tied)
+            ),
+            granted_micro=amount_micro,
+        )
+        self._add(block)
+        lines: Lines = [(block_account(block.id), amount_micro), (f"issued:{PLAN}", -amount_micro)]
+        self._transact("grant", lines if amount_micro else [], effect.at, self._why(effect, amount_micro))
+        if amount_micro:
+            self._tell_grant(block)
+
+    def _block_id(self, effect: Granted) -> UUID:
+        """Of the free plan there is one block for a customer, template and cycle, whichever subscription it comes by."""
+        is_free = self._customer.is_free(self._kept.rules)
+        owner = self._customer.id if is_free else self._kept.id
+        once = effect.template.every is None
+        owner = self._customer.id if once else owner
+        key_at = 0 if once else effect.key_at
+        return derived_id(b"plan grant", owner.bytes, effect.template.id.bytes, b"%d" % key_at)
+
+    def _held(self, template_id: UUID) -> int:
+        """What remains of all that the template gave."""
+        return sum(
+            block.remaining_micro
+            for block in self._account.blocks
+            if block.terms is not None and block.terms.tie is not None and block.terms.tie.template_id == template_id
+        )
+
+    def _why(self, effect: Granted, granted_micro: int) -> Origin:
+        told = show("sub", self._kept.id)
+        if granted_micro < effect.amount_micro:
+            told += f" ({from_micro(granted_micro)} of {from_micro(effect.amount_micro)} fit under the cap)"
+        if effect.withheld_micro:
+            told += f" ({from_micro(effect.withheld_micro)} were given ahead)"
+        return replace(self._origin, reason=told)
+
+    def _tell_grant(self, block: Block) -> None:
+        told = CreditsGranted(
+            credit_block_id=show("blk", block.id),
+            end_user_id=self._account.end_user_id,
+            amount=Credits(block.granted_micro),
+            source=block.source,
+            priority=block.priority,
+            expires_at=None if block.expires_at == NEVER_AT else to_datetime(block.expires_at),
+            granted_at=to_datetime(block.granted_at),
+        )
+        self._leave(EventType.CREDITS_GRANTED, told, block.granted_at, block.id.bytes)
+
+    def _add(self, block: Block) -> None:
+        self._account.blocks = burndown.sort_blocks([*self._account.blocks, block])
+        self._posting.made_blocks.append((self._account, block))
+
+    def _bill(self, effect: Billed) -> None:
+        """What the closed period leaves unpaid is for an invoice: no later credit pays it again.
+
+        Debt is the customer's, so it is billed with the periods of what the customer is on, not of add-ons.
+        """
+        if not self._kept.is_base:
+            return
+        owed_micro, self._account.debt_micro = self._account.debt_micro, 0
+        if owed_micro:
+            self._transact("overage_billed", [(DEBT, owed_micro), ("billed", -owed_micro)], effect.at, self._origin)
+        self._close(effect.period.end_at, owed_micro)
+
+    def _close(self, end_at: int, billed_micro: int) -> None:
+        """The period that ends; what was used in it is summed up once the batch is written."""
+        since = self._kept.counted_from
+        begun_at = self._kept.rules.period.start_at if since is None else since
+        self._closed = ClosedPeriod(to_datetime(begun_at), to_datetime(end_at), Credits(billed_micro))
+        self._closed_at = end_at
+
+    def _set_aside(self, at: int) -> None:
+        """Credit that is tied to the subscription's time waits outside of the balance."""
+        tied = [block for block in self._account.blocks if block.remaining_micro and _is_tied(block, self._kept.id)]
+        if not tied:
+            return
+        self._kept.set_aside = [replace(block) for block in tied]
+        lines: Lines = [(block_account(block.id), -block.remaining_micro) for block in tied]
+        whole_micro = sum(block.remaining_micro for block in tied)
+        for block in tied:
+            block.remaining_micro = 0
+            self._posting.changed_blocks[block.id] = (self._account.environment_id, block)
+        self._transact("pause", [*lines, (self._paused_account(), whole_micro)], at, self._origin)
+
+    def _bring_back(self, at: int, by_microseconds: int) -> None:
+        """It comes back with the time that it had left, each block as a new one."""
+        lines: Lines = []
+        for aside in self._kept.set_aside:
+            block = _later(aside, by_microseconds, at)
+            self._add(block)
+            lines.append((block_account(block.id), block.granted_micro))
+        self._kept.set_aside = []
+        if lines:
+            whole_micro = sum(amount for _, amount in lines)
+            self._transact("resume", [(self._paused_account(), -whole_micro), *lines], at, self._origin)
+        self._posting.recompose[self._account.id] = at
+
+    def _paused_account(self) -> str:
+        return f"paused:{self._kept.id}"
+
+    def _transact(self, kind: str, lines: Lines, at: int, origin: Origin) -> None:
+        self._posting.transactions.append(self._account.post(kind, lines, at, origin))
+
+    # ---- what is told and remembered
+
+    def _turn(self, effect: PeriodTurned) -> None:
+        """Units are counted anew, and so is what is used; a prepaid period that ends is closed without a bill."""
+        begins_at, since = effect.period.start_at, self._kept.counted_from
+        self._posting.recompose[self._account.id] = effect.at
+        if self._kept.is_base:
+            if since is not None and self._closed is None:
+                self._close(begins_at, 0)
+            self._sum_usage(begins_at if since is None else since, begins_at)
+        self._kept.counted_from = begins_at
+
+    def _sum_usage(self, since_at: int, at: int) -> None:
+        used = len(self._posting.used)
+        turned = TurnedPeriod(self._account, self._kept, since_at, at, used, self._closed)
+        self._posting.turned_periods.append(turned)
+        self._closed_at = None
+
+    def _change_state(self, effect: StateChanged) -> None:
+        self._posting.recompose[self._account.id] = effect.at
+        if effect.after in TERMINAL:
+            self._end_rollover()
+
+    def _end_rollover(self) -> None:
+        """What is left of a subscription that has ended expires when it would have, and goes on into nothing."""
+        for block in self._account.blocks:
+            terms = block.terms
+            if terms is None or terms.tie is None or terms.tie.subscription_id != self._kept.id:
+                continue
+            if terms.rollover is not None:
+                block.terms = replace(terms, rollover=None)
+                self._posting.retermed_blocks.append((self._account.environment_id, block))
+
+    def _remember(self, action: str) -> None:
+        kept, before = self._kept, self._happened.before
+        kept.changes += 1
+        by = self._happened.by
+        self._posting.history.append(
+            Change(
+                self._account.environment_id,
+                kept.id,
+                kept.changes,
+                self._happened.at,
+                action,
+                None if before is None else before.state.value,
+                kept.rules.state.value,
+                None if before is None else before.terms.version_id,
+                kept.rules.terms.version_id,
+                self._origin.actor,
+                self._origin.reason,
+                getattr(by, "payment_reference", None),
+                self._origin.idempotency_key,
+            )
+        )
+
+    def _announce(self, effect: Announced) -> None:
+        told = show_told(self._account.end_user_id, self._kept, self._closed)
+        what = EventType(f"subscription.{effect.notice.value}")
+        self._leave(what, told, effect.at, self._kept.id.bytes, b"%d" % self._kept.changes)
+
+    def _leave(self, event_type: EventType, told: msgspec.Struct, at: int, *of: bytes) -> None:
+        announced_id = derived_id(b"announced", event_type.encode(), *of, b"%d" % at)
+        self._posting.announcements.append(
+            Announcement(
+                self._account.environment_id, announced_id, event_type, self._account.end_user_id, told, at
+            )
+        )
+
+
+def _is_tied(block: Block, subscription_id: UUID) -> bool:
+    """Whether a pause of the subscription moves the block."""
+    tie = None if block.terms is None else block.terms.tie
+    return tie is not None and tie.is_moved and tie.subscription_id == subscription_id
+
+
+def _later(aside: Block, by_microseconds: int, at: int) -> Block:
+    """A block that was set aside, as it goes on."""
+    terms = aside.terms
+    if terms is not None and terms.rollover is not None:
+        until_at = min(terms.rollover.expires_at + by_microseconds, NEVER_AT)
+        terms = replace(terms, rollover=replace(terms.rollover, expires_at=until_at))
+    return replace(
+        aside,
+        id=derived_id(b"resumed", aside.id.bytes, b"%d" % at),
+        effective_at=at,
+        expires_at=min(aside.expires_at + by_microseconds, NEVER_AT),
+        known_revision=0,
+        granted_micro=aside.remaining_micro,
+        terms=terms,
+    )
+
+
