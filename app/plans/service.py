@@ -11,7 +11,7 @@ from app.metering import service as metering
 from app.metering.service import PriceTarget
 from app.metering.tables import Feature
 from app.plans import store
-from app.plans.checking import check_terms, own_prices, own_value
+from app.plans.checking import check_terms, cycle_of, keys_of, own_prices, own_value
 from app.plans.schemas import GrantTerms, NewPlan, VariantBody, VariantTerms, VersionTerms, show_variant
 from app.plans.store import Variant
 from app.plans.tables import Plan, PlanFeature, PlanGrant, PlanVariant, PlanVariantVersion
@@ -137,7 +137,8 @@ async def _insert_version(
 ) -> None:
     """Add the version, which becomes the variant's present one, with its grants, features and prices."""
     now = version.created_at
-    grants = [_grant_of(version, grant) for grant in terms.grants]
+    keyed = zip(keys_of(terms.grants), terms.grants, strict=True)
+    grants = [_grant_of(version, key, grant) for key, grant in keyed]
     inclusions = [
         PlanFeature(
             environment_id=tx.environment,
@@ -157,15 +158,17 @@ async def _insert_version(
             await metering.add_price(tx, target, price, number, now)
 
 
-def _grant_of(version: PlanVariantVersion, terms: GrantTerms) -> PlanGrant:
+def _grant_of(version: PlanVariantVersion, key: str, terms: GrantTerms) -> PlanGrant:
+    cycle = cycle_of(terms)
     lifetime, rollover, cap = terms.expires_after, terms.rollover, terms.accumulation_cap
     return PlanGrant(
         environment_id=version.environment_id,
         id=new_id(version.created_at),
         variant_version_id=version.id,
+        key=key,
         amount_micro=terms.amount.micro,
-        interval_unit=terms.interval.value,
-        interval_count=terms.interval_count,
+        interval_unit=None if cycle is None else cycle.unit.value,
+        interval_count=None if cycle is None else cycle.count,
         priority=terms.priority,
         once=terms.once,
         expires_after_unit=None if lifetime is None else lifetime.interval.value,

@@ -38,9 +38,11 @@ class Variant(msgspec.Struct, frozen=True):
 class Grant(msgspec.Struct, frozen=True):
     """Credit that a version grants. Lifetime, rollover and caps are None where it has none of its own."""
 
+    key: str
     amount_micro: int
-    interval_unit: str
-    interval_count: int
+    interval_unit: str | None
+    interval_count: int | None
+    """None where it is granted once."""
     priority: int
     once: bool
     expires_after_unit: str | None
@@ -162,8 +164,8 @@ _PRESENT = f"{_VERSIONS} AND n.id = v.current_version_id"
 async def read_grants(tx: Transaction, version_ids: Sequence[UUID]) -> dict[UUID, list[Grant]]:
     """What versions grant, by version, in the order in which it was said."""
     statement = """
-        SELECT variant_version_id, amount_micro, interval_unit, interval_count, priority, once, expires_after_unit,
-               expires_after_count, rollover_percent, rollover_cap_micro, accumulation_cap_micro
+        SELECT variant_version_id, key, amount_micro, interval_unit, interval_count, priority, once,
+               expires_after_unit, expires_after_count, rollover_percent, rollover_cap_micro, accumulation_cap_micro
         FROM plan_grants WHERE environment_id = $1 AND variant_version_id = ANY($2::uuid[]) ORDER BY id
     """
     grants: dict[UUID, list[Grant]] = {version_id: [] for version_id in version_ids}
