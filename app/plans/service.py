@@ -15,6 +15,8 @@ from app.plans.checking import check_terms, cycle_of, keys_of, own_prices, own_v
 from app.plans.schemas import GrantTerms, NewPlan, VariantBody, VariantTerms, VersionTerms, show_variant
 from app.plans.store import Variant
 from app.plans.tables import Plan, PlanFeature, PlanGrant, PlanVariant, PlanVariantVersion
+from app.plans.terms import terms_of
+from app.rules.terms import SubscriptionTerms
 from app.web.amounts import optional_micro
 from app.wire.codes import Code
 from app.wire.ids import show
@@ -47,10 +49,22 @@ async def find_plan(tx: Transaction, key: str) -> Plan:
 
 async def find_variant(tx: Transaction, variant_id: UUID) -> Variant:
     """The variant with this id, at its present version. Raises ServiceError(NOT_FOUND)."""
-    variant = await store.read_variant(tx, variant_id)
+    variant = await store.read_variant(tx, tx.environment, variant_id)
     if variant is None:
         raise ServiceError(Code.NOT_FOUND, f"No plan variant has the id {show('var', variant_id)}.")
     return variant
+
+
+async def read_terms(
+    tx: Transaction, environment_id: UUID, version_ids: Sequence[UUID]
+) -> dict[UUID, SubscriptionTerms]:
+    """What versions say of periods, payment and credit, by version; one that there is not is left out.
+
+    The transaction need not be the environment's: the flusher asks in one for all.
+    """
+    variants = await store.read_versions(tx, environment_id, version_ids)
+    grants = await store.read_grants_in(tx, environment_id, version_ids)
+    return {variant.version_id: terms_of(variant, grants[variant.version_id]) for variant in variants}
 
 
 async def create_variant(tx: Transaction, plan_key: str, terms: VariantTerms, now: datetime) -> VariantBody:
