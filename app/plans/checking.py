@@ -1,5 +1,6 @@
 """What the terms of a version may be."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
@@ -8,7 +9,7 @@ from app.errors import invalid_value
 from app.metering import service as metering
 from app.metering.schemas import NewPrice, parse_price, parse_value
 from app.metering.tables import Feature
-from app.plans.schemas import FeatureInclusion, GrantTerms, VersionTerms
+from app.plans.schemas import FeatureInclusion, GrantTerms, RolloverTerms, VersionTerms
 from app.rules.entitlement import FeatureKind, OveragePolicy
 from app.rules.periods import IntervalUnit
 from app.rules.terms import Interval, most_at_once
@@ -25,6 +26,7 @@ def check_terms(terms: VersionTerms) -> None:
     _check_interval("", terms.interval, terms.interval_count)
     for index, grant in enumerate(terms.grants):
         _check_grant(f"grants[{index}].", grant)
+    _check_keys(keys_of(terms.grants))
     blocks = sum(_most_blocks(grant) for grant in terms.grants)
     if blocks > MAX_BLOCKS:
         message = f"would leave a customer with {blocks} blocks of credit at once, and may leave {MAX_BLOCKS}"
@@ -32,36 +34,70 @@ def check_terms(terms: VersionTerms) -> None:
     _check_features(terms)
 
 
+def keys_of(grants: Sequence[GrantTerms]) -> list[str]:
+    """What each of a version's grants is called: by its key, or by its place."""
+    return [grant.key or str(place) for place, grant in enumerate(grants, 1)]
+
+
+def cycle_of(grant: GrantTerms) -> Interval | None:
+    """How often the credit is given; None = once. Of a grant that `check_terms` lets be."""
+    return None if grant.interval is None else Interval(grant.interval, grant.interval_count or 1)
+
+
 def _check_interval(prefix: str, unit: IntervalUnit, count: int) -> None:
     if unit is IntervalUnit.YEAR and count > MAX_YEARS:
         raise invalid_value(f"{prefix}interval_count", f"may be at most {MAX_YEARS} years")
 
 
+def _check_keys(keys: list[str]) -> None:
+    for index, key in enumerate(keys):
+        if key in keys[:index]:
+            raise invalid_value(
+                f"grants[{index}].key", f"is {key!r}, as of one before it; without a key it is the place"
+            )
+
+
 def _check_grant(prefix: str, grant: GrantTerms) -> None:
     if grant.amount.micro <= 0:
         raise invalid_value(f"{prefix}amount", "must be greater than zero")
-    _check_interval(prefix, grant.interval, grant.interval_count)
+    _check_cycle(prefix, grant)
     if grant.expires_after is not None:
         _check_interval(f"{prefix}expires_after.", grant.expires_after.interval, grant.expires_after.interval_count)
     if grant.accumulation_cap is not None and grant.accumulation_cap.micro < grant.amount.micro:
         raise invalid_value(f"{prefix}accumulation_cap", "must not be below the amount, which could never be granted")
-    if grant.rollover is None:
+    if grant.rollover is not None:
+        _check_rollover(prefix, grant, grant.rollover)
+
+
+def _check_cycle(prefix: str, grant: GrantTerms) -> None:
+    cycle = cycle_of(grant)
+    if not grant.once:
+        if cycle is None:
+            raise invalid_value(f"{prefix}interval", "must be there, or once: true for credit that is given once")
+        _check_interval(prefix, cycle.unit, cycle.count)
         return
+    for name in ("interval", "interval_count"):
+        if getattr(grant, name) is not None:
+            message = "must be left out: what is granted once has no cycle; expires_after says how long it lives"
+            raise invalid_value(f"{prefix}{name}", message)
+
+
+def _check_rollover(prefix: str, grant: GrantTerms, rollover: RolloverTerms) -> None:
     if grant.once:
         raise invalid_value(f"{prefix}rollover", "needs a next cycle, which what is granted once does not have")
     if grant.expires_after is not None:
         raise invalid_value(f"{prefix}rollover", "is for credit that expires with its cycle: leave out expires_after")
-    if grant.rollover.cap is not None and grant.rollover.cap.micro <= 0:
+    if rollover.cap is not None and rollover.cap.micro <= 0:
         raise invalid_value(f"{prefix}rollover.cap", "must be greater than zero")
 
 
 def _most_blocks(grant: GrantTerms) -> int:
     """How many blocks a grant may leave with a customer at once."""
-    if grant.once:
+    cycle = cycle_of(grant)
+    if cycle is None:
         return 1
     if grant.expires_after is None:
         return 1 if grant.rollover is None else 2
-    cycle = Interval(grant.interval, grant.interval_count)
     return most_at_once(cycle, Interval(grant.expires_after.interval, grant.expires_after.interval_count))
 
 

@@ -61,15 +61,17 @@ class RolloverTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class GrantTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Credit that a variant gives its subscribers: in every cycle of its interval, or `once`, when they subscribe.
+    """Credit that a variant gives its subscribers: in every cycle of its `interval`, or `once`, without one.
 
-    It expires at the end of its cycle, or after `expires_after`. With an `accumulation_cap` as much is granted as lifts
-    what the subscriber holds of plans' credit to the cap.
+    It expires at the end of its cycle, or after `expires_after`; what is granted once and does not say lives for ever.
+    The `key` says which grant of the variant's other versions it is; without one it is called by its place: "1", "2".
+    With an `accumulation_cap` as much is granted as lifts what the subscriber holds of plans' credit to the cap.
     """
 
     amount: Credits
-    interval: IntervalUnit
-    interval_count: IntervalCount = 1
+    key: Key | None = None
+    interval: IntervalUnit | None = None
+    interval_count: IntervalCount | None = None
     once: bool = False
     priority: Priority = DEFAULT_PRIORITY
     expires_after: Lifetime | None = None
@@ -186,7 +188,8 @@ def _show_grant(grant: Grant) -> GrantTerms:
         rollover = RolloverTerms(grant.rollover_percent, credits_or_none(grant.rollover_cap_micro))
     return GrantTerms(
         amount=Credits(grant.amount_micro),
-        interval=IntervalUnit(grant.interval_unit),
+        key=grant.key,
+        interval=None if grant.interval_unit is None else IntervalUnit(grant.interval_unit),
         interval_count=grant.interval_count,
         once=grant.once,
         priority=grant.priority,

@@ -11,10 +11,12 @@ from app.metering import service as metering
 from app.metering.service import PriceTarget
 from app.metering.tables import Feature
 from app.plans import store
-from app.plans.checking import check_terms, own_prices, own_value
+from app.plans.checking import check_terms, cycle_of, keys_of, own_prices, own_value
 from app.plans.schemas import GrantTerms, NewPlan, VariantBody, VariantTerms, VersionTerms, show_variant
 from app.plans.store import Variant
 from app.plans.tables import Plan, PlanFeature, PlanGrant, PlanVariant, PlanVariantVersion
+from app.plans.terms import terms_of
+from app.rules.terms import SubscriptionTerms
 from app.web.amounts import optional_micro
 from app.wire.codes import Code
 from app.wire.ids import show
@@ -47,10 +49,22 @@ async def find_plan(tx: Transaction, key: str) -> Plan:
 
 async def find_variant(tx: Transaction, variant_id: UUID) -> Variant:
     """The variant with this id, at its present version. Raises ServiceError(NOT_FOUND)."""
-    variant = await store.read_variant(tx, variant_id)
+    variant = await store.read_variant(tx, tx.environment, variant_id)
     if variant is None:
         raise ServiceError(Code.NOT_FOUND, f"No plan variant has the id {show('var', variant_id)}.")
     return variant
+
+
+async def read_terms(
+    tx: Transaction, environment_id: UUID, version_ids: Sequence[UUID]
+) -> dict[UUID, SubscriptionTerms]:
+    """What versions say of periods, payment and credit, by version; one that there is not is left out.
+
+    The transaction need not be the environment's: the flusher asks in one for all.
+    """
+    variants = await store.read_versions(tx, environment_id, version_ids)
+    grants = await store.read_grants_in(tx, environment_id, version_ids)
+    return {variant.version_id: terms_of(variant, grants[variant.version_id]) for variant in variants}
 
 
 async def create_variant(tx: Transaction, plan_key: str, terms: VariantTerms, now: datetime) -> VariantBody:
@@ -137,7 +151,8 @@ async def _insert_version(
 ) -> None:
     """Add the version, which becomes the variant's present one, with its grants, features and prices."""
     now = version.created_at
-    grants = [_grant_of(version, grant) for grant in terms.grants]
+    keyed = zip(keys_of(terms.grants), terms.grants, strict=True)
+    grants = [_grant_of(version, key, grant) for key, grant in keyed]
     inclusions = [
         PlanFeature(
             environment_id=tx.environment,
@@ -157,15 +172,17 @@ async def _insert_version(
             await metering.add_price(tx, target, price, number, now)
 
 
-def _grant_of(version: PlanVariantVersion, terms: GrantTerms) -> PlanGrant:
+def _grant_of(version: PlanVariantVersion, key: str, terms: GrantTerms) -> PlanGrant:
+    cycle = cycle_of(terms)
     lifetime, rollover, cap = terms.expires_after, terms.rollover, terms.accumulation_cap
     return PlanGrant(
         environment_id=version.environment_id,
         id=new_id(version.created_at),
         variant_version_id=version.id,
+        key=key,
         amount_micro=terms.amount.micro,
-        interval_unit=terms.interval.value,
-        interval_count=terms.interval_count,
+        interval_unit=None if cycle is None else cycle.unit.value,
+        interval_count=None if cycle is None else cycle.count,
         priority=terms.priority,
         once=terms.once,
         expires_after_unit=None if lifetime is None else lifetime.interval.value,

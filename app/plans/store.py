@@ -16,6 +16,7 @@ class Variant(msgspec.Struct, frozen=True):
     """A variant at one of its versions."""
 
     id: UUID
+    plan_id: UUID
     plan_key: str
     plan_kind: str
     key: str
@@ -38,9 +39,11 @@ class Variant(msgspec.Struct, frozen=True):
 class Grant(msgspec.Struct, frozen=True):
     """Credit that a version grants. Lifetime, rollover and caps are None where it has none of its own."""
 
+    key: str
     amount_micro: int
-    interval_unit: str
-    interval_count: int
+    interval_unit: str | None
+    interval_count: int | None
+    """None where it is granted once."""
     priority: int
     once: bool
     expires_after_unit: str | None
@@ -110,10 +113,16 @@ async def insert_version(
     )
 
 
-async def read_variant(tx: Transaction, variant_id: UUID) -> Variant | None:
+async def read_variant(tx: Transaction, environment_id: UUID, variant_id: UUID) -> Variant | None:
     """The variant with this id, at its present version."""
-    row = await tx.connection.fetchrow(f"{_PRESENT} AND v.id = $2", tx.environment, variant_id)
+    row = await tx.connection.fetchrow(f"{_PRESENT} AND v.id = $2", environment_id, variant_id)
     return None if row is None else Variant(*row)
+
+
+async def read_versions(tx: Transaction, environment_id: UUID, version_ids: Sequence[UUID]) -> list[Variant]:
+    """Variants at the versions with these ids, as far as there are such."""
+    statement = f"{_VERSIONS} AND n.id = ANY($2::uuid[])"
+    return [Variant(*row) for row in await tx.connection.fetch(statement, environment_id, version_ids)]
 
 
 async def find_variant_id(tx: Transaction, plan_key: str, key: str) -> UUID | None:
@@ -148,7 +157,7 @@ async def list_versions(tx: Transaction, variant_id: UUID, before: int | None, l
 
 
 _VERSIONS = """
-    SELECT v.id, p.key, p.kind, v.key, n.id, n.version, n.interval_unit, n.interval_count, n.overage_policy,
+    SELECT v.id, p.id, p.key, p.kind, v.key, n.id, n.version, n.interval_unit, n.interval_count, n.overage_policy,
            v.created_at, n.created_at, n.overage_limit_micro, n.billing_mode, n.trial_days, n.renewal_due_days,
            n.grace_period_days, n.allow_usage_while_overdue, n.usable_while_paused
     FROM plan_variants v
@@ -160,14 +169,19 @@ _PRESENT = f"{_VERSIONS} AND n.id = v.current_version_id"
 
 
 async def read_grants(tx: Transaction, version_ids: Sequence[UUID]) -> dict[UUID, list[Grant]]:
+    """What versions of the transaction's environment grant, as `read_grants_in` says it."""
+    return await read_grants_in(tx, tx.environment, version_ids)
+
+
+async def read_grants_in(tx: Transaction, environment_id: UUID, version_ids: Sequence[UUID]) -> dict[UUID, list[Grant]]:
     """What versions grant, by version, in the order in which it was said."""
     statement = """
-        SELECT variant_version_id, amount_micro, interval_unit, interval_count, priority, once, expires_after_unit,
-               expires_after_count, rollover_percent, rollover_cap_micro, accumulation_cap_micro
+        SELECT variant_version_id, key, amount_micro, interval_unit, interval_count, priority, once,
+               expires_after_unit, expires_after_count, rollover_percent, rollover_cap_micro, accumulation_cap_micro
         FROM plan_grants WHERE environment_id = $1 AND variant_version_id = ANY($2::uuid[]) ORDER BY id
     """
     grants: dict[UUID, list[Grant]] = {version_id: [] for version_id in version_ids}
-    for version_id, *terms in await tx.connection.fetch(statement, tx.environment, version_ids):
+    for version_id, *terms in await tx.connection.fetch(statement, environment_id, version_ids):
         grants[version_id].append(Grant(*terms))
     return grants
 

@@ -55,8 +55,8 @@ class PlanGrant(Table, tablename="plan_grants", db=ENGINE):
     id = UUID(primary_key=True, default=None)
     variant_version_id = UUID(default=None)
     amount_micro = BigInt()
-    interval_unit = Text()
-    interval_count = Integer()
+    interval_unit = Text(null=True, default=None)
+    interval_count = Integer(null=True, default=None)
     priority = SmallInt(default=100)
     once = Boolean(default=False)
     expires_after_unit = Text(null=True, default=None)
@@ -64,6 +64,7 @@ class PlanGrant(Table, tablename="plan_grants", db=ENGINE):
     rollover_percent = SmallInt(null=True, default=None)
     rollover_cap_micro = BigInt(null=True, default=None)
     accumulation_cap_micro = BigInt(null=True, default=None)
+    key = Text()
 
 
 class PlanFeature(Table, tablename="plan_features", db=ENGINE):

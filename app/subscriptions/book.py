@@ -218,9 +218,7 @@ class Customer(msgspec.Struct):
         made.trial_plan_id = terms.name.plan_id if rules.has_trial else None
         return made
 
-    def _begin(
-        self, made: Kept, notice: Notice, action: str, at: int, by: OrderBase | None
-    ) -> list[Happened]:
+    def _begin(self, made: Kept, notice: Notice, action: str, at: int, by: OrderBase | None) -> list[Happened]:
         """Add what was made, and start it where that is due."""
         self.subscriptions.append(made)
         effects: list[Effect] = []

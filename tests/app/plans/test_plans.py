@@ -40,11 +40,22 @@ GRANTS = [
     {"amount": 100, "interval": "month"},
     {"amount": 100, "interval": "week", "interval_count": 2, "rollover": {"percent": 100}},
     {"amount": 3, "interval": "day", "expires_after": {"interval": "day", "interval_count": 366}},
-    {"amount": 9, "interval": "month", "once": True, "expires_after": {"interval": "year", "interval_count": 100}},
+    {"amount": 9, "key": "welcome", "once": True, "expires_after": {"interval": "year", "interval_count": 100}},
+    {"amount": 9, "once": True, "accumulation_cap": 9},
     {"amount": 9, "interval": "month", "rollover": {"percent": 1, "cap": 0.5}, "accumulation_cap": 9},
     {"amount": 0.000001, "interval": "year", "interval_count": 100, "priority": 0},
 ]
 YEARS = {"interval": "year", "interval_count": 101}
+
+
+def shown_of(grants: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What is shown of grants, with their defaults filled in and called by their place where they have no key."""
+    shown: list[dict[str, Any]] = []
+    for place, grant in enumerate(grants, 1):
+        cycle = {"interval": None, "interval_count": None} if grant.get("once") else {}
+        rollover = {"rollover": {"cap": None} | grant["rollover"]} if "rollover" in grant else {}
+        shown.append(PLAIN | cycle | {"key": str(place)} | grant | rollover)
+    return shown
 
 
 async def make_features(tenant: Tenant) -> None:
@@ -91,7 +102,7 @@ async def test_a_variant_is_shown_as_it_was_made(tenant: Tenant) -> None:
         "version": 1,
         **sent,
         **DEFAULTS,
-        "grants": [PLAIN | {"amount": 0.5, "priority": 7}],
+        "grants": [PLAIN | {"key": "1", "amount": 0.5, "priority": 7}],
         "features": [
             {"feature_key": "a", "price": None, "prices": [], "overage_policy": None, "overage_limit": 0, "limit": 2.5},
             {
@@ -118,6 +129,17 @@ async def test_a_variant_is_shown_as_it_was_made(tenant: Tenant) -> None:
         ({"grants": [GRANT | {"amount": 0}]}, Code.INVALID_VALUE, "grants[0].amount"),
         ({"grants": [GRANT, GRANT | {"interval": "moon"}]}, Code.INVALID_VALUE, "grants[1].interval"),
         ({"grants": [GRANT | {"interval_count": 367}]}, Code.INVALID_VALUE, "grants[0].interval_count"),
+        ({"grants": [{"amount": 1}]}, Code.INVALID_VALUE, "grants[0].interval"),
+        ({"grants": [{"amount": 1, "interval_count": 2}]}, Code.INVALID_VALUE, "grants[0].interval"),
+        ({"grants": [GRANT | {"once": True}]}, Code.INVALID_VALUE, "grants[0].interval"),
+        (
+            {"grants": [{"amount": 1, "once": True, "interval_count": 1}]},
+            *(Code.INVALID_VALUE, "grants[0].interval_count"),
+        ),
+        ({"grants": [GRANT | {"key": "A"}]}, Code.INVALID_VALUE, "grants[0].key"),
+        ({"grants": [GRANT | {"key": ""}]}, Code.INVALID_VALUE, "grants[0].key"),
+        ({"grants": [GRANT | {"key": "a"}, GRANT | {"key": "a"}]}, Code.INVALID_VALUE, "grants[1].key"),
+        ({"grants": [GRANT | {"key": "2"}, GRANT]}, Code.INVALID_VALUE, "grants[1].key"),
         ({"grants": [GRANT | YEARS]}, Code.INVALID_VALUE, "grants[0].interval_count"),
         ({"grants": [GRANT | {"expires_after": {}}]}, Code.INVALID_BODY, "grants[0].expires_after.interval"),
         (
@@ -134,7 +156,7 @@ async def test_a_variant_is_shown_as_it_was_made(tenant: Tenant) -> None:
             *(Code.INVALID_VALUE, "grants[0].rollover.cap"),
         ),
         (
-            {"grants": [GRANT | {"rollover": {"percent": 1}, "once": True}]},
+            {"grants": [{"amount": 1, "once": True, "rollover": {"percent": 1}}]},
             *(Code.INVALID_VALUE, "grants[0].rollover"),
         ),
         (
@@ -187,19 +209,17 @@ async def test_variants_that_cannot_be(tenant: Tenant, change: dict[str, Any], c
 
 
 async def test_terms_and_grants_are_shown_as_they_were_sent(tenant: Tenant) -> None:
-    """Each with its defaults filled in, the grants in their order."""
+    """Each with its defaults filled in, the grants in their order; what is shown can be sent again."""
     await make_features(tenant)
     body = {"key": "v", "interval": "month", **TERMS, "grants": GRANTS}
     made = await tenant.sandbox.made("/v1/plans/pro/variants", body)
     assert {name: made[name] for name in TERMS} == TERMS
-    for grant, shown in zip(GRANTS, made["grants"], strict=True):
-        expected = PLAIN | grant
-        if isinstance(expected["rollover"], dict):
-            expected["rollover"] = {"cap": None} | expected["rollover"]
-        assert shown == expected
+    assert made["grants"] == shown_of(GRANTS)
     assert (await tenant.sandbox.read("/v1/plans/pro/variants"))["data"] == [made]
+    again = {"key": "again", "interval": "month", "grants": made["grants"]}
+    assert (await tenant.sandbox.made("/v1/plans/pro/variants", again))["grants"] == made["grants"]
     most = {"key": "most", "interval": "month", "grants": [GRANT] * 20}
-    assert (await tenant.sandbox.made("/v1/plans/pro/variants", most))["grants"] == [PLAIN | GRANT] * 20
+    assert (await tenant.sandbox.made("/v1/plans/pro/variants", most))["grants"] == shown_of([GRANT] * 20)
 
 
 async def test_variants_belong_to_their_plan(tenant: Tenant) -> None:

@@ -10,6 +10,7 @@ import asyncpg
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 HASH = bytes(32)
 _HOUR = {"feature_key": "f", "hour_at": NOW, "units_micro": 1, "cost_micro": 1, "events": 1}
+_CHANGE = {"number": 1, "at": NOW, "action": "start", "state_after": "active", "actor": "a"}
 _HOLD = {"feature_key": "f", "holder": "h", "units": 1, "changed_at": NOW}
 
 
@@ -39,7 +40,7 @@ def _rows(digest: bytes) -> Iterator[tuple[str, dict[str, Any]]]:  # noqa: PLR09
     yield "plan_variants", {"id": variant, "plan_id": plan, "key": "v", **made}
     version_row = {"id": version, "variant_id": variant, "version": 1, **interval, "overage_policy": "block"}
     yield "plan_variant_versions", {**version_row, **made}
-    yield "plan_grants", {"id": uuid4(), "variant_version_id": version, "amount_micro": 1, **interval}
+    yield "plan_grants", {"id": uuid4(), "variant_version_id": version, "key": "1", "amount_micro": 1, **interval}
     yield "plan_features", {"variant_version_id": version, "feature_id": feature}
     own = {"included": True, "sets_limit": False, "updated_at": NOW}
     yield "overrides", {"customer_id": customer, "feature_id": feature, **own}
@@ -48,15 +49,7 @@ def _rows(digest: bytes) -> Iterator[tuple[str, dict[str, Any]]]:  # noqa: PLR09
     subscription = uuid4()
     kept = {"plan_kind": "base", "set_aside": "[]", "used_before": "[]", "period_index": 0, "changes": 1, "rules": "{}", "updated_at": NOW}
     yield "subscriptions", {"id": subscription, **of, "state": "active", **period, **made, **kept}
-    change = {
-        "number": 1,
-        "at": NOW,
-        "action": "start",
-        "state_after": "active",
-        "version_after": version,
-        "actor": "a",
-    }
-    yield "subscription_history", {"subscription_id": subscription, **change}
+    yield "subscription_history", {"subscription_id": subscription, "version_after": version, **_CHANGE}
     yield "snapshots", {"id": "s", "content": b"{}", **made}
     figures = dict.fromkeys(("revision", "seq", "total_micro", "debt_micro", "applied_micro"), 1)
     account = {"end_user_id": "u", "posted_at": NOW, "head_hash": HASH, "subscription_status": "active"}
