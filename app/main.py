@@ -25,7 +25,7 @@ from app.customers.routes import ROUTES as CUSTOMERS
 from app.entitlements.loading import load_account
 from app.entitlements.publishing import Publisher
 from app.entitlements.routes import INTERNAL_ROUTES as ENTITLEMENTS_INTERNAL
-from app.flusher.previewing import preview
+from app.flusher.previewing import Previewer
 from app.io.clock import Clock
 from app.io.outbound import Session, open_session
 from app.io.postgres import Database
@@ -40,6 +40,7 @@ from app.rejections.routes import ROUTES as REJECTIONS
 from app.reservations.routes import ROUTES as RESERVATIONS
 from app.settings import CoreSettings, SettingsError
 from app.subscriptions.routes import ROUTES as SUBSCRIPTIONS
+from app.subscriptions.service import Subscriptions
 from app.tenants.routes import INTERNAL_ROUTES as TENANTS_INTERNAL
 from app.tenants.routes import ROUTES as TENANTS
 from app.tenants.service import Keys
@@ -140,14 +141,19 @@ def _dependencies(parts: Parts) -> dict[str, Provide]:
         "billing_zone": _constant(parts.settings.billing_zone()),
         "clock": _constant(parts.clock),
         "database": _constant(parts.database),
-        "corrections": _constant(Corrections(parts.database, parts.redis, parts.clock, parts.orders, preview)),
-        "orders": _constant(parts.orders),
+        "corrections": _constant(_corrections(parts)),
+        "subscriptions": _constant(Subscriptions(parts.database, parts.orders)),
         "redis": _constant(parts.redis),
         "stream_max_entries": _constant(parts.settings.stream_max_entries),
         "principal": Provide(provide_principal, sync_to_thread=False),
         "reader": Provide(provide_reader, sync_to_thread=False),
         "mutation": Provide(provide_mutation, sync_to_thread=False),
     }
+
+
+def _corrections(parts: Parts) -> Corrections:
+    preview = Previewer(parts.settings.billing_timezone).preview
+    return Corrections(parts.database, parts.redis, parts.clock, parts.orders, preview)
 
 
 def _constant(value: object) -> Provide:

@@ -26,7 +26,7 @@ async def main(stop: asyncio.Event, settings: FlusherSettings) -> None:
     stream = await StreamConnection.connect(settings.redis_url, settings.agreement())
     keeping = Keeping(settings.trim_lag_seconds, settings.stream_max_entries)
     try:
-        await Flusher(database, stream, Clock(), keeping).run(stop)
+        await Flusher(database, stream, Clock(), keeping, settings.billing_timezone).run(stop)
     finally:
         await stream.close()
         await database.close()

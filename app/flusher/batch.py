@@ -38,15 +38,12 @@ def post_batch(
     """Post `entries` (stream order within each account) to the accounts, which are changed in place.
 
     `posted_ids` are (environment, event id) of the batch that the ledger has already; ids of this batch are added to
-    it. `targets` are what orders and reservations of the batch speak of, `subscribers` whose subscriptions change, by an
-    order or by themselves; None where it has none. An entry of an account
-    that the ledger does not have is rejected, and so is what an edge rejected already, whoever's it is.
+    it. `targets` are what orders and reservations of the batch speak of, `subscribers` those whose subscriptions change
+    by an order or by themselves; None where it has none. An entry of an account that the ledger does not have is
+    rejected, and so is what an edge rejected already, whoever's it is.
     """
-    posting = Posting(accounts)
-    if subscribers is not None:
-        posting.customers, posting.named = subscribers.customers, subscribers.named
-    if targets is None:
-        targets = Targets()
+    subscribers, targets = subscribers or Subscribers(), targets or Targets()
+    posting = Posting(accounts, customers=subscribers.customers, named=subscribers.named)
     groups: dict[AccountKey, UsageGroup] = {}
     for entry in entries:
         account = None if isinstance(entry, StreamEntry) and entry.rejection else accounts.get(entry.ref)
@@ -161,9 +158,7 @@ def _take_back(posting: Posting, account: Account, event: PostedEvent) -> None:
         posting.counted.append(count(account, event.feature_key, event.period_at, -event.units_micro))
 
 
-def preview_order(
-    account: Account, order: Correction, targets: Targets, at: int, subscribers: Subscribers
-) -> Posting:
+def preview_order(account: Account, order: Correction, targets: Targets, at: int, subscribers: Subscribers) -> Posting:
     """What the order would do to the account, which is changed in place, if it were the next entry of its stream."""
     ref = account_ref(environment_ref(account.environment_id), account.end_user_id)
     entry = StreamEntry((0, 0), ref, EntryKind.ORDER, at, account.revision, 0, None, order)

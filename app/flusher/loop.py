@@ -51,14 +51,14 @@ class Keeping(msgspec.Struct, frozen=True):
 class Flusher:
     """One process that owns partitions by lease. `run` ends when `stop` is set, after the turn under way."""
 
-    def __init__(self, database: Database, stream: StreamConnection, clock: Clock, keeping: Keeping) -> None:
+    def __init__(self, database: Database, stream: StreamConnection, clock: Clock, keeping: Keeping, zone: str) -> None:
         self._database = database
         self._stream = stream
         self._clock = clock
         self._keeping = keeping
         self._owner = uuid4()
         self._reader = Reader(stream)
-        self._writer = Writer(database, clock, self._owner)
+        self._writer = Writer(database, clock, self._owner, zone)
         self._cursors: dict[int, Cursor] = {}
         """Partitions that are ours and whose memory was looked at."""
         self._renewed_at = float("-inf")

@@ -1,6 +1,6 @@
 """What becomes of subscriptions, as postings: credit, what a pause sets aside, bills, history, and word of all of it.
 
-What happens is decided by app/subscriptions/book.py; here it is carried out on the account, in the order of the effects.
+What happens is decided by app/subscriptions/book.py; here it is carried out on the account, effect by effect.
 """
 
 from uuid import UUID
@@ -21,15 +21,15 @@ from app.rules.effects import (
     Billed,
     BlocksFrozen,
     BlocksMoved,
+    Effect,
     Granted,
     PeriodTurned,
     StateChanged,
     TermsChanged,
 )
-from app.rules.lifecycle import TERMINAL, State
+from app.rules.lifecycle import TERMINAL
 from app.rules.moments import NEVER_AT, to_datetime
-from app.rules.periods import Period
-from app.subscriptions.book import Customer, Happened, Kept
+from app.subscriptions.book import Customer, Happened
 from app.subscriptions.history import Change
 from app.subscriptions.schemas import ClosedPeriod, show_told
 from app.trail.outbox import Announcement, EventType
@@ -85,34 +85,37 @@ class _Poster:
         if self._happened.action is not None:
             self._remember(self._happened.action)
         for effect in self._happened.effects:
-            match effect:
-                case Granted():
-                    self._grant(effect)
-                case Billed():
-                    self._bill(effect)
-                case BlocksFrozen():
-                    self._set_aside(effect.at)
-                case BlocksMoved():
-                    self._bring_back(effect.at, effect.by_microseconds)
-                case PeriodTurned():
-                    self._turn(effect)
-                case StateChanged():
-                    self._change_state(effect)
-                case TermsChanged():
-                    self._posting.recompose[self._account.id] = effect.at
-                case Announced():
-                    self._announce(effect)
+            self._carry_out(effect)
         if self._happened.before is None:
             self._posting.recompose[self._account.id] = self._happened.at
         if self._closed_at is not None:
             since = self._kept.counted_from
             self._sum_usage(self._closed_at if since is None else since, self._closed_at)
 
+    def _carry_out(self, effect: Effect) -> None:
+        match effect:
+            case Granted():
+                self._grant(effect)
+            case Billed():
+                self._bill(effect)
+            case BlocksFrozen():
+                self._set_aside(effect.at)
+            case BlocksMoved():
+                self._bring_back(effect.at, effect.by_microseconds)
+            case PeriodTurned():
+                self._turn(effect)
+            case StateChanged():
+                self._change_state(effect)
+            case TermsChanged():
+                self._posting.recompose[self._account.id] = effect.at
+            case Announced():
+                self._announce(effect)
+
     # ---- credit
 
     def _grant(self, effect: Granted) -> None:
         """A block, once for ever: its id says of what it is. What does not fit under the cap is not granted."""
-        template, account = effect.template, self._account
+        template = effect.template
         amount_micro = granted_under_cap(effect.amount_micro, self._held(template.id), template.cap_micro)
         rollover = None
         if template.rollover is not None and effect.rollover_until_at > effect.expires_at:
@@ -128,9 +131,7 @@ class _Poster:
             expires_at=effect.expires_at,
             granted_at=effect.at,
             source=PLAN,
-            terms=Terms(
-                self._origin.actor, rollover=rollover, tie=Tie(self._kept.id, template.id, effect.is_tied)
-            ),
+            terms=Terms(self._origin.actor, rollover=rollover, tie=Tie(self._kept.id, template.id, effect.is_tied)),
             granted_micro=amount_micro,
         )
         self._add(block)
@@ -140,12 +141,11 @@ class _Poster:
             self._tell_grant(block)
 
     def _block_id(self, effect: Granted) -> UUID:
-        """Of the free plan there is one block for a customer, template and cycle, whichever subscription it comes by."""
-        is_free = self._customer.is_free(self._kept.rules)
-        owner = self._customer.id if is_free else self._kept.id
-        once = effect.template.every is None
-        owner = self._customer.id if once else owner
-        key_at = 0 if once else effect.key_at
+        """One of each template and cycle; what is given once, or by the free plan, is so for the customer."""
+        is_once = effect.template.every is None
+        is_theirs = is_once or self._customer.is_free(self._kept.rules)
+        owner = self._customer.id if is_theirs else self._kept.id
+        key_at = 0 if is_once else effect.key_at
         return derived_id(b"plan grant", owner.bytes, effect.template.id.bytes, b"%d" % key_at)
 
     def _held(self, template_id: UUID) -> int:
@@ -273,7 +273,7 @@ class _Poster:
                 self._account.environment_id,
                 kept.id,
                 kept.changes,
-                self._happened.at,
+                to_datetime(self._happened.at),
                 action,
                 None if before is None else before.state.value,
                 kept.rules.state.value,
@@ -294,9 +294,7 @@ class _Poster:
     def _leave(self, event_type: EventType, told: msgspec.Struct, at: int, *of: bytes) -> None:
         announced_id = derived_id(b"announced", event_type.encode(), *of, b"%d" % at)
         self._posting.announcements.append(
-            Announcement(
-                self._account.environment_id, announced_id, event_type, self._account.end_user_id, told, at
-            )
+            Announcement(self._account.environment_id, announced_id, event_type, self._account.end_user_id, told, at)
         )
 
 
@@ -321,5 +319,3 @@ def _later(aside: Block, by_microseconds: int, at: int) -> Block:
         granted_micro=aside.remaining_micro,
         terms=terms,
     )
-
-

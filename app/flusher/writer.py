@@ -11,6 +11,7 @@ import msgspec
 from app.corrections import store as corrections_store
 from app.flusher import store
 from app.flusher.batch import post_batch, unstorable
+from app.flusher.closing import close_periods
 from app.flusher.memory import Cursor
 from app.flusher.posting import Entries, Posting
 from app.flusher.store import Fenced, RejectedFrom
@@ -20,12 +21,15 @@ from app.ledger import store as ledger_store
 from app.ledger.book import Account
 from app.ledger.store import MonthMissing
 from app.metering import store as metering_store
+from app.orders import store as orders_store
 from app.reservations import store as reservations_store
 from app.rules.moments import to_datetime
+from app.subscriptions import store as subscriptions_store
+from app.subscriptions.reading import read_subscribers
 from app.trail import outbox
 from app.wire import keys
 from app.wire.events import StreamEntry
-from app.wire.orders import Order
+from app.wire.orders import Order, SubscriptionOrder
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -65,8 +69,9 @@ class Batch(msgspec.Struct, frozen=True):
 class Writer:
     """Posts batches for one owner of partitions."""
 
-    def __init__(self, database: Database, clock: Clock, owner: UUID) -> None:
+    def __init__(self, database: Database, clock: Clock, owner: UUID, zone: str) -> None:
         self._database = database
+        self._zone = zone
         self._clock = clock
         self._owner = owner
         self._expects_duplicates = False
@@ -120,20 +125,23 @@ class Writer:
             message = f"cursors moved: {moved}"
             raise Fenced(message)
 
-    @staticmethod
-    async def _decide(tx: Transaction, batch: Batch, *, asks: bool) -> Posting:
+    async def _decide(self, tx: Transaction, batch: Batch, *, asks: bool) -> Posting:
         entries = [entry for partition in batch.entries.values() for entry in partition]
         customers = customers_of({entry.ref for entry in entries})
         locked = await ledger_store.lock_accounts(tx, list(customers))
         accounts = {customers[account.environment_id, account.end_user_id]: account for account in locked}
         orders, named = _orders(entries, accounts), _reservations(entries, accounts)
+        until_at = max(_latest(entries), default=0)
+        due = [account for account in accounts.values() if account.agenda_at <= until_at]
+        ordered = [(account, order) for account, order in orders if isinstance(order, SubscriptionOrder)]
+        subscribers = await read_subscribers(tx, due, ordered, self._zone) if due or ordered else None
         # What an order speaks of must not be decided by an event that turns out to be there already. A commit is an
         # event too: whether the ledger has it decides what becomes of its reservation.
         asked = _events(entries, accounts) if asks or orders else []
         posted = await ledger_store.find_posted_events(tx, [*asked, *named])
         held = await reservations_store.read_named(tx, named) if named else {}
         targets = await corrections_store.read_targets(tx, orders, held) if orders or held else None
-        return post_batch(accounts, entries, posted, targets)
+        return post_batch(accounts, entries, posted, targets, subscribers)
 
 
 def customers_of(refs: Iterable[bytes]) -> dict[tuple[UUID, str], bytes]:
@@ -143,6 +151,11 @@ def customers_of(refs: Iterable[bytes]) -> dict[tuple[UUID, str], bytes]:
         with suppress(ValueError):  # the batch rejects its entries, for want of an account
             customers[keys.parse_account_ref(ref)] = ref
     return customers
+
+
+def _latest(entries: Entries) -> Iterable[int]:
+    """Up to when time may come with these entries."""
+    return (entry.accepted_at for entry in entries if isinstance(entry, StreamEntry))
 
 
 def _events(entries: Entries, accounts: Mapping[bytes, Account]) -> list[tuple[UUID, UUID]]:
@@ -198,9 +211,13 @@ async def _write(tx: Transaction, posting: Posting, rejected: list[RejectedFrom]
     await ledger_store.insert_blocks(tx, posting.made_blocks)
     await ledger_store.settle_blocks(tx, posting.settled_blocks)
     await ledger_store.update_blocks(tx, posting.changed_blocks.values())
+    await ledger_store.reterm_blocks(tx, posting.retermed_blocks)
+    await close_periods(tx, posting)
+    await subscriptions_store.write(tx, posting.customers.values(), now)
+    await subscriptions_store.insert_history(tx, posting.history)
     await ledger_store.update_accounts(tx, list(posting.accounts.values()))
     await reservations_store.write(tx, posting.reservations.values())
-    await corrections_store.insert_outcomes(tx, posting.outcomes, now)
+    await orders_store.insert_outcomes(tx, posting.outcomes, now)
     await metering_store.write_holds(tx, posting.holds.values())
     await store.insert_rejected(tx, rejected, now)
     await outbox.announce(tx, posting.announcements)

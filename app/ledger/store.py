@@ -190,7 +190,7 @@ def _columns(blocks: Sequence[tuple[Account, Block]]) -> tuple[list[object], ...
         [_moment(block.expires_at) for _, block in blocks],
         [to_datetime(block.granted_at) for _, block in blocks],
         [block.is_scheduled for _, block in blocks],
-        [None if block.terms is None else msgspec.json.encode(block.terms).decode() for _, block in blocks],
+        [_packed(block.terms) for _, block in blocks],
     )
 
 
@@ -215,6 +215,21 @@ async def update_blocks(tx: DatabaseTransaction, blocks: Iterable[tuple[UUID, Bl
             [block.id for _, block in changed],
             [block.remaining_micro for _, block in changed],
         )
+
+
+async def reterm_blocks(tx: DatabaseTransaction, blocks: Sequence[tuple[UUID, Block]]) -> None:
+    """Other terms of (environment, block)."""
+    if blocks:
+        await tx.connection.execute(
+            _SQL["reterm_blocks"],
+            [environment_id for environment_id, _ in blocks],
+            [block.id for _, block in blocks],
+            [_packed(block.terms) for _, block in blocks],
+        )
+
+
+def _packed(terms: Terms | None) -> str | None:
+    return None if terms is None else msgspec.json.encode(terms).decode()
 
 
 async def update_accounts(tx: DatabaseTransaction, accounts: Sequence[Account]) -> None:
@@ -324,6 +339,19 @@ async def add_usage(tx: DatabaseTransaction, used: Sequence[UsedInHour]) -> None
         [u.cost_micro for u in used],
         [u.events for u in used],
     )
+
+
+async def sum_hours_since(
+    tx: DatabaseTransaction, asked: Sequence[tuple[UUID, UUID, int]]
+) -> list[dict[str, list[int]]]:
+    """What was used from (environment, account, hour) on: [micro-units, micro-credits, events] by feature."""
+    sums: list[dict[str, list[int]]] = [{} for _ in asked]
+    environments, accounts = [each[0] for each in asked], [each[1] for each in asked]
+    hours = [to_datetime(each[2]) for each in asked]
+    for row in await tx.connection.fetch(_SQL["sum_hours_since"], environments, accounts, hours):
+        figures = [int(row["units_micro"]), int(row["cost_micro"]), row["events"]]
+        sums[row["number"] - 1][row["feature_key"]] = figures
+    return sums
 
 
 async def add_counters(tx: DatabaseTransaction, counted: Sequence[CountedUnits]) -> None:

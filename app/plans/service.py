@@ -67,6 +67,15 @@ async def read_terms(
     return {variant.version_id: terms_of(variant, grants[variant.version_id]) for variant in variants}
 
 
+async def read_newest_terms(
+    tx: Transaction, environment_id: UUID, variant_ids: Sequence[UUID]
+) -> dict[UUID, SubscriptionTerms]:
+    """What the newest versions of variants say, by variant; one that there is not is left out."""
+    newest = await store.read_newest_versions(tx, environment_id, variant_ids)
+    terms = await read_terms(tx, environment_id, list(newest.values()))
+    return {variant_id: terms[version_id] for variant_id, version_id in newest.items()}
+
+
 async def create_variant(tx: Transaction, plan_key: str, terms: VariantTerms, now: datetime) -> VariantBody:
     """A new variant of a plan, with its first version.
 

@@ -119,6 +119,16 @@ async def read_variant(tx: Transaction, environment_id: UUID, variant_id: UUID) 
     return None if row is None else Variant(*row)
 
 
+async def read_newest_versions(tx: Transaction, environment_id: UUID, variant_ids: Sequence[UUID]) -> dict[UUID, UUID]:
+    """The newest version of variants, by variant."""
+    statement = """
+        SELECT id, current_version_id FROM plan_variants
+        WHERE environment_id = $1 AND id = ANY($2::uuid[]) AND current_version_id IS NOT NULL
+    """
+    rows = await tx.connection.fetch(statement, environment_id, variant_ids)
+    return {row["id"]: row["current_version_id"] for row in rows}
+
+
 async def read_versions(tx: Transaction, environment_id: UUID, version_ids: Sequence[UUID]) -> list[Variant]:
     """Variants at the versions with these ids, as far as there are such."""
     statement = f"{_VERSIONS} AND n.id = ANY($2::uuid[])"

@@ -21,7 +21,7 @@ from app.rules.subscriptions import Contract, Subscription, is_upgrade, subscrib
 from app.rules.terms import PlanKind, SubscriptionTerms
 from app.wire.codes import Code
 from app.wire.ids import derived_id, show
-from app.wire.orders import Act, OrderBase, Subscribe, SubscriptionOrder
+from app.wire.orders import Act, Subscribe, SubscriptionOrder
 
 _FOLLOWS_FREE = b"follows"
 
@@ -74,7 +74,7 @@ class Happened(msgspec.Struct, frozen=True):
     action: str | None
     """What its history calls it; None = nothing that it has to remember."""
     effects: list[Effect]
-    by: OrderBase | None = None
+    by: SubscriptionOrder | None = None
     """Who asked for it; None = time did."""
 
 
@@ -143,8 +143,9 @@ class Customer(msgspec.Struct):
         if kept.is_base and kept.rules.state is State.SCHEDULED and (free := self.base_in_force()) is not None:
             return self._end(free, at, None)
         before = self._informed(kept)
-        after, effects = advance(before, at)
-        return [self._note(kept, before, after, at, _by_time(effects), effects, None), *self._fall_back(kept, at)]
+        after, effects = self._advance(kept, before, at)
+        happened = Happened(kept, before, at, _by_time(effects), effects)
+        return [self._note(happened, after), *self._fall_back(kept, at)]
 
     def carry_out(self, order: SubscriptionOrder, named: Named, at: int) -> list[Happened] | Refused:
         """Do what is ordered `at`, when all that is due by then has happened; nothing where it was done before."""
@@ -218,16 +219,20 @@ class Customer(msgspec.Struct):
         made.trial_plan_id = terms.name.plan_id if rules.has_trial else None
         return made
 
-    def _begin(self, made: Kept, notice: Notice, action: str, at: int, by: OrderBase | None) -> list[Happened]:
+    def _begin(self, made: Kept, notice: Notice, action: str, at: int, by: SubscriptionOrder | None) -> list[Happened]:
         """Add what was made, and start it where that is due."""
         self.subscriptions.append(made)
         effects: list[Effect] = []
         rules = self._informed(made)
         while next_at(rules) <= at:
-            rules, more = advance(rules, at)
-            effects += [effect for effect in more if not self._was_granted(made, effect)]
+            rules, more = self._advance(made, rules, at)
+            effects += more
         made.rules = rules
-        return [self._note(made, None, rules, at, action, [*effects, Announced(at, notice)], by)]
+        return [self._note(Happened(made, None, at, action, [*effects, Announced(at, notice)], by), rules)]
+
+    def _advance(self, kept: Kept, rules: Subscription, at: int) -> tuple[Subscription, list[Effect]]:
+        after, effects = advance(rules, at)
+        return after, [effect for effect in effects if not self._was_granted(kept, effect)]
 
     def _was_granted(self, made: Kept, effect: Effect) -> bool:
         """Whether it is credit of a cycle of the free plan that an earlier subscription has given already."""
@@ -256,14 +261,14 @@ class Customer(msgspec.Struct):
             return Refused(Code.ACTION_REFUSED, context={**_named(kept), "why": refused.refusal.value})
         if after == before and not effects:
             return []  # it was done before
-        happened = self._note(kept, before, after, at, action.value, effects, order)
-        return [happened, *self._fall_back(kept, at)]
+        happened = Happened(kept, before, at, action.value, effects, order)
+        return [self._note(happened, after), *self._fall_back(kept, at)]
 
-    def _end(self, kept: Kept, at: int, by: OrderBase | None) -> list[Happened]:
+    def _end(self, kept: Kept, at: int, by: SubscriptionOrder | None) -> list[Happened]:
         """End the free plan, since another one takes its place."""
         before = self._informed(kept)
         after, effects = act(before, Action.CANCEL, Arguments(), at)
-        return [self._note(kept, before, after, at, "replace", effects, by)]
+        return [self._note(Happened(kept, before, at, "replace", effects, by), after)]
 
     def _fall_back(self, ended: Kept, at: int) -> list[Happened]:
         """Where a base subscription has ended the customer is on the free plan again."""
@@ -279,19 +284,11 @@ class Customer(msgspec.Struct):
         given = frozenset[UUID]().union(*(each.rules.given_once for each in self.subscriptions))
         return replace(kept.rules, given_once=given)
 
-    def _note(
-        self,
-        kept: Kept,
-        before: Subscription | None,
-        after: Subscription,
-        at: int,
-        action: str | None,
-        effects: list[Effect],
-        by: OrderBase | None,
-    ) -> Happened:
-        kept.rules = after
-        self.changed[kept.id] = kept
-        return Happened(kept, before, at, action, effects, by)
+    def _note(self, happened: Happened, after: Subscription) -> Happened:
+        """Keep how the subscription stands now."""
+        happened.kept.rules = after
+        self.changed[happened.kept.id] = happened.kept
+        return happened
 
 
 def _by_time(effects: list[Effect]) -> str | None:

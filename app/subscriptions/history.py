@@ -1,5 +1,6 @@
 """What became of subscriptions, as their history keeps it."""
 
+from datetime import datetime
 from uuid import UUID
 
 import msgspec
@@ -12,7 +13,7 @@ class Change(msgspec.Struct, frozen=True):
     subscription_id: UUID
     number: int
     """From 1 on, without gaps."""
-    at: int
+    at: datetime
     action: str
     state_before: str | None
     state_after: str

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
@@ -65,7 +65,10 @@ class Renewal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ChangeTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """To the newest version of which variant, and when. Left out: what gives as much or more at once, the rest later."""
+    """To the newest version of which variant, and when.
+
+    Left out: what gives as much credit or more at once, the rest when the period ends.
+    """
 
     plan_variant_id: str
     at: When | None = None
@@ -100,8 +103,8 @@ class SubscriptionBody(msgspec.Struct, frozen=True):
     """A subscription and its present period, from `period_start` up to and without `period_end`.
 
     `period_index` counts its periods from 0, a trial included. `renewed` says that the next one is paid for.
-    `set_aside` is credit that waits while it is paused. `overdue_until` is when its grace ends, `next_at` when something
-    happens to it by itself.
+    `set_aside` is credit that waits while it is paused. `overdue_until` is when its grace ends, `next_at` when
+    something happens to it by itself.
     """
 
     subscription_id: str
@@ -182,7 +185,7 @@ def show_told(end_user_id: str, kept: Kept, closed: ClosedPeriod | None) -> Subs
     return SubscriptionTold(**_shown(end_user_id, kept), closed_period=UNSET if closed is None else closed)
 
 
-def _shown(end_user_id: str, kept: Kept) -> dict[str, object]:
+def _shown(end_user_id: str, kept: Kept) -> dict[str, Any]:
     rules = kept.rules
     name = rules.terms.name
     return {
@@ -234,7 +237,7 @@ def show_change(change: Change) -> ChangeBody:
     """The change as the API shows it."""
     return ChangeBody(
         number=change.number,
-        at=to_datetime(change.at),
+        at=change.at,
         action=change.action,
         state_before=None if change.state_before is None else State(change.state_before),
         state_after=State(change.state_after),

@@ -1,115 +1,156 @@
-"""Subscribing customers to plans."""
+"""Subscribing customers to plans, and everything that clients do with subscriptions: as orders, or as previews."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 import msgspec
 
 from app.customers import service as customers
-from app.customers.tables import Customer
-from app.errors import ServiceError
-from app.io.ids import new_id
-from app.io.postgres import Transaction
-from app.ledger import granting
+from app.errors import ServiceError, invalid_value
+from app.io.postgres import Database, Transaction
 from app.ledger import service as ledger
-from app.ledger.service import GrantRequest
+from app.orders.outcomes import Refused
+from app.orders.service import Orders
 from app.plans import service as plans
-from app.plans import store as plan_store
-from app.plans.store import Grant, Variant
-from app.rules.periods import IntervalUnit, boundary
+from app.rules.lifecycle import Action
+from app.rules.moments import NEVER_AT, to_at
+from app.rules.subscriptions import Contract
 from app.subscriptions import store
-from app.subscriptions.keeping import broken_terms
-from app.subscriptions.schemas import NewSubscription, SubscriptionBody, parse_variant_id, show_subscription
-from app.subscriptions.store import SubscriptionRow
-from app.subscriptions.tables import Subscription
-from app.trail import dirty, outbox
-from app.trail.outbox import EventType
+from app.subscriptions.book import Kept
+from app.subscriptions.schemas import NewSubscription, parse_variant_id
+from app.trail.idempotency import Mutation
 from app.wire.codes import Code
-from app.wire.ids import show
+from app.wire.ids import MalformedId, derived_id, parse, show
+from app.wire.orders import Act, Subscribe, SubscriptionOrder
+
+MAX_YEARS_AHEAD = 10
+DETAILS = {
+    Code.SUBSCRIPTION_EXISTS: "The customer has a base subscription already: change that one.",
+    Code.PLAN_KIND_DIFFERS: "A subscription to a plan cannot become one to an add-on, nor the other way about.",
+    Code.PAYMENT_REFERENCE_USED: "The payment reference was used for another subscription.",
+    Code.NOT_FOUND: "No subscription has this id.",
+}
+WHY = {
+    "not_prepaid": "Its periods are paid for afterwards: the next one begins by itself.",
+    "period_not_begun": "The period that is to be renewed has not begun.",
+    "nothing_scheduled": "Nothing is to happen to it when its period ends.",
+    "no_terms": "No variant was named.",
+    "same_terms": "It is on this version of the variant already.",
+}
+"""In words, what app/rules/actions.py refuses."""
 
 
-class Occasion(msgspec.Struct, frozen=True):
-    """When and by whom something is done, and in which zone periods are counted."""
+class Doing(msgspec.Struct, frozen=True):
+    """What is to be done with a subscription; the rest is of some actions only (app/wire/orders.py)."""
 
-    now: datetime
-    zone: ZoneInfo
-    actor: str
-    idempotency_key: str | None
-
-
-async def create_subscription(tx: Transaction, new: NewSubscription, occasion: Occasion) -> SubscriptionBody:
-    """Subscribe a customer, from now on, and grant what the first period gives.
-
-    Raises ServiceError: NOT_FOUND for the variant, TERMS_UNSUPPORTED, SUBSCRIPTION_EXISTS with the id of the one in
-    force.
-    """
-    variant = await plans.find_variant(tx, parse_variant_id(new.plan_variant_id))
-    grants = (await plan_store.read_grants(tx, [variant.version_id]))[variant.version_id]
-    _require_kept(variant, grants)
-    customer = await customers.ensure_customer(tx, new.end_user_id, occasion.now)
-    account_id = await ledger.ensure_account(tx, customer.id, customer.end_user_id, occasion.now)
-    unit = IntervalUnit(variant.interval_unit)
-    period_end_at = boundary(occasion.now, unit, variant.interval_count, 1, occasion.zone)
-    subscription = Subscription(
-        environment_id=tx.environment,
-        id=new_id(occasion.now),
-        customer_id=customer.id,
-        variant_id=variant.id,
-        variant_version_id=variant.version_id,
-        state="active",
-        anchor_at=occasion.now,
-        period_start_at=occasion.now,
-        period_end_at=period_end_at,
-        created_at=occasion.now,
-    )
-    if not await store.insert_subscription(tx, subscription):
-        raise await _exists(tx, customer.id, new.end_user_id)
-    await _grant_period(tx, customer, grants, subscription, occasion)
-    dirty.mark(tx, account_id)
-    body = show_subscription(await find_subscription(tx, subscription.id))
-    await outbox.leave(tx, EventType.SUBSCRIPTION_CREATED, new.end_user_id, body, occasion.now)
-    return body
+    action: Action
+    reason: str | None = None
+    variant_id: UUID | None = None
+    only_upwards: bool = False
+    period_index: int | None = None
+    payment_reference: str | None = None
 
 
-async def find_subscription(tx: Transaction, subscription_id: UUID) -> SubscriptionRow:
-    """The subscription with this id. Raises ServiceError(NOT_FOUND)."""
-    row = await store.read_subscription(tx, subscription_id)
-    if row is None:
-        raise ServiceError(Code.NOT_FOUND, f"No subscription has the id {show('sub', subscription_id)}.")
-    return row
+class Subscriptions:
+    """Gives orders about subscriptions for core."""
 
+    def __init__(self, database: Database, orders: Orders) -> None:
+        self._database = database
+        self._orders = orders
 
-def _require_kept(variant: Variant, grants: Sequence[Grant]) -> None:
-    """Raises ServiceError(TERMS_UNSUPPORTED) for a version that says what subscriptions do not keep."""
-    broken = broken_terms(variant, grants)
-    if broken:
-        version = f"version {variant.version} of {variant.plan_key}/{variant.key}"
-        raise ServiceError(Code.TERMS_UNSUPPORTED, f"Subscriptions do not keep all terms of {version}: {broken[0]}.")
+    async def subscribe(self, mutation: Mutation, new: NewSubscription) -> UUID:
+        """Subscribe a customer, who is made where there is none; the id of the subscription.
 
+        Raises ServiceError: NOT_FOUND for the variant, SUBSCRIPTION_EXISTS with the id of the other, INVALID_VALUE.
+        """
+        variant_id, starts_at = parse_variant_id(new.plan_variant_id), _start_of(new, mutation.now)
 
-async def _grant_period(
-    tx: Transaction, customer: Customer, grants: Sequence[Grant], subscription: Subscription, occasion: Occasion
-) -> None:
-    """Grant what the plan gives for a period; what is left of it expires with the period."""
-    for grant in grants:
-        request = GrantRequest(
-            amount_micro=grant.amount_micro,
-            source="plan",
-            priority=grant.priority,
-            effective_at=occasion.now,
-            expires_at=subscription.period_end_at,
-            paid=False,
-            actor=occasion.actor,
-            reason=show("sub", subscription.id),
-            idempotency_key=occasion.idempotency_key,
+        async def prepare(tx: Transaction) -> None:
+            await plans.find_variant(tx, variant_id)
+            customer = await customers.ensure_customer(tx, new.end_user_id, mutation.now)
+            await ledger.ensure_account(tx, customer.id, customer.end_user_id, mutation.now)
+
+        await self._database.run(mutation.environment_id, prepare)
+        contract = None if new.contract is None else Contract(new.contract.periods, new.contract.auto_renew)
+        order_id = self._orders.id_of(mutation.environment_id, mutation.route, mutation.key)
+        order = Subscribe(
+            order_id=order_id,
+            actor=mutation.actor,
+            reason=new.reason,
+            idempotency_key=mutation.key,
+            subscription_id=derived_id(b"subscription", order_id.bytes),
+            variant_id=variant_id,
+            starts_at=starts_at,
+            with_trial=new.trial,
+            contract=contract,
         )
-        await granting.grant(tx, customer.id, customer.end_user_id, request, occasion.now)
+        await self._give(mutation.environment_id, new.end_user_id, order)
+        return order.subscription_id
+
+    async def act(self, mutation: Mutation, subscription_id: UUID, doing: Doing) -> UUID:
+        """Do something with a subscription; its id.
+
+        Raises ServiceError: NOT_FOUND for it or the variant, ILLEGAL_MOVE, ACTION_REFUSED, PLAN_KIND_DIFFERS,
+        PAYMENT_REFERENCE_USED.
+        """
+
+        async def find(tx: Transaction) -> str:
+            end_user_id, _ = await find_subscription(tx, subscription_id)
+            if doing.variant_id is not None:
+                await plans.find_variant(tx, doing.variant_id)
+            return end_user_id
+
+        end_user_id = await self._database.run(mutation.environment_id, find)
+        order = Act(
+            order_id=self._orders.id_of(mutation.environment_id, mutation.route, mutation.key),
+            actor=mutation.actor,
+            idempotency_key=mutation.key,
+            subscription_id=subscription_id,
+            **msgspec.structs.asdict(doing),
+        )
+        await self._give(mutation.environment_id, end_user_id, order)
+        return subscription_id
+
+    async def _give(self, environment_id: UUID, end_user_id: str, order: SubscriptionOrder) -> None:
+        done = await self._orders.give(environment_id, end_user_id, order)
+        if done.code is not None:
+            raise refusal(Refused(Code(done.code), context=done.context))
 
 
-async def _exists(tx: Transaction, customer_id: UUID, end_user_id: str) -> ServiceError:
-    in_force = await store.read_id_in_force(tx, customer_id)
-    detail = f"The customer {end_user_id!r} has a subscription already."
-    context = {} if in_force is None else {"subscription_id": show("sub", in_force)}
-    return ServiceError(Code.SUBSCRIPTION_EXISTS, detail, context=context)
+async def find_subscription(tx: Transaction, subscription_id: UUID) -> tuple[str, Kept]:
+    """(end user id, subscription) of this id. Raises ServiceError(NOT_FOUND)."""
+    found = await store.read_subscription(tx, subscription_id)
+    if found is None:
+        raise ServiceError(Code.NOT_FOUND, f"No subscription has the id {show('sub', subscription_id)}.")
+    return found
+
+
+def parse_subscription_id(text: str) -> UUID:
+    """The subscription that a path names. Raises ServiceError(NOT_FOUND)."""
+    try:
+        return parse("sub", text)
+    except MalformedId as error:
+        raise ServiceError(Code.NOT_FOUND, f"{text!r} is not the id of a subscription.") from error
+
+
+def refusal(refused: Refused) -> ServiceError:
+    """What a client is told of an order that was refused."""
+    context = refused.context or {}
+    match refused.code:
+        case Code.ILLEGAL_MOVE:
+            legal = ", ".join(context["legal"]) or "nothing more"
+            detail = f"{context['action']} is not possible while it is {context['state']}; possible: {legal}."
+        case Code.ACTION_REFUSED:
+            detail = WHY[context["why"]]
+        case code:
+            detail = DETAILS[code]
+    return ServiceError(refused.code, detail, context=context)
+
+
+def _start_of(new: NewSubscription, now: datetime) -> int | None:
+    if new.starts_at is None:
+        return None
+    at = to_at(new.starts_at)
+    if not to_at(now) <= at < NEVER_AT or new.starts_at.year - now.year > MAX_YEARS_AHEAD:
+        raise invalid_value("starts_at", f"must lie ahead, within {MAX_YEARS_AHEAD} years; leave it out to start now")
+    return at

@@ -71,9 +71,7 @@ async def insert_history(tx: Transaction, changes: Sequence[Change]) -> None:
     if not changes:
         return
     rows = [msgspec.structs.astuple(change) for change in changes]
-    columns = [list(column) for column in zip(*rows, strict=True)]
-    columns[3] = [to_datetime(change.at) for change in changes]
-    await tx.connection.execute(_SQL["insert_history"], *columns)
+    await tx.connection.execute(_SQL["insert_history"], *(list(column) for column in zip(*rows, strict=True)))
 
 
 async def find_payments(tx: Transaction, payments: Sequence[tuple[UUID, str]]) -> dict[tuple[UUID, str], UUID]:
@@ -101,7 +99,7 @@ async def list_history(tx: Transaction, subscription_id: UUID, before: int | Non
     """What became of a subscription, the newest first, before the number `before`."""
     asked = tx.environment, subscription_id, before, limit
     rows = await tx.connection.fetch(_SQL["list_history"], *asked)
-    return [Change(*row[:3], to_at(row["at"]), *row[4:]) for row in rows]
+    return [Change(*row) for row in rows]
 
 
 def _kept(row: Record) -> Kept:

@@ -1,0 +1,57 @@
+"""Whose subscriptions a batch changes, by an order or because something of them is due."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from uuid import UUID
+
+from app.io.postgres import Transaction
+from app.ledger.book import Account
+from app.plans import service as plans
+from app.rules.terms import SubscriptionTerms
+from app.subscriptions import store
+from app.subscriptions.book import Customer, Named, Subscribers
+from app.wire.orders import Act, SubscriptionOrder
+
+Ordered = Sequence[tuple[Account, SubscriptionOrder]]
+
+
+async def read_subscribers(tx: Transaction, due: Iterable[Account], ordered: Ordered, zone: str) -> Subscribers:
+    """The subscriptions of locked accounts, and what the orders about them speak of."""
+    accounts = {account.id: account for account in [*due, *(account for account, _ in ordered)]}
+    if not accounts:
+        return Subscribers()
+    kept = await store.read_of_customers(tx, [(account.environment_id, account.id) for account in accounts.values()])
+    free = {
+        environment_id: await _read_free(tx, environment_id)
+        for environment_id in {account.environment_id for account in accounts.values()}
+    }
+    customers = {
+        account.id: Customer(
+            account.environment_id,
+            account.id,
+            account.end_user_id,
+            zone,
+            free[account.environment_id],
+            kept[account.environment_id, account.id],
+        )
+        for account in accounts.values()
+    }
+    return Subscribers(customers, await _read_named(tx, ordered))
+
+
+async def _read_named(tx: Transaction, ordered: Ordered) -> Named:
+    variants: dict[UUID, set[UUID]] = defaultdict(set)
+    payments: set[tuple[UUID, str]] = set()
+    for account, order in ordered:
+        if order.variant_id is not None:
+            variants[account.environment_id].add(order.variant_id)
+        if isinstance(order, Act) and order.payment_reference is not None:
+            payments.add((account.environment_id, order.payment_reference))
+    terms: dict[UUID, SubscriptionTerms] = {}
+    for environment_id, ids in variants.items():
+        terms |= await plans.read_newest_terms(tx, environment_id, sorted(ids))
+    return Named(terms, await store.find_payments(tx, sorted(payments)) if payments else {})
+
+
+async def _read_free(tx: Transaction, environment_id: UUID) -> SubscriptionTerms | None:
+    return None
