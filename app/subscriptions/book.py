@@ -112,6 +112,10 @@ class Customer(msgspec.Struct):
         """When one of them next changes by itself."""
         return min((next_at(kept.rules) for kept in self.subscriptions), default=NEVER_AT)
 
+    def find(self, subscription_id: UUID) -> Kept | None:
+        """The subscription with this id."""
+        return next((kept for kept in self.subscriptions if kept.id == subscription_id), None)
+
     def base_in_force(self) -> Kept | None:
         """What the customer is on."""
         return next((kept for kept in self._bases() if kept.rules.state is not State.SCHEDULED), None)
@@ -133,7 +137,7 @@ class Customer(msgspec.Struct):
 
     def ends(self, subscription_id: UUID, at: int) -> bool:
         """Whether a subscription ends by itself just then."""
-        kept = next((kept for kept in self.subscriptions if kept.id == subscription_id), None)
+        kept = self.find(subscription_id)
         return kept is not None and kept.rules.ends_with_period and kept.rules.period.end_at == at
 
     def advance(self) -> list[Happened]:
@@ -151,7 +155,7 @@ class Customer(msgspec.Struct):
         """Do what is ordered `at`, when all that is due by then has happened; nothing where it was done before."""
         if isinstance(order, Subscribe):
             return self._subscribe(order, named.terms[order.variant_id], at)
-        kept = next((each for each in self.subscriptions if each.id == order.subscription_id), None)
+        kept = self.find(order.subscription_id)
         if kept is None:
             return Refused(Code.NOT_FOUND)
         if order.payment_reference is None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import msgspec
 from litestar import delete, get, post
@@ -9,12 +10,14 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, JSONBody
 
 from app.errors import ServiceError
+from app.io.clock import Clock
 from app.io.postgres import Transaction
 from app.rules.lifecycle import Action, State
 from app.subscriptions import store
 from app.subscriptions.schemas import (
     Cancellation,
     ChangeBody,
+    ChangePreview,
     ChangeTerms,
     Motive,
     NewSubscription,
@@ -25,7 +28,7 @@ from app.subscriptions.schemas import (
     show_change,
     show_subscription,
 )
-from app.subscriptions.service import Doing, Subscriptions, find_subscription, parse_subscription_id
+from app.subscriptions.service import Doing, Subscriptions, find_subscription, parse_subscription_id, preview
 from app.trail.idempotency import STORED_REFUSALS, Mutation
 from app.web.bodies import ExactResponse
 from app.web.paging import Cursor, Limit, Page, decode_cursor, page
@@ -87,9 +90,29 @@ async def change_subscription(
     subscriptions: NamedDependency[Subscriptions],
 ) -> ExactResponse[SubscriptionBody]:
     """Move a subscription to the newest version of a variant: at once, or when its period ends."""
+    return await _act(mutation, subscriptions, data, subscription_id, _change(data))
+
+
+def _change(data: ChangeTerms) -> Doing:
     action, only_upwards = _CHANGES[data.at]
-    change = Doing(action, data.reason, parse_variant_id(data.plan_variant_id), only_upwards=only_upwards)
-    return await _act(mutation, subscriptions, data, subscription_id, change)
+    return Doing(action, data.reason, parse_variant_id(data.plan_variant_id), only_upwards=only_upwards)
+
+
+@post(f"{_ONE}/change/preview", guards=[READ], security=SECURITY, tags=["Subscriptions"], status_code=_OK)
+async def preview_change(
+    data: JSONBody[ChangeTerms],
+    subscription_id: FromPath[str],
+    reader: NamedDependency[Reader],
+    clock: NamedDependency[Clock],
+    billing_zone: NamedDependency[ZoneInfo],
+) -> ChangePreview:
+    """What a change would do now, by the very steps by which it is done. Nothing changes."""
+    wanted, doing = parse_subscription_id(subscription_id), _change(data)
+
+    async def work(tx: Transaction) -> ChangePreview:
+        return await preview(tx, wanted, doing, clock.now(), billing_zone.key)
+
+    return await reader.run(work)
 
 
 @post(f"{_ONE}/pause", guards=[WRITE], security=SECURITY, tags=["Subscriptions"], status_code=_OK)
@@ -219,6 +242,7 @@ ROUTES = [
     get_subscription,
     renew_subscription,
     change_subscription,
+    preview_change,
     pause_subscription,
     resume_subscription,
     cancel_subscription,

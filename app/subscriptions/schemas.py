@@ -10,11 +10,13 @@ from msgspec import UNSET, Meta, UnsetType
 
 from app.errors import invalid_value
 from app.rules.agenda import next_at
-from app.rules.lifecycle import State
+from app.rules.effects import Granted
+from app.rules.grant_cycles import ahead_micro
+from app.rules.lifecycle import Action, State
 from app.rules.moments import NEVER_AT, to_datetime
 from app.rules.subscriptions import Subscription
 from app.rules.terms import BillingMode, PlanKind
-from app.subscriptions.book import Kept, UsedSoFar
+from app.subscriptions.book import Happened, Kept, UsedSoFar
 from app.subscriptions.history import Change
 from app.web.amounts import Credits, Units
 from app.web.fields import EndUserId, Moment, Reason, Reference
@@ -153,6 +155,29 @@ class SubscriptionTold(SubscriptionBody, frozen=True, kw_only=True):
     closed_period: ClosedPeriod | UnsetType = UNSET
 
 
+class GrantPreview(msgspec.Struct, frozen=True):
+    """Credit that would be granted at once."""
+
+    amount: Credits
+    priority: int
+    expires_at: datetime | None
+
+
+class ChangePreview(msgspec.Struct, frozen=True):
+    """What a change would do if it were asked for now: the subscription afterwards, and the credit that comes with it.
+
+    `credits_ahead` is credit that was given for time in which the new terms give less; as much is left out of the
+    grants to come.
+    """
+
+    action: Action
+    effective_at: datetime
+    credits_granted: Credits
+    grants: list[GrantPreview]
+    credits_ahead: Credits
+    subscription: SubscriptionBody
+
+
 class ChangeBody(msgspec.Struct, frozen=True):
     """One change of a subscription. Versions are shown where they differ; `reason` is the client's."""
 
@@ -226,6 +251,23 @@ def _show_scheduled(rules: Subscription) -> ScheduledBody | None:
 
 def _moment(at: int) -> datetime | None:
     return None if at == NEVER_AT else to_datetime(at)
+
+
+def show_preview(end_user_id: str, happened: list[Happened], kept: Kept, at: int) -> ChangePreview:
+    """What a change would do; `happened` is what it has done to a copy."""
+    grants = [effect for each in happened for effect in each.effects if isinstance(effect, Granted)]
+    rules, is_put_off = kept.rules, kept.rules.pending is not None
+    return ChangePreview(
+        action=Action.SCHEDULE_CHANGE if is_put_off else Action.CHANGE,
+        effective_at=to_datetime(rules.period.end_at if is_put_off else at),
+        credits_granted=Credits(sum(grant.amount_micro for grant in grants)),
+        grants=[
+            GrantPreview(Credits(grant.amount_micro), grant.template.priority, _moment(grant.expires_at))
+            for grant in grants
+        ],
+        credits_ahead=Credits(ahead_micro(rules, at)),
+        subscription=show_subscription(end_user_id, kept),
+    )
 
 
 def show_used(used: UsedSoFar) -> UsedBody:

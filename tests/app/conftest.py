@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from app.embedded.valkey import EmbeddedValkey
-from tests.app.core import Core, Tenant, open_core
+from tests.app.core import Core, Tenant, open_core, open_flusher
 from tests.conftest import DatabaseUrls
 
 
@@ -20,3 +20,10 @@ async def core(urls: DatabaseUrls, valkey: EmbeddedValkey) -> AsyncIterator[Core
 async def tenant(core: Core) -> Tenant:
     """A tenant of the test's own."""
     return await core.tenant()
+
+
+@pytest.fixture
+async def flusher(core: Core, urls: DatabaseUrls) -> AsyncIterator[None]:
+    """A flusher beside core, for what goes through the stream."""
+    async with open_flusher(urls, core):
+        yield

@@ -1,5 +1,6 @@
 """Core in this process on real servers: its two applications, behind plain HTTP clients."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, cast
@@ -9,8 +10,11 @@ import asyncpg
 import httpx
 import msgspec
 
+from app.flusher.loop import BATCHES_AT_ONCE, Flusher, Keeping
 from app.io.clock import Clock
+from app.io.postgres import Database
 from app.io.redis import RedisStore
+from app.io.stream import StreamConnection
 from app.main import Parts, internal_application, open_parts, public_application
 from app.settings import CoreSettings
 from app.wire import keys
@@ -119,6 +123,23 @@ async def begin_incarnation(urls: DatabaseUrls, redis: RedisStore) -> None:
         await connection.close()
     for partition in range(PARTITIONS):
         await redis.client.hset(keys.meta(partition), "incarnation", INCARNATION.hex)
+
+
+@asynccontextmanager
+async def open_flusher(urls: DatabaseUrls, core: Core) -> AsyncIterator[None]:
+    """A flusher beside core, in this process, until the block ends."""
+    database = await Database.open(urls.of("quotastack_flusher"), "flusher", BATCHES_AT_ONCE)
+    stream = await StreamConnection.connect(core.parts.settings.redis_url, core.parts.settings.agreement())
+    keeping, stop = Keeping(600, 1_000_000), asyncio.Event()
+    flusher = Flusher(database, stream, Clock(), keeping, core.parts.settings.billing_timezone)
+    running = asyncio.create_task(flusher.run(stop))
+    try:
+        yield
+    finally:
+        stop.set()
+        await running
+        await stream.close()
+        await database.close()
 
 
 @asynccontextmanager

@@ -209,7 +209,7 @@ class World:
         """A flusher that runs until the block ends."""
         database = await Database.open(self.urls["quotastack_flusher"], "flusher", 2)
         stream = await StreamConnection.connect(self.redis_url, AGREEMENT)
-        stop, flusher = asyncio.Event(), Flusher(database, stream, self.clock, Keeping(600, 1_000_000))
+        stop, flusher = asyncio.Event(), Flusher(database, stream, self.clock, Keeping(600, 1_000_000), "UTC")
         task = asyncio.create_task(flusher.run(stop))
         try:
             yield flusher
