@@ -1,7 +1,8 @@
--- How units of accounts are counted from now on, and when those accounts next change by themselves.
+-- How units of accounts are counted from now on, until when their snapshots hold, and when the accounts next change by
+-- themselves.
 UPDATE accounts a
-SET calendar = changed.calendar, period_start_at = changed.period_start_at, period_end_at = changed.period_end_at,
-    valid_until = changed.valid_until
-FROM unnest($2::uuid[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::timestamptz[])
-     AS changed (id, calendar, period_start_at, period_end_at, valid_until)
-WHERE a.environment_id = $1 AND a.id = changed.id
+SET calendar = moved.calendar, period_start_at = moved.period_start_at, period_end_at = moved.period_end_at,
+    composed_until = moved.composed_until, valid_until = moved.valid_until
+FROM unnest($2::uuid[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::timestamptz[], $7::timestamptz[])
+     AS moved (id, calendar, period_start_at, period_end_at, composed_until, valid_until)
+WHERE a.environment_id = $1 AND a.id = moved.id
