@@ -3,6 +3,7 @@
 import msgspec
 
 from app.rules.entitlement import OveragePolicy
+from app.rules.moments import NEVER_AT
 from app.wire.snapshot import FeatureTerms
 
 
@@ -22,6 +23,16 @@ class Override(msgspec.Struct, frozen=True):
 
 Overrides = tuple[Override, ...]
 """Of one customer, by the features' keys: equal ones make equal snapshots."""
+
+
+class OwnTerms(msgspec.Struct, frozen=True):
+    """What a customer has of their own at a moment, and when the first of it is over."""
+
+    overrides: Overrides = ()
+    until_at: int = NEVER_AT
+
+
+NOTHING_OWN = OwnTerms()
 
 
 def override_terms(terms: FeatureTerms, override: Override, *, subscribed: bool) -> FeatureTerms:

@@ -6,8 +6,8 @@ from uuid import UUID
 
 import msgspec
 
-from app.entitlements.counting import Billing
-from app.entitlements.overriding import Override, Overrides
+from app.entitlements.combining import InForce, Subscribed, subscribed_to
+from app.entitlements.overriding import Override, OwnTerms
 from app.io.postgres import Record, Transaction
 from app.io.redis import LoadBegun
 from app.io.statements import statements
@@ -15,10 +15,13 @@ from app.ledger import store as ledger_store
 from app.ledger.book import beside_of
 from app.metering import store as metering_store
 from app.reservations import store as reservations_store
+from app.rules.boundaries import boundary_of_account
 from app.rules.entitlement import FeatureKind, OveragePolicy
-from app.rules.moments import NEVER_AT, to_at, to_datetime
-from app.rules.periods import Counting, IntervalUnit
+from app.rules.lifecycle import State
+from app.rules.moments import to_at, to_datetime
+from app.rules.periods import Counting, Period
 from app.rules.pricing import Price, PriceVersion, Rate, in_precedence
+from app.rules.terms import PlanKind
 from app.wire import keys
 from app.wire.events import parse_stream_id
 from app.wire.gauges import Hold
@@ -26,18 +29,16 @@ from app.wire.held import OpenReservation
 from app.wire.snapshot import AccountState, Beside, FeatureTerms
 
 _SQL = statements("app.entitlements")
-NO_SUBSCRIPTION = "none"
 
 
-class Subscribed(msgspec.Struct, frozen=True):
-    """An account and what it is subscribed to; version None = nothing."""
+class LockedAccount(msgspec.Struct, frozen=True):
+    """An account before it is composed anew, as far as that asks for it."""
 
     account_id: UUID
-    status: str
-    variant_version_id: UUID | None
-    billing: Billing | None
     posted_at: int
     counting: Counting | None
+    agenda_at: int
+    composed_until: int
 
 
 class PublishedAccount(msgspec.Struct, frozen=True):
@@ -74,27 +75,47 @@ async def list_customers_without_account(tx: Transaction, ids: set[UUID]) -> lis
     return [(row["id"], row["end_user_id"]) for row in rows]
 
 
-async def lock_accounts(tx: Transaction, ids: set[UUID]) -> list[Subscribed]:
-    """The accounts, locked, with what they are subscribed to."""
-    rows = await tx.connection.fetch(_SQL["lock_accounts_with_subscription"], tx.environment, list(ids))
-    return [_subscribed(row) for row in rows]
+async def lock_accounts(tx: Transaction, ids: set[UUID]) -> list[LockedAccount]:
+    """The accounts, locked."""
+    rows = await tx.connection.fetch(_SQL["lock_accounts"], tx.environment, list(ids))
+    return [
+        LockedAccount(
+            row["id"],
+            to_at(row["posted_at"]),
+            ledger_store.counting_of(row),
+            ledger_store.at_of(row["agenda_at"]),
+            ledger_store.at_of(row["composed_until"]),
+        )
+        for row in rows
+    ]
 
 
-def _subscribed(row: Record) -> Subscribed:
-    billing = None
-    if row["anchor_at"] is not None:
-        billing = Billing(row["anchor_at"], IntervalUnit(row["interval_unit"]), row["interval_count"])
-    status, version_id = row["state"] or NO_SUBSCRIPTION, row["variant_version_id"]
-    return Subscribed(row["id"], status, version_id, billing, to_at(row["posted_at"]), ledger_store.counting_of(row))
+async def read_subscribed(tx: Transaction, environment_id: UUID, account_ids: Sequence[UUID]) -> dict[UUID, Subscribed]:
+    """What customers are subscribed to, by account; those to whom that is nothing are not there."""
+    found: dict[UUID, list[InForce]] = {}
+    for row in await tx.connection.fetch(_SQL["read_subscriptions_in_force"], environment_id, account_ids):
+        subscription = InForce(
+            row["variant_version_id"],
+            PlanKind(row["plan_kind"]),
+            State(row["state"]),
+            Period(to_at(row["counted_from"]), to_at(row["period_end_at"])),
+            row["allow_usage_while_overdue"],
+            row["usable_while_paused"],
+        )
+        found.setdefault(row["customer_id"], []).append(subscription)
+    return {account_id: subscribed_to(subscriptions) for account_id, subscriptions in found.items()}
 
 
 async def read_feature_terms(
-    tx: Transaction, versions: set[UUID], now: datetime
+    tx: Transaction, environment_id: UUID, versions: set[UUID], prices_at: int
 ) -> dict[UUID | None, dict[str, FeatureTerms]]:
-    """Terms of every feature by key, for each plan version and, under None, by default."""
-    rates = await _read_rates(tx, versions, now)
+    """Terms of every feature by key, for each plan version and, under None, by default.
+
+    Prices are those in force at `prices_at`, and those to come after it.
+    """
+    rates = await _read_rates(tx, environment_id, versions, to_datetime(prices_at))
     terms: dict[UUID | None, dict[str, FeatureTerms]] = {version: {} for version in (None, *versions)}
-    for row in await tx.connection.fetch(_SQL["read_feature_terms"], tx.environment, list(versions)):
+    for row in await tx.connection.fetch(_SQL["read_feature_terms"], environment_id, list(versions)):
         version, key = row["variant_version_id"], row["key"]
         # A version that sets a price of its own for a feature has all prices of that feature in it.
         offered = rates.get((version, key)) or rates.get((None, key), [])
@@ -110,10 +131,12 @@ async def read_feature_terms(
     return terms
 
 
-async def _read_rates(tx: Transaction, versions: set[UUID], now: datetime) -> dict[tuple[UUID | None, str], list[Rate]]:
-    """Rates by (plan version or None, feature key), in their order of precedence: in force at `now`, and to come."""
+async def _read_rates(
+    tx: Transaction, environment_id: UUID, versions: set[UUID], at: datetime
+) -> dict[tuple[UUID | None, str], list[Rate]]:
+    """Rates by (plan version or None, feature key), in their order of precedence: in force at a moment, and to come."""
     found: dict[tuple[UUID | None, str], dict[str, list[PriceVersion]]] = {}
-    for row in await tx.connection.fetch(_SQL["read_prices"], tx.environment, list(versions), now):
+    for row in await tx.connection.fetch(_SQL["read_prices"], environment_id, list(versions), at):
         effective_at = 0 if row["begins_at"] is None else to_at(row["begins_at"])
         price = PriceVersion(effective_at, row["price_id"], msgspec.json.decode(row["price"], type=Price))
         of_feature = found.setdefault((row["variant_version_id"], row["key"]), {})
@@ -126,10 +149,12 @@ async def _read_rates(tx: Transaction, versions: set[UUID], now: datetime) -> di
     }
 
 
-async def read_overrides(tx: Transaction, account_ids: Sequence[UUID], now: datetime) -> dict[UUID, Overrides]:
-    """What customers have of their own at `now`, by account; those who have nothing are not there."""
+async def read_overrides(tx: Transaction, environment_id: UUID, moments: Mapping[UUID, int]) -> dict[UUID, OwnTerms]:
+    """What customers have of their own at the moments of their accounts; those who have nothing are not there."""
     overrides: dict[UUID, list[Override]] = {}
-    for row in await tx.connection.fetch(_SQL["read_overrides"], tx.environment, account_ids, now):
+    until: dict[UUID, int] = {}
+    at = [to_datetime(moment) for moment in moments.values()]
+    for row in await tx.connection.fetch(_SQL["read_overrides"], environment_id, list(moments), at):
         policy = None if row["overage_policy"] is None else OveragePolicy(row["overage_policy"])
         override = Override(
             row["key"],
@@ -140,58 +165,59 @@ async def read_overrides(tx: Transaction, account_ids: Sequence[UUID], now: date
             policy,
             row["overage_limit_micro"],
         )
-        overrides.setdefault(row["customer_id"], []).append(override)
-    return {account_id: tuple(own) for account_id, own in overrides.items()}
+        account_id, expires_at = row["customer_id"], ledger_store.at_of(row["expires_at"])
+        overrides.setdefault(account_id, []).append(override)
+        until[account_id] = min(until.get(account_id, expires_at), expires_at)
+    return {account_id: OwnTerms(tuple(own), until[account_id]) for account_id, own in overrides.items()}
 
 
-async def read_event_types(tx: Transaction) -> dict[str, dict[str, str | None]]:
+async def read_event_types(tx: Transaction, environment_id: UUID) -> dict[str, dict[str, str | None]]:
     """By type of a CloudEvent, then by feature that reads it: where the units are (`PlanSnapshot.event_types`)."""
     readers: dict[str, dict[str, str | None]] = {}
-    for row in await tx.connection.fetch(_SQL["read_event_types"], tx.environment):
+    for row in await tx.connection.fetch(_SQL["read_event_types"], environment_id):
         readers.setdefault(row["event_type"], {})[row["key"]] = row["units_from"]
     return readers
 
 
-async def insert_snapshots(tx: Transaction, snapshots: dict[str, bytes], now: datetime) -> None:
-    """Keep the contents of snapshots by their ids."""
-    await tx.connection.execute(
-        _SQL["insert_snapshots"], tx.environment, list(snapshots), list(snapshots.values()), now
-    )
+async def insert_snapshots(
+    tx: Transaction, environment_id: UUID, snapshots: Mapping[str, bytes], now: datetime
+) -> None:
+    """Keep the contents of snapshots by their ids, in one order: whoever inserts the same one waits."""
+    ids = sorted(snapshots)
+    contents = [snapshots[snapshot_id] for snapshot_id in ids]
+    await tx.connection.execute(_SQL["insert_snapshots"], environment_id, ids, contents, now)
 
 
-async def update_accounts(tx: Transaction, composed: Sequence[tuple[Subscribed, str]]) -> None:
-    """Set (account, snapshot id), raise the revisions, and mark the accounts dirty with them."""
+async def update_accounts(tx: Transaction, composed: Mapping[UUID, tuple[str, str]]) -> None:
+    """Set (snapshot id, status) of accounts, raise the revisions, and mark the accounts dirty with them."""
     rows = await tx.connection.fetch(
         _SQL["update_accounts"],
         tx.environment,
-        [subscribed.account_id for subscribed, _ in composed],
-        [snapshot_id for _, snapshot_id in composed],
-        [subscribed.status for subscribed, _ in composed],
+        list(composed),
+        [snapshot_id for snapshot_id, _ in composed.values()],
+        [status for _, status in composed.values()],
     )
     await tx.connection.execute(
         _SQL["mark_dirty"], tx.environment, [row["id"] for row in rows], [row["revision"] for row in rows]
     )
 
 
-async def update_counting(tx: Transaction, changed: Mapping[UUID, Counting | None]) -> None:
-    """How units of locked accounts are counted from now on."""
-    if not changed:
+async def update_boundaries(tx: Transaction, moved: Sequence[LockedAccount]) -> None:
+    """How units of locked accounts are counted from now on, until when their snapshots hold, and what follows."""
+    if not moved:
         return
-    blocks = await ledger_store.read_block_boundaries(tx, list(changed))
-    periods = [None if counting is None else counting.period for counting in changed.values()]
-    ends = [NEVER_AT if period is None else period.end_at for period in periods]
-    boundaries = [min(blocks[account_id], end_at) for account_id, end_at in zip(changed, ends, strict=True)]
+    blocks = await ledger_store.read_block_boundaries(tx, [account.account_id for account in moved])
+    periods = [None if account.counting is None else account.counting.period for account in moved]
+    boundaries = [boundary_of_account(blocks[a.account_id], a.counting, a.agenda_at, a.composed_until) for a in moved]
     await tx.connection.execute(
-        _SQL["update_counting"],
+        _SQL["update_boundaries"],
         tx.environment,
-        list(changed),
-        [
-            None if counting is None else msgspec.json.encode(counting.calendar).decode()
-            for counting in changed.values()
-        ],
+        [account.account_id for account in moved],
+        [ledger_store.calendar_text(account.counting) for account in moved],
         [None if period is None else to_datetime(period.start_at) for period in periods],
         [None if period is None else to_datetime(period.end_at) for period in periods],
-        [None if at == NEVER_AT else to_datetime(at) for at in boundaries],
+        [ledger_store.moment_of(account.composed_until) for account in moved],
+        [ledger_store.moment_of(at) for at in boundaries],
     )
 
 
@@ -227,7 +253,7 @@ def _published(row: Record) -> PublishedAccount:
         row["revision"],
         row["total_micro"],
         row["applied_micro"],
-        NEVER_AT if row["valid_until"] is None else to_at(row["valid_until"]),
+        ledger_store.at_of(row["valid_until"]),
         max(to_at(row["posted_at"]), beside.period_at),
         row["snapshot_id"],
         row["subscription_status"],

@@ -17,7 +17,10 @@ def count(account: Account, feature_key: str, period_at: int, units_micro: int) 
 
 
 def turn_period(account: Account, at: int) -> None:
-    """Where the account's period is over `at`, the one begins that this moment lies in."""
+    """Where the account's period is over `at`, the one begins that this moment lies in.
+
+    Without a calendar it is the subscription's, which turns it.
+    """
     counting = account.counting
-    if counting is not None and counting.period.end_at <= at:
+    if counting is not None and counting.calendar is not None and counting.turns_at <= at:
         account.counting = structs.replace(counting, period=period_containing(counting.calendar, at))

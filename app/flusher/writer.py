@@ -1,5 +1,6 @@
 """One batch, one transaction: fence, lock, decide, apply, cursor. What it commits has happened; nothing else has."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime
@@ -9,6 +10,8 @@ from uuid import UUID
 import msgspec
 
 from app.corrections import store as corrections_store
+from app.entitlements import composing
+from app.entitlements.composing import AccountAt
 from app.flusher import store
 from app.flusher.batch import post_batch, unstorable
 from app.flusher.closing import close_periods
@@ -104,8 +107,22 @@ class Writer:
         await self._fence(tx, batch.cursors)
         posting = await self._decide(tx, batch, asks=asks)
         await _write(tx, posting, _with_incarnation(batch, posting), now)
+        await self._compose(tx, posting, now)
+        await ledger_store.update_accounts(tx, list(posting.accounts.values()))
         await store.write_cursors(tx, batch.ends(), now)
         return posting
+
+    async def _compose(self, tx: Transaction, posting: Posting, now: datetime) -> None:
+        """Have the accounts whose subscriptions changed say what holds for them now."""
+        changed: dict[UUID, list[Account]] = defaultdict(list)
+        for account in posting.accounts.values():
+            if account.id in posting.recompose:
+                changed[account.environment_id].append(account)
+        for environment_id, accounts in changed.items():
+            asked = [AccountAt(each.id, posting.recompose[each.id], each.counting) for each in accounts]
+            composed = await composing.compose(tx, environment_id, asked, self._zone, now)
+            for account in accounts:
+                composing.apply(account, composed[account.id])
 
     async def begin(self, incarnations: Mapping[int, UUID]) -> dict[int, Cursor]:
         """Put the cursors of partitions before the first entry of a new incarnation."""
@@ -215,7 +232,6 @@ async def _write(tx: Transaction, posting: Posting, rejected: list[RejectedFrom]
     await close_periods(tx, posting)
     await subscriptions_store.write(tx, posting.customers.values(), now)
     await subscriptions_store.insert_history(tx, posting.history)
-    await ledger_store.update_accounts(tx, list(posting.accounts.values()))
     await reservations_store.write(tx, posting.reservations.values())
     await orders_store.insert_outcomes(tx, posting.outcomes, now)
     await metering_store.write_holds(tx, posting.holds.values())

@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 
 from app.rules import chain
-from app.rules.boundaries import next_boundary
+from app.rules.boundaries import boundary_of_account, next_boundary
 from app.rules.burndown import Block
 from app.rules.moments import NEVER_AT
 from app.rules.periods import Counting
@@ -220,10 +220,15 @@ class Account(msgspec.Struct):
     """None = nothing of the customer is counted."""
     counters: dict[tuple[str, int], int] = {}
     """Micro-units by (feature, start of the period), of the present period and any later one."""
+    agenda_at: int = NEVER_AT
+    """When the customer's subscriptions next change by themselves."""
+    composed_until: int = NEVER_AT
+    """What the snapshot says holds before this moment."""
 
     def next_boundary(self) -> int:
         """When the account next changes by itself. May lie in the past: then something is due."""
-        return min(next_boundary(self.blocks), NEVER_AT if self.counting is None else self.counting.period.end_at)
+        blocks_at = next_boundary(self.blocks)
+        return boundary_of_account(blocks_at, self.counting, self.agenda_at, self.composed_until)
 
     def begun_at(self) -> int:
         """No decision may be dated before this: what was posted by then, and the present period, count for it."""

@@ -62,11 +62,11 @@ async def lock_accounts(tx: DatabaseTransaction, customers: Sequence[tuple[UUID,
     """Accounts of (environment, end user id), locked, with live blocks and counters. Unknown ones are left out."""
     environments, end_users = [c[0] for c in customers], [c[1] for c in customers]
     accounts = await _with_blocks(tx, await tx.connection.fetch(_SQL["lock_accounts"], environments, end_users))
-    await _read_counters(tx, accounts)
+    await read_counters(tx, accounts)
     return accounts
 
 
-async def _read_counters(tx: DatabaseTransaction, accounts: Sequence[Account]) -> None:
+async def read_counters(tx: DatabaseTransaction, accounts: Sequence[Account]) -> None:
     """Give accounts of which something is counted their counters."""
     since = {account.id: account.counting.period.start_at for account in accounts if account.counting is not None}
     if not since:
@@ -119,15 +119,32 @@ def account_of(row: Record) -> Account:
         row["reserved_micro"],
         row["open_reservations"],
         counting_of(row),
+        agenda_at=at_of(row["agenda_at"]),
+        composed_until=at_of(row["composed_until"]),
     )
 
 
 def counting_of(row: Record) -> Counting | None:
     """How units of an account are counted, from its row; None where nothing is."""
-    if row["calendar"] is None:
+    if row["period_start_at"] is None:
         return None
-    calendar = msgspec.json.decode(row["calendar"], type=Calendar)
+    calendar = None if row["calendar"] is None else msgspec.json.decode(row["calendar"], type=Calendar)
     return Counting(calendar, Period(to_at(row["period_start_at"]), to_at(row["period_end_at"])))
+
+
+def calendar_text(counting: Counting | None) -> str | None:
+    """The column `calendar` of an account."""
+    return None if counting is None or counting.calendar is None else msgspec.json.encode(counting.calendar).decode()
+
+
+def moment_of(at: int) -> datetime | None:
+    """The column of a moment of which NULL means never."""
+    return None if at == NEVER_AT else to_datetime(at)
+
+
+def at_of(moment: datetime | None) -> int:
+    """The moment from its column, of which NULL means never."""
+    return NEVER_AT if moment is None else to_at(moment)
 
 
 async def read_block_boundaries(tx: DatabaseTransaction, account_ids: Sequence[UUID]) -> dict[UUID, int]:
@@ -148,7 +165,7 @@ def block_of(row: Record) -> Block:
         row["paid"],
         row["known_revision"],
         to_at(row["effective_at"]),
-        NEVER_AT if row["expires_at"] is None else to_at(row["expires_at"]),
+        at_of(row["expires_at"]),
         to_at(row["granted_at"]),
         row["source"],
         row["is_scheduled"],
@@ -187,7 +204,7 @@ def _columns(blocks: Sequence[tuple[Account, Block]]) -> tuple[list[object], ...
         [block.paid for _, block in blocks],
         [block.known_revision for _, block in blocks],
         [to_datetime(block.effective_at) for _, block in blocks],
-        [_moment(block.expires_at) for _, block in blocks],
+        [moment_of(block.expires_at) for _, block in blocks],
         [to_datetime(block.granted_at) for _, block in blocks],
         [block.is_scheduled for _, block in blocks],
         [_packed(block.terms) for _, block in blocks],
@@ -233,7 +250,7 @@ def _packed(terms: Terms | None) -> str | None:
 
 
 async def update_accounts(tx: DatabaseTransaction, accounts: Sequence[Account]) -> None:
-    """The figures of accounts that the caller holds locked; `valid_until` follows from their blocks and periods."""
+    """What there is of accounts that the caller holds locked, but for their blocks; `valid_until` follows from it."""
     periods = [None if a.counting is None else a.counting.period for a in accounts]
     await tx.connection.execute(
         _SQL["update_accounts"],
@@ -244,13 +261,18 @@ async def update_accounts(tx: DatabaseTransaction, accounts: Sequence[Account]) 
         [a.total_micro for a in accounts],
         [a.debt_micro for a in accounts],
         [a.applied_micro for a in accounts],
-        [_moment(a.next_boundary()) for a in accounts],
+        [moment_of(a.next_boundary()) for a in accounts],
         [to_datetime(a.posted_at) for a in accounts],
         [a.head_hash for a in accounts],
         [a.reserved_micro for a in accounts],
         [a.open_reservations for a in accounts],
+        [calendar_text(a.counting) for a in accounts],
         [None if period is None else to_datetime(period.start_at) for period in periods],
         [None if period is None else to_datetime(period.end_at) for period in periods],
+        [a.snapshot_id for a in accounts],
+        [a.subscription_status for a in accounts],
+        [moment_of(a.agenda_at) for a in accounts],
+        [moment_of(a.composed_until) for a in accounts],
     )
 
 
@@ -417,7 +439,3 @@ def reservation_of(row: Record) -> Reservation:
 
 def _at(moment: datetime | None) -> int | None:
     return None if moment is None else to_at(moment)
-
-
-def _moment(at: int) -> datetime | None:
-    return None if at == NEVER_AT else to_datetime(at)

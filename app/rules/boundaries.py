@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from app.rules.burndown import Block
 from app.rules.moments import NEVER_AT
+from app.rules.periods import Counting
 
 
 def boundary_of(block: Block) -> int:
@@ -19,6 +20,12 @@ def boundary_of(block: Block) -> int:
 def next_boundary(blocks: Iterable[Block]) -> int:
     """When the first of them changes by itself. May lie in the past: then it is due."""
     return min(map(boundary_of, blocks), default=NEVER_AT)
+
+
+def boundary_of_account(blocks_at: int, counting: Counting | None, agenda_at: int, composed_until: int) -> int:
+    """The first of: a block changes, the period turns, a subscription changes, the snapshot no longer holds."""
+    turns_at = NEVER_AT if counting is None else counting.turns_at
+    return min(blocks_at, turns_at, agenda_at, composed_until)
 
 
 def next_due(blocks: Iterable[Block], at: int, revision: int) -> Block | None:

@@ -55,12 +55,12 @@ class Access(msgspec.Struct, frozen=True):
     standing: Standing
 
 
-def standing_of(state: str) -> Standing:
-    """The standing that follows from a subscription's state."""
+def standing_of(state: str, *, usable_while_paused: bool, allow_usage_while_overdue: bool) -> Standing:
+    """The standing that follows from the state of the base subscription, and from what its version says of that."""
     match state:
-        case "paused":
+        case "paused" if not usable_while_paused:
             return Standing.SUBSCRIPTION_PAUSED
-        case "overdue":
+        case "overdue" if not allow_usage_while_overdue:
             return Standing.SUBSCRIPTION_OVERDUE
         case _:
             return Standing.OK

@@ -44,8 +44,14 @@ class Period(msgspec.Struct, frozen=True):
 class Counting(msgspec.Struct, frozen=True):
     """How a customer's units are counted, and the present period."""
 
-    calendar: Calendar
+    calendar: Calendar | None
+    """None = the customer's subscription begins the next period, and until then this one goes on, also past its end."""
     period: Period
+
+    @property
+    def turns_at(self) -> int:
+        """When the period ends by itself."""
+        return NEVER_AT if self.calendar is None else self.period.end_at
 
 
 def calendar_month(zone: str) -> Calendar:

@@ -1,13 +1,14 @@
 """Routes of subscriptions."""
 
 from collections.abc import Awaitable
+from typing import Annotated
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import msgspec
 from litestar import delete, get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, FromQuery, JSONBody
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from app.errors import ServiceError
 from app.io.clock import Clock
@@ -196,7 +197,7 @@ async def _answer(
 async def list_subscriptions(
     reader: NamedDependency[Reader],
     end_user_id: FromQuery[str | None] = None,
-    state: FromQuery[State | None] = None,
+    in_state: Annotated[State | None, QueryParameter(name="state", description="Those that stand so.")] = None,
     limit: Limit = 100,
     cursor: Cursor = None,
 ) -> Page[SubscriptionBody]:
@@ -204,7 +205,7 @@ async def list_subscriptions(
     after = decode_cursor(cursor, UUID)
 
     async def work(tx: Transaction) -> Page[SubscriptionBody]:
-        rows = await store.list_subscriptions(tx, end_user_id, state, after, limit + 1)
+        rows = await store.list_subscriptions(tx, end_user_id, in_state, after, limit + 1)
         return page(rows, limit, lambda row: show_subscription(*row), lambda row: row[1].id)
 
     return await reader.run(work)

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
@@ -14,7 +15,7 @@ from app.flusher.batch import Posting
 from app.io.postgres import Transaction
 from app.ledger.book import Account
 from app.ledger.targets import Targets
-from app.rules.moments import to_at
+from app.rules.moments import NEVER_AT, to_at
 from app.rules.periods import Calendar, Counting, IntervalUnit, Period, calendar_month, period_containing
 from app.trail import dirty
 from app.wire import keys
@@ -130,6 +131,18 @@ def test_without_a_calendar_nothing_is_counted() -> None:
     [posting] = Ledger([account]).post([usage("u", 1, 5, 3 * DAY)]).postings
     assert (posting.counted, account.counting, account.beside().period_at) == ([], None, 0)
     assert posting.events[0].price_id == PRICE
+
+
+@pytest.mark.parametrize("end_at", [DAY, 3 * DAY])
+def test_a_period_that_a_subscription_turns(end_at: int) -> None:
+    """It goes on past its end, which is no boundary, until the subscription begins the next one."""
+    account = make_account("u", [make_block(1, 20)])
+    account.counting = Counting(None, Period(0, end_at))
+    entry = structs.replace(usage("u", 1, 5, 2 * DAY), period_at=0)
+    [posting] = Ledger([account]).post([entry, tick("u", 2 * DAY)]).postings
+    assert [row.period_at for row in posting.counted] == [0]
+    assert (account.counting, account.next_boundary()) == (Counting(None, Period(0, end_at)), NEVER_AT)
+    assert account.beside().resets_at == end_at
 
 
 # ---- on real servers

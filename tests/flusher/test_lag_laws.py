@@ -18,6 +18,7 @@ from app.ledger.targets import Targets
 from app.orders.outcomes import Outcome, target_of
 from app.rules.burndown import Block, Rollover, Terms
 from app.rules.moments import NEVER_AT
+from app.subscriptions.book import Subscribers
 from app.wire.events import EntryKind, StreamEntry, UsagePayload
 from app.wire.orders import BillOverage, Debit, Order, VoidGrant, VoidUsage
 from app.wire.reservations import ReservationEnd, ReservationOpening, ReservationState
@@ -259,7 +260,7 @@ def test_a_preview_is_what_happens(
         rows.account, blocks=[structs.replace(b) for b in rows.blocks.values() if b.remaining_micro]
     )
     account.blocks.sort(key=lambda block: (block.priority, block.expires_at, block.id))
-    would = preview_order(account, order, rows.targets([entry]), at)
+    would = preview_order(account, order, rows.targets([entry]), at, Subscribers())
     really = rows.post([entry])
     assert [outcome.refused for outcome in would.outcomes] == [outcome.refused for outcome in really.outcomes]
     if really.outcomes[0].refused is None:

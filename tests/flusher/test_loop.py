@@ -59,10 +59,10 @@ async def test_a_fenced_writer_commits_nothing(world: World) -> None:
     cursor = (await database.run(None, cursors))[partition]
     batch = Batch({partition: cursor}, {partition: entries})  # type: ignore[dict-item]
     with pytest.raises(Fenced, match="leases lost"):
-        await Writer(database, world.clock, uuid4()).post(batch)
-    await Writer(database, world.clock, owner).post(batch)
+        await Writer(database, world.clock, uuid4(), "UTC").post(batch)
+    await Writer(database, world.clock, owner, "UTC").post(batch)
     with pytest.raises(Fenced, match="cursors moved"):
-        await Writer(database, world.clock, owner).post(batch)
+        await Writer(database, world.clock, owner, "UTC").post(batch)
     events = await world.ledger("SELECT cost_micro FROM usage_events")
     assert [row["cost_micro"] for row in events] == [10 * CREDIT]
     await stream.close()

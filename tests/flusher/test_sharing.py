@@ -41,7 +41,7 @@ class Running:
         """One more beside those that run."""
         database = await Database.open(world.urls["quotastack_flusher"], "flusher", 2)
         stream = await StreamConnection.connect(world.redis_url, AGREEMENT)
-        return cls(database, stream, Flusher(database, stream, world.clock, Keeping(600, 1_000_000)))
+        return cls(database, stream, Flusher(database, stream, world.clock, Keeping(600, 1_000_000), "UTC"))
 
     async def stop(self) -> None:
         """An end in good order."""

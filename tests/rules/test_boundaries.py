@@ -5,9 +5,10 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.rules.boundaries import boundary_of, next_boundary, next_due
+from app.rules.boundaries import boundary_of, boundary_of_account, next_boundary, next_due
 from app.rules.burndown import Block
 from app.rules.moments import NEVER_AT
+from app.rules.periods import Counting, Period, calendar_month
 from tests.rules.laws import LAW
 
 moments = st.integers(0, 6)
@@ -60,3 +61,15 @@ def test_what_expires_at_a_moment_is_gone_before_anything_is_granted_at_it() -> 
     old = Block(UUID(int=9), 5, 1, False, 1, 0, 7, 0)  # noqa: FBT003 - not paid
     new = Block(UUID(int=1), 5, 1, False, 1, 7, NEVER_AT, 0, is_scheduled=True)  # noqa: FBT003 - not paid
     assert next_due([new, old], 7, 1) is old
+
+
+@LAW
+@given(st.tuples(moments, moments, moments, moments))
+def test_whatever_comes_first_is_the_accounts_boundary(at: tuple[int, int, int, int]) -> None:
+    """A block, the period, an agenda, a snapshot; a period that a subscription turns is none of them."""
+    blocks_at, end_at, agenda_at, composed_until = at
+    period, months = Period(-1, end_at), calendar_month("UTC")
+    others = min(blocks_at, agenda_at, composed_until)
+    assert boundary_of_account(blocks_at, Counting(months, period), agenda_at, composed_until) == min(at)
+    assert boundary_of_account(blocks_at, Counting(None, period), agenda_at, composed_until) == others
+    assert boundary_of_account(blocks_at, None, agenda_at, composed_until) == others

@@ -1,5 +1,7 @@
 """May this user do this? Precedence and floors, as tables."""
 
+from itertools import product
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -89,9 +91,12 @@ def test_access(row: list[str]) -> None:
 
 @pytest.mark.parametrize("state", ["scheduled", "trialing", "active", "paused", "overdue", "none"])
 def test_standing(state: str) -> None:
-    """Paused and overdue subscriptions are not in order; every other state is."""
+    """Paused and overdue subscriptions are not in order, unless their version lets that be; every other state is."""
     not_in_order = {"paused": Standing.SUBSCRIPTION_PAUSED, "overdue": Standing.SUBSCRIPTION_OVERDUE}
-    assert standing_of(state) is not_in_order.get(state, Standing.OK)
+    for while_paused, while_overdue in product([False, True], repeat=2):
+        standing = standing_of(state, usable_while_paused=while_paused, allow_usage_while_overdue=while_overdue)
+        is_let = (state == "paused" and while_paused) or (state == "overdue" and while_overdue)
+        assert standing is (Standing.OK if is_let else not_in_order.get(state, Standing.OK))
 
 
 def test_unknown_feature() -> None:

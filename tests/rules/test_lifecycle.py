@@ -56,7 +56,8 @@ def test_every_state_is_reached_and_left() -> None:
 def test_standing(state: State) -> None:
     """What checks say of a subscription names states that there are."""
     not_in_order = {"paused": Standing.SUBSCRIPTION_PAUSED, "overdue": Standing.SUBSCRIPTION_OVERDUE}
-    assert standing_of(state) is not_in_order.get(state, Standing.OK)
+    standing = standing_of(state, usable_while_paused=False, allow_usage_while_overdue=False)
+    assert standing is not_in_order.get(state, Standing.OK)
 
 
 def test_the_message_says_what_is_possible() -> None:

@@ -1,7 +1,7 @@
 -- Every account of some environments () and among some ids (), NULL = of all, in the order of proving.
 SELECT a.environment_id, a.id, a.end_user_id, a.revision, a.seq, a.total_micro, a.debt_micro, a.applied_micro,
        a.posted_at, a.head_hash, a.snapshot_id, a.subscription_status, a.reserved_micro, a.open_reservations,
-       a.calendar, a.period_start_at, a.period_end_at
+       a.calendar, a.period_start_at, a.period_end_at, a.agenda_at, a.composed_until
 FROM accounts a
 WHERE ($1::uuid[] IS NULL OR a.environment_id = ANY($1)) AND ($2::uuid[] IS NULL OR a.id = ANY($2))
 ORDER BY a.environment_id, a.id

@@ -1,6 +1,6 @@
 """What is counted for whom, and in which periods, as the edge hears of it."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -8,11 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.embedded.valkey import EmbeddedValkey
-from app.entitlements.counting import Billing, counting_from
-from app.rules.moments import to_at
-from app.rules.periods import Counting, IntervalUnit, Period
+from app.entitlements.counting import counting_from
+from app.rules.moments import NEVER_AT, to_at
+from app.rules.periods import Counting, Period
 from app.wire import keys
 from tests.app.core import Core, Tenant, open_core
+from tests.app.entitlements.subscribing import Subscribing, make_variant
 from tests.app.metering.test_features import published_terms
 from tests.app.subscriptions.test_subscriptions import StoppedClock
 from tests.conftest import DatabaseUrls
@@ -48,21 +49,23 @@ def berlin(month: int, day: int, hour: int = 0) -> int:
 
 
 async def test_whose_units_are_counted_when(urls: DatabaseUrls, valkey: EmbeddedValkey) -> None:
-    """With a default limit everybody's, by calendar months of the billing zone; of subscribers by their interval."""
+    """With a default limit everybody's, by calendar months of the billing zone; of subscribers by their periods."""
     async with open_core(urls, valkey.url, StoppedClock(NOW), billing_timezone="Europe/Berlin") as core:
         tenant = await core.tenant()
         await tenant.sandbox.made("/v1/customers", {"end_user_id": "free"})
         await tenant.sandbox.made("/v1/features", FEATURE)
         assert await counting(core, tenant, "free") == NOTHING
-        variant = await make_plan(tenant, "pro", limit=100)
-        await tenant.sandbox.made("/v1/subscriptions", {"end_user_id": "paying", "plan_variant_id": variant})
-        end_at = berlin(2, 28, 10)
-        assert await counting(core, tenant, "paying") == [to_at(NOW), end_at, end_at]
+        variant = await make_variant(tenant, "pro", features=[{"feature_key": "calls", "limit": 100}])
+        subscribing = Subscribing(core, tenant, urls)
+        await subscribing.make_customer("paying")
+        end_at = NOW + timedelta(days=28)
+        await subscribing.subscribe("paying", variant, "active", NOW, end_at)
+        assert await counting(core, tenant, "paying") == [to_at(NOW), to_at(end_at), None]
         assert await counting(core, tenant, "free") == NOTHING
         await tenant.sandbox.made("/v1/features", {**FEATURE, "key": "other", "limit": 5})
         months = [berlin(1, 1), berlin(2, 1)]
         assert await counting(core, tenant, "free") == [*months, months[1]]
-        assert await counting(core, tenant, "paying") == [to_at(NOW), end_at, end_at]
+        assert await counting(core, tenant, "paying") == [to_at(NOW), to_at(end_at), None]
 
 
 async def test_credit_that_ends_sooner_is_the_nearer_boundary(core: Core, tenant: Tenant) -> None:
@@ -110,13 +113,16 @@ async def test_how_far_overage_goes(core: Core, tenant: Tenant) -> None:
 
 
 @LAW
-@given(moments, moments, st.sampled_from([None, IntervalUnit.DAY, IntervalUnit.MONTH]))
-def test_a_calendar_that_stays_keeps_its_period(first: int, later: int, unit: IntervalUnit | None) -> None:
-    """Composition never turns a period, which the flusher does in its place; another calendar begins anew."""
-    billing = None if unit is None else Billing(NOW, unit, 1)
-    begun = counting_from(None, billing, "Europe/Berlin", first)
-    assert begun.period.start_at <= first < begun.period.end_at
-    assert counting_from(begun, billing, "Europe/Berlin", later) == begun
-    other = Counting(begun.calendar, Period(0, 1))
-    moved = counting_from(other, Billing(NOW, IntervalUnit.YEAR, 1), "Europe/Berlin", later)
-    assert moved.period.start_at <= later < moved.period.end_at
+@given(moments, moments, moments)
+def test_whose_period_it_is(first: int, later: int, end_at: int) -> None:
+    """Composition never turns a month, which the flusher does in its place; a subscription's period is as it says."""
+    begun = counting_from(None, None, "Europe/Berlin", first)
+    assert begun.period.start_at <= first < begun.period.end_at == begun.turns_at
+    assert counting_from(begun, None, "Europe/Berlin", later) == begun
+    elsewhere = counting_from(begun, None, "Asia/Tokyo", later)
+    assert elsewhere.period.start_at <= later < elsewhere.period.end_at
+    own = Period(first, end_at)
+    subscribed = counting_from(begun, own, "Europe/Berlin", later)
+    assert (subscribed, subscribed.turns_at) == (Counting(None, own), NEVER_AT)
+    after = counting_from(subscribed, None, "Europe/Berlin", later)
+    assert after.period.start_at <= later < after.period.end_at
