@@ -10,13 +10,15 @@ from app.overrides import service
 from app.overrides.schemas import OverrideBody, OverrideTerms, Removal
 from app.trail.idempotency import Mutation
 from app.web.bodies import ExactResponse
+from app.web.paging import Cursor, Limit, Page, decode_cursor, page
 from app.web.principal import SECURITY, needs
 from app.web.reader import Reader
 from app.wire.scopes import Scope
 
 READ = needs(Scope.ENTITLEMENTS_READ, Scope.SUBSCRIPTIONS_WRITE)
 WRITE = needs(Scope.SUBSCRIPTIONS_WRITE)
-_PATH = "/v1/customers/{end_user_id:str}/overrides/{feature_key:str}"
+_LIST = "/v1/customers/{end_user_id:str}/overrides"
+_PATH = f"{_LIST}/{{feature_key:str}}"
 _OK = 200
 
 
@@ -53,6 +55,24 @@ async def get_override(
     return await reader.run(work)
 
 
+@get(_LIST, guards=[READ], security=SECURITY, tags=["Customers"])
+async def list_overrides(
+    end_user_id: FromPath[str],
+    reader: NamedDependency[Reader],
+    clock: NamedDependency[Clock],
+    limit: Limit = 100,
+    cursor: Cursor = None,
+) -> Page[OverrideBody]:
+    """All that was set for a customer, by feature; what has expired is among it, and says so."""
+    after = decode_cursor(cursor, str)
+
+    async def work(tx: Transaction) -> Page[OverrideBody]:
+        bodies = await service.list_overrides(tx, end_user_id, after, limit + 1, clock.now())
+        return page(bodies, limit, lambda body: body, lambda body: body.feature_key)
+
+    return await reader.run(work)
+
+
 @delete(_PATH, guards=[WRITE], security=SECURITY, tags=["Customers"], status_code=_OK)
 async def remove_override(
     end_user_id: FromPath[str], feature_key: FromPath[str], mutation: NamedDependency[Mutation]
@@ -65,4 +85,4 @@ async def remove_override(
     return await mutation.run(Removal(), work, status=_OK)
 
 
-ROUTES = [set_override, get_override, remove_override]
+ROUTES = [set_override, get_override, list_overrides, remove_override]

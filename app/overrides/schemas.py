@@ -29,7 +29,10 @@ class OverrideTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class OverrideBody(msgspec.Struct, frozen=True):
-    """What a customer has of a feature. `value` and `limit` are there where they are set."""
+    """What a customer has of a feature. `value` and `limit` are there where they are set.
+
+    One that has `expired` says nothing any more: the plan holds again.
+    """
 
     end_user_id: str
     feature_key: str
@@ -37,6 +40,7 @@ class OverrideBody(msgspec.Struct, frozen=True):
     overage_policy: OveragePolicy | None
     overage_limit: Credits | None
     expires_at: datetime | None
+    expired: bool
     updated_at: datetime
     value: Value | UnsetType = UNSET
     limit: UnitLimit | UnsetType | None = UNSET
@@ -46,8 +50,8 @@ class Removal(msgspec.Struct, frozen=True):
     """A request that says all in its path."""
 
 
-def show_override(end_user_id: str, feature_key: str, row: OverrideRow) -> OverrideBody:
-    """The override as the API shows it."""
+def show_override(end_user_id: str, feature_key: str, row: OverrideRow, now: datetime) -> OverrideBody:
+    """The override as the API shows it `now`."""
     return OverrideBody(
         end_user_id=end_user_id,
         feature_key=feature_key,
@@ -55,6 +59,7 @@ def show_override(end_user_id: str, feature_key: str, row: OverrideRow) -> Overr
         overage_policy=None if row.overage_policy is None else OveragePolicy(row.overage_policy),
         overage_limit=credits_or_none(row.overage_limit_micro),
         expires_at=row.expires_at,
+        expired=row.expires_at is not None and row.expires_at <= now,
         updated_at=row.updated_at,
         value=show_value(row.value),
         limit=limit_or_none(row.limit_units_micro) if row.sets_limit else UNSET,

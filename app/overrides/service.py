@@ -33,7 +33,7 @@ async def set_override(
     row = _row_of(feature, customer_id, terms, now)
     await store.upsert_override(tx, row)
     dirty.mark(tx, customer_id)
-    return show_override(end_user_id, feature_key, row)
+    return show_override(end_user_id, feature_key, row, now)
 
 
 async def find_override(tx: Transaction, end_user_id: str, feature_key: str, now: datetime) -> OverrideBody:
@@ -42,7 +42,16 @@ async def find_override(tx: Transaction, end_user_id: str, feature_key: str, now
     row = await store.read_override(tx, customer_id, feature.id)
     if row is None:
         raise _none(end_user_id, feature_key)
-    return show_override(end_user_id, feature_key, row)
+    return show_override(end_user_id, feature_key, row, now)
+
+
+async def list_overrides(
+    tx: Transaction, end_user_id: str, after: str | None, limit: int, now: datetime
+) -> list[OverrideBody]:
+    """What the customer has of their own, by feature, after the key `after`. Raises ServiceError(UNKNOWN_CUSTOMER)."""
+    customer = await customers.find_customer(tx, end_user_id)
+    rows = await store.list_overrides(tx, customer.id, after, limit)
+    return [show_override(end_user_id, feature_key, row, now) for feature_key, row in rows]
 
 
 async def remove_override(tx: Transaction, end_user_id: str, feature_key: str, now: datetime) -> OverrideBody:
@@ -52,7 +61,7 @@ async def remove_override(tx: Transaction, end_user_id: str, feature_key: str, n
     if row is None:
         raise _none(end_user_id, feature_key)
     dirty.mark(tx, customer_id)
-    return show_override(end_user_id, feature_key, row)
+    return show_override(end_user_id, feature_key, row, now)
 
 
 async def _find(tx: Transaction, end_user_id: str, feature_key: str, now: datetime) -> tuple[UUID, Feature]:

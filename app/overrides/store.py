@@ -40,6 +40,14 @@ async def read_override(tx: Transaction, customer_id: UUID, feature_id: UUID) ->
     return None if row is None else OverrideRow(*row)
 
 
+async def list_overrides(
+    tx: Transaction, customer_id: UUID, after: str | None, limit: int
+) -> list[tuple[str, OverrideRow]]:
+    """What the customer has of their own, with the key of its feature and by it, after the key `after`."""
+    rows = await tx.connection.fetch(_SQL["list_overrides"], tx.environment, customer_id, after, limit)
+    return [(key, OverrideRow(*terms)) for key, *terms in rows]
+
+
 async def delete_override(tx: Transaction, customer_id: UUID, feature_id: UUID) -> OverrideRow | None:
     """Take the override away; it as it was, None where there is none."""
     row = await tx.connection.fetchrow(_SQL["delete_override"], tx.environment, customer_id, feature_id)

@@ -25,7 +25,7 @@ FEATURES: list[dict[str, Any]] = [
     {"key": "sso", "kind": "boolean", "default_value": False},
     {"key": "models", "kind": "static", "default_value": ["small"]},
 ]
-SHOWN = {"included": None, "overage_policy": None, "overage_limit": None, "expires_at": None}
+SHOWN = {"included": None, "overage_policy": None, "overage_limit": None, "expires_at": None, "expired": False}
 
 
 class SetClock(Clock):
@@ -200,7 +200,7 @@ async def test_one_that_has_expired_is_left_out(urls: DatabaseUrls, valkey: Embe
         assert (await composed()).limit_units_micro == 5_000_000
         clock.moment = expires_at
         assert (await composed()).limit_units_micro == 100_000_000
-        assert await tenant.sandbox.read(path("u", "calls")) == made
+        assert await tenant.sandbox.read(path("u", "calls")) == made | {"expired": True}
         await put(tenant, "u", "calls", limit=6)
         assert (await composed()).limit_units_micro == 6_000_000
 

@@ -28,6 +28,7 @@ ROUTES: list[tuple[str, str, set[Scope]]] = [
     ("GET", "/v1/plans/p/variants/v/versions", {Scope.CATALOG_WRITE, Scope.ENTITLEMENTS_READ}),
     ("PUT", "/v1/customers/u/overrides/f", {Scope.SUBSCRIPTIONS_WRITE}),
     ("GET", "/v1/customers/u/overrides/f", {Scope.SUBSCRIPTIONS_WRITE, Scope.ENTITLEMENTS_READ}),
+    ("GET", "/v1/customers/u/overrides", {Scope.SUBSCRIPTIONS_WRITE, Scope.ENTITLEMENTS_READ}),
     ("DELETE", "/v1/customers/u/overrides/f", {Scope.SUBSCRIPTIONS_WRITE}),
     ("POST", "/v1/customers", {Scope.SUBSCRIPTIONS_WRITE}),
     ("GET", "/v1/customers", {Scope.SUBSCRIPTIONS_WRITE, Scope.CREDITS_WRITE, Scope.ENTITLEMENTS_READ}),
