@@ -100,7 +100,7 @@ class VersionTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `renewal_due_days` before a period ends its renewal is announced; where a `prepaid` one is not renewed by then,
     `grace_period_days` are left, in which usage goes on with `allow_usage_while_overdue`. With `usable_while_paused`
-    credit that does not come from the plan can be spent while the subscription is paused.
+    credit that is not tied to the subscription's time can be spent while it is paused.
     """
 
     interval: IntervalUnit
