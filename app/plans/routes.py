@@ -1,12 +1,12 @@
 """Routes of plans and their variants."""
 
-from litestar import get, post
+from litestar import get, patch, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 
 from app.io.postgres import Transaction
 from app.plans import service, store
-from app.plans.schemas import NewPlan, PlanBody, VariantBody, VariantTerms, VersionTerms, show_plan
+from app.plans.schemas import NewPlan, PlanBody, PlanChange, VariantBody, VariantTerms, VersionTerms, show_plan
 from app.trail.idempotency import Mutation
 from app.web.bodies import ExactResponse
 from app.web.paging import Cursor, Limit, Page, decode_cursor, page
@@ -16,6 +16,7 @@ from app.wire.scopes import Scope
 
 READ = needs(Scope.ENTITLEMENTS_READ, Scope.CATALOG_WRITE)
 WRITE = needs(Scope.CATALOG_WRITE)
+_OK = 200
 
 
 @post("/v1/plans", guards=[WRITE], security=SECURITY, tags=["Plans"])
@@ -49,6 +50,18 @@ async def get_plan(key: FromPath[str], reader: NamedDependency[Reader]) -> PlanB
     return await reader.run(work)
 
 
+@patch("/v1/plans/{key:str}", guards=[WRITE], security=SECURITY, tags=["Plans"])
+async def change_plan(
+    key: FromPath[str], data: JSONBody[PlanChange], mutation: NamedDependency[Mutation]
+) -> ExactResponse[PlanBody]:
+    """Change the name of a plan. What it costs and gives is changed by publishing versions of its variants."""
+
+    async def work(tx: Transaction) -> PlanBody:
+        return show_plan(await service.change_plan(tx, key, data))
+
+    return await mutation.run(data, work, status=_OK)
+
+
 @post("/v1/plans/{key:str}/variants", guards=[WRITE], security=SECURITY, tags=["Plans"])
 async def create_variant(
     key: FromPath[str], data: JSONBody[VariantTerms], mutation: NamedDependency[Mutation]
@@ -73,6 +86,16 @@ async def list_variants(
         variants = await store.list_variants(tx, plan.id, after, limit + 1)
         bodies = await service.describe(tx, variants)
         return page(bodies, limit, lambda body: body, lambda body: body.key)
+
+    return await reader.run(work)
+
+
+@get("/v1/plans/{key:str}/variants/{variant_key:str}", guards=[READ], security=SECURITY, tags=["Plans"])
+async def get_variant(key: FromPath[str], variant_key: FromPath[str], reader: NamedDependency[Reader]) -> VariantBody:
+    """One variant, at its present version."""
+
+    async def work(tx: Transaction) -> VariantBody:
+        return await service.show_present(tx, key, variant_key)
 
     return await reader.run(work)
 
@@ -110,4 +133,14 @@ async def list_versions(
     return await reader.run(work)
 
 
-ROUTES = [create_plan, list_plans, get_plan, create_variant, list_variants, publish_version, list_versions]
+ROUTES = [
+    create_plan,
+    list_plans,
+    get_plan,
+    change_plan,
+    create_variant,
+    list_variants,
+    get_variant,
+    publish_version,
+    list_versions,
+]

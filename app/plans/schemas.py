@@ -36,6 +36,12 @@ class NewPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kind: PlanKind = PlanKind.BASE
 
 
+class PlanChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is to change of a plan. Its key and its kind stay: customers are on it."""
+
+    name: Name
+
+
 class PlanBody(msgspec.Struct, frozen=True):
     """A plan."""
 

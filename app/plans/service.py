@@ -12,7 +12,7 @@ from app.metering.service import PriceTarget
 from app.metering.tables import Feature
 from app.plans import store
 from app.plans.checking import check_terms, cycle_of, keys_of, own_prices, own_value
-from app.plans.schemas import GrantTerms, NewPlan, VariantBody, VariantTerms, VersionTerms, show_variant
+from app.plans.schemas import GrantTerms, NewPlan, PlanChange, VariantBody, VariantTerms, VersionTerms, show_variant
 from app.plans.store import Variant
 from app.plans.tables import Plan, PlanFeature, PlanGrant, PlanVariant, PlanVariantVersion
 from app.plans.terms import terms_of
@@ -45,6 +45,12 @@ async def find_plan(tx: Transaction, key: str) -> Plan:
     if plan is None:
         raise ServiceError(Code.NOT_FOUND, f"No plan has the key {key!r}.")
     return plan
+
+
+async def change_plan(tx: Transaction, key: str, change: PlanChange) -> Plan:
+    """The plan with another name. Raises ServiceError(NOT_FOUND)."""
+    await store.rename_plan(tx, key, change.name)
+    return await find_plan(tx, key)
 
 
 async def find_variant(tx: Transaction, variant_id: UUID) -> Variant:
@@ -108,11 +114,14 @@ async def publish_version(tx: Transaction, plan_key: str, key: str, terms: Versi
     return await _describe_present(tx, variant_id)
 
 
+async def show_present(tx: Transaction, plan_key: str, key: str) -> VariantBody:
+    """A variant at its present version. Raises ServiceError(NOT_FOUND)."""
+    return await _describe_present(tx, await _find_variant_id(tx, plan_key, key))
+
+
 async def list_versions(tx: Transaction, plan_key: str, key: str, before: int | None, limit: int) -> list[VariantBody]:
     """Versions of a variant, newest first, below the version `before`. Raises ServiceError(NOT_FOUND)."""
-    variant_id = await store.find_variant_id(tx, plan_key, key)
-    if variant_id is None:
-        raise await _no_variant(tx, plan_key, key)
+    variant_id = await _find_variant_id(tx, plan_key, key)
     return await describe(tx, await store.list_versions(tx, variant_id, before, limit))
 
 
@@ -126,6 +135,13 @@ async def describe(tx: Transaction, variants: Sequence[Variant]) -> list[Variant
 
 async def _describe_present(tx: Transaction, variant_id: UUID) -> VariantBody:
     return (await describe(tx, [await find_variant(tx, variant_id)]))[0]
+
+
+async def _find_variant_id(tx: Transaction, plan_key: str, key: str) -> UUID:
+    variant_id = await store.find_variant_id(tx, plan_key, key)
+    if variant_id is None:
+        raise await _no_variant(tx, plan_key, key)
+    return variant_id
 
 
 async def _no_variant(tx: Transaction, plan_key: str, key: str) -> ServiceError:

@@ -84,6 +84,11 @@ async def read_plan(tx: Transaction, key: str) -> Plan | None:
     return await Plan.objects().where(Plan.environment_id == tx.environment, Plan.key == key).first()
 
 
+async def rename_plan(tx: Transaction, key: str, name: str) -> None:
+    """Call the plan so from now on, where there is one with this key."""
+    await Plan.update({Plan.name: name}).where(Plan.environment_id == tx.environment, Plan.key == key)
+
+
 async def list_plans(tx: Transaction, after: str | None, limit: int) -> list[Plan]:
     """Plans by key, after the key `after`."""
     query = Plan.objects().where(Plan.environment_id == tx.environment)

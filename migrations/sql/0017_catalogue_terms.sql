@@ -25,3 +25,6 @@ WHERE once;
 ALTER TABLE plan_grants
     ADD CHECK ((interval_unit IS NULL) = once),
     ADD CHECK ((interval_count IS NULL) = once);
+
+-- A plan is called otherwise, and is nothing else.
+GRANT UPDATE (name) ON plans TO quotastack_core;

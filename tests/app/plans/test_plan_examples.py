@@ -8,7 +8,7 @@ from tests.app.core import Tenant
 
 PAGE = (Path(__file__).parents[3] / "docs" / "plans.md").read_text()
 EXAMPLES = re.findall(r"^send ([A-Z]+) \"\$CORE(/\S+)\"(?: '(\{[^']*\})')?$", PAGE, re.MULTILINE)
-STATUS = {"POST": 201, "GET": 200, "PUT": 200, "DELETE": 200}
+STATUS = {"POST": 201, "GET": 200, "PUT": 200, "PATCH": 200, "DELETE": 200}
 
 
 async def test_examples(tenant: Tenant) -> None:

@@ -79,6 +79,23 @@ async def test_plans(tenant: Tenant) -> None:
     assert_problem(await tenant.sandbox.post("/v1/plans", {"key": "pro", "name": "P"}), Code.CONFLICT)
 
 
+async def test_a_plan_is_called_otherwise(tenant: Tenant) -> None:
+    """Its name changes, and nothing else of it or of other plans; what cannot be changed is refused."""
+    pro, free = [await tenant.sandbox.made("/v1/plans", {"key": key, "name": "P"}) for key in ("pro", "free")]
+    answer = await tenant.sandbox.send("PATCH", "/v1/plans/pro", json={"name": "Professional"})
+    assert (answer.status_code, answer.json()) == (200, pro | {"name": "Professional"})
+    assert (await tenant.sandbox.read("/v1/plans"))["data"] == [free, answer.json()]
+    for change, code, field in (
+        ({"name": ""}, Code.INVALID_VALUE, "name"),
+        ({}, Code.INVALID_BODY, "name"),
+        ({"name": "P", "kind": "addon"}, Code.UNKNOWN_FIELD, "kind"),
+    ):
+        assert_problem(await tenant.sandbox.send("PATCH", "/v1/plans/pro", json=change), code, field)
+    for client, key in ((tenant.sandbox, "none"), (tenant.live, "pro")):
+        assert_problem(await client.send("PATCH", f"/v1/plans/{key}", json={"name": "P"}), Code.NOT_FOUND)
+    assert await tenant.sandbox.read("/v1/plans/pro") == answer.json()
+
+
 async def test_a_variant_is_shown_as_it_was_made(tenant: Tenant) -> None:
     """With its defaults filled in, in the answer and in the list."""
     await make_features(tenant)

@@ -31,6 +31,7 @@ async def test_the_next_version_has_its_own_terms(tenant: Tenant) -> None:
     assert [second[name] for name in same] == [first[name] for name in same]
     assert second["published_at"] > first["published_at"]
     assert (await tenant.sandbox.read("/v1/plans/pro/variants"))["data"] == [second]
+    assert await tenant.sandbox.read("/v1/plans/pro/variants/monthly") == second
     assert (await tenant.sandbox.read(VERSIONS))["data"] == [second, first]
     page = await tenant.sandbox.read(VERSIONS, limit=1)
     rest = await tenant.sandbox.read(VERSIONS, limit=1, cursor=page["next_cursor"])
@@ -69,8 +70,9 @@ async def test_of_what_there_is_not(tenant: Tenant) -> None:
     """404 for the plan and for the variant, whether something is published or read; the detail says which."""
     await make_catalogue(tenant.sandbox)
     for plan, variant, missing in (("none", "monthly", "No plan"), ("pro", "none", "no variant")):
-        path = f"/v1/plans/{plan}/variants/{variant}/versions"
-        for answer in (await tenant.sandbox.post(path, {"interval": "month"}), await tenant.sandbox.get(path)):
+        path = f"/v1/plans/{plan}/variants/{variant}"
+        published = await tenant.sandbox.post(f"{path}/versions", {"interval": "month"})
+        for answer in (published, await tenant.sandbox.get(f"{path}/versions"), await tenant.sandbox.get(path)):
             assert missing in assert_problem(answer, Code.NOT_FOUND)["detail"]
 
 
