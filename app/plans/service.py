@@ -69,7 +69,7 @@ async def read_terms(
     The transaction need not be the environment's: the flusher asks in one for all.
     """
     variants = await store.read_versions(tx, environment_id, version_ids)
-    grants = await store.read_grants_in(tx, environment_id, version_ids)
+    grants = await store.read_grants(tx, environment_id, version_ids)
     return {variant.version_id: terms_of(variant, grants[variant.version_id]) for variant in variants}
 
 
@@ -128,7 +128,7 @@ async def list_versions(tx: Transaction, plan_key: str, key: str, before: int | 
 async def describe(tx: Transaction, variants: Sequence[Variant]) -> list[VariantBody]:
     """Variants with what their versions grant and include."""
     versions = [variant.version_id for variant in variants]
-    grants = await store.read_grants(tx, versions)
+    grants = await store.read_grants(tx, tx.environment, versions)
     included = await store.read_included(tx, versions)
     return [show_variant(variant, grants[variant.version_id], included[variant.version_id]) for variant in variants]
 

@@ -183,12 +183,7 @@ _VERSIONS = """
 _PRESENT = f"{_VERSIONS} AND n.id = v.current_version_id"
 
 
-async def read_grants(tx: Transaction, version_ids: Sequence[UUID]) -> dict[UUID, list[Grant]]:
-    """What versions of the transaction's environment grant, as `read_grants_in` says it."""
-    return await read_grants_in(tx, tx.environment, version_ids)
-
-
-async def read_grants_in(tx: Transaction, environment_id: UUID, version_ids: Sequence[UUID]) -> dict[UUID, list[Grant]]:
+async def read_grants(tx: Transaction, environment_id: UUID, version_ids: Sequence[UUID]) -> dict[UUID, list[Grant]]:
     """What versions grant, by version, in the order in which it was said."""
     statement = """
         SELECT variant_version_id, key, amount_micro, interval_unit, interval_count, priority, once,
