@@ -9,6 +9,7 @@ from app.ledger.book import Account, CountedUnits, Origin, PostedEvent, Reservat
 from app.metering.holds import HoldChange
 from app.rules.burndown import Block
 from app.rules.moments import hour_of
+from app.trail.outbox import Announcement
 from app.wire.events import StreamEntry, UnreadableEntry
 
 FLUSHER = Origin("flusher")
@@ -52,6 +53,8 @@ class Posting(msgspec.Struct):
     """Of gauges, by account, feature and holder: the last that became of each."""
     reservations: dict[tuple[UUID, int], Reservation] = {}
     """Those that were opened, extended or ended, as they are after the batch, by id and the seq of their opening."""
+    announcements: list[Announcement] = []
+    """Word of what happened, in its order."""
 
 
 def by_hour(account: Account, events: list[PostedEvent], sign: int = 1) -> list[UsedInHour]:

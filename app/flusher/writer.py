@@ -22,6 +22,7 @@ from app.ledger.store import MonthMissing
 from app.metering import store as metering_store
 from app.reservations import store as reservations_store
 from app.rules.moments import to_datetime
+from app.trail import outbox
 from app.wire import keys
 from app.wire.events import StreamEntry
 from app.wire.orders import Order
@@ -202,3 +203,4 @@ async def _write(tx: Transaction, posting: Posting, rejected: list[RejectedFrom]
     await corrections_store.insert_outcomes(tx, posting.outcomes, now)
     await metering_store.write_holds(tx, posting.holds.values())
     await store.insert_rejected(tx, rejected, now)
+    await outbox.announce(tx, posting.announcements)

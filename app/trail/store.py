@@ -1,12 +1,16 @@
 """Rows of the trail."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
 import msgspec
 
 from app.io.postgres import Transaction
+from app.io.statements import statements
 from app.web.bodies import encode
+
+_SQL = statements("app.trail")
 
 
 class KeyInUse(msgspec.Struct, frozen=True):
@@ -64,3 +68,18 @@ async def insert_outbox(tx: Transaction, event: OutboxEvent) -> None:
     data = encode(event.data).decode()
     row = (tx.environment, event.id, event.type, event.end_user_id, data, event.created_at)
     await tx.connection.execute(statement, *row)
+
+
+async def insert_announced(tx: Transaction, events: Sequence[tuple[UUID, OutboxEvent]]) -> None:
+    """Leave word of what happened in each environment, in this order; of an id that is there the row stays."""
+    if not events:
+        return
+    await tx.connection.execute(
+        _SQL["insert_announced"],
+        [environment_id for environment_id, _ in events],
+        [event.id for _, event in events],
+        [event.type for _, event in events],
+        [event.end_user_id for _, event in events],
+        [encode(event.data).decode() for _, event in events],
+        [event.created_at for _, event in events],
+    )
