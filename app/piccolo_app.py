@@ -16,6 +16,7 @@ APP_CONFIG = AppConfig(
             "app.plans.tables",
             "app.ledger.tables",
             "app.corrections.tables",
+            "app.environments.tables",
             "app.subscriptions.tables",
             "app.topups.tables",
             "app.reservations.tables",

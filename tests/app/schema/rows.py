@@ -10,6 +10,7 @@ import asyncpg
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 HASH = bytes(32)
 _HOUR = {"feature_key": "f", "hour_at": NOW, "units_micro": 1, "cost_micro": 1, "events": 1}
+_CHANGE = {"number": 1, "at": NOW, "action": "start", "state_after": "active", "actor": "a"}
 _HOLD = {"feature_key": "f", "holder": "h", "units": 1, "changed_at": NOW}
 
 
@@ -42,14 +43,14 @@ def _rows(digest: bytes) -> Iterator[tuple[str, dict[str, Any]]]:  # noqa: PLR09
     yield "plan_grants", {"id": uuid4(), "variant_version_id": version, "amount_micro": 1, **interval}
     yield "plan_features", {"variant_version_id": version, "feature_id": feature}
     own = {"included": True, "sets_limit": False, "updated_at": NOW}
+    yield "environment_settings", {"auto_enroll": False, "thresholds": "[]", "updated_at": NOW}
     yield "overrides", {"customer_id": customer, "feature_id": feature, **own}
     period = {"anchor_at": NOW, "period_start_at": NOW, "period_end_at": NOW.replace(year=2027)}
     of = {"customer_id": customer, "variant_id": variant, "variant_version_id": version}
     subscription = uuid4()
     kept = {"plan_kind": "base", "is_free": False, "period_index": 0, "changes": 1, "rules": "{}", "updated_at": NOW}
     yield "subscriptions", {"id": subscription, **of, "state": "active", **period, **made, **kept}
-    change = {"number": 1, "at": NOW, "action": "start", "state_after": "active", "version_after": version, "actor": "a"}
-    yield "subscription_history", {"subscription_id": subscription, **change}
+    yield "subscription_history", {"subscription_id": subscription, "version_after": version, **_CHANGE}
     yield "snapshots", {"id": "s", "content": b"{}", **made}
     figures = dict.fromkeys(("revision", "seq", "total_micro", "debt_micro", "applied_micro"), 1)
     account = {"end_user_id": "u", "posted_at": NOW, "head_hash": HASH, "subscription_status": "active"}
