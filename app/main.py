@@ -25,6 +25,7 @@ from app.customers.routes import ROUTES as CUSTOMERS
 from app.entitlements.loading import load_account
 from app.entitlements.publishing import Publisher
 from app.entitlements.routes import INTERNAL_ROUTES as ENTITLEMENTS_INTERNAL
+from app.environments.routes import ROUTES as ENVIRONMENTS
 from app.flusher.previewing import Previewer
 from app.io.clock import Clock
 from app.io.outbound import Session, open_session
@@ -60,7 +61,7 @@ STOP_SECONDS = 5
 """How long requests under way may take once the process is told to stop."""
 
 _DOMAINS = (
-    *(*TENANTS, *METERING, *PLANS, *CUSTOMERS, *OVERRIDES, *SUBSCRIPTIONS, *LEDGER),
+    *(*TENANTS, *ENVIRONMENTS, *METERING, *PLANS, *CUSTOMERS, *OVERRIDES, *SUBSCRIPTIONS, *LEDGER),
     *(*TOPUPS, *RESERVATIONS, *CORRECTIONS, *REJECTIONS),
 )
 

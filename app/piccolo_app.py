@@ -15,6 +15,7 @@ APP_CONFIG = AppConfig(
             "app.overrides.tables",
             "app.plans.tables",
             "app.ledger.tables",
+            "app.environments.tables",
             "app.orders.tables",
             "app.subscriptions.tables",
             "app.topups.tables",

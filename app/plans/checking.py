@@ -12,13 +12,31 @@ from app.metering.tables import Feature
 from app.plans.schemas import FeatureInclusion, GrantTerms, RolloverTerms, VersionTerms
 from app.rules.entitlement import FeatureKind, OveragePolicy
 from app.rules.periods import IntervalUnit
-from app.rules.terms import Interval, most_at_once
+from app.rules.terms import BillingMode, Interval, PlanKind, most_at_once
 from app.web.amounts import Credits
 
 MAX_YEARS = 100
 """Of an interval: what expires then still fits the range of moments."""
 MAX_BLOCKS = 500
 """That a version's grants may leave with a customer at once: half of what an account can hold."""
+
+
+class NotFree(msgspec.Struct, frozen=True):
+    """The term that keeps a version from being the free plan, and why."""
+
+    term: str
+    message: str
+
+
+def why_not_free(kind: PlanKind, billing_mode: BillingMode, trial_days: int) -> NotFree | None:
+    """What keeps a version with these terms from being the free plan of an environment; None where nothing does."""
+    if kind is not PlanKind.BASE:
+        return NotFree("kind", "must be base: an add-on is nothing to fall back to")
+    if billing_mode is not BillingMode.POSTPAID:
+        return NotFree("billing_mode", "must be postpaid: nobody pays for its next period")
+    if trial_days:
+        return NotFree("trial_days", "must be 0: there is nothing to try before it")
+    return None
 
 
 def check_terms(terms: VersionTerms) -> None:

@@ -4,19 +4,19 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from app.errors import ServiceError
+from app.errors import ServiceError, invalid_value
 from app.io.ids import new_id
 from app.io.postgres import Transaction
 from app.metering import service as metering
 from app.metering.service import PriceTarget
 from app.metering.tables import Feature
 from app.plans import store
-from app.plans.checking import check_terms, cycle_of, keys_of, own_prices, own_value
+from app.plans.checking import check_terms, cycle_of, keys_of, own_prices, own_value, why_not_free
 from app.plans.schemas import GrantTerms, NewPlan, PlanChange, VariantBody, VariantTerms, VersionTerms, show_variant
 from app.plans.store import Variant
 from app.plans.tables import Plan, PlanFeature, PlanGrant, PlanVariant, PlanVariantVersion
 from app.plans.terms import terms_of
-from app.rules.terms import SubscriptionTerms
+from app.rules.terms import PlanKind, SubscriptionTerms
 from app.web.amounts import optional_micro
 from app.wire.codes import Code
 from app.wire.ids import show
@@ -82,6 +82,12 @@ async def read_newest_terms(
     return {variant_id: terms[version_id] for variant_id, version_id in newest.items()}
 
 
+async def hold_variant(tx: Transaction, variant_id: UUID) -> Variant:
+    """The same, and no other version of it is published until the transaction ends. Raises ServiceError(NOT_FOUND)."""
+    await store.hold_variant(tx, variant_id)
+    return await find_variant(tx, variant_id)  # a statement of its own: it sees what the lock has waited for
+
+
 async def create_variant(tx: Transaction, plan_key: str, terms: VariantTerms, now: datetime) -> VariantBody:
     """A new variant of a plan, with its first version.
 
@@ -102,7 +108,8 @@ async def create_variant(tx: Transaction, plan_key: str, terms: VariantTerms, no
 async def publish_version(tx: Transaction, plan_key: str, key: str, terms: VersionTerms, now: datetime) -> VariantBody:
     """The next version of a variant, for whoever subscribes from now on; subscribers stay on theirs.
 
-    Raises ServiceError as `create_variant` does; NOT_FOUND for the variant too.
+    Raises ServiceError as `create_variant` does; NOT_FOUND for the variant too, INVALID_VALUE for what the free plan of
+    the environment must not say.
     """
     check_terms(terms)
     features = await metering.find_features(tx, [inclusion.feature_key for inclusion in terms.features])
@@ -110,6 +117,7 @@ async def publish_version(tx: Transaction, plan_key: str, key: str, terms: Versi
     if variant_id is None:
         raise await _no_variant(tx, plan_key, key)
     before = await find_variant(tx, variant_id)  # a statement of its own: it sees what the lock has waited for
+    await _require_still_free(tx, before, terms)
     await _insert_version(tx, _version_of(tx, variant_id, before.version + 1, terms, now), terms, features)
     return await _describe_present(tx, variant_id)
 
@@ -117,6 +125,13 @@ async def publish_version(tx: Transaction, plan_key: str, key: str, terms: Versi
 async def show_present(tx: Transaction, plan_key: str, key: str) -> VariantBody:
     """A variant at its present version. Raises ServiceError(NOT_FOUND)."""
     return await _describe_present(tx, await _find_variant_id(tx, plan_key, key))
+
+
+async def _require_still_free(tx: Transaction, variant: Variant, terms: VersionTerms) -> None:
+    """Whether the free plan of the environment, if it is this variant, can have these terms."""
+    why = why_not_free(PlanKind(variant.plan_kind), terms.billing_mode, terms.trial_days)
+    if why is not None and await store.is_free_variant(tx, variant.id):
+        raise invalid_value(why.term, f"{why.message}, and this variant is the environment's free plan")
 
 
 async def list_versions(tx: Transaction, plan_key: str, key: str, before: int | None, limit: int) -> list[VariantBody]:

@@ -140,6 +140,18 @@ async def read_versions(tx: Transaction, environment_id: UUID, version_ids: Sequ
     return [Variant(*row) for row in await tx.connection.fetch(statement, environment_id, version_ids)]
 
 
+async def hold_variant(tx: Transaction, variant_id: UUID) -> None:
+    """Keep the variant at its present version until the transaction ends."""
+    statement = "SELECT FROM plan_variants WHERE environment_id = $1 AND id = $2 FOR SHARE"
+    await tx.connection.execute(statement, tx.environment, variant_id)
+
+
+async def is_free_variant(tx: Transaction, variant_id: UUID) -> bool:
+    """Whether the variant is the environment's free plan."""
+    statement = "SELECT EXISTS (SELECT FROM environment_settings WHERE environment_id = $1 AND free_variant_id = $2)"
+    return bool(await tx.connection.fetchval(statement, tx.environment, variant_id))
+
+
 async def find_variant_id(tx: Transaction, plan_key: str, key: str) -> UUID | None:
     """The id of the plan's variant with this key."""
     return await tx.connection.fetchval(_VARIANT_ID, tx.environment, plan_key, key)

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from uuid import UUID
 
+from app.environments import service as environments
 from app.io.postgres import Transaction
 from app.ledger.book import Account
 from app.plans import service as plans
@@ -54,4 +55,7 @@ async def _read_named(tx: Transaction, ordered: Ordered) -> Named:
 
 
 async def _read_free(tx: Transaction, environment_id: UUID) -> SubscriptionTerms | None:
-    return None
+    free = await environments.read_free_plan(tx, environment_id)
+    if free is None:
+        return None
+    return (await plans.read_terms(tx, environment_id, [free.version_id]))[free.version_id]

@@ -41,7 +41,19 @@ def make_config() -> OpenAPIConfig:
         use_handler_docstrings=True,
         tags=[
             Tag(name)
-            for name in ("Hot", "Features", "Plans", "Subscriptions", "Customers", "Credits", "Top-ups", "Usage")
+            for name in (
+                *(
+                    "Hot",
+                    "Features",
+                    "Plans",
+                    "Environment",
+                    "Subscriptions",
+                    "Customers",
+                    "Credits",
+                    "Top-ups",
+                    "Usage",
+                ),
+            )
         ],
         components=Components(
             security_schemes={

@@ -43,6 +43,7 @@ def _rows(digest: bytes) -> Iterator[tuple[str, dict[str, Any]]]:  # noqa: PLR09
     yield "plan_grants", {"id": uuid4(), "variant_version_id": version, "key": "1", "amount_micro": 1, **interval}
     yield "plan_features", {"variant_version_id": version, "feature_id": feature}
     own = {"included": True, "sets_limit": False, "updated_at": NOW}
+    yield "environment_settings", {"auto_enroll": False, "thresholds": "[]", "updated_at": NOW}
     yield "overrides", {"customer_id": customer, "feature_id": feature, **own}
     period = {"anchor_at": NOW, "period_start_at": NOW, "period_end_at": NOW.replace(year=2027)}
     of = {"customer_id": customer, "variant_id": variant, "variant_version_id": version}

@@ -28,6 +28,8 @@ ROUTES: list[tuple[str, str, set[Scope]]] = [
     ("GET", "/v1/plans/p/variants/v", {Scope.CATALOG_WRITE, Scope.ENTITLEMENTS_READ}),
     ("POST", "/v1/plans/p/variants/v/versions", {Scope.CATALOG_WRITE}),
     ("GET", "/v1/plans/p/variants/v/versions", {Scope.CATALOG_WRITE, Scope.ENTITLEMENTS_READ}),
+    ("GET", "/v1/environment", {Scope.CATALOG_WRITE, Scope.ENTITLEMENTS_READ}),
+    ("PATCH", "/v1/environment", {Scope.CATALOG_WRITE}),
     ("PUT", "/v1/customers/u/overrides/f", {Scope.SUBSCRIPTIONS_WRITE}),
     ("GET", "/v1/customers/u/overrides/f", {Scope.SUBSCRIPTIONS_WRITE, Scope.ENTITLEMENTS_READ}),
     ("GET", "/v1/customers/u/overrides", {Scope.SUBSCRIPTIONS_WRITE, Scope.ENTITLEMENTS_READ}),

@@ -1,0 +1,3 @@
+-- What is set from now on.
+UPDATE environment_settings SET free_variant_id = $2, auto_enroll = $3, thresholds = $4, updated_at = $5
+WHERE environment_id = $1
