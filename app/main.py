@@ -40,6 +40,7 @@ from app.plans.routes import ROUTES as PLANS
 from app.rejections.routes import ROUTES as REJECTIONS
 from app.reservations.routes import ROUTES as RESERVATIONS
 from app.settings import CoreSettings, SettingsError
+from app.subscriptions.enrolling import Enroller
 from app.subscriptions.routes import ROUTES as SUBSCRIPTIONS
 from app.subscriptions.service import Subscriptions
 from app.tenants.routes import INTERNAL_ROUTES as TENANTS_INTERNAL
@@ -137,11 +138,14 @@ def _within_our_own(application: Litestar) -> ASGIApp:
 
 
 def _dependencies(parts: Parts) -> dict[str, Provide]:
+    enroller = Enroller(parts.database, parts.orders, parts.clock)
     return {
         "api_keys": _constant(parts.api_keys),
         "billing_zone": _constant(parts.settings.billing_zone()),
         "clock": _constant(parts.clock),
         "database": _constant(parts.database),
+        "enroll": _constant(enroller.enroll),
+        "enroller": _constant(enroller),
         "corrections": _constant(_corrections(parts)),
         "subscriptions": _constant(Subscriptions(parts.database, parts.orders)),
         "redis": _constant(parts.redis),

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from uuid import UUID
 
 from app.wire import keys, scripts
+from app.wire.scopes import Scope, allows
 from app.wire.snapshot import ACCOUNT_FIELDS
 from edge.auth import Principal
 from edge.redis_link import pack
@@ -26,6 +27,7 @@ class Account:
         "environment_id",
         "environment_ref",
         "key",
+        "may_enroll",
         "partition",
         "read_command",
         "ref",
@@ -46,6 +48,8 @@ class Account:
         self.read_command = pack(b"HMGET", self.key, *ACCOUNT_FIELDS)
         self.snapshot_id = UNKNOWN_SNAPSHOT
         self.decided_at = 0
+        self.may_enroll = False
+        """Whether somebody asked for it who may record usage: who is unknown may be enrolled then."""
 
     @property
     def gauge_keys(self) -> tuple[bytes, bytes]:
@@ -68,14 +72,21 @@ class Accounts:
     def get(self, principal: Principal, end_user_id: str) -> Account:
         """The customer of that name, met before or not; says nothing of whether there is one."""
         account = self._known.get((principal.environment_ref, end_user_id))
-        return account or self._meet(principal.environment_id, principal.environment_ref, end_user_id)
+        if account is None:
+            account = self._meet(principal.environment_id, principal.environment_ref, end_user_id)
+        if not account.may_enroll and allows(principal.scopes, Scope.USAGE_WRITE):
+            account.may_enroll = True
+        return account
 
     def find(self, ref: bytes) -> Account:
-        """The customer of that ref, met before or not."""
+        """The customer of that ref, met before or not, whose usage was accepted."""
         environment_id, end_user_id = keys.parse_account_ref(ref)
         environment_ref = keys.environment_ref(environment_id)
-        account = self._known.get((environment_ref, end_user_id))
-        return account or self._meet(environment_id, environment_ref, end_user_id)
+        account = self._known.get((environment_ref, end_user_id)) or self._meet(
+            environment_id, environment_ref, end_user_id
+        )
+        account.may_enroll = True
+        return account
 
     def _meet(self, environment_id: UUID, environment_ref: bytes, end_user_id: str) -> Account:
         if len(self._known) >= MAX_ACCOUNTS:

@@ -178,7 +178,9 @@ class Attempt:
         """The account is not in Redis: core brings it. Raises Refusal."""
         self.patience.detour()
         account = self.account
-        status = await self.services.core.load_account(account.environment_id, account.end_user_id)
+        status = await self.services.core.load_account(
+            account.environment_id, account.end_user_id, enroll=account.may_enroll
+        )
         if status == "unknown":
             raise Refusal(Code.UNKNOWN_CUSTOMER, f"No customer has the end_user_id '{account.end_user_id}'.")
         if status != "loaded":

@@ -39,9 +39,9 @@ class CoreClient:
         )
         self._flights: Flights[tuple[str, bytes], str] = Flights()
 
-    async def load_account(self, environment_id: UUID, end_user_id: str) -> str:
-        """Have an account put into Redis: 'loaded' | 'unknown' | 'busy'."""
-        question = {"environment_id": environment_id, "end_user_id": end_user_id}
+    async def load_account(self, environment_id: UUID, end_user_id: str, *, enroll: bool) -> str:
+        """Have an account put into Redis: 'loaded' | 'unknown' | 'busy'. `enroll`: and made, where that is wanted."""
+        question = {"environment_id": environment_id, "end_user_id": end_user_id, "enroll": enroll}
         return await self._ask("/internal/accounts/load", question, Code.ACCOUNT_UNAVAILABLE)
 
     async def load_reservation(self, environment_id: UUID, reservation_id: UUID) -> str:

@@ -1,5 +1,6 @@
 """Routes of customers."""
 
+from collections.abc import Awaitable, Callable
 from uuid import UUID
 
 from litestar import get, post
@@ -18,18 +19,29 @@ from app.wire.scopes import Scope
 
 READ = needs(Scope.ENTITLEMENTS_READ, Scope.SUBSCRIPTIONS_WRITE, Scope.CREDITS_WRITE)
 WRITE = needs(Scope.SUBSCRIPTIONS_WRITE)
+_CREATED = 201
+
+
+Enroll = Callable[[UUID, str], Awaitable[bool]]
+"""Puts (environment, end user) on the free plan, where the environment wants that."""
 
 
 @post("/v1/customers", guards=[WRITE], security=SECURITY, tags=["Customers"])
 async def create_customer(
-    data: JSONBody[NewCustomer], mutation: NamedDependency[Mutation]
+    data: JSONBody[NewCustomer], mutation: NamedDependency[Mutation], enroll: NamedDependency[Enroll]
 ) -> ExactResponse[CustomerBody]:
-    """Make a customer. Not needed before `POST /v1/subscriptions`, which makes them as they come."""
+    """Make a customer. Not needed before `POST /v1/subscriptions`, which makes them as they come.
+
+    Where the environment enrols whom it sees first, the customer is on its free plan by the answer.
+    """
 
     async def work(tx: Transaction) -> CustomerBody:
         return show_customer(await service.create_customer(tx, data.end_user_id, mutation.now))
 
-    return await mutation.run(data, work)
+    made = await mutation.run(data, work)
+    if made.status_code == _CREATED:  # a replay too: the first time may have ended in between
+        await enroll(mutation.environment_id, data.end_user_id)
+    return made
 
 
 @get("/v1/customers", guards=[READ], security=SECURITY, tags=["Customers"])

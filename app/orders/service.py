@@ -49,7 +49,7 @@ class Orders:
     async def give(self, environment_id: UUID, end_user_id: str, order: Order) -> CarriedOut:
         """Have an order carried out; what became of it, refused or not.
 
-        Raises ServiceError unknown_customer, account_loading, or correction_pending where nobody posts: then the same
+        Raises ServiceError unknown_customer, account_loading, or order_pending where nobody posts: then the same
         request under the same key finds out.
         """
         done = await self._read(environment_id, order)
@@ -65,7 +65,7 @@ class Orders:
             if order.idempotency_key
             else "Look at the customer's ledger before you ask again: without an Idempotency-Key it is another order."
         )
-        raise ServiceError(Code.CORRECTION_PENDING, detail)
+        raise ServiceError(Code.ORDER_PENDING, detail)
 
     async def _append(self, environment_id: UUID, end_user_id: str, order: Order) -> None:
         ref = keys.account_ref(keys.environment_ref(environment_id), end_user_id)

@@ -73,7 +73,7 @@ class Code(StrEnum):
     BACKLOG = "backlog"
     ACCOUNT_LOADING = "account_loading"
     ACCOUNT_UNAVAILABLE = "account_unavailable"
-    CORRECTION_PENDING = "correction_pending"
+    ORDER_PENDING = "order_pending"
     STORE_UNAVAILABLE = "store_unavailable"
     EDGE_UNAVAILABLE = "edge_unavailable"
     INTERNAL_ERROR = "internal_error"
@@ -137,7 +137,7 @@ MEANINGS: dict[Code, Meaning] = {
     Code.BACKLOG: Meaning(503, "More usage is waiting to be posted than may wait"),
     Code.ACCOUNT_LOADING: Meaning(503, "The customer's account is being loaded"),
     Code.ACCOUNT_UNAVAILABLE: Meaning(503, "The customer's account cannot be decided on at this moment"),
-    Code.CORRECTION_PENDING: Meaning(503, "The correction is ordered and not posted yet"),
+    Code.ORDER_PENDING: Meaning(503, "What was ordered is not done yet"),
     Code.STORE_UNAVAILABLE: Meaning(503, "A store cannot be reached"),
     Code.EDGE_UNAVAILABLE: Meaning(503, "The metering edge cannot be reached"),
 }
