@@ -9,6 +9,7 @@ from app.rules import burndown
 from app.rules.boundaries import boundary_of, next_due
 from app.rules.burndown import Block, Draw, Rollover, Terms, Tie, granted_under_cap, rolled_over
 from app.rules.credits import from_micro
+from app.rules.moments import NEVER_AT
 from app.wire.ids import derived_id
 
 ROLLOVER = "rollover"
@@ -17,7 +18,7 @@ ROLLOVER = "rollover"
 def post_due(posting: Posting, group: UsageGroup, at: int, revision: int) -> None:
     """Post what has fallen due by `at`, in its order, each dated with the moment at which it did.
 
-    A period that is over is turned; nothing is posted for it.
+    Nothing is posted where a period is over, which is turned, nor where the snapshot no longer holds.
     """
     account = group.account
     turn_period(account, at)
@@ -34,6 +35,9 @@ def post_due(posting: Posting, group: UsageGroup, at: int, revision: int) -> Non
             group.close(posting)
             pay_debt(posting, group, block.expires_at - 1, revision)
             _expire(posting, account, block)
+    if account.composed_until <= at:
+        account.composed_until = NEVER_AT
+        posting.recompose[account.id] = at
     group.next_boundary_at = account.next_boundary()
 
 

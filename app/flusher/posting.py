@@ -81,7 +81,7 @@ class Posting(msgspec.Struct):
     retermed_blocks: list[tuple[UUID, Block]] = []
     """(environment, block) of which other terms hold."""
     recompose: dict[UUID, int] = {}
-    """Accounts whose composition changed, and the moment up to which it did."""
+    """Accounts of which another snapshot holds than before, by id, and the moment as of which it is composed."""
 
 
 def by_hour(account: Account, events: list[PostedEvent], sign: int = 1) -> list[UsedInHour]:

@@ -113,16 +113,21 @@ class Writer:
         return posting
 
     async def _compose(self, tx: Transaction, posting: Posting, now: datetime) -> None:
-        """Have the accounts whose subscriptions changed say what holds for them now."""
+        """Have the accounts of which that changed say what holds for them now.
+
+        Subscriptions and counters are written by then. Where the period is another, it may have been counted in before.
+        """
         changed: dict[UUID, list[Account]] = defaultdict(list)
         for account in posting.accounts.values():
             if account.id in posting.recompose:
                 changed[account.environment_id].append(account)
         for environment_id, accounts in changed.items():
-            asked = [AccountAt(each.id, posting.recompose[each.id], each.counting) for each in accounts]
+            asked = [AccountAt(a.id, max(posting.recompose[a.id], a.posted_at), a.counting) for a in accounts]
             composed = await composing.compose(tx, environment_id, asked, self._zone, now)
+            moved = [account for account in accounts if account.counting != composed[account.id].counting]
             for account in accounts:
                 composing.apply(account, composed[account.id])
+            await ledger_store.read_counters(tx, moved)
 
     async def begin(self, incarnations: Mapping[int, UUID]) -> dict[int, Cursor]:
         """Put the cursors of partitions before the first entry of a new incarnation."""

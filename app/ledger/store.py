@@ -67,7 +67,7 @@ async def lock_accounts(tx: DatabaseTransaction, customers: Sequence[tuple[UUID,
 
 
 async def read_counters(tx: DatabaseTransaction, accounts: Sequence[Account]) -> None:
-    """Give accounts of which something is counted their counters."""
+    """Give accounts of which something is counted their counters, as far as they are written."""
     since = {account.id: account.counting.period.start_at for account in accounts if account.counting is not None}
     if not since:
         return
