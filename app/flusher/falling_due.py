@@ -25,16 +25,17 @@ def post_due(posting: Posting, group: UsageGroup, at: int, revision: int) -> Non
     while True:
         block = next_due(account.blocks, at, revision)
         if account.agenda_at <= at and _comes_first(account.agenda_at, block):
+            pay_debt(posting, group, account.agenda_at - 1, revision)
             subscribing.post_next(posting, group)
         elif block is None:
             break
-        elif block.is_scheduled:
-            group.close(posting)
-            _grant(posting, account, block, revision)
         else:
             group.close(posting)
-            pay_debt(posting, group, block.expires_at - 1, revision)
-            _expire(posting, account, block)
+            pay_debt(posting, group, boundary_of(block) - 1, revision)
+            if block.is_scheduled:
+                _grant(posting, account, block, revision)
+            else:
+                _expire(posting, account, block)
     if account.composed_until <= at:
         account.composed_until = NEVER_AT
         posting.recompose[account.id] = at
