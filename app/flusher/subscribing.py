@@ -141,11 +141,19 @@ class _Poster:
             self._tell_grant(block)
 
     def _block_id(self, effect: Granted) -> UUID:
-        """One of each template and cycle; what is given once, or by the free plan, is so for the customer."""
+        """One of each template and cycle, and of each change.
+
+        What is given once is so for the customer, and so is what the free plan gives.
+        A change may come at the very moment at which a cycle begins, or another change does.
+        """
         is_once = effect.template.every is None
         is_theirs = is_once or self._customer.is_free(self._kept.rules)
         owner = self._customer.id if is_theirs else self._kept.id
         key_at = 0 if is_once else effect.key_at
+        if effect.is_part:
+            return derived_id(
+                b"plan change", self._kept.id.hex.encode(), effect.template.id.hex.encode(), b"%d" % self._kept.changes
+            )
         return derived_id(b"plan grant", owner.bytes, effect.template.id.bytes, b"%d" % key_at)
 
     def _held(self, template_id: UUID) -> int:
