@@ -164,7 +164,7 @@ class Customer(msgspec.Struct):
         if (renewed := named.payments.get(payment)) is not None:
             return [] if renewed == kept.id else Refused(Code.PAYMENT_REFERENCE_USED)
         happened = self._act(kept, order, named, at)
-        if not isinstance(happened, Refused):
+        if happened and not isinstance(happened, Refused):  # what changed nothing leaves no trace of the payment
             named.payments[payment] = kept.id
         return happened
 
@@ -226,6 +226,8 @@ class Customer(msgspec.Struct):
     def _begin(self, made: Kept, notice: Notice, action: str, at: int, by: SubscriptionOrder | None) -> list[Happened]:
         """Add what was made, and start it where that is due."""
         self.subscriptions.append(made)
+        # As they are read again, so that those of one moment have their turns in one order, wherever a batch ends.
+        self.subscriptions.sort(key=lambda kept: (kept.created_at, kept.id))
         effects: list[Effect] = []
         rules = self._informed(made)
         while next_at(rules) <= at:
@@ -236,15 +238,17 @@ class Customer(msgspec.Struct):
 
     def _advance(self, kept: Kept, rules: Subscription, at: int) -> tuple[Subscription, list[Effect]]:
         after, effects = advance(rules, at)
+        if rules.state is not State.SCHEDULED or not self.is_free(rules):
+            return after, effects
         return after, [effect for effect in effects if not self._was_granted(kept, effect)]
 
     def _was_granted(self, made: Kept, effect: Effect) -> bool:
-        """Whether it is credit of a cycle of the free plan that an earlier subscription has given already."""
-        if not isinstance(effect, Granted) or not self.is_free(made.rules):
+        """Whether who comes to the free plan has its credit for that time already, from an earlier time on it."""
+        if not isinstance(effect, Granted):
             return False
         cycles = (cycle for kept in self.subscriptions if kept is not made for cycle in kept.rules.cycles)
         return any(
-            cycle.template_id == effect.template.id and cycle.present.start_at == effect.key_at < cycle.present.end_at
+            cycle.template_id == effect.template.id and cycle.present.start_at <= effect.at < cycle.present.end_at
             for cycle in cycles
         )
 
