@@ -5,7 +5,7 @@ from app.flusher.grouping import UsageGroup
 from app.flusher.posting import FLUSHER, Posting
 from app.ledger.book import DEBT, EXPIRED, Account, Lines, Origin, block_account
 from app.rules import burndown
-from app.rules.boundaries import next_due
+from app.rules.boundaries import boundary_of, next_due
 from app.rules.burndown import Block, Draw, Rollover, Terms, granted_under_cap, rolled_over
 from app.rules.credits import from_micro
 from app.wire.ids import derived_id
@@ -16,17 +16,22 @@ ROLLOVER = "rollover"
 def post_due(posting: Posting, group: UsageGroup, at: int, revision: int) -> None:
     """Post what has fallen due by `at`, in its order, each dated with the moment at which it did.
 
-    A period that is over is turned; nothing is posted for it.
+    A period that is over is turned; nothing is posted for it. Credit is looked at once all of a moment is posted: what
+    expires where as much is granted was never missing.
     """
-    account = group.account
+    account, moment_at = group.account, 0
     turn_period(account, at)
     while (block := next_due(account.blocks, at, revision)) is not None:
+        if boundary_of(block) != moment_at:
+            group.look(posting, moment_at)
+            moment_at = boundary_of(block)
         group.close(posting)
         if block.is_scheduled:
             _grant(posting, account, block, revision)
         else:
             pay_debt(posting, group, block.expires_at - 1, revision)
             _expire(posting, account, block)
+    group.look(posting, moment_at)
     group.next_boundary_at = account.next_boundary()
 
 
@@ -86,6 +91,13 @@ def _roll_over(posting: Posting, account: Account, block: Block, rollover: Rollo
     posting.made_blocks.append((account, into))
     lines: Lines = [(block_account(block.id), -moved_micro), (block_account(into.id), moved_micro)]
     posting.transactions.append(account.post("rollover", lines, at, FLUSHER))
+
+
+def settle(posting: Posting, group: UsageGroup, at: int, revision: int) -> None:
+    """What precedes an entry that is posted: known credit pays open debt."""
+    if group.account.debt_micro:
+        pay_debt(posting, group, at, revision)
+        group.look(posting, at)
 
 
 def pay_debt(posting: Posting, group: UsageGroup, at: int, revision: int) -> None:

@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 
 from app.corrections import store as corrections_store
+from app.environments import store as environments_store
 from app.flusher import store
 from app.flusher.batch import post_batch, unstorable
 from app.flusher.memory import Cursor
@@ -125,6 +126,9 @@ class Writer:
         entries = [entry for partition in batch.entries.values() for entry in partition]
         customers = customers_of({entry.ref for entry in entries})
         locked = await ledger_store.lock_accounts(tx, list(customers))
+        thresholds = await environments_store.list_thresholds(tx, {account.environment_id for account in locked})
+        for account in locked:
+            account.thresholds = thresholds.get(account.environment_id, ())
         accounts = {customers[account.environment_id, account.end_user_id]: account for account in locked}
         orders, named = _orders(entries, accounts), _reservations(entries, accounts)
         # What an order speaks of must not be decided by an event that turns out to be there already. A commit is an
