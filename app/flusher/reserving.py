@@ -61,25 +61,20 @@ def post_change(
                 posted_ids.add((account.environment_id, change.reservation_id))
         case ReservationEnd() if known is None and change.price_id is not None and not is_charged:
             posted_ids.add((account.environment_id, change.reservation_id))
-            _pay_debt(posting, group, entry)
+            falling_due.settle(posting, group, entry.accepted_at, entry.revision)
             payload = UsagePayload(
                 change.reservation_id, change.feature_key, change.units_micro, change.price_id, None, None, None
             )
-            group.add(replace(entry, cost_micro=change.used_micro), payload)
+            group.add(posting, replace(entry, cost_micro=change.used_micro), payload)
             if entry.period_at is not None:
                 posting.counted.append(count(account, change.feature_key, entry.period_at, change.units_micro))
         case _:
             posting.duplicates += 1
 
 
-def _pay_debt(posting: Posting, group: UsageGroup, entry: StreamEntry) -> None:
-    if group.account.debt_micro:
-        falling_due.pay_debt(posting, group, entry.accepted_at, entry.revision)
-
-
 def _begin(posting: Posting, group: UsageGroup, entry: StreamEntry) -> None:
     """A reservation's postings are transactions of their own: what has gathered goes before them."""
-    _pay_debt(posting, group, entry)
+    falling_due.settle(posting, group, entry.accepted_at, entry.revision)
     group.close(posting)
 
 
