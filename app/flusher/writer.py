@@ -128,6 +128,7 @@ class Writer:
             moved = [account for account in accounts if account.counting != composed[account.id].counting]
             for account in accounts:
                 composing.apply(account, composed[account.id])
+            posting.snapshots |= {found.snapshot_id: found.snapshot for found in composed.values()}
             await ledger_store.read_counters(tx, moved)
 
     async def begin(self, incarnations: Mapping[int, UUID]) -> dict[int, Cursor]:
