@@ -61,7 +61,7 @@ def post_change(
                 posted_ids.add((account.environment_id, change.reservation_id))
         case ReservationEnd() if known is None and change.price_id is not None and not is_charged:
             posted_ids.add((account.environment_id, change.reservation_id))
-            falling_due.settle(posting, group, entry.accepted_at, entry.revision)
+            _pay_debt(posting, group, entry)
             payload = UsagePayload(
                 change.reservation_id, change.feature_key, change.units_micro, change.price_id, None, None, None
             )
@@ -72,9 +72,13 @@ def post_change(
             posting.duplicates += 1
 
 
+def _pay_debt(posting: Posting, group: UsageGroup, entry: StreamEntry) -> None:
+    falling_due.settle(posting, group, entry.accepted_at, entry.revision)
+
+
 def _begin(posting: Posting, group: UsageGroup, entry: StreamEntry) -> None:
     """A reservation's postings are transactions of their own: what has gathered goes before them."""
-    falling_due.settle(posting, group, entry.accepted_at, entry.revision)
+    _pay_debt(posting, group, entry)
     group.close(posting)
 
 
