@@ -60,6 +60,8 @@ def _post(posting: Posting, group: UsageGroup, customer: Customer, happened: lis
     group.close(posting)
     for each in happened:
         _Poster(posting, group.account, customer, each).post()
+        if any(isinstance(effect, BlocksFrozen | BlocksMoved) for effect in each.effects):
+            group.look_away()
     group.account.agenda_at = customer.next_at()
     group.next_boundary_at = group.account.next_boundary()
 
@@ -146,7 +148,7 @@ class _Poster:
         is_theirs = is_once or self._customer.is_free(self._kept.rules)
         owner = self._customer.id if is_theirs else self._kept.id
         key_at = 0 if is_once else effect.key_at
-        return derived_id(b"plan grant", owner.bytes, effect.template.id.bytes, b"%d" % key_at)
+        return derived_id(b"plan grant", owner.hex.encode(), effect.template.id.hex.encode(), b"%d" % key_at)
 
     def _held(self, template_id: UUID) -> int:
         """What remains of all that the template gave."""
@@ -174,7 +176,7 @@ class _Poster:
             expires_at=None if block.expires_at == NEVER_AT else to_datetime(block.expires_at),
             granted_at=to_datetime(block.granted_at),
         )
-        self._leave(EventType.CREDITS_GRANTED, told, block.granted_at, block.id.bytes)
+        self._leave(EventType.CREDITS_GRANTED, told, block.granted_at, block.id.hex.encode())
 
     def _add(self, block: Block) -> None:
         self._account.blocks = burndown.sort_blocks([*self._account.blocks, block])
@@ -289,7 +291,7 @@ class _Poster:
     def _announce(self, effect: Announced) -> None:
         told = show_told(self._account.end_user_id, self._kept, self._closed)
         what = EventType(f"subscription.{effect.notice.value}")
-        self._leave(what, told, effect.at, self._kept.id.bytes, b"%d" % self._kept.changes)
+        self._leave(what, told, effect.at, self._kept.id.hex.encode(), b"%d" % self._kept.changes)
 
     def _leave(self, event_type: EventType, told: msgspec.Struct, at: int, *of: bytes) -> None:
         announced_id = derived_id(b"announced", event_type.encode(), *of, b"%d" % at)
@@ -312,7 +314,7 @@ def _later(aside: Block, by_microseconds: int, at: int) -> Block:
         terms = replace(terms, rollover=replace(terms.rollover, expires_at=until_at))
     return replace(
         aside,
-        id=derived_id(b"resumed", aside.id.bytes, b"%d" % at),
+        id=derived_id(b"resumed", aside.id.hex.encode(), b"%d" % at),
         effective_at=at,
         expires_at=min(aside.expires_at + by_microseconds, NEVER_AT),
         known_revision=0,
