@@ -15,7 +15,7 @@ from app.ledger.granting import CreditsGranted
 from app.orders.outcomes import Refused, origin_of
 from app.rules import burndown
 from app.rules.burndown import Block, Rollover, Terms, Tie, granted_under_cap
-from app.rules.credits import from_micro
+from app.rules.credits import MAX_BALANCE_MICRO, from_micro
 from app.rules.effects import (
     Announced,
     Billed,
@@ -116,9 +116,10 @@ class _Poster:
     # ---- credit
 
     def _grant(self, effect: Granted) -> None:
-        """A block, once for ever: its id says of what it is. What does not fit under the cap is not granted."""
+        """A block, once for ever: its id says of what it is. What does not fit is not granted."""
         template = effect.template
-        amount_micro = granted_under_cap(effect.amount_micro, self._held(template.id), template.cap_micro)
+        under_cap_micro = granted_under_cap(effect.amount_micro, self._held(template.id), template.cap_micro)
+        amount_micro = min(under_cap_micro, self._room())
         rollover = None
         if template.rollover is not None and effect.rollover_until_at > effect.expires_at:
             rule = template.rollover
@@ -158,10 +159,14 @@ class _Poster:
             if block.terms is not None and block.terms.tie is not None and block.terms.tie.template_id == template_id
         )
 
+    def _room(self) -> int:
+        """How much more the balance can be kept exactly with; what is reserved may come back."""
+        return max(0, MAX_BALANCE_MICRO - self._account.total_micro - self._account.reserved_micro)
+
     def _why(self, effect: Granted, granted_micro: int) -> Origin:
         told = show("sub", self._kept.id)
         if granted_micro < effect.amount_micro:
-            told += f" ({from_micro(granted_micro)} of {from_micro(effect.amount_micro)} fit under the cap)"
+            told += f" ({from_micro(granted_micro)} of {from_micro(effect.amount_micro)} fit)"
         if effect.withheld_micro:
             told += f" ({from_micro(effect.withheld_micro)} were given ahead)"
         return replace(self._origin, reason=told)
