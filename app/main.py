@@ -41,6 +41,7 @@ from app.rejections.routes import ROUTES as REJECTIONS
 from app.reservations.routes import ROUTES as RESERVATIONS
 from app.settings import CoreSettings, SettingsError
 from app.subscriptions.enrolling import Enroller
+from app.subscriptions.migrating import Migrator
 from app.subscriptions.routes import ROUTES as SUBSCRIPTIONS
 from app.subscriptions.service import Subscriptions
 from app.tenants.routes import INTERNAL_ROUTES as TENANTS_INTERNAL
@@ -147,6 +148,7 @@ def _dependencies(parts: Parts) -> dict[str, Provide]:
         "enroll": _constant(enroller.enroll),
         "enroller": _constant(enroller),
         "corrections": _constant(_corrections(parts)),
+        "migrator": _constant(Migrator(parts.database, parts.orders, parts.settings.billing_timezone)),
         "subscriptions": _constant(Subscriptions(parts.database, parts.orders)),
         "redis": _constant(parts.redis),
         "stream_max_entries": _constant(parts.settings.stream_max_entries),

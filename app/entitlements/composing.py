@@ -37,6 +37,8 @@ class Composed(msgspec.Struct, frozen=True):
     """What was composed for an account."""
 
     snapshot_id: str
+    snapshot: bytes
+    """Its content."""
     subscription_status: str
     counting: Counting | None
     """None = the snapshot counts nothing."""
@@ -55,9 +57,10 @@ class Composition(msgspec.Struct, frozen=True):
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """The id of a snapshot, and whether units of any of its features are counted."""
+    """A snapshot, and whether units of any of its features are counted."""
 
     id: str
+    content: bytes
     counts: bool
 
 
@@ -131,7 +134,7 @@ def _composed(account: AccountAt, subscribed: Subscribed, own: OwnTerms, snapsho
     if snapshot.counts:
         counted = None if subscribed.base is None else subscribed.base.counted
         counting = counting_from(account.counting, counted, zone, account.at)
-    return Composed(snapshot.id, subscribed.status, counting, own.until_at)
+    return Composed(snapshot.id, snapshot.content, subscribed.status, counting, own.until_at)
 
 
 async def _snapshots(
@@ -152,7 +155,7 @@ async def _snapshots(
             snapshot = PlanSnapshot(environment_id, subscribed, features, event_types, composition.standing)
             snapshot_id, content = encode_plan(snapshot)
             contents[snapshot_id] = content
-            found[composition] = Snapshot(snapshot_id, snapshot.counts)
+            found[composition] = Snapshot(snapshot_id, content, snapshot.counts)
         await store.insert_snapshots(tx, environment_id, contents, now)
     return found
 

@@ -60,9 +60,11 @@ def post_batch(
             _post_usage(posting, group, entry, entry.payload, posted_ids)
         elif entry.order is not None:
             _post_order(posting, group, entry, targets)
+            group.look(posting, entry.accepted_at)
         elif entry.reservation is not None:
             _come_to(posting, group, entry)
             reserving.post_change(posting, group, entry, targets, posted_ids)
+            group.look(posting, entry.accepted_at)
         else:
             _post_moment(posting, group, entry)
     for group in groups.values():
@@ -76,11 +78,6 @@ def _come_to(posting: Posting, group: UsageGroup, entry: StreamEntry) -> None:
     if entry.accepted_at >= group.next_boundary_at:
         falling_due.post_due(posting, group, entry.accepted_at, entry.revision)
     group.account.applied_micro += entry.cost_micro
-
-
-def _pay_debt(posting: Posting, group: UsageGroup, entry: StreamEntry) -> None:
-    if group.account.debt_micro:
-        falling_due.pay_debt(posting, group, entry.accepted_at, entry.revision)
 
 
 def _post_usage(
@@ -97,8 +94,8 @@ def _post_usage(
         return
     posted_ids.add(event)
     if account.debt_micro:
-        falling_due.pay_debt(posting, group, entry.accepted_at, entry.revision)
-    group.add(entry, payload)
+        falling_due.settle(posting, group, entry.accepted_at, entry.revision)
+    group.add(posting, entry, payload)
     if entry.period_at is not None:
         posting.counted.append(count(account, payload.feature_key, entry.period_at, payload.units_micro))
 
@@ -106,7 +103,7 @@ def _post_usage(
 def _post_moment(posting: Posting, group: UsageGroup, entry: StreamEntry) -> None:
     """A tick, or what became of a gauge: no credit moves but what time moves."""
     _come_to(posting, group, entry)
-    _pay_debt(posting, group, entry)
+    falling_due.settle(posting, group, entry.accepted_at, entry.revision)
     if entry.gauge is not None:
         _post_gauge(posting, group.account, entry.gauge, entry.accepted_at)
 
@@ -128,7 +125,7 @@ def _post_order(posting: Posting, group: UsageGroup, entry: StreamEntry, targets
     if order is None or order.order_id in targets.known:
         return
     targets.known.add(order.order_id)
-    _pay_debt(posting, group, entry)
+    falling_due.settle(posting, group, at, entry.revision)
     group.close(posting)
     if isinstance(order, SubscriptionOrder):
         refused = subscribing.post_order(posting, group, order, at)

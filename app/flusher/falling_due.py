@@ -18,28 +18,39 @@ ROLLOVER = "rollover"
 def post_due(posting: Posting, group: UsageGroup, at: int, revision: int) -> None:
     """Post what has fallen due by `at`, in its order, each dated with the moment at which it did.
 
-    Nothing is posted where a period is over, which is turned, nor where the snapshot no longer holds.
+    Nothing is posted where a period is over, which is turned, nor where the snapshot no longer holds. Credit is looked
+    at once all of a moment is posted: what expires where as much is granted was never missing. Known credit pays open
+    debt before each moment, as an entry just before it would have let it: what is billed, and what fits under a cap,
+    does not depend on who came by meanwhile.
     """
-    account = group.account
+    account, moment_at = group.account, 0
     turn_period(account, at)
-    while True:
-        block = next_due(account.blocks, at, revision)
-        if account.agenda_at <= at and _comes_first(account.agenda_at, block):
-            pay_debt(posting, group, account.agenda_at - 1, revision)
+    while (due := _next_due(account, at, revision)) is not None:
+        due_at, block = due
+        if due_at != moment_at:
+            group.look(posting, moment_at)
+            moment_at = due_at
+            pay_debt(posting, group, due_at - 1, revision)
+        group.close(posting)
+        if block is None:
             subscribing.post_next(posting, group)
-        elif block is None:
-            break
+        elif block.is_scheduled:
+            _grant(posting, account, block, revision)
         else:
-            group.close(posting)
-            pay_debt(posting, group, boundary_of(block) - 1, revision)
-            if block.is_scheduled:
-                _grant(posting, account, block, revision)
-            else:
-                _expire(posting, account, block)
+            _expire(posting, account, block)
+    group.look(posting, moment_at)
     if account.composed_until <= at:
         account.composed_until = NEVER_AT
         posting.recompose[account.id] = at
     group.next_boundary_at = account.next_boundary()
+
+
+def _next_due(account: Account, at: int, revision: int) -> tuple[int, Block | None] | None:
+    """(moment, block) of what is due first by `at`; no block = the customer's subscriptions. None = nothing is due."""
+    block = next_due(account.blocks, at, revision)
+    if account.agenda_at <= at and _comes_first(account.agenda_at, block):
+        return account.agenda_at, None
+    return None if block is None else (boundary_of(block), block)
 
 
 def _comes_first(agenda_at: int, block: Block | None) -> bool:
@@ -118,6 +129,13 @@ def _roll_over(posting: Posting, account: Account, block: Block, rollover: Rollo
     posting.made_blocks.append((account, into))
     lines: Lines = [(block_account(block.id), -moved_micro), (block_account(into.id), moved_micro)]
     posting.transactions.append(account.post("rollover", lines, at, FLUSHER))
+
+
+def settle(posting: Posting, group: UsageGroup, at: int, revision: int) -> None:
+    """What precedes an entry that is posted: known credit pays open debt."""
+    if group.account.debt_micro:
+        pay_debt(posting, group, at, revision)
+        group.look(posting, at)
 
 
 def pay_debt(posting: Posting, group: UsageGroup, at: int, revision: int) -> None:

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from app.flusher.posting import FLUSHER, Posting, by_hour
+from app.flusher.watching import Watch
 from app.ledger.book import DEBT, Account, Lines, PostedEvent, block_account
 from app.rules import burndown, chain
 from app.rules.burndown import Draw
@@ -19,6 +20,9 @@ class UsageGroup:
         self.account = account
         self.next_boundary_at = account.next_boundary()
         """Before it nothing falls due. What is drawn meanwhile can only move it on."""
+        self._watch = Watch(account)
+        self._room_micro = self._watch.room_micro()
+        """What may be spent before somebody has to look at the credit again."""
         self._events: list[PostedEvent] = []
         self._drawn: dict[UUID, Draw] = {}
         """By block: all that the group took from it."""
@@ -27,7 +31,7 @@ class UsageGroup:
         self._shown: dict[UUID, str] = {}
         """Block ids as texts, which take longer to make than everything else that is done with them."""
 
-    def add(self, entry: StreamEntry, payload: UsagePayload) -> None:
+    def add(self, posting: Posting, entry: StreamEntry, payload: UsagePayload) -> None:
         """One event: it draws what it may, and the rest becomes debt."""
         account, at, cost = self.account, entry.accepted_at, entry.cost_micro
         draws, debt = burndown.plan_draws(account.blocks, cost, at, entry.revision)
@@ -36,6 +40,8 @@ class UsageGroup:
         if debt:
             account.debt_micro += debt
             self._debt_micro += debt
+            if account.debt_micro == debt:
+                self._room_micro = 0
         feature_key = payload.feature_key
         self._consumed[feature_key] = self._consumed.get(feature_key, 0) + cost
         self._events.append(
@@ -57,10 +63,28 @@ class UsageGroup:
                 entry.period_at,
             )
         )
+        self._room_micro -= cost
+        if self._room_micro <= 0:
+            self._look(posting, at, payload.event_id.hex.encode())
+
+    def look(self, posting: Posting, at: int) -> None:
+        """Tell what has become of the account's credit by something else than an event, dated `at`."""
+        self._look(posting, at, b"%d" % self.account.seq)
+
+    def look_away(self) -> None:
+        """Tell nothing of what has become of the account's credit: some of it was set aside, or has come back."""
+        self._watch = Watch(self.account)
+        self._room_micro = self._watch.room_micro()
+
+    def _look(self, posting: Posting, at: int, cause: bytes) -> None:
+        self._watch.look(posting, at, sum(self._consumed.values()), cause)
+        self._room_micro = self._watch.room_micro()
 
     def _draw(self, draw: Draw) -> None:
         block = draw.block
         block.remaining_micro -= draw.amount_micro
+        if not block.remaining_micro:
+            self._room_micro = 0  # of what was granted in it nothing is left, and percentages are of less
         before = self._drawn.get(block.id)
         if before is None:
             self._drawn[block.id] = draw

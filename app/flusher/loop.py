@@ -251,6 +251,8 @@ class Flusher:
             )
             for ref, account in posting.accounts.items()
         ]
+        with suppress(RedisUnavailable):  # an offer: edges that do not find them ask core
+            await self._stream.offer_plans(posting.snapshots)
         await self._stream.publish(states, {p: _shown(end) for p, end in ends.items()}, new_token())
         await self._note_published(ends)
 

@@ -80,6 +80,8 @@ class Posting(msgspec.Struct):
     turned_periods: list[TurnedPeriod] = []
     retermed_blocks: list[tuple[UUID, Block]] = []
     """(environment, block) of which other terms hold."""
+    snapshots: dict[str, bytes] = {}
+    """Those that were composed, by id."""
     recompose: dict[UUID, int] = {}
     """Accounts of which another snapshot holds than before, by id, and the moment as of which it is composed."""
 

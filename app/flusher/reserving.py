@@ -65,7 +65,7 @@ def post_change(
             payload = UsagePayload(
                 change.reservation_id, change.feature_key, change.units_micro, change.price_id, None, None, None
             )
-            group.add(replace(entry, cost_micro=change.used_micro), payload)
+            group.add(posting, replace(entry, cost_micro=change.used_micro), payload)
             if entry.period_at is not None:
                 posting.counted.append(count(account, change.feature_key, entry.period_at, change.units_micro))
         case _:
@@ -73,8 +73,7 @@ def post_change(
 
 
 def _pay_debt(posting: Posting, group: UsageGroup, entry: StreamEntry) -> None:
-    if group.account.debt_micro:
-        falling_due.pay_debt(posting, group, entry.accepted_at, entry.revision)
+    falling_due.settle(posting, group, entry.accepted_at, entry.revision)
 
 
 def _begin(posting: Posting, group: UsageGroup, entry: StreamEntry) -> None:

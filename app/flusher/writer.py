@@ -12,6 +12,7 @@ import msgspec
 from app.corrections import store as corrections_store
 from app.entitlements import composing
 from app.entitlements.composing import AccountAt
+from app.environments import store as environments_store
 from app.flusher import store
 from app.flusher.batch import post_batch, unstorable
 from app.flusher.closing import close_periods
@@ -127,6 +128,7 @@ class Writer:
             moved = [account for account in accounts if account.counting != composed[account.id].counting]
             for account in accounts:
                 composing.apply(account, composed[account.id])
+            posting.snapshots |= {found.snapshot_id: found.snapshot for found in composed.values()}
             await ledger_store.read_counters(tx, moved)
 
     async def begin(self, incarnations: Mapping[int, UUID]) -> dict[int, Cursor]:
@@ -151,6 +153,9 @@ class Writer:
         entries = [entry for partition in batch.entries.values() for entry in partition]
         customers = customers_of({entry.ref for entry in entries})
         locked = await ledger_store.lock_accounts(tx, list(customers))
+        thresholds = await environments_store.list_thresholds(tx, {account.environment_id for account in locked})
+        for account in locked:
+            account.thresholds = thresholds.get(account.environment_id, ())
         accounts = {customers[account.environment_id, account.end_user_id]: account for account in locked}
         orders, named = _orders(entries, accounts), _reservations(entries, accounts)
         until_at = max(_latest(entries), default=0)

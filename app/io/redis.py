@@ -43,6 +43,9 @@ Answer = Any
 RedisUnavailable = RedisError
 """What callers catch: Redis did not answer, or not as it should."""
 
+OFFERED_SECONDS = 3_600
+"""How long a plan snapshot stays that nobody has asked for yet."""
+
 
 class OneAttempt(Retry):
     """A command is sent once. Where uvloop has closed the connection already, it says so as a failure of Redis."""
@@ -367,6 +370,11 @@ class RedisStore:
     async def put_plan(self, snapshot_id: str, content: bytes) -> None:
         """Give the edges a plan snapshot; it never changes."""
         await self.client.set(keys.plan(snapshot_id), content)
+
+    async def offer_plans(self, contents: Mapping[str, bytes]) -> None:
+        """Give the edges snapshots that they may soon ask for, so that they need not ask core; for a while."""
+        for snapshot_id, content in contents.items():
+            await self.client.set(keys.plan(snapshot_id), content, ex=OFFERED_SECONDS, nx=True)
 
 
 def _view(values: list[bytes | None]) -> AccountView | None:

@@ -4,7 +4,7 @@ Signs of lines: a block's line is what it gains; `debt` falls as debt grows, so 
 and debt lines; the other side (`issued:*`, `consumed:*`, `reserved:*`, `expired`) makes the sum zero.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 import msgspec
@@ -14,6 +14,7 @@ from app.rules.boundaries import boundary_of_account, next_boundary
 from app.rules.burndown import Block
 from app.rules.moments import NEVER_AT
 from app.rules.periods import Counting
+from app.rules.thresholds import Threshold
 from app.wire.ids import derived_id
 from app.wire.reservations import ReservationState
 from app.wire.snapshot import NOTHING_BESIDE, Beside
@@ -224,6 +225,8 @@ class Account(msgspec.Struct):
     """When the customer's subscriptions next change by themselves."""
     composed_until: int = NEVER_AT
     """What the snapshot says holds before this moment."""
+    thresholds: Sequence[Threshold] = ()
+    """Where the environment calls its credit low."""
 
     def next_boundary(self) -> int:
         """When the account next changes by itself. May lie in the past: then something is due."""

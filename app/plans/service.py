@@ -124,7 +124,7 @@ async def publish_version(tx: Transaction, plan_key: str, key: str, terms: Versi
 
 async def show_present(tx: Transaction, plan_key: str, key: str) -> VariantBody:
     """A variant at its present version. Raises ServiceError(NOT_FOUND)."""
-    return await _describe_present(tx, await _find_variant_id(tx, plan_key, key))
+    return await _describe_present(tx, await find_variant_id(tx, plan_key, key))
 
 
 async def _require_still_free(tx: Transaction, variant: Variant, terms: VersionTerms) -> None:
@@ -136,7 +136,7 @@ async def _require_still_free(tx: Transaction, variant: Variant, terms: VersionT
 
 async def list_versions(tx: Transaction, plan_key: str, key: str, before: int | None, limit: int) -> list[VariantBody]:
     """Versions of a variant, newest first, below the version `before`. Raises ServiceError(NOT_FOUND)."""
-    variant_id = await _find_variant_id(tx, plan_key, key)
+    variant_id = await find_variant_id(tx, plan_key, key)
     return await describe(tx, await store.list_versions(tx, variant_id, before, limit))
 
 
@@ -152,7 +152,8 @@ async def _describe_present(tx: Transaction, variant_id: UUID) -> VariantBody:
     return (await describe(tx, [await find_variant(tx, variant_id)]))[0]
 
 
-async def _find_variant_id(tx: Transaction, plan_key: str, key: str) -> UUID:
+async def find_variant_id(tx: Transaction, plan_key: str, key: str) -> UUID:
+    """The id of a plan's variant. Raises ServiceError(NOT_FOUND)."""
     variant_id = await store.find_variant_id(tx, plan_key, key)
     if variant_id is None:
         raise await _no_variant(tx, plan_key, key)

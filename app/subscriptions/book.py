@@ -256,8 +256,8 @@ class Customer(msgspec.Struct):
 
     def _act(self, kept: Kept, order: Act, named: Named, at: int) -> list[Happened] | Refused:
         wanted = None if order.variant_id is None else named.terms[order.variant_id]
-        if wanted is not None and wanted.name.plan_kind is not kept.rules.terms.name.plan_kind:
-            return Refused(Code.PLAN_KIND_DIFFERS)
+        if wanted is not None and (why_not := self._why_not(kept, wanted)) is not None:
+            return why_not
         before, action = self._informed(kept), order.action
         if wanted is not None and order.only_upwards and not is_upgrade(before.terms, wanted):
             action = Action.SCHEDULE_CHANGE
@@ -272,6 +272,21 @@ class Customer(msgspec.Struct):
         happened = Happened(kept, before, at, action.value, effects, order)
         return [self._note(happened, after), *self._fall_back(kept, at)]
 
+    def _why_not(self, kept: Kept, wanted: SubscriptionTerms) -> Refused | None:
+        """Why a subscription cannot become one to another variant.
+
+        The free plan is left by subscribing to another, and come back to by cancelling: what it gives is given once.
+        """
+        present = kept.rules.terms.name
+        if wanted.name.plan_kind is not present.plan_kind:
+            return Refused(Code.PLAN_KIND_DIFFERS)
+        if self.free is None or wanted.name.variant_id == present.variant_id:
+            return None
+        for name, why in ((present, "from_free_plan"), (wanted.name, "to_free_plan")):
+            if name.variant_id == self.free.name.variant_id:
+                return Refused(Code.ACTION_REFUSED, context={**_named(kept), "why": why})
+        return None
+
     def _end(self, kept: Kept, at: int, by: SubscriptionOrder | None) -> list[Happened]:
         """End the free plan, since another one takes its place."""
         before = self._informed(kept)
@@ -284,7 +299,7 @@ class Customer(msgspec.Struct):
             return []
         if self.base_in_force() is not None:  # what has ended had not begun
             return []
-        fallen_id = derived_id(b"fell back", ended.id.bytes)
+        fallen_id = derived_id(b"fell back", ended.id.hex.encode())
         return self._begin(self._make(fallen_id, self.free, at, at), Notice.FELL_BACK, "fall_back", at, None)
 
     def _informed(self, kept: Kept) -> Subscription:

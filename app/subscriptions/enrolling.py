@@ -59,11 +59,11 @@ class Enroller:
         if prepared is None:
             return False
         customer_id, variant_id = prepared
-        order_id = derived_id(b"enroll", customer_id.bytes)
+        order_id = derived_id(b"enroll", customer_id.hex.encode())
         order = Subscribe(
             order_id=order_id,
             actor=ACTOR,
-            subscription_id=derived_id(b"subscription", order_id.bytes),
+            subscription_id=derived_id(b"subscription", order_id.hex.encode()),
             variant_id=variant_id,
         )
         await self._orders.give(environment_id, end_user_id, order)

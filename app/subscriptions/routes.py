@@ -14,7 +14,8 @@ from app.errors import ServiceError
 from app.io.clock import Clock
 from app.io.postgres import Transaction
 from app.rules.lifecycle import Action, State
-from app.subscriptions import store
+from app.subscriptions import service, store
+from app.subscriptions.migrating import Migration, MigrationBody, Migrator
 from app.subscriptions.schemas import (
     Cancellation,
     ChangeBody,
@@ -29,7 +30,7 @@ from app.subscriptions.schemas import (
     show_change,
     show_subscription,
 )
-from app.subscriptions.service import Doing, Subscriptions, find_subscription, parse_subscription_id, preview
+from app.subscriptions.service import Doing, Subscriptions, find_subscription, parse_subscription_id
 from app.trail.idempotency import STORED_REFUSALS, Mutation
 from app.web.bodies import ExactResponse
 from app.web.paging import Cursor, Limit, Page, decode_cursor, page
@@ -111,7 +112,7 @@ async def preview_change(
     wanted, doing = parse_subscription_id(subscription_id), _change(data)
 
     async def work(tx: Transaction) -> ChangePreview:
-        return await preview(tx, wanted, doing, clock.now(), billing_zone.key)
+        return await service.preview_change(tx, wanted, doing, clock.now(), billing_zone.key)
 
     return await reader.run(work)
 
@@ -157,6 +158,31 @@ async def unschedule_change(
 ) -> ExactResponse[SubscriptionBody]:
     """Take back what was to happen when the period ends: a change, or a cancellation."""
     return await _act(mutation, subscriptions, Nothing(), subscription_id, Doing(Action.UNSCHEDULE))
+
+
+@post(
+    "/v1/plans/{plan_key:str}/variants/{variant_key:str}/migrate",
+    guards=[WRITE],
+    security=SECURITY,
+    tags=["Plans"],
+    status_code=_OK,
+)
+async def migrate_subscribers(
+    data: JSONBody[Migration],
+    plan_key: FromPath[str],
+    variant_key: FromPath[str],
+    mutation: NamedDependency[Mutation],
+    migrator: NamedDependency[Migrator],
+) -> ExactResponse[MigrationBody]:
+    """Move those who are on older versions of a variant to its newest, or say what that would do."""
+    if (answered := await mutation.answered(data)) is not None:
+        return answered
+    moved = await migrator.migrate(mutation, plan_key, variant_key, data)
+
+    async def answer(_tx: Transaction) -> MigrationBody:
+        return moved
+
+    return await mutation.run(data, answer, status=_OK)
 
 
 async def _act(
@@ -249,4 +275,5 @@ ROUTES = [
     cancel_subscription,
     unschedule_change,
     list_history,
+    migrate_subscribers,
 ]

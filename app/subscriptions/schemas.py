@@ -16,7 +16,7 @@ from app.rules.lifecycle import Action, State
 from app.rules.moments import NEVER_AT, to_datetime
 from app.rules.subscriptions import Subscription
 from app.rules.terms import BillingMode, PlanKind
-from app.subscriptions.book import Happened, Kept, UsedSoFar
+from app.subscriptions.book import Kept, UsedSoFar
 from app.subscriptions.history import Change
 from app.web.amounts import Credits, Units
 from app.web.fields import EndUserId, Moment, Reason, Reference
@@ -253,9 +253,8 @@ def _moment(at: int) -> datetime | None:
     return None if at == NEVER_AT else to_datetime(at)
 
 
-def show_preview(end_user_id: str, happened: list[Happened], kept: Kept, at: int) -> ChangePreview:
-    """What a change would do; `happened` is what it has done to a copy."""
-    grants = [effect for each in happened for effect in each.effects if isinstance(effect, Granted)]
+def show_preview(end_user_id: str, grants: list[Granted], kept: Kept, at: int) -> ChangePreview:
+    """What a change would do: `kept` is how the subscription would stand."""
     rules, is_put_off = kept.rules, kept.rules.pending is not None
     return ChangePreview(
         action=Action.SCHEDULE_CHANGE if is_put_off else Action.CHANGE,

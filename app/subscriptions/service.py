@@ -9,7 +9,6 @@ from app.customers import service as customers
 from app.errors import ServiceError, invalid_value
 from app.io.postgres import Database, Transaction
 from app.ledger import service as ledger
-from app.ledger import store as ledger_store
 from app.orders.outcomes import Refused
 from app.orders.service import Orders
 from app.plans import service as plans
@@ -18,7 +17,7 @@ from app.rules.moments import NEVER_AT, to_at
 from app.rules.subscriptions import Contract
 from app.subscriptions import store
 from app.subscriptions.book import Kept
-from app.subscriptions.reading import read_subscribers
+from app.subscriptions.previewing import preview
 from app.subscriptions.schemas import ChangePreview, NewSubscription, parse_variant_id, show_preview
 from app.trail.idempotency import Mutation
 from app.wire.codes import Code
@@ -37,6 +36,8 @@ WHY = {
     "period_not_begun": "The period that is to be renewed has not begun.",
     "nothing_scheduled": "Nothing is to happen to it when its period ends.",
     "no_terms": "No variant was named.",
+    "from_free_plan": "It is on the free plan: subscribe to the other one, which takes its place.",
+    "to_free_plan": "That is the free plan: cancel, and the customer falls back to it.",
     "same_terms": "It is on this version of the variant already.",
 }
 """In words, what app/rules/actions.py refuses."""
@@ -80,7 +81,7 @@ class Subscriptions:
             actor=mutation.actor,
             reason=new.reason,
             idempotency_key=mutation.key,
-            subscription_id=derived_id(b"subscription", order_id.bytes),
+            subscription_id=derived_id(b"subscription", order_id.hex.encode()),
             variant_id=variant_id,
             starts_at=starts_at,
             with_trial=new.trial,
@@ -127,26 +128,17 @@ async def find_subscription(tx: Transaction, subscription_id: UUID) -> tuple[str
     return found
 
 
-async def preview(tx: Transaction, subscription_id: UUID, doing: Doing, now: datetime, zone: str) -> ChangePreview:
-    """What a change would do now, when all that is due has happened. Raises ServiceError as the change does."""
+async def preview_change(
+    tx: Transaction, subscription_id: UUID, doing: Doing, now: datetime, zone: str
+) -> ChangePreview:
+    """What a change would do now. Raises ServiceError as the change does."""
     end_user_id, kept = await find_subscription(tx, subscription_id)
-    account = await ledger_store.lock_account(tx, tx.environment, kept.customer_id)
-    if account is None:
-        raise ServiceError(Code.UNKNOWN_CUSTOMER, "The customer has no account.")
-    at = max(to_at(now), account.posted_at)
-    order = Act(
-        order_id=subscription_id, actor="preview", subscription_id=subscription_id, **msgspec.structs.asdict(doing)
-    )
-    subscribers = await read_subscribers(tx, [account], [(account, order)], zone)
-    if doing.variant_id not in subscribers.named.terms:
-        raise ServiceError(Code.NOT_FOUND, "No plan variant has this id.")
-    customer = subscribers.customers[account.id]
-    while customer.is_due(at):
-        customer.advance()
-    happened = customer.carry_out(order, subscribers.named, at)
-    if isinstance(happened, Refused):
-        raise refusal(happened)
-    return show_preview(end_user_id, happened, customer.find(subscription_id) or kept, at)
+    asked = msgspec.structs.asdict(doing)
+    order = Act(order_id=subscription_id, actor="preview", subscription_id=subscription_id, **asked)
+    would = await preview(tx, kept, order, to_at(now), zone)
+    if isinstance(would, Refused):
+        raise refusal(would)
+    return show_preview(end_user_id, would.grants, would.kept, would.at)
 
 
 def parse_subscription_id(text: str) -> UUID:

@@ -95,6 +95,12 @@ async def list_subscriptions(
     return [(row["end_user_id"], _kept(row)) for row in await tx.connection.fetch(_SQL["list_subscriptions"], *asked)]
 
 
+async def list_to_migrate(tx: Transaction, variant_id: UUID, after: UUID | None, limit: int) -> list[tuple[str, Kept]]:
+    """(end user id, subscription) of those on a variant that are not on its newest version, by id after `after`."""
+    rows = await tx.connection.fetch(_SQL["list_to_migrate"], tx.environment, variant_id, after, limit)
+    return [(row["end_user_id"], _kept(row)) for row in rows]
+
+
 async def list_history(tx: Transaction, subscription_id: UUID, before: int | None, limit: int) -> list[Change]:
     """What became of a subscription, the newest first, before the number `before`."""
     asked = tx.environment, subscription_id, before, limit

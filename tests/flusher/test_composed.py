@@ -15,6 +15,7 @@ from app.io.postgres import Database, Transaction
 from app.ledger import store as ledger_store
 from app.rules.moments import NEVER_AT, to_at
 from app.trail import dirty
+from app.wire import keys
 from app.wire.snapshot import FeatureTerms, decode_plan
 from tests.flusher.batch_subjects import Ledger, make_account, make_block, tick
 from tests.flusher.test_counting import counters, limit_calls, this_month, used
@@ -114,6 +115,9 @@ async def test_overrides_end_at_the_edge_by_themselves(world: World) -> None:
         assert (await world.view("u")).valid_until == to_at(first)
         assert await world.redis.tick([world.ref("u")], to_at(first)) == ["wait"]
         await until(world, "u", to_at(last))
+        offered = await world.redis.client.get(keys.plan((await world.view("u")).snapshot_id))
+        assert offered is not None  # edges need not ask core for it, which may be away
+        assert decode_plan(offered).features["calls"].overage_policy == "block"
         assert await policies(world, "u") == {"calls": "block", "other": "notify"}
         assert (await account(world))["composed_until"] == last
         assert (await world.use("u", "late", 10, last))[0] == b"wait"

@@ -20,7 +20,7 @@ from app.rules.burndown import Block, Rollover, Terms
 from app.rules.moments import NEVER_AT
 from app.subscriptions.book import Subscribers
 from app.wire.events import EntryKind, StreamEntry, UsagePayload
-from app.wire.orders import BillOverage, Debit, Order, VoidGrant, VoidUsage
+from app.wire.orders import BillOverage, Correction, Debit, VoidGrant, VoidUsage
 from app.wire.reservations import ReservationEnd, ReservationOpening, ReservationState
 from tests.flusher.batch_subjects import ending, extension, make_account, make_block, opening, ref_of, tick, usage
 from tests.rules.laws import LAW
@@ -194,7 +194,7 @@ def _period_at(entry: StreamEntry) -> int | None:
     return None if key.int % 3 == 2 else entry.accepted_at // 4 * 4
 
 
-def make_order(verb: str, what: int, number: int, *, debt: bool) -> Order:
+def make_order(verb: str, what: int, number: int, *, debt: bool) -> Correction:
     """An order; events and blocks are named by small numbers."""
     order_id = UUID(int=1_000 + number)
     match verb:

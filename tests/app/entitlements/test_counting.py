@@ -21,7 +21,7 @@ from tests.rules.laws import LAW
 
 FEATURE = {"key": "calls", "name": "Calls", "price": {"kind": "per_unit", "amount": 1}}
 NOTHING = [None, None, None]
-NOW = datetime(2026, 1, 31, 9, tzinfo=UTC)
+NOW, MONTH = datetime(2026, 1, 31, 9, tzinfo=UTC), timedelta(days=28)
 moments = st.integers(to_at(datetime(2026, 1, 1, tzinfo=UTC)), to_at(datetime(2030, 1, 1, tzinfo=UTC)))
 
 
@@ -33,14 +33,6 @@ async def counting(core: Core, tenant: Tenant, end_user_id: str) -> list[int | N
     assert found[2] is not None, "the account is loaded"
     period, resets_at, valid_until = (None if value is None else int(value) for value in found)
     return [period, resets_at, None if valid_until == 2**53 - 1 else valid_until]
-
-
-async def make_plan(tenant: Tenant, key: str, **feature: Any) -> str:
-    """A monthly plan with the feature; the id of its variant."""
-    await tenant.sandbox.made("/v1/plans", {"key": key, "name": key})
-    included = {"feature_key": "calls", **feature}
-    body = {"key": "monthly", "interval": "month", "features": [included]}
-    return (await tenant.sandbox.made(f"/v1/plans/{key}/variants", body))["plan_variant_id"]
 
 
 def berlin(month: int, day: int, hour: int = 0) -> int:
@@ -58,7 +50,7 @@ async def test_whose_units_are_counted_when(urls: DatabaseUrls, valkey: Embedded
         variant = await make_variant(tenant, "pro", features=[{"feature_key": "calls", "limit": 100}])
         subscribing = Subscribing(core, tenant, urls)
         await subscribing.make_customer("paying")
-        end_at = NOW + timedelta(days=28)
+        end_at = NOW + MONTH
         await subscribing.subscribe("paying", variant, "active", NOW, end_at)
         assert await counting(core, tenant, "paying") == [to_at(NOW), to_at(end_at), None]
         assert await counting(core, tenant, "free") == NOTHING
@@ -80,22 +72,23 @@ async def test_credit_that_ends_sooner_is_the_nearer_boundary(core: Core, tenant
     assert valid_until == min(soon, resets_at or 0)
 
 
-async def test_which_limit_holds(core: Core, tenant: Tenant) -> None:
+async def test_which_limit_holds(core: Core, tenant: Tenant, urls: DatabaseUrls) -> None:
     """The variant's own before the feature's default; overage is limited where the policy is said."""
     await tenant.sandbox.made("/v1/features", {**FEATURE, "limit": 5})
-    plain = await make_plan(tenant, "plain")
-    own = await make_plan(tenant, "own", limit=0, overage_policy="allow", overage_limit=7)
-    for end_user_id, variant in (("plain", plain), ("own", own)):
-        await tenant.sandbox.made("/v1/subscriptions", {"end_user_id": end_user_id, "plan_variant_id": variant})
-    await tenant.sandbox.made("/v1/customers", {"end_user_id": "none"})
+    subscribing = Subscribing(core, tenant, urls)
+    own = {"limit": 0, "overage_policy": "allow", "overage_limit": 7}
+    for name, terms in (("plain", {}), ("own", own)):
+        variant = await make_variant(tenant, name, features=[{"feature_key": "calls", **terms}])
+        await subscribing.make_customer(name)
+        await subscribing.subscribe(name, variant, "active", NOW, NOW + MONTH)
+    await subscribing.make_customer("none")
     found = {name: (await published_terms(core, tenant, name))["calls"] for name in ("none", "plain", "own")}
     limits = {name: (terms.limit_units_micro, terms.overage_limit_micro) for name, terms in found.items()}
     assert limits == {"none": (5_000_000, None), "plain": (5_000_000, None), "own": (0, 7_000_000)}
 
 
-async def test_how_far_overage_goes(core: Core, tenant: Tenant) -> None:
+async def test_how_far_overage_goes(core: Core, tenant: Tenant, urls: DatabaseUrls) -> None:
     """A variant's limit is of its policy; a feature with a policy of its own has its own limit, or none."""
-    await tenant.sandbox.made("/v1/plans", {"key": "pro", "name": "Pro"})
     for key in "abcd":
         await tenant.sandbox.made("/v1/features", {**FEATURE, "key": key})
     features: list[dict[str, Any]] = [
@@ -104,9 +97,10 @@ async def test_how_far_overage_goes(core: Core, tenant: Tenant) -> None:
         {"feature_key": "c", "overage_policy": "notify"},
         {"feature_key": "d", "overage_policy": "block"},
     ]
-    body = {"key": "m", "interval": "month", "overage_policy": "allow", "overage_limit": 9, "features": features}
-    variant = (await tenant.sandbox.made("/v1/plans/pro/variants", body))["plan_variant_id"]
-    await tenant.sandbox.made("/v1/subscriptions", {"end_user_id": "u", "plan_variant_id": variant})
+    variant = await make_variant(tenant, "pro", overage_policy="allow", overage_limit=9, features=features)
+    subscribing = Subscribing(core, tenant, urls)
+    await subscribing.make_customer("u")
+    await subscribing.subscribe("u", variant, "active", NOW, NOW + MONTH)
     terms = await published_terms(core, tenant, "u")
     assert [terms[key].overage_limit_micro for key in "abcd"] == [9_000_000, 2_000_000, None, None]
     assert [terms[key].overage_policy for key in "abcd"] == ["allow", "allow", "notify", "block"]

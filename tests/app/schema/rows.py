@@ -12,6 +12,7 @@ HASH = bytes(32)
 _HOUR = {"feature_key": "f", "hour_at": NOW, "units_micro": 1, "cost_micro": 1, "events": 1}
 _CHANGE = {"number": 1, "at": NOW, "action": "start", "state_after": "active", "actor": "a"}
 _HOLD = {"feature_key": "f", "holder": "h", "units": 1, "changed_at": NOW}
+_TEXTS = {"set_aside": "[]", "used_before": "[]", "rules": "{}"}
 
 
 async def fill(connection: asyncpg.Connection, digest: bytes) -> UUID:
@@ -49,8 +50,7 @@ def _rows(digest: bytes) -> Iterator[tuple[str, dict[str, Any]]]:  # noqa: PLR09
     of = {"customer_id": customer, "variant_id": variant, "variant_version_id": version}
     subscription = uuid4()
     kept = {"plan_kind": "base", "period_index": 0, "changes": 1, "updated_at": NOW}
-    texts = {"set_aside": "[]", "used_before": "[]", "rules": "{}"}
-    yield "subscriptions", {"id": subscription, **of, "state": "active", **period, **made, **kept, **texts}
+    yield "subscriptions", {"id": subscription, **of, "state": "active", **period, **made, **kept, **_TEXTS}
     yield "subscription_history", {"subscription_id": subscription, "version_after": version, **_CHANGE}
     yield "snapshots", {"id": "s", "content": b"{}", **made}
     figures = dict.fromkeys(("revision", "seq", "total_micro", "debt_micro", "applied_micro"), 1)

@@ -1,0 +1,84 @@
+"""Moving subscribers to the newest version of their variant."""
+
+from typing import Any
+
+import pytest
+
+from tests.app.core import EVENTS_OF_A_FEATURE, Tenant
+
+pytestmark = pytest.mark.usefixtures("flusher")
+PATH = "/v1/plans/pro/variants/monthly/migrate"
+
+
+def terms(amount: int) -> dict[str, Any]:
+    """A version that gives so much a month."""
+    return {"interval": "month", "billing_mode": "postpaid", "grants": [{"amount": amount, "interval": "month"}]}
+
+
+async def subscribed(tenant: Tenant, *end_users: str) -> dict[str, str]:
+    """The ids of subscriptions of these customers to the first version, of 100 credits."""
+    await tenant.sandbox.made("/v1/features", EVENTS_OF_A_FEATURE)
+    await tenant.sandbox.made("/v1/plans", {"key": "pro", "name": "Pro"})
+    variant = await tenant.sandbox.made("/v1/plans/pro/variants", {"key": "monthly", **terms(100)})
+    body = {"plan_variant_id": variant["plan_variant_id"]}
+    made = {name: await tenant.sandbox.made("/v1/subscriptions", {"end_user_id": name, **body}) for name in end_users}
+    return {name: subscription["subscription_id"] for name, subscription in made.items()}
+
+
+async def migrate(tenant: Tenant, **asked: Any) -> Any:
+    """What the call answers."""
+    answer = await tenant.sandbox.post(PATH, asked)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def test_publishing_leaves_subscribers_where_they_are(tenant: Tenant) -> None:
+    """The preview counts who would be moved and what they would get, and moves nobody."""
+    ids = await subscribed(tenant, "a", "b", "c")
+    await tenant.sandbox.made("/v1/plans/pro/variants/monthly/versions", terms(250))
+    would = await migrate(tenant, at="now", dry_run=True)
+    assert (would["upgraded"], would["downgraded"], would["version"]) == (3, 0, 2)
+    assert would["from_versions"] == {"1": 3}
+    assert 449 < would["credits_granted"] <= 450
+    for subscription_id in ids.values():
+        assert (await tenant.sandbox.read(f"/v1/subscriptions/{subscription_id}"))["version"] == 1
+
+
+async def test_moving_at_once(tenant: Tenant) -> None:
+    """Everybody is on the newest version and has what it gives above; the second time there is nobody to move."""
+    ids = await subscribed(tenant, "a", "b")
+    await tenant.sandbox.made("/v1/plans/pro/variants/monthly/versions", terms(250))
+    done = await migrate(tenant, at="now", reason="new terms")
+    assert (done["upgraded"], done["staying"], done["next_cursor"]) == (2, {}, None)
+    for name, subscription_id in ids.items():
+        assert (await tenant.sandbox.read(f"/v1/subscriptions/{subscription_id}"))["version"] == 2
+        assert 249 < (await tenant.sandbox.read(f"/v1/customers/{name}/credits"))["total"] <= 250
+    again = await migrate(tenant, at="now")
+    assert (again["upgraded"], again["downgraded"], again["staying"]) == (0, 0, {})
+
+
+async def test_who_stays_and_why(tenant: Tenant) -> None:
+    """Who has paused or is leaving is left alone; who is to be moved already is not moved twice."""
+    ids = await subscribed(tenant, "stays", "leaves", "rests")
+    await tenant.sandbox.made("/v1/plans/pro/variants/monthly/versions", terms(50))
+    for name, action in (("leaves", "cancel"), ("rests", "pause")):
+        answer = await tenant.sandbox.post(f"/v1/subscriptions/{ids[name]}/{action}", {})
+        assert answer.status_code == 200, answer.text
+    done = await migrate(tenant)
+    assert (done["upgraded"], done["downgraded"], done["credits_granted"]) == (0, 1, 0)
+    assert done["staying"] == {"leaving": 1, "paused": 1}
+    scheduled = (await tenant.sandbox.read(f"/v1/subscriptions/{ids['stays']}"))["scheduled"]
+    assert (scheduled["action"], scheduled["version"]) == ("change", 2)
+    assert (await migrate(tenant))["staying"] == {"moved": 1, "leaving": 1, "paused": 1}
+
+
+async def test_it_goes_on_page_by_page(tenant: Tenant) -> None:
+    """Each call moves as many as it is asked to; a call that is repeated under its key answers the same."""
+    await subscribed(tenant, "a", "b", "c")
+    await tenant.sandbox.made("/v1/plans/pro/variants/monthly/versions", terms(250))
+    first = await migrate(tenant, limit=2, at="now")
+    assert (first["upgraded"], first["next_cursor"] is not None) == (2, True)
+    rest = {"limit": 2, "at": "now", "cursor": first["next_cursor"]}
+    last = await tenant.sandbox.post(PATH, rest, key="k")
+    assert (last.json()["upgraded"], last.json()["next_cursor"]) == (1, None)
+    assert (await tenant.sandbox.post(PATH, rest, key="k")).content == last.content
