@@ -1,0 +1,207 @@
+"""What Postgres holds of one account whose customer has subscriptions, and a flusher that posts to it: all in memory.
+
+Between batches everything that is kept as JSON is written and read again, as app/subscriptions/store.py does.
+"""
+
+from collections import Counter
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+from unittest.mock import patch
+from uuid import UUID
+
+import msgspec
+from msgspec import structs
+
+from app.flusher.batch import post_batch
+from app.flusher.closing import Sums, close_periods
+from app.flusher.posting import Posting
+from app.ledger import store as ledger_store
+from app.ledger.book import Transaction, UsedInHour
+from app.orders.outcomes import Refused
+from app.rules.agenda import next_at
+from app.rules.burndown import sort_blocks
+from app.rules.lifecycle import State
+from app.rules.moments import NEVER_AT
+from app.rules.subscriptions import Subscription
+from app.rules.terms import SubscriptionTerms
+from app.subscriptions.book import Customer, Happened, Kept, Named, Subscribers
+from app.subscriptions.history import Change
+from app.trail.outbox import Announcement, EventType
+from app.web.amounts import encode_amount
+from app.wire.events import StreamEntry
+from app.wire.orders import Act, SubscriptionOrder
+from tests.flusher.batch_subjects import ENVIRONMENT
+from tests.flusher.test_lag_laws import REF, Rows
+
+OF_CREDIT = {EventType.CREDITS_LOW, EventType.CREDITS_DEPLETED, EventType.USAGE_OVERAGE}
+_kept = msgspec.json.Decoder(Kept)
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The newest terms of each variant, and the free plan."""
+
+    terms: dict[UUID, SubscriptionTerms]
+    free: SubscriptionTerms | None
+    zone: str
+
+
+class Seen(NamedTuple):
+    """One thing that happened, and how the subscription stood directly after it."""
+
+    happened: Happened
+    after: Subscription
+
+
+class Watched(Customer):
+    """Notes what happens."""
+
+    seen: list[Seen] = msgspec.field(default_factory=list)
+
+    def advance(self) -> list[Happened]:
+        """What it does, noted."""
+        happened = super().advance()
+        self.seen += [Seen(each, each.kept.rules) for each in happened]
+        return happened
+
+    def carry_out(self, order: SubscriptionOrder, named: Named, at: int) -> list[Happened] | Refused:
+        """What it does, noted."""
+        happened = super().carry_out(order, named, at)
+        if not isinstance(happened, Refused):
+            self.seen += [Seen(each, each.kept.rules) for each in happened]
+        return happened
+
+
+@dataclass
+class SubscriberRows(Rows):
+    """The rows, and in the order in which they came, all that was ever written."""
+
+    catalogue: Catalogue = field(default_factory=lambda: Catalogue({}, None, "UTC"))
+    table: dict[UUID, bytes] = field(default_factory=dict)
+    """Subscriptions, as JSON."""
+    transactions: list[Transaction] = field(default_factory=list)
+    history: list[Change] = field(default_factory=list)
+    announcements: list[Announcement] = field(default_factory=list)
+    made: list[UUID] = field(default_factory=list)
+    """Blocks that were made, as often as they were."""
+    hours: list[UsedInHour] = field(default_factory=list)
+    seen: list[Seen] = field(default_factory=list)
+
+    def subscriptions(self) -> list[Kept]:
+        """In the order in which the table gives them."""
+        rows = [_kept.decode(row) for row in self.table.values()]
+        return sorted(rows, key=lambda kept: (kept.created_at, kept.id))
+
+    def post(self, entries: list[StreamEntry]) -> Posting:
+        """Post a batch as the flusher does, and write what comes of it."""
+        self.account.blocks = sort_blocks(
+            structs.replace(b) for b in self.blocks.values() if b.remaining_micro or b.is_scheduled
+        )
+        posted = {(ENVIRONMENT, e.payload.event_id) for e in entries if e.payload and e.payload.event_id in self.events}
+        subscribers = self._subscribers(entries)
+        posting = post_batch({REF: self.account}, [*entries], posted, self.targets(entries), subscribers)
+        self._write(posting)
+        for customer in posting.customers.values():
+            assert isinstance(customer, Watched)
+            self.seen += customer.seen
+            self.table |= {kept.id: msgspec.json.encode(kept) for kept in customer.changed.values()}
+        self._look(entries)
+        return posting
+
+    def _subscribers(self, entries: Sequence[StreamEntry]) -> Subscribers:
+        """What app/subscriptions/reading.py reads for the batch."""
+        orders = [entry.order for entry in entries if isinstance(entry.order, SubscriptionOrder)]
+        if self.account.agenda_at > max(entry.accepted_at for entry in entries) and not orders:
+            return Subscribers()
+        names, catalogue = (ENVIRONMENT, self.account.id, self.account.end_user_id), self.catalogue
+        customer = Watched(*names, catalogue.zone, catalogue.free, self.subscriptions())
+        asked = {order.payment_reference for order in orders if isinstance(order, Act)}
+        payments = {
+            (ENVIRONMENT, change.payment_reference): change.subscription_id
+            for change in self.history
+            if change.payment_reference is not None and change.payment_reference in asked
+        }
+        return Subscribers({self.account.id: customer}, Named({**catalogue.terms}, payments))
+
+    def _write(self, posting: Posting) -> None:
+        """All that a batch writes but for subscriptions, which closing the periods changes too."""
+        self.transactions += posting.transactions
+        self.made += [block.id for _, block in posting.made_blocks]
+        changed = [block for _, block in [*posting.changed_blocks.values(), *posting.retermed_blocks]]
+        for block in [*[block for _, block in posting.made_blocks], *changed, *self.account.blocks]:
+            self.blocks[block.id] = structs.replace(block)
+        self.events |= {event.id: event for event in posting.events}
+        self.outcomes |= {outcome.order.order_id: outcome for outcome in posting.outcomes}
+        self.hours += posting.used
+        self.history += posting.history
+        with patch.object(ledger_store, "sum_hours_since", self._sum_hours_since):
+            _run(close_periods(None, posting))  # type: ignore[arg-type] # nothing is asked of it
+        self.announcements += posting.announcements
+
+    async def _sum_hours_since(self, _: object, asked: Sequence[tuple[UUID, UUID, int]]) -> list[Sums]:
+        sums: list[Sums] = []
+        for _environment, _account, since_at in asked:
+            found: Sums = {}
+            for hour in self.hours:
+                if hour.hour_at >= since_at:
+                    before = found.get(hour.feature_key, [0, 0, 0])
+                    added = hour.units_micro, hour.cost_micro, hour.events
+                    found[hour.feature_key] = [a + b for a, b in zip(before, added, strict=True)]
+            sums.append(found)
+        return sums
+
+    def _look(self, entries: Sequence[StreamEntry]) -> None:
+        """What must hold after every batch, since the tables or the next batch ask for it, or the customer."""
+        kept, last = self.subscriptions(), entries[-1]
+        assert self.account.agenda_at == min((next_at(each.rules) for each in kept), default=NEVER_AT)
+        bases = [each.rules.state for each in kept if each.is_base and not each.is_terminal]
+        assert len([state for state in bases if state is State.SCHEDULED]) <= 1, bases
+        assert len([state for state in bases if state is not State.SCHEDULED]) <= 1, bases
+        ties = {b.terms.tie for b in self.blocks.values() if b.remaining_micro and b.terms and b.terms.tie}
+        moved = {tie.subscription_id for tie in ties if tie.is_moved}
+        assert not {each.id for each in kept if each.rules.paused_at == last.accepted_at and last.order} & moved
+
+    def summary(self) -> dict[str, object]:
+        """All that must not depend on the lag."""
+        return {
+            "figures": (self.account.total_micro, self.account.debt_micro, self.account.agenda_at),
+            "blocks": {
+                key: (
+                    b.granted_micro,
+                    b.remaining_micro,
+                    b.effective_at,
+                    b.expires_at,
+                    b.terms if b.remaining_micro else 0,
+                )
+                for key, b in self.blocks.items()
+            },
+            "events": {key: (event.draws, event.debt_micro) for key, event in self.events.items()},
+            "outcomes": {key: outcome.refused for key, outcome in self.outcomes.items()},
+            "subscriptions": {key: msgspec.json.decode(row) for key, row in self.table.items()},
+            "history": self.history,
+            "announcements": [_told(each) for each in self.announcements],
+            "moved": self._moved(),
+        }
+
+    def _moved(self) -> Counter[str]:
+        """What of each transaction must not depend on how usage is grouped, nor on when a debt is paid."""
+        fixed = [t for t in self.transactions if t.kind not in {"usage", "debt_payment"}]
+        return Counter(str((t.kind, t.posted_at, t.actor, t.reason, sorted(t.lines))) for t in fixed)
+
+
+def _told(announcement: Announcement) -> bytes:
+    """Word as it goes out. That of credit is named by its transaction, which lag may number otherwise."""
+    if announcement.type in OF_CREDIT:
+        announcement = structs.replace(announcement, id=UUID(int=0))
+    return msgspec.json.encode(announcement, enc_hook=encode_amount)
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    """Run what waits for nothing."""
+    try:
+        work.send(None)
+    except StopIteration:
+        return
+    message = "it waits for something"
+    raise AssertionError(message)

@@ -1,0 +1,281 @@
+"""What must hold of every life of a customer with subscriptions. Each law raises AssertionError where it does not."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from fractions import Fraction
+from itertools import pairwise
+from math import floor
+from random import Random
+from uuid import UUID
+
+from msgspec import structs
+
+from app.ledger.book import block_account
+from app.ledger.draws_proof import BlockRow
+from app.ledger.proof import AccountProof, Finding
+from app.rules.burndown import Block
+from app.rules.effects import BlocksMoved, Granted, PeriodTurned, StateChanged, TermsChanged
+from app.rules.lifecycle import TABLE, Action, State
+from app.rules.moments import to_at
+from app.rules.subscriptions import Subscription
+from app.wire.events import EntryKind
+from app.wire.ids import parse
+from app.wire.orders import Act
+from tests.flusher.batch_subjects import tick
+from tests.flusher.subscriber_rows import Seen, SubscriberRows
+from tests.flusher.subscribing_programs import Life, Part
+
+
+def any_cut(life: Life) -> None:
+    """40: posted one by one, by seven or all at once, the ledger and the subscriptions are the same."""
+    one_by_one = life.rows.summary()
+    assert life.again(7).summary() == one_by_one
+    assert life.again(1_000).summary() == one_by_one
+
+
+def catching_up_is_running_on_time(life: Life) -> None:
+    """52: with hardly a tick, with some, and with one wherever something falls due: the same."""
+    rarely = life.again(1_000, _without_ticks).summary()
+    assert rarely == life.rows.summary()
+    assert rarely == life.again(1_000, _with_ticks).summary()
+    assert rarely == _on_time(life).summary()
+
+
+def _without_ticks(part: Part) -> Part:
+    """But for the last, which brings time to where the others are."""
+    *others, last = part.entries
+    return Part(part.catalogue, [*(entry for entry in others if entry.kind is not EntryKind.TICK), last])
+
+
+def _with_ticks(part: Part) -> Part:
+    """Some at random, as somebody leaves them who looks now and then."""
+    random, entries = Random(len(part.entries)), part.entries[:1]
+    for before, entry in pairwise(part.entries):
+        between = entry.accepted_at - before.accepted_at
+        looks = sorted(random.randint(0, between) for _ in range(random.randint(0, 4)))
+        entries += [*(tick("user", before.accepted_at + look) for look in looks), entry]
+    return Part(part.catalogue, entries)
+
+
+def _on_time(life: Life) -> SubscriberRows:
+    """As where jobs never sleep: a tick at each boundary, and each entry after all that is due by then."""
+    rows = life.again(1, lambda part: Part(part.catalogue, []))
+    for part in life.parts:
+        rows.catalogue = part.catalogue
+        for entry in part.entries:
+            while (at := rows.account.next_boundary()) <= entry.accepted_at:
+                rows.post([tick("user", at)])
+            rows.post([entry])
+    return rows
+
+
+def each_cycle_is_granted_once(life: Life) -> None:
+    """46: a block of each (subscription, template, cycle), whatever happens; what is given once, once to a customer."""
+    assert not [block_id for block_id, times in Counter(life.rows.made).items() if times > 1]
+    given = Counter(e.template.id for e in _granted(life) if e.template.every is None)
+    assert all(times == 1 for times in given.values()), given
+
+
+def word_goes_out_once(life: Life) -> None:
+    """Each word of it has an id of its own, and comes once."""
+    assert not [told for told, times in Counter(each.id for each in life.rows.announcements).items() if times > 1]
+
+
+def periods_tile(life: Life) -> None:
+    """47: each begins where the one before it ended; a pause moves the end, and a change of interval cuts it off."""
+    for seen in _by_subscription(life).values():
+        end_at, index = None, -1
+        for happened, after in seen:
+            cut_at = happened.at if any(isinstance(e, TermsChanged) for e in happened.effects) else None
+            for effect in happened.effects:
+                if isinstance(effect, PeriodTurned):
+                    assert end_at in {None, effect.period.start_at} or effect.period.start_at == cut_at
+                    assert effect.period_index == index + 1
+                    end_at, index = effect.period.end_at, effect.period_index
+                elif isinstance(effect, BlocksMoved) and end_at is not None and after.state is State.ACTIVE:
+                    end_at += effect.by_microseconds
+            assert after.state is State.SCHEDULED or end_at is None or after.period.end_at == end_at
+            assert after.state is State.SCHEDULED or index < 0 or after.period_index == index
+
+
+def a_period_is_renewed_once(life: Life) -> None:
+    """48: a renewal that names its period may come again, whenever: nothing follows from it."""
+    twice = life.again(1_000, lambda part: _with_twins(part, life.rows))
+    once, again = life.rows.summary(), twice.summary()
+    for name in once.keys() - {"outcomes"}:
+        assert again[name] == once[name], name
+    payments = Counter(change.payment_reference for change in life.rows.history if change.payment_reference)
+    assert all(times == 1 for times in payments.values())
+
+
+def _with_twins(part: Part, rows: SubscriberRows) -> Part:
+    """The part with a twin of each renewal that was done, somewhere behind it."""
+    random, entries = Random(len(part.entries)), [*part.entries]
+    for entry in part.entries:
+        order = entry.order
+        is_named = isinstance(order, Act) and order.action is Action.RENEW and order.period_index is not None
+        if order is None or not is_named or rows.outcomes[order.order_id].refused is not None:
+            continue
+        place = random.randint(entries.index(entry), len(entries) - 1)
+        twin = structs.replace(order, order_id=UUID(int=2**64 + order.order_id.int))
+        at = entries[place].accepted_at
+        entries.insert(place + 1, structs.replace(entry, accepted_at=at, order=twin))
+    return Part(part.catalogue, entries)
+
+
+def unused_credit_rolls_or_expires(life: Life) -> None:
+    """49: what rolls over is the share of what was unused, at most the cap, and nothing where the subscription ends."""
+    rolled, expired = Counter[str](), Counter[str]()
+    for transaction in life.rows.transactions:
+        if transaction.kind in {"rollover", "expiry"}:
+            name, amount = transaction.lines[0]
+            (rolled if transaction.kind == "rollover" else expired)[name] -= amount
+    rules = {g.id: g.rollover for part in life.parts for terms in part.catalogue.terms.values() for g in terms.grants}
+    for block in life.rows.blocks.values():
+        name, tie = block_account(block.id), None if block.terms is None else block.terms.tie
+        rule = None if tie is None or block.source != "plan" else rules[tie.template_id]
+        unused = rolled[name] + expired[name]
+        whole = 0 if rule is None else unused * rule.share_millionths // 1_000_000
+        due = whole if rule is None or rule.cap_micro is None else min(whole, rule.cap_micro)
+        ends = _ends_before(life, block)
+        assert rolled[name] in ({0} if ends else {due} if ends is False else {0, due}), (block, rolled[name], due)
+
+
+def _ends_before(life: Life, block: Block) -> bool | None:
+    """Whether its subscription has ended when the block expires; None = just then, so that it may be either."""
+    terms = block.terms
+    for change in life.rows.history:
+        if terms is None or terms.tie is None or change.subscription_id != terms.tie.subscription_id:
+            continue
+        if State(change.state_after) in {State.CANCELED, State.EXPIRED} and to_at(change.at) <= block.expires_at:
+            is_just_then = to_at(change.at) == block.expires_at and change.action != Action.END
+            return None if is_just_then else True
+    return False
+
+
+def parts_sum_to_what_a_change_is_worth(life: Life) -> None:
+    """50: what the new grants are worth for the time that remains, above the old ones and what was given ahead."""
+    for happened, after in life.rows.seen:
+        before = happened.before
+        changes = [effect for effect in happened.effects if isinstance(effect, TermsChanged)]
+        if before is None or happened.action != Action.CHANGE or happened.by is None or len(changes) != 1:
+            continue
+        at = happened.at
+        known = {(cycle.template_id, cycle.present) for cycle in before.cycles}
+        # One that begins just now, and was not there before, is granted whole.
+        cycles = [c for c in after.cycles if c.present.start_at < at or (c.template_id, c.present) in known]
+        middle = structs.replace(after, cycles=tuple(cycles))
+        of_middle = {cycle.template_id for cycle in cycles}
+        granted = [e for e in happened.effects if isinstance(e, Granted) and e.template.id in of_middle]
+        ahead = 0 if before.ahead is None or before.ahead.until_at <= at else before.ahead.amount_micro
+        worth = floor(_worth(middle, at) - _worth(before, at)) - ahead
+        assert sum(effect.amount_micro for effect in granted) == max(worth, 0), happened
+
+
+def _worth(subscription: Subscription, at: int) -> Fraction:
+    """What the cycles that are running are worth for the time that remains of them."""
+    amounts = {template.id: template.amount_micro for template in subscription.terms.grants}
+    spans = [(c.template_id, c.present) for c in subscription.cycles if at < c.present.end_at]
+    shares = [Fraction(s.end_at - at, s.end_at - s.start_at) * amounts[template_id] for template_id, s in spans]
+    return sum(shares, Fraction())
+
+
+def states_move_along_the_table(life: Life) -> None:
+    """51: in the order of what happened, and so does the history, which has a number for each change."""
+    for seen in _by_subscription(life).values():
+        state = State.SCHEDULED
+        for happened, after in seen:
+            assert happened.before is None or happened.before.state is state
+            for effect in happened.effects:
+                if isinstance(effect, StateChanged):
+                    assert (effect.before, TABLE[state].get(effect.action)) == (state, effect.after)
+                    state = effect.after
+            assert after.state is state
+    for subscription_id in life.rows.table:
+        changes = [change for change in life.rows.history if change.subscription_id == subscription_id]
+        assert [change.number for change in changes] == list(range(1, len(changes) + 1))
+        states = [change.state_after for change in changes]
+        assert [change.state_before for change in changes] == [None, *states[:-1]]
+
+
+def one_trial_of_a_plan(life: Life) -> None:
+    """A customer tries each plan once."""
+    trials = Counter(
+        after.terms.name.plan_id
+        for happened, after in life.rows.seen
+        for effect in happened.effects
+        if isinstance(effect, StateChanged) and effect.action is Action.START_TRIAL
+    )
+    assert all(times == 1 for times in trials.values()), trials
+
+
+def debt_is_billed_before_credit_comes(life: Life) -> None:
+    """Where a period turns, the bill of the one that is over stands before what is granted for the next."""
+    for bill in life.rows.transactions:
+        if bill.kind != "overage_billed" or bill.actor != "flusher":
+            continue
+        for happened, _ in life.rows.seen:
+            if happened.by is None and happened.at == bill.posted_at and happened.kept.is_base:
+                before = [t for t in life.rows.transactions if t.posted_at == bill.posted_at and t.seq < bill.seq]
+                reasons = [t.reason for t in before if t.kind == "grant" and t.reason and t.reason.startswith("sub_")]
+                assert happened.kept.id not in {parse("sub", reason.split()[0]) for reason in reasons}
+
+
+def what_a_pause_sets_aside_waits(life: Life) -> None:
+    """Lines sum to zero; what is set aside is there while the subscription is paused, and never less than nothing."""
+    paused = Counter[str]()
+    for transaction in life.rows.transactions:
+        assert sum(amount for _, amount in transaction.lines) == 0
+        for name, amount in transaction.lines:
+            assert amount
+            if name.startswith("paused:"):
+                paused[name] += amount
+                assert paused[name] >= 0
+    for kept in life.rows.subscriptions():
+        aside = sum(block.remaining_micro for block in kept.set_aside)
+        assert paused.pop(f"paused:{kept.id}", 0) == aside
+        assert not aside or kept.rules.state is State.PAUSED
+    assert not any(paused.values())
+
+
+def the_proof_accepts_it(life: Life) -> None:
+    """1-13, 22-24: what `quotastack ledger verify` proves of an account."""
+    rows, found = life.rows, list[Finding]()
+    blocks = [BlockRow(block, block.granted_micro) for block in rows.blocks.values()]
+    proof = AccountProof(rows.account, blocks, lambda *finding: found.append(Finding(*finding)))
+    for transaction in rows.transactions:
+        proof.begin(transaction)
+        for event in sorted(rows.events.values(), key=lambda event: event.id):
+            if event.seq == transaction.seq:
+                proof.add_event(event.chained())
+        proof.end()
+    proof.finish()
+    assert found == []
+
+
+def _granted(life: Life) -> list[Granted]:
+    return [effect for happened, _ in life.rows.seen for effect in happened.effects if isinstance(effect, Granted)]
+
+
+def _by_subscription(life: Life) -> dict[UUID, list[Seen]]:
+    found: dict[UUID, list[Seen]] = defaultdict(list)
+    for seen in life.rows.seen:
+        found[seen.happened.kept.id].append(seen)
+    return found
+
+
+LAWS: tuple[Callable[[Life], None], ...] = (
+    any_cut,
+    catching_up_is_running_on_time,
+    each_cycle_is_granted_once,
+    word_goes_out_once,
+    periods_tile,
+    a_period_is_renewed_once,
+    unused_credit_rolls_or_expires,
+    parts_sum_to_what_a_change_is_worth,
+    states_move_along_the_table,
+    one_trial_of_a_plan,
+    debt_is_billed_before_credit_comes,
+    what_a_pause_sets_aside_waits,
+    the_proof_accepts_it,
+)

@@ -1,0 +1,82 @@
+"""Some life misses each rule that is taken out: the laws of subscriptions are not idle."""
+
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+
+from app.flusher import falling_due
+from app.flusher.subscribing import _Poster
+from app.rules import actions
+from app.rules.actions import Arguments
+from app.rules.effects import Billed
+from app.rules.lifecycle import Action
+from app.rules.subscriptions import Subscription
+from app.subscriptions import book
+from app.subscriptions.book import Customer
+from tests.flusher.subscribing_laws import LAWS
+from tests.flusher.subscribing_programs import make_life
+
+LIVES = 300
+_advance, _pay_debt, _renew = book.advance, falling_due.pay_debt, actions._ACTIONS[Action.RENEW]  # noqa: SLF001
+
+
+def _nothing(*_: Any, **__: Any) -> None:
+    """In the place of what is left out."""
+
+
+def _never(*_: Any, **__: Any) -> bool:
+    return False
+
+
+def _billed_last(subscription: Subscription, at: int) -> Any:
+    after, effects = _advance(subscription, at)
+    return after, sorted(effects, key=lambda effect: isinstance(effect, Billed))
+
+
+def _not_before_a_bill(posting: Any, group: Any, at: int, revision: int) -> None:
+    if at != group.account.agenda_at - 1:
+        _pay_debt(posting, group, at, revision)
+
+
+def _whichever_period(subscription: Subscription, _: Arguments, now: int) -> Any:
+    return _renew(subscription, Arguments(), now)
+
+
+MUTATIONS: dict[str, tuple[Any, str, Any]] = {
+    "a pause sets credit aside": (_Poster, "_set_aside", _nothing),
+    "what was set aside comes back": (_Poster, "_bring_back", _nothing),
+    "who falls back is not granted again what was granted": (Customer, "_was_granted", _never),
+    "a plan is tried once": (Customer, "_had_trial", _never),
+    "nothing rolls over where the subscription ends by itself": (falling_due, "_ends", _never),
+    "nothing rolls over after the subscription has ended": (_Poster, "_end_rollover", _nothing),
+    "the bill comes before the grant": (book, "advance", _billed_last),
+    "known credit pays before the bill": (falling_due, "pay_debt", _not_before_a_bill),
+    "of one moment, what expires does so first": (falling_due, "_comes_first", lambda *_: True),
+    "history is written": (_Poster, "_remember", _nothing),
+}
+"""The rule, and what is put in the place of what keeps it."""
+
+
+@pytest.mark.parametrize("rule", MUTATIONS)
+def test_some_life_misses_it(rule: str) -> None:
+    """Some law does not hold of it, or it cannot be lived at all."""
+    where, name, replacement = MUTATIONS[rule]
+    with patch.object(where, name, replacement):
+        assert any(_is_missed(seed) for seed in range(LIVES)), f"no life misses that {rule}"
+
+
+def test_some_life_misses_that_a_renewal_names_its_period() -> None:
+    """Renewals that come again renew again."""
+    with patch.dict(actions._ACTIONS, {Action.RENEW: _whichever_period}):  # noqa: SLF001
+        assert any(_is_missed(seed) for seed in range(LIVES))
+
+
+def _is_missed(seed: int) -> bool:
+    try:
+        life = make_life(seed)
+        for law in LAWS:
+            law(life)
+    except AssertionError:
+        return True
+    return False
