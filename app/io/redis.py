@@ -82,6 +82,8 @@ class AccountView(msgspec.Struct, frozen=True):
     floor_micro: int
     reserved_micro: int = 0
     """Of all open reservations; `available_micro` is without it already."""
+    frozen_at: int | None = None
+    """Where its test clock stands; None = it has none."""
 
     @property
     def pending_micro(self) -> int:
@@ -241,6 +243,19 @@ class RedisStore:
             )
         return [answer.decode() for answer in (await pipe.execute())[1:]]
 
+    async def set_clock(self, clocks: Sequence[tuple[bytes, int]], new_token: bytes) -> list[str]:
+        """Have the test clocks of (account, moment) stand there, in their order, and leave ticks where that is due.
+
+        'miss' | 'wait' (a tick is under way) | 'early', for each.
+        """
+        pipe = self.client.pipeline(transaction=False)
+        pipe.script_load(scripts.SET_CLOCK.text)  # so that no call halfway through finds it missing
+        for ref, at in clocks:
+            partition = self.partition(ref)
+            script_keys = (keys.account(partition, ref), keys.stream(partition), keys.load_token(partition, ref))
+            pipe.evalsha(scripts.SET_CLOCK.digest.decode(), 3, *script_keys, at, ref, new_token)
+        return [answer.decode() for answer in (await pipe.execute())[1:]]
+
     async def order(self, ref: bytes, now_at: int, payload: bytes) -> str:
         """Leave an order in the stream, and have the account wait for it: 'ok' | 'miss'."""
         partition = self.partition(ref)
@@ -298,10 +313,11 @@ class RedisStore:
         partition, ref = self.partition(state.ref), state.ref
         script_keys = [keys.account(partition, ref), keys.load_token(partition, ref)]
         held = [part for reservation in reservations for part in _held(ref, reservation)]
+        head, frozen_at = (begun.token, begun.incarnation.hex), "" if state.frozen_at is None else state.frozen_at
         answer = await self.run(
             scripts.LOAD,
             [*script_keys, keys.meta(partition), keys.due(partition)],
-            [begun.token, begun.incarnation.hex, *_figures(state), ref, *held, encode_holds(holds)],
+            [*head, *_figures(state), ref, frozen_at, *held, encode_holds(holds)],
         )
         return answer.decode()
 
