@@ -110,6 +110,18 @@ class StreamEnd(msgspec.Struct, frozen=True):
     last_id: tuple[int, int]
 
 
+class StreamPlace(msgspec.Struct, frozen=True):
+    """Where the newest entry of a partition's stream is, and how far it is published; (0, 0) = nowhere."""
+
+    incarnation: bytes | None
+    published: tuple[int, int]
+    newest: tuple[int, int]
+
+    def has_published(self, before: "StreamPlace") -> bool:
+        """Whether everything is published by now that was in the stream `before`."""
+        return self.incarnation == before.incarnation and self.published >= before.newest
+
+
 class LoadBegun(msgspec.Struct, frozen=True):
     """A load under way: what it has to respect."""
 
@@ -361,6 +373,20 @@ class RedisStore:
                 raise answer
         last_id = parse_stream_id(stream["last-generated-id"])
         return StreamEnd(None if incarnation is None else UUID(hex=incarnation.decode()), last_id)
+
+    async def read_stream_places(self) -> list[StreamPlace]:
+        """Of every partition, how far it is published and where it ends."""
+        pipe = self.client.pipeline(transaction=False)
+        for partition in range(self.agreement.partitions):
+            pipe.hmget(keys.meta(partition), "incarnation", "published")
+            pipe.xrevrange(keys.stream(partition), count=1)
+        answers = iter(await pipe.execute())
+        return [
+            StreamPlace(
+                incarnation, parse_stream_id(published or b"0-0"), parse_stream_id(newest[0][0] if newest else b"0-0")
+            )
+            for (incarnation, published), newest in zip(answers, answers, strict=True)
+        ]
 
     async def read_seen(self, environment_id: UUID, event_id: UUID) -> bytes | None:
         """What is remembered of an event of the environment: length byte, fingerprint, outcome; None = nothing.
