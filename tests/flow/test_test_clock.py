@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.flow.stack import Answer, Stack, Tenant, make_catalogue
+from tests.flow.stack import Answer, Stack, Tenant, drained, make_catalogue, open_session, running_stack
 from tests.flow.test_voids import balance
 from tests.programs import program
 from tests.waiting import wait_until_async
@@ -19,9 +19,9 @@ GUIDE = (Path(__file__).parents[2] / "docs" / "test-clock.md").read_text()
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 
-async def frozen(tenant: Tenant) -> datetime:
+async def frozen(tenant: Tenant, at: datetime | None = None) -> datetime:
     """Where the sandbox's time stands from now on."""
-    answer = await tenant.core.post("/v1/test-clock/freeze", {})
+    answer = await tenant.core.post("/v1/test-clock/freeze", {} if at is None else {"at": at.isoformat()})
     assert answer.status == HTTPStatus.OK, answer.body
     return datetime.fromisoformat(answer.body["frozen_at"])
 
@@ -93,14 +93,68 @@ async def test_time_passes_as_if_it_had(stack: Stack, tenant: Tenant, steps: tup
             "+00:00", "Z"
         )
     assert await balance(tenant, "u") == 75
-    found = await history(tenant, begun_at)
-    assert [(kind, change) for kind, change, _ in found] == [(kind, change) for kind, change, _ in EXPECTED]
-    second = timedelta(milliseconds=1)  # each reservation is dated a little after what was decided before it
-    assert all(abs(at - expected) < second for (*_, at), (*_, expected) in zip(found, EXPECTED, strict=True)), found
+    assert_as_expected(await history(tenant, begun_at))
     spend = {"end_user_id": "u", "feature_key": "api_calls", "units": 76, "enforce": True}
     refused = await tenant.edge.post("/v1/usage", spend)
     assert (refused.status, refused.body["code"]) == (HTTPStatus.PAYMENT_REQUIRED, "insufficient_credits")
     assert (await stack.verify()).findings == []
+
+
+def assert_as_expected(found: list[tuple[str, float, timedelta]]) -> None:
+    """To the moment, but for the microsecond by which a reservation is dated after what was decided before it."""
+    assert [(kind, change) for kind, change, _ in found] == [(kind, change) for kind, change, _ in EXPECTED]
+    late = [at - expected for (*_, at), (*_, expected) in zip(found, EXPECTED, strict=True)]
+    assert timedelta(0) <= min(late) <= max(late) < timedelta(milliseconds=1), found
+
+
+async def test_a_clock_outlives_what_redis_remembers(tmp_path: Path) -> None:
+    """Whatever is in Redis when the clock is moved on: what falls due is brought there first, with its clock."""
+    async with running_stack(tmp_path) as stack, open_session() as session:
+        tenant = await stack.tenant(session)
+        begun_at = await begin(tenant)
+        await drained(tenant.core, "u")
+        redis = await stack.redis()
+        await redis.client.flushall()
+        await redis.close()
+        await advance(tenant, begun_at + 7 * DAY)
+        assert_as_expected(await history(tenant, begun_at))
+        assert await balance(tenant, "u") == 75
+        assert (await stack.verify()).findings == []
+
+
+async def half_a_year(tenant: Tenant, begun_at: datetime, days: int) -> tuple[list[tuple[str, float, timedelta]], Any]:
+    """What the ledger and the history of two subscriptions have after steps of so many days.
+
+    `u` is billed afterwards and goes on by itself; `p` pays beforehand, and does not.
+    """
+    await make_catalogue(tenant.core)
+    grants = [{"amount": 70, "interval": "month"}, {"amount": 7, "interval": "week"}]
+    terms = {"interval": "month", "grants": grants, "features": [{"feature_key": "api_calls"}]}
+    await frozen(tenant, begun_at)
+    made: list[str] = []
+    for end_user_id, mode in (("u", "postpaid"), ("p", "prepaid")):
+        variant = {"key": mode, "billing_mode": mode, **terms}
+        made_variant = await tenant.core.created("/v1/plans/pro/variants", variant)
+        body = {"end_user_id": end_user_id, "plan_variant_id": made_variant["plan_variant_id"]}
+        made.append((await tenant.core.created("/v1/subscriptions", body))["subscription_id"])
+    for day in range(days, 181, days):
+        await advance(tenant, begun_at + day * DAY)
+    changes = (await tenant.core.get(f"/v1/subscriptions/{made[1]}/history")).body["data"]
+    return await history(tenant, begun_at), [(change["at"], change["state_after"]) for change in changes]
+
+
+async def test_subscriptions_go_on_as_if_time_had_passed(stack: Stack, session: aiohttp.ClientSession) -> None:
+    """Renewals and grants come at their moments in one step as in eighteen; who has not paid is overdue, then out."""
+    begun_at = datetime.now(UTC).replace(microsecond=0) + DAY
+    at_once = await half_a_year(await stack.tenant(session), begun_at, 180)
+    assert await half_a_year(await stack.tenant(session), begun_at, 10) == at_once
+    entries, changes = at_once
+    months = [at for kind, change, at in entries if (kind, change) == ("grant", 70)]
+    weeks = [at for kind, change, at in entries if (kind, change) == ("grant", 7)]
+    assert (len(months), weeks) == (6, [number * 7 * DAY for number in range(26)])
+    assert [state for _, state in changes] == ["expired", "overdue", "active"]
+    out, overdue, _ = (datetime.fromisoformat(at) for at, _ in changes)
+    assert (overdue, out - overdue) == (begun_at + months[1], 3 * DAY)
 
 
 async def test_usage_is_dated_by_the_clock(tenant: Tenant) -> None:
