@@ -1,8 +1,6 @@
 """A monthly grant of which a part rolls over, and a top-up for a busy month that outlives it."""
 
-from time import sleep
-
-from http_client import RUN, call, make
+from http_client import RUN, call, make, wait_for
 from sandbox_clock import own_sandbox, pass_time_to
 
 TEAM = f"team-{RUN}"
@@ -23,8 +21,7 @@ def may_render(images: int) -> bool:
 
 def blocks() -> dict[str, int]:
     """What is left of the team's credit by source, once all usage is in the ledger."""
-    while (credit := call("GET", f"/v1/customers/{TEAM}/credits"))["pending"] != 0:
-        sleep(0.1)
+    credit = wait_for(f"/v1/customers/{TEAM}/credits", lambda credit: credit["pending"] == 0)
     for block in credit["blocks"]:
         print(f"  {block['source']}: {block['remaining']} of {block['granted']}, to {block['expires_at'][:10]}")
     return {block["source"]: block["remaining"] for block in credit["blocks"]}

@@ -1,9 +1,8 @@
 """An API that gets cheaper by volume, with overage up to a limit, shown as it is used and billed afterwards."""
 
-from time import sleep
 from typing import Any
 
-from http_client import RUN, Refused, call, make
+from http_client import RUN, Refused, call, make, wait_for
 from sandbox_clock import own_sandbox, pass_time_to
 
 CLIENT = f"client-{RUN}"
@@ -19,9 +18,7 @@ def record(calls: int, cost: float) -> None:
 
 def posted() -> dict[str, Any]:
     """The client's credit once all usage is in the ledger."""
-    while (credit := call("GET", f"/v1/customers/{CLIENT}/credits"))["pending"] != 0:
-        sleep(0.1)
-    return credit
+    return wait_for(f"/v1/customers/{CLIENT}/credits", lambda credit: credit["pending"] == 0)
 
 
 own_sandbox()
