@@ -47,6 +47,8 @@ from app.subscriptions.service import Subscriptions
 from app.tenants.routes import INTERNAL_ROUTES as TENANTS_INTERNAL
 from app.tenants.routes import ROUTES as TENANTS
 from app.tenants.service import Keys
+from app.test_clocks.routes import ROUTES as TEST_CLOCKS
+from app.test_clocks.routes import provide_clocks
 from app.topups.routes import ROUTES as TOPUPS
 from app.trail.idempotency import provide_mutation
 from app.web import docs, forward, health
@@ -54,7 +56,7 @@ from app.web.application import make_application
 from app.web.framing import FramingMiddleware
 from app.web.openapi import Document, make_config
 from app.web.outer import OuterMiddleware
-from app.web.principal import provide_principal
+from app.web.principal import provide_clock, provide_principal
 from app.web.reader import provide_reader
 
 MAX_DATABASE_CONNECTIONS = 16
@@ -64,7 +66,7 @@ STOP_SECONDS = 5
 
 _DOMAINS = (
     *(*TENANTS, *ENVIRONMENTS, *METERING, *PLANS, *CUSTOMERS, *OVERRIDES, *SUBSCRIPTIONS, *LEDGER),
-    *(*TOPUPS, *RESERVATIONS, *CORRECTIONS, *REJECTIONS),
+    *(*TOPUPS, *RESERVATIONS, *CORRECTIONS, *REJECTIONS, *TEST_CLOCKS),
 )
 
 
@@ -143,7 +145,9 @@ def _dependencies(parts: Parts) -> dict[str, Provide]:
     return {
         "api_keys": _constant(parts.api_keys),
         "billing_zone": _constant(parts.settings.billing_zone()),
-        "clock": _constant(parts.clock),
+        "clock": Provide(provide_clock, sync_to_thread=False),
+        "clocks": Provide(provide_clocks, sync_to_thread=False),
+        "machine_clock": _constant(parts.clock),
         "database": _constant(parts.database),
         "enroll": _constant(enroller.enroll),
         "enroller": _constant(enroller),

@@ -26,6 +26,7 @@ class Account:
         "end_user_id",
         "environment_id",
         "environment_ref",
+        "frozen_at",
         "key",
         "may_enroll",
         "partition",
@@ -50,6 +51,8 @@ class Account:
         self.decided_at = 0
         self.may_enroll = False
         """Whether somebody asked for it who may record usage: who is unknown may be enrolled then."""
+        self.frozen_at: int | None = None
+        """Where the customer's test clock stood when last seen, another belief; None = it goes by the real time."""
 
     @property
     def gauge_keys(self) -> tuple[bytes, bytes]:

@@ -138,12 +138,18 @@ class Attempt:
             self.patience.detour()
             self.send()
 
-    def account_at(self, last_at: bytes | None, valid_until: bytes) -> int | None:
+    def now_at(self) -> int:
+        """What time it is for the customer, as far as this worker knows: that of a test clock, or ours."""
+        frozen_at = self.account.frozen_at
+        return clock_at() if frozen_at is None else frozen_at
+
+    def account_at(self, last_at: bytes | None, valid_until: bytes, frozen: bytes | None) -> int | None:
         """The account's clock, by these fields of it; None where it is not loaded or at its boundary: asked again."""
         if last_at is None:
             self.overcome(self.load_account())
             return None
-        at = max(clock_at(), int(last_at))
+        self.account.frozen_at = None if frozen is None else int(frozen)
+        at = max(self.now_at(), int(last_at))
         if at < int(valid_until):
             return at
         self.overcome(self.tick())

@@ -108,8 +108,9 @@ class Check(Attempt):
 
     def answer(self, figures: Reply, counter: Counter | None, held: int = 0) -> None:
         """Answer from the account's figures, unless it is not loaded or at its boundary."""
-        revision, base, applied, accepted, last_at, valid_until, snapshot_id, status, floor, reserved = figures
-        at = self.account_at(last_at, valid_until)
+        revision, base, applied, accepted, last_at, valid_until, *more = figures
+        snapshot_id, status, floor, reserved, frozen = more
+        at = self.account_at(last_at, valid_until, frozen)
         if at is None:
             return
         plan = self.services.plans.get(snapshot_id)

@@ -1,8 +1,9 @@
 """What usage and reservations have in common: a script decides on them, at the price that holds when it does.
 
-The edge prices with the plan that the customer is believed to have and with its own clock, and says so; where the
-account has another plan, or another price holds by the account's clock, the script answers which, and the edge prices
-again. A refusal that rests on plan or price is given only where those are the right ones.
+The edge prices with the plan that the customer is believed to have, at its own time or where the customer's test clock
+is believed to stand, and says so; where the account has another plan, its clock stands elsewhere, or another price
+holds by its clock, the script answers which, and the edge prices again. A refusal that rests on plan, price or time is
+given only where those are the right ones.
 """
 
 from app.rules.entitlement import FeatureKind, OveragePolicy, Reason, lowest_balance
@@ -21,26 +22,29 @@ NO_FLOOR = b"-"
 """The lowest balance that may be left, as scripts are told it."""
 UNCOUNTED = (b"", b"", b"", b"", b"")
 """In place of what `counting` answers."""
-STANDING = (b"snapshot", b"last_at", b"valid_until")
+STANDING = (b"snapshot", b"last_at", b"valid_until", b"frozen")
 """Fields of an account that say whether a refusal is right that rests on plan or price."""
 
 
 class Deciding(Attempt):
     """One question that a script decides."""
 
-    __slots__ = ("_at", "_until_at")
+    __slots__ = ("_as_of", "_at", "_until_at")
 
     def __init__(self, services: Services, account: Account) -> None:
         super().__init__(services, account)
         self._at = 0
         """The account's clock, where that was found to be ahead of ours when a price changed."""
+        self._as_of = 0
+        """The moment as of which it was asked last."""
         self._until_at = NEVER_AT
         """Until when the price holds that was chosen."""
 
-    def as_of(self, asked_at: int) -> int:
-        """The moment as of which it is priced and dated, where our clock says `asked_at`; no price is chosen yet."""
+    def as_of(self, now_at: int) -> int:
+        """The moment as of which it is priced and dated, where it is `now_at`; no price is chosen yet."""
         self._until_at = NEVER_AT
-        return max(asked_at, self._at)
+        self._as_of = max(now_at, self._at)
+        return self._as_of
 
     def counting(self, offer: Offer, charge: Charge, feature_key: str) -> tuple[bytes | int, ...]:
         """What scripts are told beside a cost: tiers, until when the price holds, feature key, units, hard limit.
@@ -59,6 +63,9 @@ class Deciding(Attempt):
         match reply:
             case [b"snapshot", snapshot_id]:
                 self.believe(snapshot_id)
+            case [b"frozen", at]:
+                self.account.frozen_at = int(at)
+                self._price_as_of(0)
             case [b"reprice", at]:
                 self._price_as_of(int(at))
             case _:
@@ -66,17 +73,19 @@ class Deciding(Attempt):
 
     def refuse_where_right(self, refusal: Refusal, snapshot_id: bytes, standing: Reply) -> None:
         """Refuse where plan and price were the right ones; `standing` are the account's STANDING fields."""
-        snapshot, last_at, valid_until = standing
-        at = self.account_at(last_at, valid_until)
+        snapshot, last_at, valid_until, frozen = standing
+        at = self.account_at(last_at, valid_until, frozen)
         if at is None or not self.is_on(snapshot_id, snapshot):
             return
-        if at >= self._until_at:
+        if frozen is not None and not int(frozen) <= self._as_of <= at:
+            self._price_as_of(0)
+        elif at >= self._until_at:
             self._price_as_of(at)
         else:
             self.refused(refusal)
 
     def _price_as_of(self, at: int) -> None:
-        """A price has changed by the account's clock, which is ahead of ours."""
+        """Another price may hold by the account's clock; `at` where that is ahead of what was taken to be the time."""
         self._at = at
         self.patience.detour()
         self.send()

@@ -162,12 +162,14 @@ def _commit_of(reservation: Reservation, sent: Amount | None) -> Ending:
 class ReservationCall(Attempt):
     """One call about one reservation."""
 
-    __slots__ = ("exchange", "look_up", "reservation")
+    __slots__ = ("exchange", "is_on_time", "look_up", "reservation")
 
     def __init__(self, services: Services, reservation: Reservation, exchange: Exchange) -> None:
         super().__init__(services, reservation.account)
         self.reservation = reservation
         self.exchange = exchange
+        self.is_on_time = False
+        """It was found to be past due by our clock only, and not by its account's."""
         self.look_up: Callable[[], None] | None = None
         """Begins the call anew with what Redis has of the reservation; None where it began so."""
 
@@ -213,7 +215,8 @@ class ReservationCall(Attempt):
         """It is past due. Raises Refusal."""
         self.patience.detour()
         reservation, services = self.reservation, self.services
-        await expire(services.redis, reservation.opened, clock_at(), services.bounds)
+        answer = await expire(services.redis, reservation.opened, clock_at(), services.bounds)
+        self.is_on_time = answer in {b"open", b"apart"}
 
 
 class EndingCall(ReservationCall):
@@ -296,7 +299,7 @@ class Showing(ReservationCall):
             self.overcome(self.load_reservation())
         elif state == HeldState.REFUSED.encode():
             self.refused(unknown_reservation())
-        elif state == ReservationState.OPEN.encode() and clock_at() >= int(due):
+        elif state == ReservationState.OPEN.encode() and clock_at() >= int(due) and not self.is_on_time:
             self.overcome(self.expire())
         else:
             opened = read_opened(self.reservation.opened.place, facts, reserved)

@@ -254,8 +254,8 @@ class Reading(Attempt):
 
     def received(self, reply: Reply) -> None:
         """Record for every feature that reads the event, unless the account is not loaded or at its boundary."""
-        _, base, applied, accepted, last_at, valid_until, snapshot_id, *_ = reply
-        if self.account_at(last_at, valid_until) is None:
+        _, base, applied, accepted, last_at, valid_until, snapshot_id, *_, frozen = reply
+        if self.account_at(last_at, valid_until, frozen) is None:
             return
         if (plan := self.services.plans.get(snapshot_id)) is None:
             self.overcome(self.load_plan(snapshot_id))

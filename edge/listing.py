@@ -82,10 +82,9 @@ class Listing(Attempt):
 
     def received(self, reply: Reply) -> None:
         """Answer, unless the account is not loaded, at its boundary, or on another plan than was believed."""
-        revision, base, applied, accepted, last_at, valid_until, snapshot_id, status, floor, reserved, resets_at = (
-            reply[0]
-        )
-        at = self.account_at(last_at, valid_until)
+        revision, base, applied, accepted, last_at, valid_until, *more = reply[0]
+        snapshot_id, status, floor, reserved, frozen, resets_at = more
+        at = self.account_at(last_at, valid_until, frozen)
         if at is None:
             return
         plan = self.services.plans.get(snapshot_id)

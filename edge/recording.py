@@ -139,7 +139,7 @@ class Recording(Deciding):
     def send(self) -> None:
         """Price the event and run the script; where it is to be refused, look first whether that is right."""
         snapshot_id, self._asked_at = self.account.snapshot_id, clock_at()
-        now_at = self.as_of(self._asked_at)
+        now_at = self.as_of(self.now_at())
         plan = self.services.plans.get(snapshot_id)
         try:
             self._check_timestamp(now_at)
@@ -166,7 +166,7 @@ class Recording(Deciding):
         usage = SpooledUsage(
             self.account.ref,
             self._event_id,
-            self._asked_at,
+            self._as_of,
             event.feature_key,
             event.units_micro,
             event.occurred_at,

@@ -101,7 +101,7 @@ class Reserving(Deciding):
         if self.account.ref in self.services.spool.waiting:
             self.refused(after_the_spool())
             return
-        snapshot_id, now_at = self.account.snapshot_id, self.as_of(clock_at())
+        snapshot_id, now_at = self.account.snapshot_id, self.as_of(self.now_at())
         plan = self.services.plans.get(snapshot_id)
         try:
             command = self._unpriced(now_at) if plan is None else self._priced(plan, snapshot_id, now_at)

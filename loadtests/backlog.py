@@ -45,9 +45,15 @@ class Backlog:
                 raise WrongResult(f"the script refused {len(refused)} events, the first with {refused[0]}")
 
     def ends(self) -> dict[int, str]:
-        """By partition, the id of the last entry of each stream that has one."""
-        pipe = self._redis.pipeline(transaction=False)
-        for partition in self._partitions:
-            pipe.xrevrange(keys.stream(partition), count=1)
-        newest = zip(self._partitions, pipe.execute(), strict=True)
-        return {partition: entries[0][0].decode() for partition, entries in newest if entries}
+        """Where the streams end; see `ends_of_streams`."""
+        return ends_of_streams(self._redis)
+
+
+def ends_of_streams(redis: Any) -> dict[int, str]:  # noqa: ANN401 - redis-py types little
+    """By partition, the id of the last entry of each stream that has one."""
+    partitions = range(Agreement().partitions)
+    pipe = redis.pipeline(transaction=False)
+    for partition in partitions:
+        pipe.xrevrange(keys.stream(partition), count=1)
+    newest = zip(partitions, pipe.execute(), strict=True)
+    return {partition: entries[0][0].decode() for partition, entries in newest if entries}

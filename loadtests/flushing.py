@@ -47,9 +47,18 @@ async def wait_for_cursors(database_url: str, partitions: int) -> None:
         async def are_there() -> bool:
             return await connection.fetchval("SELECT count(*) FROM stream_cursors") == partitions
 
-        await _wait_until(are_there, "the flusher to look at its partitions")
+        await wait_until(are_there, "the flusher to look at its partitions")
     finally:
         await connection.close()
+
+
+async def wait_for_leases(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    """Wait until a flusher is at work."""
+
+    async def has_leases() -> bool:
+        return await connection.fetchval("SELECT bool_or(lease_until > clock_timestamp()) FROM partition_leases")
+
+    await wait_until(has_leases, "the flusher to take its leases")
 
 
 async def time_flush(database_url: str, ends: dict[int, str]) -> float:
@@ -57,16 +66,13 @@ async def time_flush(database_url: str, ends: dict[int, str]) -> float:
     connection = await asyncpg.connect(database_url)
     try:
 
-        async def has_leases() -> bool:
-            return await connection.fetchval("SELECT bool_or(lease_until > clock_timestamp()) FROM partition_leases")
-
         async def is_done() -> bool:
             rows = await connection.fetch("SELECT partition, last_id FROM stream_cursors")
             return ends.items() <= {(row["partition"], row["last_id"]) for row in rows}
 
-        await _wait_until(has_leases, "the flusher to take its leases")
+        await wait_for_leases(connection)
         started = time.monotonic()
-        await _wait_until(is_done, "the cursors to arrive at the end of the streams")
+        await wait_until(is_done, "the cursors to arrive at the end of the streams")
         return time.monotonic() - started
     finally:
         await connection.close()
@@ -102,7 +108,8 @@ def _records(catalogue: Catalogue, count: int) -> list[tuple[object, ...]]:
     ]
 
 
-async def _wait_until(condition: Callable[[], Awaitable[bool]], what: str) -> None:
+async def wait_until(condition: Callable[[], Awaitable[bool]], what: str) -> None:
+    """Look again and again. Raises WrongResult."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not await condition():
         if time.monotonic() > deadline:

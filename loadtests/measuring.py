@@ -24,10 +24,11 @@ Side = Callable[[int], Run]
 
 
 class Goal(msgspec.Struct, frozen=True):
-    """What the ratios of subject to baseline should be."""
+    """What the ratios of subject to baseline should be, and what the subject should do a second whatever else does."""
 
     least_rate_ratio: float | None = None
     most_p50_ratio: float | None = None
+    least_rate: float | None = None
 
 
 class Comparison(msgspec.Struct, frozen=True):
@@ -85,6 +86,8 @@ class Result(msgspec.Struct, frozen=True):
             met.append(self.rate_ratio >= self.goal.least_rate_ratio)
         if self.goal.most_p50_ratio is not None and self.p50_ratio is not None:
             met.append(self.p50_ratio <= self.goal.most_p50_ratio)
+        if self.goal.least_rate is not None:
+            met.append(median_run(self.subject_runs).rate_per_second >= self.goal.least_rate)
         return all(met) if met else None
 
 

@@ -184,4 +184,6 @@ def _goal(goal: Goal, is_met: bool | None) -> str:  # noqa: FBT001 - None where 
         parts.append(f"ratio ≥ {goal.least_rate_ratio:g}")
     if goal.most_p50_ratio is not None:
         parts.append(f"p50 ratio ≤ {goal.most_p50_ratio:g}")
+    if goal.least_rate is not None:
+        parts.append(f"subject/s ≥ {goal.least_rate:,.0f}")
     return ", ".join(parts) + ("" if is_met is None else ": met" if is_met else ": missed")

@@ -22,6 +22,7 @@ from app.orders.service import Orders
 from app.orders.store import CarriedOut, Posted
 from app.rules.credits import from_micro
 from app.rules.moments import to_at
+from app.tenants import store as tenants_store
 from app.wire.codes import Code
 from app.wire.orders import Correction, VoidGrant, VoidUsage
 
@@ -98,7 +99,8 @@ class Corrections:
         if account is None:
             raise ServiceError(Code.UNKNOWN_CUSTOMER, "The customer has no account.")
         targets = await store.read_targets(tx, [(account, order)])
-        at = max(to_at(self._clock.now()), account.posted_at)
+        now = await tenants_store.read_frozen_at(tx) or self._clock.now()
+        at = max(to_at(now), account.posted_at)
         found = await self._preview(tx, account, order, targets, at)
         if isinstance(found, Refused):
             raise refusal(found.code, found.amount_micro)

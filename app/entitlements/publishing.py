@@ -16,6 +16,7 @@ from app.errors import ServiceError
 from app.io.clock import Clock
 from app.io.postgres import Database, Transaction, TransactionHooks
 from app.io.redis import AWAY, RedisStore, RedisUnavailable
+from app.tenants import store as tenants_store
 from app.wire import keys
 
 log = structlog.get_logger()
@@ -50,7 +51,8 @@ class Publisher:
         self._database = database
 
     async def _before_commit(self, tx: Transaction) -> None:
-        await composing.compose_marked(tx, self._clock.now(), self._billing_zone.key)
+        now = await tenants_store.read_frozen_at(tx) or self._clock.now()
+        await composing.compose_marked(tx, now, self._billing_zone.key)
 
     async def _after_commit(self, environment_id: UUID, marked: frozenset[UUID]) -> None:
         if self._database is None:

@@ -242,7 +242,11 @@ async def read_account_at_cursor(
     if row["open_reservations"]:
         reservations = await reservations_store.list_open(tx, environment_id, row["id"])
     holds = await metering_store.read_holds(tx, row["id"])
-    return LoadableAccount(_published(row), reservations, row["incarnation"], cursor, holds)
+    published = _published(row)
+    if row["frozen_at"] is not None:
+        state = msgspec.structs.replace(published.state, frozen_at=to_at(row["frozen_at"]))
+        published = msgspec.structs.replace(published, state=state)
+    return LoadableAccount(published, reservations, row["incarnation"], cursor, holds)
 
 
 def _published(row: Record) -> PublishedAccount:

@@ -19,7 +19,9 @@ def post_due(posting: Posting, group: UsageGroup, at: int, revision: int) -> Non
     """Post what has fallen due by `at`, in its order, each dated with the moment at which it did.
 
     Nothing is posted where a period is over, which is turned, nor where the snapshot no longer holds. Credit is looked
-    at once all of a moment is posted: what expires where as much is granted was never missing.
+    at once all of a moment is posted: what expires where as much is granted was never missing. Known credit pays open
+    debt before each moment, as an entry just before it would have let it: what is billed, and what fits under a cap,
+    does not depend on who came by meanwhile.
     """
     account, moment_at = group.account, 0
     turn_period(account, at)
@@ -28,13 +30,13 @@ def post_due(posting: Posting, group: UsageGroup, at: int, revision: int) -> Non
         if due_at != moment_at:
             group.look(posting, moment_at)
             moment_at = due_at
+            pay_debt(posting, group, due_at - 1, revision)
         group.close(posting)
         if block is None:
             subscribing.post_next(posting, group)
         elif block.is_scheduled:
             _grant(posting, account, block, revision)
         else:
-            pay_debt(posting, group, block.expires_at - 1, revision)
             _expire(posting, account, block)
     group.look(posting, moment_at)
     if account.composed_until <= at:

@@ -71,6 +71,11 @@ class UsageGroup:
         """Tell what has become of the account's credit by something else than an event, dated `at`."""
         self._look(posting, at, b"%d" % self.account.seq)
 
+    def look_away(self) -> None:
+        """Tell nothing of what has become of the account's credit: some of it was set aside, or has come back."""
+        self._watch = Watch(self.account)
+        self._room_micro = self._watch.room_micro()
+
     def _look(self, posting: Posting, at: int, cause: bytes) -> None:
         self._watch.look(posting, at, sum(self._consumed.values()), cause)
         self._room_micro = self._watch.room_micro()

@@ -15,7 +15,7 @@ from app.ledger.granting import CreditsGranted
 from app.orders.outcomes import Refused, origin_of
 from app.rules import burndown
 from app.rules.burndown import Block, Rollover, Terms, Tie, granted_under_cap
-from app.rules.credits import from_micro
+from app.rules.credits import MAX_BALANCE_MICRO, from_micro
 from app.rules.effects import (
     Announced,
     Billed,
@@ -60,6 +60,8 @@ def _post(posting: Posting, group: UsageGroup, customer: Customer, happened: lis
     group.close(posting)
     for each in happened:
         _Poster(posting, group.account, customer, each).post()
+        if any(isinstance(effect, BlocksFrozen | BlocksMoved) for effect in each.effects):
+            group.look_away()
     group.account.agenda_at = customer.next_at()
     group.next_boundary_at = group.account.next_boundary()
 
@@ -114,9 +116,10 @@ class _Poster:
     # ---- credit
 
     def _grant(self, effect: Granted) -> None:
-        """A block, once for ever: its id says of what it is. What does not fit under the cap is not granted."""
+        """A block, once for ever: its id says of what it is. What does not fit is not granted."""
         template = effect.template
-        amount_micro = granted_under_cap(effect.amount_micro, self._held(template.id), template.cap_micro)
+        under_cap_micro = granted_under_cap(effect.amount_micro, self._held(template.id), template.cap_micro)
+        amount_micro = min(under_cap_micro, self._room())
         rollover = None
         if template.rollover is not None and effect.rollover_until_at > effect.expires_at:
             rule = template.rollover
@@ -141,12 +144,18 @@ class _Poster:
             self._tell_grant(block)
 
     def _block_id(self, effect: Granted) -> UUID:
-        """One of each template and cycle; what is given once, or by the free plan, is so for the customer."""
+        """One of each template and cycle, and of each change.
+
+        What is given once is so for the customer, and so is what the free plan gives.
+        A change may come at the very moment at which a cycle begins, or another change does.
+        """
+        template = effect.template.id.hex.encode()
+        if effect.is_part:
+            return derived_id(b"plan change", self._kept.id.hex.encode(), template, b"%d" % self._kept.changes)
         is_once = effect.template.every is None
         is_theirs = is_once or self._customer.is_free(self._kept.rules)
         owner = self._customer.id if is_theirs else self._kept.id
-        key_at = 0 if is_once else effect.key_at
-        return derived_id(b"plan grant", owner.bytes, effect.template.id.bytes, b"%d" % key_at)
+        return derived_id(b"plan grant", owner.hex.encode(), template, b"%d" % (0 if is_once else effect.key_at))
 
     def _held(self, template_id: UUID) -> int:
         """What remains of all that the template gave."""
@@ -156,10 +165,14 @@ class _Poster:
             if block.terms is not None and block.terms.tie is not None and block.terms.tie.template_id == template_id
         )
 
+    def _room(self) -> int:
+        """How much more the balance can be kept exactly with; what is reserved may come back."""
+        return max(0, MAX_BALANCE_MICRO - self._account.total_micro - self._account.reserved_micro)
+
     def _why(self, effect: Granted, granted_micro: int) -> Origin:
         told = show("sub", self._kept.id)
         if granted_micro < effect.amount_micro:
-            told += f" ({from_micro(granted_micro)} of {from_micro(effect.amount_micro)} fit under the cap)"
+            told += f" ({from_micro(granted_micro)} of {from_micro(effect.amount_micro)} fit)"
         if effect.withheld_micro:
             told += f" ({from_micro(effect.withheld_micro)} were given ahead)"
         return replace(self._origin, reason=told)
@@ -174,7 +187,7 @@ class _Poster:
             expires_at=None if block.expires_at == NEVER_AT else to_datetime(block.expires_at),
             granted_at=to_datetime(block.granted_at),
         )
-        self._leave(EventType.CREDITS_GRANTED, told, block.granted_at, block.id.bytes)
+        self._leave(EventType.CREDITS_GRANTED, told, block.granted_at, block.id.hex.encode())
 
     def _add(self, block: Block) -> None:
         self._account.blocks = burndown.sort_blocks([*self._account.blocks, block])
@@ -289,7 +302,7 @@ class _Poster:
     def _announce(self, effect: Announced) -> None:
         told = show_told(self._account.end_user_id, self._kept, self._closed)
         what = EventType(f"subscription.{effect.notice.value}")
-        self._leave(what, told, effect.at, self._kept.id.bytes, b"%d" % self._kept.changes)
+        self._leave(what, told, effect.at, self._kept.id.hex.encode(), b"%d" % self._kept.changes)
 
     def _leave(self, event_type: EventType, told: msgspec.Struct, at: int, *of: bytes) -> None:
         announced_id = derived_id(b"announced", event_type.encode(), *of, b"%d" % at)
@@ -312,7 +325,7 @@ def _later(aside: Block, by_microseconds: int, at: int) -> Block:
         terms = replace(terms, rollover=replace(terms.rollover, expires_at=until_at))
     return replace(
         aside,
-        id=derived_id(b"resumed", aside.id.bytes, b"%d" % at),
+        id=derived_id(b"resumed", aside.id.hex.encode(), b"%d" % at),
         effective_at=at,
         expires_at=min(aside.expires_at + by_microseconds, NEVER_AT),
         known_revision=0,

@@ -9,3 +9,14 @@ class Clock:
     def now(self) -> datetime:
         """The present moment, aware, in UTC."""
         return datetime.now(UTC)
+
+
+class FrozenClock(Clock):
+    """One that stands still."""
+
+    def __init__(self, at: datetime) -> None:
+        self._at = at
+
+    def now(self) -> datetime:
+        """Where it stands."""
+        return self._at

@@ -85,6 +85,8 @@ class AccountView(msgspec.Struct, frozen=True):
     floor_micro: int
     reserved_micro: int = 0
     """Of all open reservations; `available_micro` is without it already."""
+    frozen_at: int | None = None
+    """Where its test clock stands; None = it has none."""
 
     @property
     def pending_micro(self) -> int:
@@ -109,6 +111,18 @@ class StreamEnd(msgspec.Struct, frozen=True):
 
     incarnation: UUID | None
     last_id: tuple[int, int]
+
+
+class StreamPlace(msgspec.Struct, frozen=True):
+    """Where the newest entry of a partition's stream is, and how far it is published; (0, 0) = nowhere."""
+
+    incarnation: bytes | None
+    published: tuple[int, int]
+    newest: tuple[int, int]
+
+    def has_published(self, before: "StreamPlace") -> bool:
+        """Whether everything is published by now that was in the stream `before`."""
+        return self.incarnation == before.incarnation and self.published >= before.newest
 
 
 class LoadBegun(msgspec.Struct, frozen=True):
@@ -244,6 +258,19 @@ class RedisStore:
             )
         return [answer.decode() for answer in (await pipe.execute())[1:]]
 
+    async def set_clock(self, clocks: Sequence[tuple[bytes, int]], new_token: bytes) -> list[str]:
+        """Have the test clocks of (account, moment) stand there, in their order, and leave ticks where that is due.
+
+        'miss' | 'wait' (a tick is under way) | 'early', for each.
+        """
+        pipe = self.client.pipeline(transaction=False)
+        pipe.script_load(scripts.SET_CLOCK.text)  # so that no call halfway through finds it missing
+        for ref, at in clocks:
+            partition = self.partition(ref)
+            script_keys = (keys.account(partition, ref), keys.stream(partition), keys.load_token(partition, ref))
+            pipe.evalsha(scripts.SET_CLOCK.digest.decode(), 3, *script_keys, at, ref, new_token)
+        return [answer.decode() for answer in (await pipe.execute())[1:]]
+
     async def order(self, ref: bytes, now_at: int, payload: bytes) -> str:
         """Leave an order in the stream, and have the account wait for it: 'ok' | 'miss'."""
         partition = self.partition(ref)
@@ -301,10 +328,11 @@ class RedisStore:
         partition, ref = self.partition(state.ref), state.ref
         script_keys = [keys.account(partition, ref), keys.load_token(partition, ref)]
         held = [part for reservation in reservations for part in _held(ref, reservation)]
+        head, frozen_at = (begun.token, begun.incarnation.hex), "" if state.frozen_at is None else state.frozen_at
         answer = await self.run(
             scripts.LOAD,
             [*script_keys, keys.meta(partition), keys.due(partition)],
-            [begun.token, begun.incarnation.hex, *_figures(state), ref, *held, encode_holds(holds)],
+            [*head, *_figures(state), ref, frozen_at, *held, encode_holds(holds)],
         )
         return answer.decode()
 
@@ -348,6 +376,20 @@ class RedisStore:
                 raise answer
         last_id = parse_stream_id(stream["last-generated-id"])
         return StreamEnd(None if incarnation is None else UUID(hex=incarnation.decode()), last_id)
+
+    async def read_stream_places(self) -> list[StreamPlace]:
+        """Of every partition, how far it is published and where it ends."""
+        pipe = self.client.pipeline(transaction=False)
+        for partition in range(self.agreement.partitions):
+            pipe.hmget(keys.meta(partition), "incarnation", "published")
+            pipe.xrevrange(keys.stream(partition), count=1)
+        answers = iter(await pipe.execute())
+        return [
+            StreamPlace(
+                incarnation, parse_stream_id(published or b"0-0"), parse_stream_id(newest[0][0] if newest else b"0-0")
+            )
+            for (incarnation, published), newest in zip(answers, answers, strict=True)
+        ]
 
     async def read_seen(self, environment_id: UUID, event_id: UUID) -> bytes | None:
         """What is remembered of an event of the environment: length byte, fingerprint, outcome; None = nothing.

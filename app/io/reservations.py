@@ -32,7 +32,8 @@ class Expiry(msgspec.Struct, frozen=True):
     member: bytes
     ref: bytes
     answer: str
-    """'ok' (expired now) | 'miss' (its account is not loaded) | 'open' (extended meanwhile) | 'again' | 'ended'."""
+    """'ok' (expired now) | 'miss' (its account is not loaded) | 'open' (extended meanwhile)
+    | 'apart' (due by its test clock only) | 'again' | 'ended'."""
 
 
 async def put_ended_reservation(redis: RedisStore, ended: EndedReservation, seconds: int) -> str:

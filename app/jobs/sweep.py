@@ -65,7 +65,7 @@ class Sweeper:
         return count
 
     async def _expire(self, turns: Turns, now_at: int, due: list[tuple[int, bytes]]) -> int:
-        """Expire a page; how many have ended by it."""
+        """Expire a page; how many have ended by it, or are not due for us any more."""
         expiries = await expire(self._redis, due, now_at)
         missing = [(keys.parse_account_ref(expiry.ref), expiry) for expiry in expiries if expiry.answer == "miss"]
         outcomes = await turns.load(customer for customer, _ in missing)
@@ -76,4 +76,4 @@ class Sweeper:
             if outcomes.get(customer) == "unknown":
                 log.warning("reservation_of_nobody", reservation_id=str(keys.reservation_id_of(expiry.member)))
                 await forget(self._redis, expiry)
-        return sum(expiry.answer == "ok" for expiry in expiries)
+        return sum(expiry.answer in {"ok", "apart"} for expiry in expiries)

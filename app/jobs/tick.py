@@ -22,7 +22,8 @@ TICK_SECONDS = 1.0
 """How often due accounts are looked for."""
 PAGE = 1_000
 """Accounts that are ticked in one write."""
-BEGINNING = (datetime(1970, 1, 1, tzinfo=UTC), UUID(int=0), UUID(int=0))
+Place = tuple[datetime, UUID, UUID]
+BEGINNING: Place = (datetime(1970, 1, 1, tzinfo=UTC), UUID(int=0), UUID(int=0))
 
 
 class DueAccount(msgspec.Struct, frozen=True):
@@ -39,7 +40,7 @@ class DueAccount(msgspec.Struct, frozen=True):
         return keys.account_ref(keys.environment_ref(self.environment_id), self.end_user_id)
 
     @property
-    def place(self) -> tuple[datetime, UUID, UUID]:
+    def place(self) -> Place:
         """Where it stands in the order of a round."""
         return self.valid_until, self.environment_id, self.account_id
 
@@ -51,6 +52,8 @@ class Ticker:
         self._database = database
         self._redis = redis
         self._clock = clock
+        self._ticked_to = BEGINNING
+        """Where the last round ended: up to there everybody due was ticked."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """A round every TICK_SECONDS; one that fails is tried again."""
@@ -59,18 +62,21 @@ class Ticker:
     async def round(self, stop: asyncio.Event) -> int:
         """One tick for every account that is due now, however many share a moment; the number of accounts.
 
+        What takes the flusher longer than a round is not ticked again and again: behind its first page a round goes on
+        where the last one ended. What has a new reason to be ticked comes into the first page, as others are posted.
         Where an account cannot be loaded, the flusher is behind: those like it in its partition have their turn in the
         next round. Raises ExceptionGroup of RedisUnavailable, after all that could be ticked.
         """
         now, after, count = self._clock.now(), BEGINNING, 0
         turns = await Turns.begin(self._database, self._redis, stop)
         while not turns.are_over and (page := await self._list_due(now, after)):
-            after = page[-1].place
             count += await turns.at_each_server(partial(self._tick, page, now, turns))
+            after = page[-1].place if len(page) < PAGE else max(page[-1].place, self._ticked_to)
+        self._ticked_to = BEGINNING if turns.left_some_out else after
         turns.end()
         return count
 
-    async def _list_due(self, now: datetime, after: tuple[datetime, UUID, UUID]) -> list[DueAccount]:
+    async def _list_due(self, now: datetime, after: Place) -> list[DueAccount]:
         async def read(tx: Transaction) -> list[DueAccount]:
             rows = await tx.connection.fetch(_SQL["list_due_accounts"], now, *after, PAGE)
             return [DueAccount(*row) for row in rows]

@@ -49,6 +49,11 @@ class Turns:
         """Whether nothing is left to do in this round: nobody has a turn, or it is time to stop."""
         return not any(self.has(partition) for server in self._servers for partition in server)
 
+    @property
+    def left_some_out(self) -> bool:
+        """Whether a partition has lost its turn."""
+        return bool(self._over)
+
     def has(self, partition: int) -> bool:
         """Whether the partition has its turn."""
         return not self._stop.is_set() and partition not in self._over

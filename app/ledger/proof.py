@@ -188,7 +188,7 @@ class AccountProof:
             self._report(3, row, f"total {account.total_micro} is not {remaining} - {account.debt_micro} of debt")
         if account.debt_micro != -self.sums[DEBT]:
             self._report(3, row, f"has a debt of {account.debt_micro}, its entries give {-self.sums[DEBT]}")
-        used = self.sums["consumed"] + self.sums["expired"] + self.sums["voided"] + self.sums["reserved"]
+        used = sum(self.sums[kind] for kind in ("consumed", "expired", "voided", "reserved", "paused"))
         owed = account.debt_micro - self.sums["issued"] - self.sums["billed"]
         if owed != remaining + used:
             self._report(6, row, f"issued, billed and owed is {owed}, not {remaining + used}")

@@ -52,7 +52,7 @@ async def provide_retrying(
     stream_max_entries: NamedDependency[int],
 ) -> Retrying:
     """What a retry reaches."""
-    return Retrying(database, redis, mutation.environment_id, stream_max_entries, mutation.now)
+    return Retrying(database, redis, mutation.environment_id, stream_max_entries, mutation.asked_at)
 
 
 @post(

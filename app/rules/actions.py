@@ -140,13 +140,13 @@ def _stood_still(subscription: Subscription, now: int) -> int:
 
 
 def _cancel(subscription: Subscription, _: Arguments, now: int) -> Outcome:
-    """A period that is running is closed where it stands; blocks that stood still go on."""
+    """A period that is running is closed where it stands; blocks that stood still go on before it ends."""
     stood_still = _stood_still(subscription, now)
     is_running = subscription.state in {State.TRIALING, State.ACTIVE, State.PAUSED}
     bill = billed(subscription, now - stood_still, now) if is_running else []
     thawed = [] if subscription.paused_at is None else [BlocksMoved(now, stood_still)]
     subscription, changed = ended(subscription, Action.CANCEL, now)
-    return subscription, [*bill, *changed, *thawed, Announced(now, Notice.CANCELED)]
+    return subscription, [*bill, *thawed, *changed, Announced(now, Notice.CANCELED)]
 
 
 def _cancel_at_period_end(subscription: Subscription, _: Arguments, now: int) -> Outcome:

@@ -79,6 +79,8 @@ class Granted(msgspec.Struct, frozen=True):
     """Where the cycle after this one ends; of one that is given once, where it expires itself."""
     is_tied: bool
     """It expires with its cycle, so a pause moves it."""
+    is_part: bool = False
+    """It is what a change gives in the middle of a cycle: at most once for each change, beside what the cycle gives."""
 
 
 class BlocksFrozen(msgspec.Struct, frozen=True):

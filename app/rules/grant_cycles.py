@@ -123,7 +123,8 @@ def _grant_cycles(
         if withheld_micro < template.amount_micro:
             amount_micro = template.amount_micro - withheld_micro
             granted = _granted(subscription, template, cycle, at, amount_micro)
-            effects.append(replace(granted, key_at=cycle.present.start_at, withheld_micro=withheld_micro))
+            key_at = cycle.present.start_at
+            effects.append(replace(granted, key_at=key_at, withheld_micro=withheld_micro, is_part=False))
     cycles[template.id] = cycle
     return replace(subscription, cycles=tuple(cycles.values()), ahead=ahead), effects
 
@@ -138,6 +139,7 @@ def _granted(subscription: Subscription, template: GrantTemplate, cycle: Cycle, 
         expires_at=expiry_of(template, at, cycle.present.end_at, subscription.zone),
         rollover_until_at=_end_of_next(subscription, template, cycle),
         is_tied=template.expires_after is None,
+        is_part=True,
     )
 
 

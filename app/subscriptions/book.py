@@ -164,7 +164,7 @@ class Customer(msgspec.Struct):
         if (renewed := named.payments.get(payment)) is not None:
             return [] if renewed == kept.id else Refused(Code.PAYMENT_REFERENCE_USED)
         happened = self._act(kept, order, named, at)
-        if not isinstance(happened, Refused):
+        if happened and not isinstance(happened, Refused):  # what changed nothing leaves no trace of the payment
             named.payments[payment] = kept.id
         return happened
 
@@ -226,6 +226,8 @@ class Customer(msgspec.Struct):
     def _begin(self, made: Kept, notice: Notice, action: str, at: int, by: SubscriptionOrder | None) -> list[Happened]:
         """Add what was made, and start it where that is due."""
         self.subscriptions.append(made)
+        # As they are read again, so that those of one moment have their turns in one order, wherever a batch ends.
+        self.subscriptions.sort(key=lambda kept: (kept.created_at, kept.id))
         effects: list[Effect] = []
         rules = self._informed(made)
         while next_at(rules) <= at:
@@ -236,15 +238,17 @@ class Customer(msgspec.Struct):
 
     def _advance(self, kept: Kept, rules: Subscription, at: int) -> tuple[Subscription, list[Effect]]:
         after, effects = advance(rules, at)
+        if rules.state is not State.SCHEDULED or not self.is_free(rules):
+            return after, effects
         return after, [effect for effect in effects if not self._was_granted(kept, effect)]
 
     def _was_granted(self, made: Kept, effect: Effect) -> bool:
-        """Whether it is credit of a cycle of the free plan that an earlier subscription has given already."""
-        if not isinstance(effect, Granted) or not self.is_free(made.rules):
+        """Whether who comes to the free plan has its credit for that time already, from an earlier time on it."""
+        if not isinstance(effect, Granted):
             return False
         cycles = (cycle for kept in self.subscriptions if kept is not made for cycle in kept.rules.cycles)
         return any(
-            cycle.template_id == effect.template.id and cycle.present.start_at == effect.key_at < cycle.present.end_at
+            cycle.template_id == effect.template.id and cycle.present.start_at <= effect.at < cycle.present.end_at
             for cycle in cycles
         )
 
@@ -252,8 +256,8 @@ class Customer(msgspec.Struct):
 
     def _act(self, kept: Kept, order: Act, named: Named, at: int) -> list[Happened] | Refused:
         wanted = None if order.variant_id is None else named.terms[order.variant_id]
-        if wanted is not None and wanted.name.plan_kind is not kept.rules.terms.name.plan_kind:
-            return Refused(Code.PLAN_KIND_DIFFERS)
+        if wanted is not None and (why_not := self._why_not(kept, wanted)) is not None:
+            return why_not
         before, action = self._informed(kept), order.action
         if wanted is not None and order.only_upwards and not is_upgrade(before.terms, wanted):
             action = Action.SCHEDULE_CHANGE
@@ -268,6 +272,21 @@ class Customer(msgspec.Struct):
         happened = Happened(kept, before, at, action.value, effects, order)
         return [self._note(happened, after), *self._fall_back(kept, at)]
 
+    def _why_not(self, kept: Kept, wanted: SubscriptionTerms) -> Refused | None:
+        """Why a subscription cannot become one to another variant.
+
+        The free plan is left by subscribing to another, and come back to by cancelling: what it gives is given once.
+        """
+        present = kept.rules.terms.name
+        if wanted.name.plan_kind is not present.plan_kind:
+            return Refused(Code.PLAN_KIND_DIFFERS)
+        if self.free is None or wanted.name.variant_id == present.variant_id:
+            return None
+        for name, why in ((present, "from_free_plan"), (wanted.name, "to_free_plan")):
+            if name.variant_id == self.free.name.variant_id:
+                return Refused(Code.ACTION_REFUSED, context={**_named(kept), "why": why})
+        return None
+
     def _end(self, kept: Kept, at: int, by: SubscriptionOrder | None) -> list[Happened]:
         """End the free plan, since another one takes its place."""
         before = self._informed(kept)
@@ -280,7 +299,7 @@ class Customer(msgspec.Struct):
             return []
         if self.base_in_force() is not None:  # what has ended had not begun
             return []
-        fallen_id = derived_id(b"fell back", ended.id.bytes)
+        fallen_id = derived_id(b"fell back", ended.id.hex.encode())
         return self._begin(self._make(fallen_id, self.free, at, at), Notice.FELL_BACK, "fall_back", at, None)
 
     def _informed(self, kept: Kept) -> Subscription:

@@ -16,6 +16,7 @@ from app.io.clock import Clock
 from app.io.postgres import Database, Transaction
 from app.ledger import service as ledger
 from app.orders.service import Orders
+from app.tenants import store as tenants_store
 from app.wire.codes import Code
 from app.wire.ids import derived_id
 from app.wire.orders import Subscribe
@@ -51,19 +52,20 @@ class Enroller:
                 return None
             if is_paced:
                 self._pace.take(environment_id)
-            customer = await customers.ensure_customer(tx, end_user_id, self._clock.now())
-            await ledger.ensure_account(tx, customer.id, end_user_id, self._clock.now())
+            now = await tenants_store.read_frozen_at(tx) or self._clock.now()
+            customer = await customers.ensure_customer(tx, end_user_id, now)
+            await ledger.ensure_account(tx, customer.id, end_user_id, now)
             return customer.id, settings.free_variant_id
 
         prepared = await self._database.run(environment_id, prepare)
         if prepared is None:
             return False
         customer_id, variant_id = prepared
-        order_id = derived_id(b"enroll", customer_id.bytes)
+        order_id = derived_id(b"enroll", customer_id.hex.encode())
         order = Subscribe(
             order_id=order_id,
             actor=ACTOR,
-            subscription_id=derived_id(b"subscription", order_id.bytes),
+            subscription_id=derived_id(b"subscription", order_id.hex.encode()),
             variant_id=variant_id,
         )
         await self._orders.give(environment_id, end_user_id, order)

@@ -120,7 +120,7 @@ class Migrator:
         """Micro-credits that it is granted at once; None where it was refused."""
         base = self._orders.id_of(mutation.environment_id, mutation.route, mutation.key)
         order = Act(
-            order_id=derived_id(b"migration", base.bytes, kept.id.bytes),
+            order_id=derived_id(b"migration", base.hex.encode(), kept.id.hex.encode()),
             actor=mutation.actor,
             reason=asked.reason,
             idempotency_key=mutation.key,

@@ -36,6 +36,8 @@ WHY = {
     "period_not_begun": "The period that is to be renewed has not begun.",
     "nothing_scheduled": "Nothing is to happen to it when its period ends.",
     "no_terms": "No variant was named.",
+    "from_free_plan": "It is on the free plan: subscribe to the other one, which takes its place.",
+    "to_free_plan": "That is the free plan: cancel, and the customer falls back to it.",
     "same_terms": "It is on this version of the variant already.",
 }
 """In words, what app/rules/actions.py refuses."""
@@ -79,7 +81,7 @@ class Subscriptions:
             actor=mutation.actor,
             reason=new.reason,
             idempotency_key=mutation.key,
-            subscription_id=derived_id(b"subscription", order_id.bytes),
+            subscription_id=derived_id(b"subscription", order_id.hex.encode()),
             variant_id=variant_id,
             starts_at=starts_at,
             with_trial=new.trial,

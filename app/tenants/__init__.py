@@ -3,7 +3,7 @@
 Owns        tenants, environments (sandbox and live), API keys as digests.
 Invariants  20, 53 to 55 (nothing crosses an environment), 58 (no key is stored or logged in clear: it is shown once).
 Tables      tenants, environments, api_keys. Core reaches them through two functions only: `authenticate_key` and
-            `create_tenant`.
+            `create_tenant`. Where a sandbox's test clock stands is read here for everyone (test_clocks writes it).
 Neighbours  Above: everyone, through `web.Principal`. The edge asks for keys that Redis does not have.
 Not mine    What a principal may do: `needs(...)` at each route says it.
 """

@@ -39,7 +39,7 @@ class Keys:
         found = await self._find(self.digest(key))
         if found is None or (found.expires_at is not None and found.expires_at <= self._clock.now()):
             return None
-        return Principal(found.environment_id, found.environment_kind, found.key_id, found.scopes)
+        return Principal(found.environment_id, found.environment_kind, found.key_id, found.scopes, found.frozen_at)
 
     async def load(self, redis: RedisStore, digest: bytes) -> bool:
         """Tell the edges of a key, or for a while that there is none; whether there is one."""

@@ -16,6 +16,8 @@ class FoundKey(msgspec.Struct, frozen=True):
     key_id: UUID
     scopes: frozenset[str]
     expires_at: datetime | None
+    frozen_at: datetime | None
+    """Where the test clock of the environment stands."""
 
 
 class NewEnvironment(msgspec.Struct, frozen=True):
@@ -44,7 +46,15 @@ async def find_key(tx: Transaction, digest: bytes) -> FoundKey | None:
     if row is None:
         return None
     scopes = frozenset[str](row["scopes"])
-    return FoundKey(row["environment_id"], row["environment_kind"], row["key_id"], scopes, row["expires_at"])
+    return FoundKey(
+        row["environment_id"], row["environment_kind"], row["key_id"], scopes, row["expires_at"], row["frozen_at"]
+    )
+
+
+async def read_frozen_at(tx: Transaction) -> datetime | None:
+    """Where the test clock of the environment stands; None = it goes by the real time."""
+    statement = "SELECT frozen_at FROM test_clocks WHERE environment_id = $1"
+    return await tx.connection.fetchval(statement, tx.environment)
 
 
 async def insert_tenant(tx: Transaction, tenant: NewTenantRow) -> None:

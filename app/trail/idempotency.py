@@ -60,8 +60,13 @@ Work = Callable[[Transaction], Awaitable[Body | Repeated]]
 class Mutation:
     """A request that changes something in one environment."""
 
-    def __init__(self, request: Request[Principal, Any, State], database: Database, now: datetime) -> None:
+    def __init__(
+        self, request: Request[Principal, Any, State], database: Database, now: datetime, asked_at: datetime
+    ) -> None:
         self.now = now
+        """What time it is in the environment, perhaps by a test clock."""
+        self.asked_at = asked_at
+        """What time it really is: how long a key is remembered follows from it."""
         self.key = _key_of(request)
         self.actor = request.user.actor
         self._database = database
@@ -105,7 +110,7 @@ class Mutation:
     ) -> Answer:
         request = encode({"path": self._path_params, "body": asked})
         try:
-            claimed = await store.claim_key(tx, self.route, key, request.decode(), self.now)
+            claimed = await store.claim_key(tx, self.route, key, request.decode(), self.asked_at)
         except LockTimeoutError as error:
             detail = f"A request with the {HEADER} {key!r} is still under way. Ask again in a moment."
             raise ServiceError(Code.IDEMPOTENCY_KEY_IN_FLIGHT, detail) from error
@@ -139,10 +144,13 @@ class Mutation:
 
 
 def provide_mutation(
-    request: Request[Principal, Any, State], database: NamedDependency[Database], clock: NamedDependency[Clock]
+    request: Request[Principal, Any, State],
+    database: NamedDependency[Database],
+    clock: NamedDependency[Clock],
+    machine_clock: NamedDependency[Clock],
 ) -> Mutation:
     """The request under way, as handlers take it."""
-    return Mutation(request, database, clock.now())
+    return Mutation(request, database, clock.now(), machine_clock.now())
 
 
 async def _first(tx: Transaction, work: Work[Body], status: int) -> Answer:

@@ -1,16 +1,19 @@
 """Who asks: an API key of one environment, or the operator. Guards run before anything of the body is read."""
 
 import hmac
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
+from typing import Any, cast
 from uuid import UUID
 
 import msgspec
 from litestar import Request
 from litestar.connection import ASGIConnection
+from litestar.di import NamedDependency
 from litestar.handlers import BaseRouteHandler
 
 from app.errors import ServiceError
+from app.io.clock import Clock, FrozenClock
 from app.wire.codes import Code
 from app.wire.ids import show
 from app.wire.scopes import Scope, allows
@@ -30,6 +33,8 @@ class Principal(msgspec.Struct, frozen=True):
     environment_kind: str
     key_id: UUID
     scopes: frozenset[str]
+    frozen_at: datetime | None = None
+    """Where the test clock of the environment stands; None = it goes by the real time."""
 
     @property
     def actor(self) -> str:
@@ -70,6 +75,13 @@ async def needs_internal_secret(connection: Connection, _handler: BaseRouteHandl
     """A guard that lets in the processes of this installation."""
     if not _is_secret(connection, connection.app.state.internal_secret):
         raise ServiceError(Code.UNAUTHENTICATED, "This listener is for the edge only.")
+
+
+def provide_clock(request: Request[Any, Any, Any], machine_clock: NamedDependency[Clock]) -> Clock:
+    """What time it is where the request goes: by the test clock of its environment, or by the machine's."""
+    principal = cast("Mapping[str, object]", request.scope).get("user")
+    frozen_at = principal.frozen_at if isinstance(principal, Principal) else None
+    return machine_clock if frozen_at is None else FrozenClock(frozen_at)
 
 
 def provide_principal(request: Request[Principal, Any, Any]) -> Principal:

@@ -23,6 +23,7 @@ class Code(StrEnum):
     UNKNOWN_FIELD = "unknown_field"
     UNAUTHENTICATED = "unauthenticated"
     MISSING_SCOPE = "missing_scope"
+    SANDBOX_ONLY = "sandbox_only"
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     UNKNOWN_CUSTOMER = "unknown_customer"
@@ -55,6 +56,7 @@ class Code(StrEnum):
     TOO_MANY_RESERVATIONS = "too_many_reservations"
     ALREADY_RETRIED = "already_retried"
     NOT_RETRYABLE = "not_retryable"
+    TEST_CLOCK_CONFLICT = "test_clock_conflict"
     IDEMPOTENCY_KEY_IN_FLIGHT = "idempotency_key_in_flight"
     IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"
     BODY_TOO_LARGE = "body_too_large"
@@ -74,6 +76,7 @@ class Code(StrEnum):
     ACCOUNT_LOADING = "account_loading"
     ACCOUNT_UNAVAILABLE = "account_unavailable"
     ORDER_PENDING = "order_pending"
+    TEST_CLOCK_ADVANCING = "test_clock_advancing"
     STORE_UNAVAILABLE = "store_unavailable"
     EDGE_UNAVAILABLE = "edge_unavailable"
     INTERNAL_ERROR = "internal_error"
@@ -88,6 +91,7 @@ MEANINGS: dict[Code, Meaning] = {
     Code.LIMIT_REACHED: Meaning(402, "The limit of the feature is reached"),
     Code.INSUFFICIENT_CREDITS: Meaning(402, "Not enough credits"),
     Code.MISSING_SCOPE: Meaning(403, "The API key lacks the scope that this route needs"),
+    Code.SANDBOX_ONLY: Meaning(403, "Only sandbox environments have this"),
     Code.NO_SUBSCRIPTION: Meaning(403, "The customer has no subscription that covers this feature"),
     Code.SUBSCRIPTION_PAUSED: Meaning(403, "The customer's subscription is paused"),
     Code.SUBSCRIPTION_OVERDUE: Meaning(403, "The customer's subscription is overdue"),
@@ -118,6 +122,7 @@ MEANINGS: dict[Code, Meaning] = {
     Code.TOO_MANY_RESERVATIONS: Meaning(409, "The customer has as many open reservations as one may have"),
     Code.ALREADY_RETRIED: Meaning(409, "The event was retried already, or is posted"),
     Code.NOT_RETRYABLE: Meaning(409, "The rejected entry holds no event that could be posted"),
+    Code.TEST_CLOCK_CONFLICT: Meaning(409, "The test clock does not allow this as it stands"),
     Code.IDEMPOTENCY_KEY_IN_FLIGHT: Meaning(409, "A request with this idempotency key is still under way"),
     Code.BODY_TOO_LARGE: Meaning(413, "The body is larger than this route takes"),
     Code.UNSUPPORTED_MEDIA_TYPE: Meaning(415, "The body must be JSON"),
@@ -138,6 +143,7 @@ MEANINGS: dict[Code, Meaning] = {
     Code.ACCOUNT_LOADING: Meaning(503, "The customer's account is being loaded"),
     Code.ACCOUNT_UNAVAILABLE: Meaning(503, "The customer's account cannot be decided on at this moment"),
     Code.ORDER_PENDING: Meaning(503, "What was ordered is not done yet"),
+    Code.TEST_CLOCK_ADVANCING: Meaning(503, "The test clock is on its way"),
     Code.STORE_UNAVAILABLE: Meaning(503, "A store cannot be reached"),
     Code.EDGE_UNAVAILABLE: Meaning(503, "The metering edge cannot be reached"),
 }

@@ -19,8 +19,11 @@ ACCOUNT_FIELDS = (
     b"status",
     b"floor",
     b"reserved",
+    b"frozen",
 )
-"""What a check reads of the account hash, in this order (`AccountView`); without `reserved` nothing is.
+"""What a check reads of the account hash, in this order (`AccountView`).
+
+Without `reserved` nothing is; without `frozen` the account is on no test clock.
 
 Scripts keep `last_id` and `ticked` beside them.
 """
@@ -57,6 +60,8 @@ class AccountState(msgspec.Struct, frozen=True):
     subscription_status: str
     floor_micro: int = 0
     beside: Beside = NOTHING_BESIDE
+    frozen_at: int | None = None
+    """Where the test clock of its environment stands; None = it has none. Only a load brings it: see set_clock.lua."""
 
 
 def pack_beside(beside: Beside) -> bytes:

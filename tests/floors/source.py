@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 PRODUCT = ("app", "edge", "migrations")
-HOUSE = (*PRODUCT, "loadtests", "tests")
+HOUSE = (*PRODUCT, "loadtests", "tests", "docs/cookbook")
 
 
 class Source(NamedTuple):

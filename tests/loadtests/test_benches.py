@@ -9,16 +9,19 @@ from app.wire import scripts
 from loadtests import wrk
 from loadtests.accepting import accept_call
 from loadtests.bench.check import TARGET
+from loadtests.bench.renewals import Renewals
 from loadtests.bench.reserve import drive_pairs
 from loadtests.bench.usage import usage_request
 from loadtests.catalogue import Catalogue
 from loadtests.customer import END_USER_ID
 from loadtests.flushing import time_copy
+from loadtests.ledger import check_ledger
 from loadtests.measuring import WrongResult
 from loadtests.programs import MissingPrograms, find
+from loadtests.renewing import time_plain_sql
 from loadtests.servers import get
 from loadtests.stack import running_edge_stack
-from loadtests.stores import running_postgres
+from loadtests.stores import running_postgres, running_valkey
 
 
 def test_the_customer_is_one_whom_the_edge_serves(tmp_path: Path) -> None:
@@ -50,3 +53,13 @@ def test_rows_that_are_copied_are_those_of_usage_events(tmp_path: Path) -> None:
     """All columns, in their order."""
     with running_postgres(tmp_path) as postgres:
         assert asyncio.run(time_copy(postgres.url_owner, Catalogue(), 10)) > 0
+
+
+def test_months_of_subscribers_pass(tmp_path: Path) -> None:
+    """A few, then more of them; each time all are in the next month with its credit alone, and the ledger proves."""
+    with running_valkey(tmp_path) as (redis_url, redis), running_postgres(tmp_path) as postgres:
+        renewals = Renewals(postgres, redis_url, redis, tmp_path)
+        assert renewals.renew_all(3).rate_per_second > 0
+        assert renewals.renew_all(5).rate_per_second > 0
+        asyncio.run(check_ledger(postgres.url_owner, redis_url, 0))
+        assert asyncio.run(time_plain_sql(postgres.url_owner, 10)) > 0

@@ -53,6 +53,8 @@ def test_ratio_of_latencies_needs_both_sides() -> None:
         (Goal(most_p50_ratio=0.25), True),
         (Goal(most_p50_ratio=0.24), False),
         (Goal(least_rate_ratio=0.25, most_p50_ratio=0.24), False),
+        (Goal(least_rate=100), True),
+        (Goal(least_rate_ratio=0.25, least_rate=101), False),
     ],
     ids=str,
 )

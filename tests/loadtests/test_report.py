@@ -53,6 +53,12 @@ def test_row_has_medians_ratio_and_goal() -> None:
     assert cells(REPORT.results[1])[-4:] == [""] * 4
 
 
+def test_goal_of_a_rate_is_told_as_one() -> None:
+    """It is a number of things a second, not a ratio."""
+    result = Result("renewals", "subscriptions", "a", "b", "", Goal(least_rate=1_000), [Run(1_200)], [Run(10)])
+    assert cells(result)[-1] == "subject/s ≥ 1,000: met"
+
+
 def test_what_takes_long_is_told_in_seconds() -> None:
     """As the whole proof of a ledger does."""
     result = Result("verify", "events", "a", "b", "", Goal(), [Run(5, 18_349_537)], [Run(10, 999_999)])

@@ -50,7 +50,7 @@ def acquire(memory: Memory, call: Acquire) -> list[bytes | int]:
     if obstacle is not None:
         return obstacle
     account, name = memory.accounts[call.ref], (call.feature, call.holder)
-    at = max(call.now_at, account.last_at)
+    at = account.clock(call.now_at)
     holds = _held_at(memory, call.ref, at)
     used, own = _held(holds, call.feature), holds.get(name, (0, 0))[0]
     more = call.units - own
@@ -71,7 +71,7 @@ def release(memory: Memory, call: Release) -> list[bytes | int]:
     if obstacle is not None:
         return obstacle
     account = memory.accounts[call.ref]
-    at = max(call.now_at, account.last_at)
+    at = account.clock(call.now_at)
     holds = _held_at(memory, call.ref, at)
     held = holds.pop((call.feature, call.holder), None)
     if held is not None:
@@ -87,7 +87,7 @@ def look(memory: Memory, call: Look) -> list[list[bytes | None]]:
     fields: list[bytes | None] = [b"%d" % account.revision, account.snapshot.encode()]
     if not call.features:
         return [fields, []]
-    holds = _held_at(memory, call.ref, max(call.now_at, account.last_at))
+    holds = _held_at(memory, call.ref, account.clock(call.now_at))
     return [fields, [b"%d" % used if (used := _held(holds, name)) else None for name in call.features]]
 
 

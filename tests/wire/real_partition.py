@@ -25,6 +25,7 @@ from tests.wire.script_models import (
     NotePublished,
     Publish,
     Retry,
+    SetClock,
     StreamId,
 )
 
@@ -94,6 +95,12 @@ class RealPartition:
         """Run tick.lua."""
         return self._run(scripts.TICK, [keys.account(PARTITION, ref), keys.stream(PARTITION)], [now_at, ref])
 
+    def set_clock(self, call: SetClock) -> bytes:
+        """Run set_clock.lua."""
+        account, token, _ = _account_keys(call.ref)
+        arguments = [call.at, call.ref, call.new_token]
+        return self._run(scripts.SET_CLOCK, [account, keys.stream(PARTITION), token], arguments)
+
     def order(self, ref: bytes, now_at: int, payload: bytes) -> bytes:
         """Run order.lua."""
         script_keys = [keys.account(PARTITION, ref), keys.stream(PARTITION)]
@@ -120,7 +127,8 @@ class RealPartition:
                 *(one.counted or ("", "")),
             )
         ]
-        arguments = [call.token, call.incarnation, *_figures(call.state), ref, *held, encode_holds(call.holds)]
+        frozen = "" if call.state.frozen_at is None else call.state.frozen_at
+        arguments = [call.token, call.incarnation, *_figures(call.state), ref, frozen, *held, encode_holds(call.holds)]
         return self._run(scripts.LOAD, [*_account_keys(ref), keys.due(PARTITION)], arguments)
 
     def reserve(self, call: Reserve) -> list[bytes]:

@@ -1,6 +1,7 @@
 """What the scripts of reservations do, written in Python like the others (script_models.py)."""
 
 from dataclasses import dataclass, replace
+from math import inf
 from uuid import UUID
 
 from app.rules import totals
@@ -17,6 +18,7 @@ from tests.wire.script_models import (
     append_usage,
     beyond_bound,
     count_used,
+    due_score,
     used_of,
     waits_at_boundary,
 )
@@ -88,11 +90,13 @@ def reserve(memory: Memory, call: Reserve) -> list[bytes]:  # noqa: C901, PLR091
         return [b"miss"]
     if held is not None:
         return [b"seen", b"", f"+{held.reserved}:{account.available}:{held.due}".encode()]
-    at = max(call.now_at, account.last_at + 1)
+    at = max(account.clock(call.now_at), account.last_at + 1)
     if waits_at_boundary(memory, call.ref, account, at):
         return [b"wait"]
     if account.snapshot != call.snapshot:
         return [b"snapshot", account.snapshot.encode()]
+    if account.is_of_another_time(call.now_at, at):
+        return [b"frozen", b"%d" % (account.frozen or 0)]
     if at >= call.until_at:
         return [b"reprice", b"%d" % at]
     used = used_of(memory, call.ref, call.feature_key)
@@ -102,7 +106,8 @@ def reserve(memory: Memory, call: Reserve) -> list[bytes]:  # noqa: C901, PLR091
         return [b"dear", b"%d" % call.cost]
     has_many = (account.open or 0) >= call.most_open
     if has_many or _is_beyond(account, call, used) or _is_short(account, call):
-        if members := _past_due(memory, call.now_at)[: call.most_named]:
+        members = _past_due(memory, call.now_at)[: call.most_named]
+        if members and account.frozen is None:
             return [b"due", *members]
         return [b"many"] if has_many else _refuse(memory, call, account)
     if bound := beyond_bound(memory, account, call.cost, call.most_entries):
@@ -122,7 +127,7 @@ def _open(memory: Memory, call: Reserve, account: EdgeAccount, at: int) -> list[
     account.accepted = totals.wrap(account.accepted + call.cost)
     account.reserved = (account.reserved or 0) + call.cost
     account.open = (account.open or 0) + 1
-    memory.due[call.key] = due_at
+    memory.due[call.key] = due_score(account, due_at)
     outcome = f"+{call.cost}:{left}:{due_at}"
     opened = ("open", call.ref, call.facts, call.fingerprint, outcome, call.cost, account.last_id, until, due_at)
     held = memory.reservations[call.key] = Held(*opened)
@@ -170,7 +175,7 @@ def end(memory: Memory, call: End) -> list[bytes]:  # noqa: C901, PLR0911 - one 
         return _answer(b"again", held.late) if held.late_asked == call.asked else [b"ended", b"expired"]
     if account is None:
         return [b"miss"]
-    at, others = max(call.now_at, account.last_at), _others(memory, call, held, account)
+    at, others = account.clock(call.now_at), _others(memory, call, held, account)
     if call.graduated is not None:
         call = replace(call, used=cost_micro(call.graduated, call.units_micro or 0, others))
     if call.used > MAX_COST_MICRO and call.graduated is not None:
@@ -178,7 +183,7 @@ def end(memory: Memory, call: End) -> list[bytes]:  # noqa: C901, PLR0911 - one 
     if held.state == "open":
         assert held.due is not None
         if call.verb == "expired" and at < held.due:
-            return [b"open"]
+            return [_keep_open(memory, call, account)]
         if bound := _end_open(memory, call, held, at, others):
             return [bound]
         if held.state == call.verb:
@@ -186,6 +191,13 @@ def end(memory: Memory, call: End) -> list[bytes]:  # noqa: C901, PLR0911 - one 
         if call.verb != "committed":
             return [b"ended", b"expired"]
     return _commit_late(memory, call, held, at)
+
+
+def _keep_open(memory: Memory, call: End, account: EdgeAccount) -> bytes:
+    """It is not past due. What was opened before its account was on a test clock is not named as due any more."""
+    is_apart = account.frozen is None or memory.due[call.key] == inf
+    memory.due[call.key] = memory.due[call.key] if is_apart else inf
+    return b"open" if is_apart else b"apart"
 
 
 def _others(memory: Memory, call: End, held: Held, account: EdgeAccount) -> int:
@@ -262,13 +274,14 @@ def extend(memory: Memory, call: Extend) -> list[bytes]:
     if account is None:
         return [b"miss"]
     assert held.due is not None
-    at = max(call.now_at, account.last_at)
+    at = account.clock(call.now_at)
     if at >= held.due:
         return [b"due"]
     if at + call.lasts > held.due:
         if len(memory.stream) >= call.most_entries:
             return [b"full"]
-        held.due = memory.due[call.key] = at + call.lasts
+        held.due = at + call.lasts
+        memory.due[call.key] = due_score(account, held.due)
         append(memory, call.ref, at, {b"k": b"r", b"c": b"0", b"p": call.payload, b"d": b"%d" % held.due})
     return [b"ok", b"%d" % held.due]
 

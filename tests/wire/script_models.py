@@ -5,6 +5,7 @@ model stands on them (tests/protocol). Integers have no bounds here; the scripts
 """
 
 from dataclasses import dataclass, field, replace
+from math import inf
 from uuid import UUID
 
 from app.rules import totals
@@ -51,6 +52,8 @@ class EdgeAccount:
     resets_at: int | None = None
     returned_id: StreamId | None = None
     """Of the last end of a reservation that gave credit back at once, and is in no publish yet."""
+    frozen: int | None = None
+    """Where its test clock stands; None = it goes by the caller's time."""
     returned_until: int | None = None
     """The first boundary under which such credit was reserved."""
 
@@ -58,6 +61,14 @@ class EdgeAccount:
     def available(self) -> int:
         """What can be spent now."""
         return totals.available(self.base, self.accepted, self.applied)
+
+    def clock(self, now_at: int) -> int:
+        """What time it is for the account, where it is `now_at` for the caller."""
+        return max(now_at if self.frozen is None else self.frozen, self.last_at)
+
+    def is_of_another_time(self, now_at: int, at: int) -> bool:
+        """Whether whoever asked as of `now_at` did not know where its test clock stands, by which it is `at`."""
+        return self.frozen is not None and not self.frozen <= now_at <= at
 
 
 @dataclass
@@ -98,7 +109,8 @@ class Memory:
     newest_id: StreamId = NOTHING_YET
     """Of the entry appended last; trimming does not change it."""
     reservations: dict[UUID, Held] = field(default_factory=dict)
-    due: dict[UUID, int] = field(default_factory=dict)
+    due: dict[UUID, float] = field(default_factory=dict)
+    """When each open reservation falls due; never, for those who go by the real time, on a test clock."""
 
     def copy(self) -> "Memory":
         """An independent copy."""
@@ -198,6 +210,15 @@ class Load:
 
 
 @dataclass(frozen=True)
+class SetClock:
+    """Arguments of set_clock.lua."""
+
+    ref: bytes
+    at: int
+    new_token: bytes
+
+
+@dataclass(frozen=True)
 class NotePublished:
     """Arguments of note_published.lua."""
 
@@ -207,18 +228,20 @@ class NotePublished:
     most_kept: int
 
 
-def accept(memory: Memory, call: Accept) -> list[bytes]:  # noqa: PLR0911 - one for each answer, in their order
+def accept(memory: Memory, call: Accept) -> list[bytes]:  # noqa: C901, PLR0911 - one for each answer, in their order
     """Take one usage event in."""
     if call.key in memory.seen:
         return [b"seen", memory.seen[call.key]]
     account = memory.accounts.get(call.ref)
     if account is None:
         return [b"miss"]
-    at = max(call.now_at, account.last_at)
+    at = account.clock(call.now_at)
     if waits_at_boundary(memory, call.ref, account, at):
         return [b"wait"]
     if account.snapshot != call.snapshot:
         return [b"snapshot", account.snapshot.encode()]
+    if account.is_of_another_time(call.now_at, at):
+        return [b"frozen", b"%d" % (account.frozen or 0)]
     if at >= call.until_at:
         return [b"reprice", b"%d" % at]
     used = used_of(memory, call.ref, call.feature_key)
@@ -245,7 +268,7 @@ def retry(memory: Memory, call: Retry) -> bytes:
     account = memory.accounts.get(call.ref)
     if account is None:
         return b"miss"
-    at = max(call.now_at, account.last_at)
+    at = account.clock(call.now_at)
     if waits_at_boundary(memory, call.ref, account, at):
         return b"wait"
     if bound := beyond_bound(memory, account, call.cost, call.most_entries):
@@ -260,7 +283,18 @@ def tick(memory: Memory, ref: bytes, now_at: int) -> bytes:
     account = memory.accounts.get(ref)
     if account is None:
         return b"miss"
-    return b"wait" if waits_at_boundary(memory, ref, account, max(now_at, account.last_at)) else b"early"
+    return b"wait" if waits_at_boundary(memory, ref, account, account.clock(now_at)) else b"early"
+
+
+def set_clock(memory: Memory, call: SetClock) -> bytes:
+    """Move an account's test clock on, and leave a tick where that brings it to its boundary."""
+    account = memory.accounts.get(call.ref)
+    if account is None:
+        if call.ref in memory.tokens:
+            memory.tokens[call.ref] = call.new_token
+        return b"miss"
+    account.frozen = max(call.at, account.frozen or 0)
+    return tick(memory, call.ref, account.frozen)
 
 
 def order(memory: Memory, ref: bytes, now_at: int, payload: bytes) -> bytes:
@@ -269,7 +303,7 @@ def order(memory: Memory, ref: bytes, now_at: int, payload: bytes) -> bytes:
     if account is None:
         return b"miss"
     fields = {b"k": b"o", b"c": b"0", b"p": payload}
-    append(memory, ref, max(now_at, account.last_at), fields)
+    append(memory, ref, account.clock(now_at), fields)
     account.order_id = account.ordered_id = account.last_id
     account.valid_until, account.ticked = 0, account.revision
     return b"ok"
@@ -332,14 +366,14 @@ def load(memory: Memory, call: Load) -> bytes:
         return b"present"
     account = EdgeAccount(0, 0, 0, 0, NOTHING_YET, 0, 0, 0, "", "", 0)
     _show(account, state)
-    account.accepted = account.applied
+    account.accepted, account.frozen = account.applied, state.frozen_at
     for one in call.reservations:
         held = memory.reservations.setdefault(one.key, Held("open"))
         held.state, held.ref, held.facts = "open", state.ref, one.facts
         held.reserved, held.until, held.due = one.reserved, 0, one.due
         if one.counted is not None:
             held.units, held.period = one.counted
-        memory.due[one.key] = one.due
+        memory.due[one.key] = due_score(account, one.due)
     memory.accounts[state.ref] = account
     memory.used.pop(state.ref, None)
     _bring_beside(memory, account, state, is_quiet=True)
@@ -358,6 +392,11 @@ def note_published(memory: Memory, call: NotePublished) -> int:
     if len(memory.stream) > call.most_kept:
         memory.stream = [entry for entry in memory.stream if entry[0] >= call.cursor]
     return 1
+
+
+def due_score(account: EdgeAccount, due_at: int) -> float:
+    """Where a reservation of the account stands among those that fall due."""
+    return due_at if account.frozen is None else inf
 
 
 def _show(account: EdgeAccount, state: AccountState) -> None:

@@ -11,7 +11,7 @@ from app.rules.moments import NEVER_AT
 from tests.wire import reservation_models as models
 from tests.wire.real_partition import RealPartition
 from tests.wire.reservation_models import End, Extend, Reserve
-from tests.wire.script_models import Load, Memory, Reopened
+from tests.wire.script_models import Load, Memory, Reopened, SetClock
 from tests.wire.test_script_agreement import (
     DOUBLES,
     FEATURES,
@@ -35,8 +35,20 @@ RESERVATIONS = tuple(UUID(int=n << 64) for n in range(1, 7))
 EVERY_ANSWER = {
     *("reserved", "refused for credit", "refused for the limit"),
     *("reserve seen", "reserve miss", "reserve wait", "reserve snapshot", "reserve reprice", "reserve dear"),
+    "reserve frozen",
     *("reserve due", "reserve many", "reserve backlog", "reserve full", "reserve range"),
-    *("committed", "released", "expired", "late", "end again", "end ended", "end open", "end unknown", "end miss"),
+    *(
+        "committed",
+        "released",
+        "expired",
+        "late",
+        "end again",
+        "end ended",
+        "end open",
+        "end apart",
+        "end unknown",
+        "end miss",
+    ),
     *("end other", "end backlog", "end full", "end range", "end dear"),
     *("extend ok", "extend ended", "extend due", "extend unknown", "extend miss", "extend full"),
 }
@@ -49,13 +61,15 @@ class ReservationProgrammer:
         self.others = Programmer(seed)
         self._random = Random(seed)
 
-    def step(self) -> Step | Reserve | End | Extend:
+    def step(self) -> Step | Reserve | End | Extend:  # noqa: PLR0911 - one for each script
         """The next call."""
         pick, number = self._random.choice, self._random.randint
         at, most_entries = number(0, 14), pick([1_000_000, 1_000_000, 1_000_000, 1_000_000, 3])
         key = pick(RESERVATIONS)
         ref = _owner(key)
-        match self._random.choices(["reserve", "end", "extend", "load", "evict", "other"], [30, 34, 6, 12, 1, 17])[0]:
+        match self._random.choices(
+            ["reserve", "end", "extend", "load", "evict", "clock", "other"], [30, 34, 6, 12, 1, 1, 16]
+        )[0]:
             case "reserve":
                 lasts, cost = number(1, 9), pick([number(0, 300), number(0, 40), 0, *[10**15] * 4])
                 return Reserve(
@@ -99,6 +113,8 @@ class ReservationProgrammer:
                 return Load(state, pick(TOKENS), pick(INCARNATIONS), held)
             case "evict":
                 return Change("evict", ref, key)
+            case "clock":
+                return SetClock(ref, number(0, 9), pick(TOKENS))
         return self.others.step()
 
 

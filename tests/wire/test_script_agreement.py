@@ -18,12 +18,22 @@ from tests.wire import gauge_models
 from tests.wire import script_models as models
 from tests.wire.gauge_models import Acquire, Look, Release
 from tests.wire.real_partition import ENVIRONMENT, PARTITION, RealPartition
-from tests.wire.script_models import NOTHING_YET, Accept, Load, Memory, NotePublished, Publish, Retry, StreamId
+from tests.wire.script_models import (
+    NOTHING_YET,
+    Accept,
+    Load,
+    Memory,
+    NotePublished,
+    Publish,
+    Retry,
+    SetClock,
+    StreamId,
+)
 
 if TYPE_CHECKING:
     from redis import Redis
 
-PROGRAMS = 520
+PROGRAMS = 640
 CALLS = 40
 REFS = (b"a", b"b")
 EVENTS = tuple(UUID(int=n) for n in range(1, 16))
@@ -44,7 +54,7 @@ EVERY_ANSWER = {
     *("seen", "miss", "wait", "snapshot", "accepted", "refused for credit", "refused for the limit"),
     *("backlog", "range", "full"),
     *("early", "published", "stale", "absent", "begun", "unready", "loaded", "present", "refused", "changed"),
-    *("noted", "not noted", "ordered", "not ordered", "retried", "again", "reprice", "dear"),
+    *("noted", "not noted", "ordered", "not ordered", "retried", "again", "reprice", "frozen", "dear"),
     *("acquired", "renewed", "limit", "holders", "released", "held nothing", "looked"),
 }
 
@@ -83,7 +93,21 @@ class Change:
     event: UUID
 
 
-Step = Accept | Retry | Publish | Load | Begin | Tick | Order | NotePublished | Acquire | Release | Look | Change
+Step = (
+    Accept
+    | Retry
+    | Publish
+    | Load
+    | Begin
+    | Tick
+    | SetClock
+    | Order
+    | NotePublished
+    | Acquire
+    | Release
+    | Look
+    | Change
+)
 
 
 class Programmer:
@@ -107,6 +131,7 @@ class Programmer:
             pick(["none", "active"]),
             number(-60, 0),
             self._beside(),
+            pick([*[None] * 7, number(0, 14)]),
         )
 
     def _beside(self) -> Beside:
@@ -119,12 +144,12 @@ class Programmer:
         ]
         return Beside(number(0, 9), number(0, 2), pick([0, 100, 100, 200]), counters, number(200, 300))
 
-    def step(self) -> Step:  # noqa: PLR0911 - one for each script
+    def step(self) -> Step:  # noqa: C901, PLR0911 - one for each script
         """The next call."""
         pick, number, ref = self._random.choice, self._random.randint, self._random.choice(REFS)
         match self._random.choices(
-            ["accept", "retry", "publish", "begin", "load", "tick", "order", "note", "gauge", "change"],
-            [54, 9, 18, 14, 14, 3, 3, 3, 40, 10],
+            ["accept", "retry", "publish", "begin", "load", "tick", "clock", "order", "note", "gauge", "change"],
+            [54, 9, 18, 16, 18, 3, 1, 3, 3, 40, 10],
         )[0]:
             case "accept":
                 return self._accept(ref)
@@ -138,6 +163,8 @@ class Programmer:
                 return Load(self.state(), pick(TOKENS), pick(INCARNATIONS), holds=self._holds())
             case "tick":
                 return Tick(ref, number(0, 25))
+            case "clock":
+                return SetClock(ref, number(0, 25), pick(TOKENS))
             case "order":
                 return Order(ref, number(0, 14), pick([b"", b"\x00 order"]))
             case "note":
@@ -232,6 +259,8 @@ def both(  # noqa: C901, PLR0911, PLR0912 - one for each script
             return real.retry(step), models.retry(memory, step)
         case Tick():
             return real.tick(step.ref, step.now_at), models.tick(memory, step.ref, step.now_at)
+        case SetClock():
+            return real.set_clock(step), models.set_clock(memory, step)
         case Order():
             call = (step.ref, step.now_at, step.payload)
             return real.order(*call), models.order(memory, *call)

@@ -26,6 +26,7 @@ def _read(*names: str) -> Script:
 
 ACCEPT = _read("accept")
 TICK = _read("tick")
+SET_CLOCK = _read("set_clock")
 ORDER = _read("order")
 PUBLISH = _read("publish")
 LOAD_BEGIN = _read("load_begin")
@@ -41,4 +42,4 @@ EXTEND_RESERVATION = _read("extend_reservation")
 RESTORE_RESERVATION = _read("restore_reservation")
 RESERVATIONS = (RESERVE, END_RESERVATION, EXTEND_RESERVATION, RESTORE_RESERVATION)
 GAUGES = (ACQUIRE, RELEASE, LOOK)
-ALL = (ACCEPT, TICK, ORDER, PUBLISH, LOAD_BEGIN, LOAD, NOTE_PUBLISHED, RETRY, *RESERVATIONS, *GAUGES)
+ALL = (ACCEPT, TICK, SET_CLOCK, ORDER, PUBLISH, LOAD_BEGIN, LOAD, NOTE_PUBLISHED, RETRY, *RESERVATIONS, *GAUGES)

@@ -13,6 +13,7 @@
 --   {'miss'}               the account is not loaded
 --   {'wait'}               the account is at a boundary; ask again
 --   {'snapshot', id}       the event was priced with another snapshot than the account's
+--   {'frozen', at}         the account is on a test clock that stands at `at`, and was asked as of another time
 --   {'reprice', at}        by the account's clock another price holds: price it as of `at`, and date it no earlier
 --   {'dear', cost}         the tiers make it cost more than one event may; nothing changed
 --   {'backlog'} {'full'} {'range'}   beyond a bound; nothing changed
@@ -24,13 +25,14 @@ local stored = redis.call('GET', KEYS[3])
 if stored then return {'seen', stored} end
 
 local account = redis.call('HMGET', KEYS[1], 'revision', 'base', 'applied', 'accepted', 'last_at', 'valid_until',
-    'ticked', 'snapshot', 'floor', 'period', 'resets_at')
+    'ticked', 'snapshot', 'floor', 'period', 'resets_at', 'frozen')
 if not account[1] then return {'miss'} end
-local at = math.max(tonumber(ARGV[1]), tonumber(account[5]))
+local at = clock_of(ARGV[1], account[5], account[12])
 if wait_at_boundary(KEYS[1], KEYS[2], ARGV[7], at, tonumber(account[6]), account[7], account[1]) then
     return {'wait'}
 end
 if account[8] ~= ARGV[2] then return {'snapshot', account[8]} end
+if is_of_another_time(ARGV[1], at, account[12]) then return {'frozen', account[12]} end
 if ARGV[12] ~= '' and at >= tonumber(ARGV[12]) then return {'reprice', integer(at)} end
 
 local cost, applied = tonumber(ARGV[3]), tonumber(account[3])

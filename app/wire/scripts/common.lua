@@ -15,6 +15,17 @@ local function integer(number)
     return string.format('%.0f', number)
 end
 
+-- What time it is for an account: the caller's time, or the moment at which the account's test clock stands (`frozen`). Nothing
+-- is dated before what was decided last.
+local function clock_of(now_at, last_at, frozen)
+    return math.max(tonumber(frozen or now_at), tonumber(last_at))
+end
+
+-- Whether whoever priced as of `now_at` did not know at which moment the account's test clock stands.
+local function is_of_another_time(now_at, at, frozen)
+    return frozen and (tonumber(now_at) < tonumber(frozen) or tonumber(now_at) > at)
+end
+
 -- Stream ids order by milliseconds, then sequence.
 local function id_at_least(id, other)
     local ms, seq = string.match(id, '(%d+)-(%d+)')
@@ -112,6 +123,11 @@ local function graduated_cost(tiers, used, units)
     local cost = (numerator - rest) / tier[1]
     if 2 * rest >= tier[1] then return cost + 1 end
     return cost
+end
+
+-- Where a reservation stands in `due`. On a test clock it is past due for nobody who goes by the real time: behind all others.
+local function due_score(due, frozen)
+    return frozen and '+inf' or due
 end
 
 -- The member of `due` that is the reservation behind a key: what follows `:rsv:` (see app/wire/keys.py).

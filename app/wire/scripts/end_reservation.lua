@@ -14,6 +14,7 @@
 --   {'again', outcome}   the same was asked before
 --   {'ended', state}     it has ended otherwise
 --   {'open'}             it is not past due, so it does not expire
+--   {'apart'}            the same; it was opened before its account was on a test clock, and is named as due no more
 --   {'unknown'}          there is no such reservation here
 --   {'other'}            it was opened as something else: read it again
 --   {'miss'}             the account is not loaded
@@ -43,9 +44,9 @@ if state == 'expired' and reservation[9] then
 end
 
 local account = redis.call('HMGET', KEYS[1], 'revision', 'base', 'applied', 'accepted', 'last_at', 'reserved', 'open',
-    'ordered_id', 'valid_until', 'returned_until', 'period')
+    'ordered_id', 'valid_until', 'returned_until', 'period', 'frozen')
 if not account[1] then return {'miss'} end
-local at = math.max(tonumber(ARGV[1]), tonumber(account[5]))
+local at = clock_of(ARGV[1], account[5], account[12])
 local applied, accepted = tonumber(account[3]), tonumber(account[4])
 local available = tonumber(account[2]) - signed_distance(accepted, applied)
 
@@ -85,7 +86,10 @@ end
 
 if state == 'open' then
     local is_due, reserved = at >= tonumber(reservation[5]), tonumber(reservation[2])
-    if verb == 'expired' and not is_due then return {'open'} end
+    if verb == 'expired' and not is_due then
+        local is_new = account[12] and redis.call('ZADD', KEYS[5], 'XX', 'CH', '+inf', due_member(KEYS[3])) == 1
+        return {is_new and 'apart' or 'open'}
+    end
     local used = not is_due and committed or 0
     local cost = cost_of_end(used, reserved)
     accepted, available = (accepted + cost) % MODULUS, available - cost

@@ -7,6 +7,6 @@
 local fields = tonumber(ARGV[2])
 local account = redis.call('HMGET', KEYS[1], unpack(ARGV, 3, 2 + fields))
 if #ARGV == 2 + fields then return {account, {}} end
-local last_at = redis.call('HGET', KEYS[1], 'last_at')
-if last_at then free_overdue(KEYS[2], KEYS[3], math.max(tonumber(ARGV[1]), tonumber(last_at))) end
+local clock = redis.call('HMGET', KEYS[1], 'last_at', 'frozen')
+if clock[1] then free_overdue(KEYS[2], KEYS[3], clock_of(ARGV[1], clock[1], clock[2])) end
 return {account, redis.call('HMGET', KEYS[2], unpack(ARGV, 3 + fields))}

@@ -6,9 +6,9 @@
 -- ARGV  1 now_at  2 account ref  3 payload
 -- Returns 'ok' | 'miss' (not loaded)
 
-local account = redis.call('HMGET', KEYS[1], 'revision', 'last_at')
+local account = redis.call('HMGET', KEYS[1], 'revision', 'last_at', 'frozen')
 if not account[1] then return 'miss' end
-local at = integer(math.max(tonumber(ARGV[1]), tonumber(account[2])))
+local at = integer(clock_of(ARGV[1], account[2], account[3]))
 local id = redis.call('XADD', KEYS[2], '*', 'a', ARGV[2], 'k', 'o', 't', at, 'r', account[1], 'c', '0', 'p', ARGV[3])
 redis.call('HSET', KEYS[1], 'last_id', id, 'last_at', at, 'order_id', id, 'ordered_id', id, 'valid_until', '0',
     'ticked', account[1])

@@ -6,11 +6,11 @@
 -- Returns {'ok', 1 or 0 where it held nothing, units held by all holders}
 --   | {'miss'} | {'snapshot', id} | {'full'}: as acquire.lua
 
-local account = redis.call('HMGET', KEYS[1], 'revision', 'last_at', 'snapshot')
+local account = redis.call('HMGET', KEYS[1], 'revision', 'last_at', 'snapshot', 'frozen')
 if not account[1] then return {'miss'} end
 if account[3] ~= ARGV[2] then return {'snapshot', account[3]} end
 if redis.call('XLEN', KEYS[2]) >= tonumber(ARGV[7]) then return {'full'} end
-local at = math.max(tonumber(ARGV[1]), tonumber(account[2]))
+local at = clock_of(ARGV[1], account[2], account[4])
 free_overdue(KEYS[3], KEYS[4], at)
 
 local name = ARGV[4] .. '\0' .. ARGV[5]

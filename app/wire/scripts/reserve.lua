@@ -14,10 +14,12 @@
 --   {'miss'}                  the account is not loaded
 --   {'wait'}                  the account is at a boundary; ask again
 --   {'snapshot', id}          it was priced with another snapshot than the account's
+--   {'frozen', at}            the account is on a test clock that stands at `at`, and was asked as of another time
 --   {'reprice', at}           by the account's clock another price holds: price it as of `at`, and date it no earlier
 --   {'dear', cost}            the tiers make it cost more than one event may; nothing changed
 --   {'due', member...}        reservations of the partition are past due at now_at: expire those that are so by the asker's
---                             clock, ask again. The account's clock, which may be ahead, must not end what others have open
+--                             clock, ask again. The account's clock, which may be ahead, must not end what others have open;
+--                             on a test clock none is named: whoever moves that clock ends what falls due
 --   {'many'}                  the account has as many open reservations as it may
 --   {'backlog'} {'full'} {'range'}   beyond a bound; nothing changed
 -- An outcome is '+reserved:available:due' or, refused for credit, '-cost:available', or, refused for the limit,
@@ -28,18 +30,20 @@ local known = redis.call('HMGET', KEYS[3], 'state', 'asked', 'opening', 'reserve
 if known[3] then return {'seen', known[2], known[3]} end
 
 local account = redis.call('HMGET', KEYS[1], 'revision', 'base', 'applied', 'accepted', 'last_at', 'valid_until',
-    'ticked', 'snapshot', 'floor', 'reserved', 'open', 'period', 'resets_at')
+    'ticked', 'snapshot', 'floor', 'reserved', 'open', 'period', 'resets_at', 'frozen')
 if not account[1] then return {'miss'} end
 local cost, applied = tonumber(ARGV[3]), tonumber(account[3])
 local available = tonumber(account[2]) - signed_distance(tonumber(account[4]), applied)
 if known[1] then return {'seen', '', '+' .. known[4] .. ':' .. integer(available) .. ':' .. known[5]} end
 
 -- Dated after everything that was decided before: so the ledger tells a key that came again from an entry that it reads again.
-local at = math.max(tonumber(ARGV[1]), tonumber(account[5]) + 1)
+local frozen = account[14]
+local at = clock_of(ARGV[1], tonumber(account[5]) + 1, frozen)
 if wait_at_boundary(KEYS[1], KEYS[2], ARGV[7], at, tonumber(account[6]), account[7], account[1]) then
     return {'wait'}
 end
 if account[8] ~= ARGV[2] then return {'snapshot', account[8]} end
+if is_of_another_time(ARGV[1], at, frozen) then return {'frozen', frozen} end
 if ARGV[12] ~= '' and at >= tonumber(ARGV[12]) then return {'reprice', integer(at)} end
 local counter = ARGV[13] ~= '' and redis.call('HGET', KEYS[4], ARGV[13])
 if ARGV[11] ~= '' then
@@ -54,7 +58,7 @@ local is_short = cost > 0 and floor ~= nil and available - cost < floor
 local open = tonumber(account[11] or 0)
 local has_many = open >= tonumber(ARGV[17])
 if is_beyond or is_short or has_many then
-    local due = redis.call('ZRANGEBYSCORE', KEYS[5], '-inf', ARGV[1], 'LIMIT', 0, ARGV[18])
+    local due = frozen and {} or redis.call('ZRANGEBYSCORE', KEYS[5], '-inf', ARGV[1], 'LIMIT', 0, ARGV[18])
     if #due > 0 then return {'due', unpack(due)} end
     if has_many then return {'many'} end
     local outcome = '-' .. integer(cost) .. ':' .. integer(available)
@@ -81,7 +85,7 @@ end
 local id = redis.call('XADD', KEYS[2], '*', unpack(entry))
 redis.call('HSET', KEYS[1], 'accepted', integer(accepted), 'last_id', id, 'last_at', integer(at),
     'reserved', integer(tonumber(account[10] or 0) + cost), 'open', integer(open + 1))
-redis.call('ZADD', KEYS[5], due, due_member(KEYS[3]))
+redis.call('ZADD', KEYS[5], due_score(due, frozen), due_member(KEYS[3]))
 if units then count_used(KEYS[4], ARGV[13], used + units) end
 redis.call('HSET', KEYS[3], 'opened_id', id, unpack(held))
 return {'ok', outcome}

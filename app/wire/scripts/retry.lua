@@ -11,9 +11,9 @@
 if redis.call('GET', KEYS[3]) == ARGV[5] then return 'again' end
 
 local account = redis.call('HMGET', KEYS[1], 'revision', 'base', 'applied', 'accepted', 'last_at', 'valid_until', 'ticked',
-    'period')
+    'period', 'frozen')
 if not account[1] then return 'miss' end
-local at = math.max(tonumber(ARGV[1]), tonumber(account[5]))
+local at = clock_of(ARGV[1], account[5], account[9])
 if wait_at_boundary(KEYS[1], KEYS[2], ARGV[3], at, tonumber(account[6]), account[7], account[1]) then return 'wait' end
 
 local cost, applied = tonumber(ARGV[2]), tonumber(account[3])

@@ -21,7 +21,7 @@ async def fill(connection: asyncpg.Connection, digest: bytes) -> UUID:
     await connection.execute("INSERT INTO tenants VALUES ($1, 'acme', $2)", tenant_id, NOW)
     await connection.execute("INSERT INTO environments VALUES ($1, $2, 'live', $3)", environment_id, tenant_id, NOW)
     await connection.execute("SELECT make_usage_partition($1)", NOW)
-    for table, row in _rows(digest):
+    for table, row in (("test_clocks", {"frozen_at": NOW, "created_at": NOW}), *_rows(digest)):
         columns = ["environment_id", *row]
         places = ", ".join(f"${number}" for number in range(1, len(columns) + 1))
         statement = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places})"  # noqa: S608 - names from this file
@@ -30,7 +30,7 @@ async def fill(connection: asyncpg.Connection, digest: bytes) -> UUID:
 
 
 def _rows(digest: bytes) -> Iterator[tuple[str, dict[str, Any]]]:  # noqa: PLR0915 - a few for each table
-    customer, feature, plan, variant, version, block = (uuid4() for _ in range(6))
+    customer, feature, plan, variant, version, block, event_id = (uuid4() for _ in range(7))
     interval = {"interval_unit": "month", "interval_count": 1}
     made = {"created_at": NOW}
     yield "api_keys", {"id": uuid4(), "digest": digest, "display_prefix": "qs_live_abcd", "scopes": ["admin"], **made}
@@ -73,7 +73,6 @@ def _rows(digest: bytes) -> Iterator[tuple[str, dict[str, Any]]]:  # noqa: PLR09
     yield "ledger_checkpoints", {"day": NOW.date(), "taken_at": NOW, **sums}
     event = {"feature_key": "f", "units_micro": 1, "cost_micro": 1, "debt_micro": 0, "draws": "", "price_id": uuid4()}
     times = {"occurred_at": NOW, "accepted_at": NOW, "recorded_at": NOW}
-    event_id = uuid4()
     yield "usage_event_keys", {"id": event_id, **posted, "accepted_at": NOW}
     yield "usage_events", {"id": event_id, **posted, **event, **times}
     yield "usage_hours", {**_HOUR, "account_id": customer}

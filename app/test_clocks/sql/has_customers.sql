@@ -1,0 +1,2 @@
+-- Whether the environment has any customer.
+SELECT EXISTS (SELECT FROM customers WHERE environment_id = $1)

@@ -1,0 +1,186 @@
+"""What may be asked of a test clock, and what its environment's time is a moment later."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+
+from app.rules.moments import to_at
+from app.test_clocks import settling
+from app.wire import keys
+from tests.app.core import PARTITIONS, Client, Core, Tenant
+from tests.conftest import DatabaseUrls
+
+DAY = timedelta(days=1)
+
+
+async def publish_all(core: Core) -> None:
+    """What a flusher that has nothing to do says of every partition."""
+    redis = core.parts.redis
+    for partition, place in enumerate(await redis.read_stream_places()):
+        await redis.client.hset(keys.meta(partition), "published", "-".join(map(str, place.newest)))
+
+
+@pytest.fixture(autouse=True)
+async def _published(core: Core) -> None:
+    await publish_all(core)
+
+
+async def freeze(client: Client, **body: str) -> datetime:
+    """Where the clock stands."""
+    answer = await client.post("/v1/test-clock/freeze", body)
+    assert answer.status_code == 200, answer.text
+    return datetime.fromisoformat(answer.json()["frozen_at"])
+
+
+def code(answer: httpx.Response) -> tuple[int, str]:
+    """Of a refusal."""
+    return answer.status_code, answer.json()["code"]
+
+
+async def test_time_stands_still_and_moves_on(tenant: Tenant) -> None:
+    """It stands where it was frozen until it is moved on, to a moment or by so many seconds."""
+    client = tenant.sandbox
+    assert await client.read("/v1/test-clock") == {"frozen_at": None, "advancing_to": None}
+    begun_at = await freeze(client)
+    assert abs(datetime.now(UTC) - begun_at) < timedelta(seconds=10)
+    to = {"to": (begun_at + 30 * DAY).isoformat()}
+    by = {"by_seconds": 86_400}
+    for asked, moved in ((to, 30 * DAY), (to, 30 * DAY), (by, 31 * DAY), (by, 32 * DAY)):
+        answer = await client.post("/v1/test-clock/advance", asked)
+        assert (answer.status_code, answer.json()["accounts"]) == (200, 0), answer.text
+        assert datetime.fromisoformat(answer.json()["frozen_at"]) == begun_at + moved
+        shown = await client.read("/v1/test-clock")
+        assert shown == {"frozen_at": answer.json()["frozen_at"], "advancing_to": None}
+
+
+async def test_a_key_moves_time_once(tenant: Tenant) -> None:
+    """The same request under the same key is answered again, and a refusal too."""
+    client = tenant.sandbox
+    refused = [await client.post("/v1/test-clock/advance", {"by_seconds": 60}, "early") for _ in range(2)]
+    begun_at = await freeze(client)
+    refused.append(await client.post("/v1/test-clock/advance", {"by_seconds": 60}, "early"))
+    assert {(*code(answer), answer.content) for answer in refused} == {(409, "test_clock_conflict", refused[0].content)}
+    answers = [await client.post("/v1/test-clock/advance", {"by_seconds": 60}, "minute") for _ in range(2)]
+    assert answers[0].content == answers[1].content
+    assert answers[1].headers["idempotent-replayed"] == "true"
+    shown = await client.read("/v1/test-clock")
+    assert datetime.fromisoformat(shown["frozen_at"]) == begun_at + timedelta(seconds=60)
+
+
+@pytest.mark.parametrize("path", ["", "/freeze", "/advance", "/reset"])
+async def test_live_time_is_not_played_with(tenant: Tenant, path: str) -> None:
+    """No route of the test clock does anything in a live environment."""
+    route, body = f"/v1/test-clock{path}", {"by_seconds": 1} if path == "/advance" else {}
+    answer = await (tenant.live.post(route, body) if path else tenant.live.get(route))
+    assert code(answer) == (403, "sandbox_only")
+
+
+@pytest.mark.parametrize(
+    ("verb", "days", "expected"),
+    [
+        ("freeze", -1, (422, "invalid_value")),
+        ("freeze", 3_654, (422, "invalid_value")),
+        ("advance", 1, (409, "test_clock_conflict")),
+    ],
+)
+async def test_what_is_refused_while_time_goes_on(
+    tenant: Tenant, verb: str, days: int, expected: tuple[int, str]
+) -> None:
+    """A clock begins now or later, within ten years, and is there before it is moved."""
+    moment = (datetime.now(UTC) + days * DAY).isoformat()
+    body = {"at": moment} if verb == "freeze" else {"to": moment}
+    assert code(await tenant.sandbox.post(f"/v1/test-clock/{verb}", body)) == expected
+    assert await tenant.sandbox.read("/v1/test-clock") == {"frozen_at": None, "advancing_to": None}
+
+
+async def test_what_is_refused_while_time_stands_still(tenant: Tenant) -> None:
+    """It is frozen once, never goes back, and moves by one measure at a time, ten years at most and never to 2200."""
+    client = tenant.sandbox
+    begun_at = await freeze(client)
+    assert code(await client.post("/v1/test-clock/freeze", {})) == (409, "test_clock_conflict")
+    back = await client.post("/v1/test-clock/advance", {"to": (begun_at - DAY).isoformat()})
+    assert code(back) == (409, "test_clock_conflict")
+    assert datetime.fromisoformat(back.json()["context"]["frozen_at"]) == begun_at
+    far, near = (begun_at + 3_654 * DAY).isoformat(), begun_at.isoformat()
+    for body in ({"to": far}, {}, {"to": near, "by_seconds": 1}):
+        assert code(await client.post("/v1/test-clock/advance", body)) == (422, "invalid_value")
+    answer = httpx.Response(200)
+    for _ in range(20):
+        answer = await client.post("/v1/test-clock/advance", {"by_seconds": 3_653 * 86_400})
+        if answer.status_code != 200:
+            break
+    assert code(answer) == (422, "invalid_value")
+    assert (await client.read("/v1/test-clock"))["frozen_at"] > "2180"
+
+
+async def test_a_reset_is_for_environments_without_customers(tenant: Tenant) -> None:
+    """Then it goes by the real time again; what was posted for customers stays, and so does the clock."""
+    client = tenant.sandbox
+    await freeze(client, at=(datetime.now(UTC) + 9 * DAY).isoformat())
+    for _ in range(2):
+        assert (await client.post("/v1/test-clock/reset", {})).json() == {"frozen_at": None, "advancing_to": None}
+    await freeze(client)
+    await client.made("/v1/customers", {"end_user_id": "u"})
+    assert code(await client.post("/v1/test-clock/reset", {})) == (409, "test_clock_conflict")
+    assert (await client.read("/v1/test-clock"))["frozen_at"] is not None
+
+
+async def test_core_goes_by_the_clock_of_the_environment(tenant: Tenant, urls: DatabaseUrls) -> None:
+    """What is made is dated by it, prices hold by it; keys are remembered by the real time, and live goes on."""
+    client = tenant.sandbox
+    begun_at = await freeze(client, at=(datetime.now(UTC) + 40 * DAY).isoformat())
+    await client.made("/v1/features", {"key": "f", "name": "F", "price": {"kind": "per_unit", "amount": 1}})
+    dearer = {"kind": "per_unit", "amount": 5, "effective_at": (begun_at + 2 * DAY).isoformat()}
+    await client.made("/v1/features/f/prices", dearer)
+    await client.post("/v1/customers", {"end_user_id": "u"}, "key")
+    for days, amount in ((1, 1), (1, 5)):
+        await client.post("/v1/test-clock/advance", {"by_seconds": days * 86_400})
+        assert (await client.read("/v1/features/f"))["price"]["amount"] == amount
+    block = await client.made("/v1/credits/grants", {"end_user_id": "u", "amount": 5})
+    assert datetime.fromisoformat(block["granted_at"]) == begun_at + 2 * DAY
+    live = await tenant.live.made("/v1/customers", {"end_user_id": "u"})
+    assert datetime.fromisoformat(live["created_at"]) < begun_at
+    connection = await asyncpg.connect(urls.owner)
+    remembered = await connection.fetchval("SELECT created_at FROM idempotency_keys WHERE key = 'key'")
+    made = await connection.fetchval(
+        "SELECT created_at FROM customers WHERE environment_id = $1", tenant.environment_id
+    )
+    await connection.close()
+    assert (remembered < begun_at, made) == (True, begun_at)
+
+
+async def test_an_account_is_loaded_with_its_clock(core: Core, tenant: Tenant) -> None:
+    """Those that are in Redis when time is frozen are told, and those that come later bring it with them."""
+    for end_user_id in ("early", "late"):
+        if end_user_id == "late":
+            begun_at = await freeze(tenant.sandbox)
+        await tenant.sandbox.made("/v1/customers", {"end_user_id": end_user_id})
+    views = [await core.parts.redis.read_account(tenant.environment_id, name) for name in ("early", "late")]
+    assert [view and view.frozen_at for view in views] == [to_at(begun_at)] * 2
+
+
+async def test_who_asks_again_goes_on(core: Core, tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a flusher the clock stays on its way: by the same request it is sent to the same moment, not further."""
+    monkeypatch.setattr(settling, "SETTLE_SECONDS", 0.2)
+    client = tenant.sandbox
+    begun_at = await freeze(client)
+    await client.made("/v1/customers", {"end_user_id": "u"})
+    expiry = {"expires_at": (begun_at + DAY).isoformat()}
+    await client.made("/v1/credits/grants", {"end_user_id": "u", "amount": 5, **expiry})
+
+    async def advance(**body: Any) -> tuple[int, str]:
+        return code(await client.post("/v1/test-clock/advance", body))
+
+    for _ in range(2):
+        assert await advance(by_seconds=2 * 86_400) == (503, "test_clock_advancing")
+        assert datetime.fromisoformat((await client.read("/v1/test-clock"))["advancing_to"]) == begun_at + 2 * DAY
+    assert await advance(by_seconds=86_400) == (409, "test_clock_conflict")
+    assert await advance(by_seconds=3 * 86_400) == (503, "test_clock_advancing")
+    assert datetime.fromisoformat((await client.read("/v1/test-clock"))["advancing_to"]) == begun_at + 3 * DAY
+    ref = keys.account_ref(keys.environment_ref(tenant.environment_id), "u")
+    stream = await core.parts.redis.client.xrange(keys.stream(keys.partition_of(ref, PARTITIONS)))
+    ticks = [int(fields[b"t"]) for _, fields in stream if fields[b"a"] == ref]
+    assert ticks == [to_at(begun_at + 2 * DAY)]
