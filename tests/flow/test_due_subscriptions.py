@@ -24,7 +24,8 @@ SUBSCRIPTIONS = 200
 AHEAD = timedelta(seconds=20)
 """What subscribing all of them takes, and then some."""
 WEEK = timedelta(days=7)
-KILLS = 6
+KILLS, SPREAD = 4, timedelta(seconds=12)
+"""Where the flusher is killed, they fall due one after the other, so that it is killed among them."""
 TURNED = Counter({("create", "turn"): SUBSCRIPTIONS})
 """The histories of all subscriptions, once their first period is over."""
 
@@ -32,9 +33,10 @@ TURNED = Counter({("create", "turn"): SUBSCRIPTIONS})
 class Due:
     """Subscriptions whose first week is over in a moment."""
 
-    def __init__(self, stack: Stack, tenant: Tenant, connection: asyncpg.Connection) -> None:
-        self._stack, self._tenant, self._connection = stack, tenant, connection
+    def __init__(self, stack: Stack, tenant: Tenant, connection: asyncpg.Connection, spread: timedelta) -> None:
+        self._stack, self._tenant, self._connection, self._spread = stack, tenant, connection, spread
         self.moment = datetime.now(UTC) + AHEAD
+        """Of the first."""
 
     async def prepare(self) -> None:
         """Customers, each with a subscription that began a week before the moment: the orders are dated back."""
@@ -55,10 +57,13 @@ class Due:
 
     async def _subscribe(self, names: list[str], variant_id: UUID) -> None:
         redis = await self._stack.redis()
-        at, environment_ref = to_at(self.moment - WEEK), keys.environment_ref(self._tenant.environment_id)
+        environment_ref = keys.environment_ref(self._tenant.environment_id)
         pipe = redis.client.pipeline(transaction=False)
-        for name in names:
-            ref = keys.account_ref(environment_ref, name)
+        for number, name in enumerate(names):
+            at, ref = (
+                to_at(self.moment - WEEK + number * self._spread / len(names)),
+                keys.account_ref(environment_ref, name),
+            )
             order = Subscribe(order_id=uuid4(), actor="test", subscription_id=uuid4(), variant_id=variant_id)
             fields: dict[Any, Any] = {"a": ref, "k": "o", "t": at, "r": 1, "c": 0, "p": encode_order(order)}
             pipe.xadd(keys.stream(redis.partition(ref)), fields)
@@ -96,12 +101,12 @@ class Due:
 
 
 @asynccontextmanager
-async def due(stack: Stack) -> AsyncIterator[Due]:
+async def due(stack: Stack, spread: timedelta = timedelta()) -> AsyncIterator[Due]:
     """Subscriptions of a tenant of their own."""
     connection = await asyncpg.connect(stack.stores.database_url)
     try:
         async with open_session() as session:
-            made = Due(stack, await stack.tenant(session), connection)
+            made = Due(stack, await stack.tenant(session), connection, spread)
             await made.prepare()
             yield made
     finally:
@@ -127,18 +132,16 @@ async def test_however_many_tick_and_post(tmp_path: Path) -> None:
 async def test_whenever_the_flusher_is_killed(tmp_path: Path) -> None:
     """48: killed again and again while all of them are due; each is renewed once."""
     random = Random(48)
-    async with running_stack(tmp_path) as stack, due(stack) as subscriptions:
-        await stack.kill("flusher")
+    async with running_stack(tmp_path) as stack, due(stack, SPREAD) as subscriptions:
         await subscriptions.come()
-        for _ in range(KILLS):
-            stack.start("flusher")
-            wanted = (await subscriptions.histories())["create", "turn"] + random.randint(1, SUBSCRIPTIONS // KILLS)
+        for number in range(KILLS):
+            wanted = SUBSCRIPTIONS * (number + random.random()) / (KILLS + 1)
 
-            async def has_come_so_far(wanted: int = wanted) -> bool:
-                return (await subscriptions.histories())["create", "turn"] >= min(wanted, SUBSCRIPTIONS)
+            async def has_come_so_far(wanted: float = wanted) -> bool:
+                return (await subscriptions.histories())["create", "turn"] > wanted
 
-            await wait_until_async(has_come_so_far, 30, f"{wanted} periods to turn")
+            await wait_until_async(has_come_so_far, 30, f"{wanted:.0f} periods to turn")
             await stack.kill("flusher")
-        stack.start("flusher")
+            stack.start("flusher")
         await wait_until_async(subscriptions.have_turned, 60, "all periods to turn")
         await subscriptions.check()
