@@ -2,7 +2,7 @@
 
 An account that is posted to costs more than an event. So what has piled up is read deep: as much as there is of one
 partition, then of the next. What its accounts did meanwhile becomes one transaction each, and the other partitions have
-their turn after it.
+their turn after it. Where much falls due at once, batches are smaller: to post what is due takes longer than any usage.
 """
 
 from collections.abc import Container, Mapping
@@ -11,10 +11,13 @@ from typing import Protocol
 
 from app.flusher.posting import Entries
 from app.io.stream import RawEntry, StreamId
-from app.wire.events import parse_entry
+from app.wire.events import EntryKind, parse_entry
 
 BATCH_ENTRIES = 5_000
 """Entries that one transaction posts at most."""
+BATCH_DUE = 1_000
+"""The same where they are ticks and orders: Postgres ends a transaction in which is decided for too long."""
+DUE_KINDS = frozenset({EntryKind.TICK.value.encode(), EntryKind.ORDER.value.encode()})
 SHALLOW_ENTRIES = 16
 """Of one partition; where more wait, it is read deep."""
 
@@ -39,6 +42,8 @@ class Reader:
         """Partitions that had more than was read, those first that have waited longest."""
         self._depth = batch_entries
         """How much one of them has, judged by the last: as many are read at once as should make a batch."""
+        self._most = batch_entries
+        """What the next batch may have, judged by the last one."""
 
     async def read(self, positions: Mapping[int, StreamId], block_milliseconds: int | None) -> dict[int, Entries]:
         """A batch of what follows these positions, each partition's in order; none of a partition without any.
@@ -46,13 +51,15 @@ class Reader:
         Where nothing is there, waits so long for the first entry; None = not at all.
         """
         found = await self._read_shallow(positions, block_milliseconds)
-        room = self._batch_entries - sum(map(len, found.values()))
+        room = self._most - sum(map(len, found.values()))
         at_once = max(1, room // self._depth)
         while at_once and (chosen := self._choose_deep(positions, found, at_once)):
             deep = await self._read_deep(chosen, max(1, room // len(chosen)))
             found |= deep
             room -= sum(map(len, deep.values()))
             at_once = room // self._depth
+        due = sum(fields.get(b"k") in DUE_KINDS for raw in found.values() for _, fields in raw)
+        self._most = self._batch_entries if due <= BATCH_DUE // 2 else min(BATCH_DUE, self._batch_entries)
         return {
             partition: [parse_entry(stream_id, fields) for stream_id, fields in raw] for partition, raw in found.items()
         }
@@ -64,7 +71,7 @@ class Reader:
         shallow = {partition: position for partition, position in positions.items() if partition not in self._deep}
         if not shallow:
             return {}
-        count = max(1, min(SHALLOW_ENTRIES, self._batch_entries // len(shallow)))
+        count = max(1, min(SHALLOW_ENTRIES, self._most // len(shallow)))
         found = await self._stream.read(shallow, count, block_milliseconds if len(shallow) == len(positions) else None)
         self._deep |= {partition: None for partition, raw in found.items() if len(raw) == count}
         return {partition: raw for partition, raw in found.items() if len(raw) < count}

@@ -223,7 +223,8 @@ async def provide_usage_query(
     bucket: FromQuery[Bucket] = Bucket.TOTAL,
 ) -> UsageQuery:
     """What usage is asked for. Raises ServiceError(INVALID_VALUE) for what is no moment."""
-    end_at = clock.now() if end is None else _moment("to", end)
+    # What is used at this very moment counts too: on a test clock time stands still.
+    end_at = clock.now() + timedelta(microseconds=1) if end is None else _moment("to", end)
     start_at = end_at - DEFAULT_RANGE if start is None else _moment("from", start)
     return UsageQuery(end_user_id, feature_key, start_at, end_at, bucket.value)
 

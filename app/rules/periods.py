@@ -7,6 +7,7 @@ Calendar arithmetic happens in the billing zone; moments go in and come out in U
 from calendar import monthrange
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import cache
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -61,13 +62,19 @@ def calendar_month(zone: str) -> Calendar:
 
 def period_containing(calendar: Calendar, at: int) -> Period:
     """The period of the calendar that a moment lies in, before the anchor too."""
-    return nth_period(calendar, period_number(calendar, at))
+    return _locate(calendar, at)[1]
 
 
 def period_number(calendar: Calendar, at: int) -> int:
     """The number of the period that a moment lies in: 0 begins at the anchor, and those before it are negative."""
+    return _locate(calendar, at)[0]
+
+
+def _locate(calendar: Calendar, at: int) -> tuple[int, Period]:
+    """Number and period."""
     anchor_at, zone = to_datetime(calendar.anchor_at), ZoneInfo(calendar.zone)
 
+    @cache  # where very many renew at once, boundaries are much of what takes time
     def start(n: int) -> int:
         return to_at(boundary(anchor_at, calendar.unit, calendar.count, n, zone))
 
@@ -76,7 +83,7 @@ def period_number(calendar: Calendar, at: int) -> int:
         n -= 1
     while start(n + 1) <= at:
         n += 1
-    return n
+    return n, Period(min(start(n), NEVER_AT), min(start(n + 1), NEVER_AT))
 
 
 def nth_period(calendar: Calendar, n: int) -> Period:

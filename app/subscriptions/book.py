@@ -160,11 +160,17 @@ class Customer(msgspec.Struct):
             return Refused(Code.NOT_FOUND)
         if order.payment_reference is None:
             return self._act(kept, order, named, at)
-        payment = self.environment_id, order.payment_reference
-        if (renewed := named.payments.get(payment)) is not None:
-            return [] if renewed == kept.id else Refused(Code.PAYMENT_REFERENCE_USED)
+        return self._pay(kept, order, named, at, order.payment_reference)
+
+    def _pay(self, kept: Kept, order: Act, named: Named, at: int, reference: str) -> list[Happened] | Refused:
+        """What a payment does, it does once."""
+        payment = self.environment_id, reference
+        if (paid := named.payments.get(payment)) is not None:
+            return [] if paid == kept.id else Refused(Code.PAYMENT_REFERENCE_USED)
         happened = self._act(kept, order, named, at)
-        if happened and not isinstance(happened, Refused):  # what changed nothing leaves no trace of the payment
+        if happened == []:  # it must not look like a payment that does something
+            return Refused(Code.ACTION_REFUSED, context={**_named(kept), "why": "already_renewed"})
+        if not isinstance(happened, Refused):
             named.payments[payment] = kept.id
         return happened
 

@@ -97,7 +97,13 @@ async def change_subscription(
 
 def _change(data: ChangeTerms) -> Doing:
     action, only_upwards = _CHANGES[data.at]
-    return Doing(action, data.reason, parse_variant_id(data.plan_variant_id), only_upwards=only_upwards)
+    return Doing(
+        action,
+        data.reason,
+        parse_variant_id(data.plan_variant_id),
+        only_upwards=only_upwards,
+        payment_reference=data.payment_reference,
+    )
 
 
 @post(f"{_ONE}/change/preview", guards=[READ], security=SECURITY, tags=["Subscriptions"], status_code=_OK)

@@ -69,11 +69,13 @@ class Renewal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class ChangeTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """To the newest version of which variant, and when.
 
-    Left out: what gives as much credit or more at once, the rest when the period ends.
+    Left out: what gives as much credit or more at once, the rest when the period ends. A payment reference changes
+    once, for ever.
     """
 
     plan_variant_id: str
     at: When | None = None
+    payment_reference: Reference | None = None
     reason: Reason | None = None
 
 

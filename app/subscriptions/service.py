@@ -36,6 +36,7 @@ WHY = {
     "period_not_begun": "The period that is to be renewed has not begun.",
     "nothing_scheduled": "Nothing is to happen to it when its period ends.",
     "no_terms": "No variant was named.",
+    "already_renewed": "Its next period is paid for already, by another payment.",
     "from_free_plan": "It is on the free plan: subscribe to the other one, which takes its place.",
     "to_free_plan": "That is the free plan: cancel, and the customer falls back to it.",
     "same_terms": "It is on this version of the variant already.",

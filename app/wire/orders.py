@@ -72,7 +72,7 @@ class Act(OrderBase, frozen=True, tag="act", kw_only=True):
     period_index: int | None = None
     """Of a renewal: which period is to be followed by the next one."""
     payment_reference: str | None = None
-    """Of a renewal: a payment renews once."""
+    """Of a renewal or a change: a payment does one thing."""
 
 
 Correction = VoidUsage | VoidGrant | Debit | BillOverage

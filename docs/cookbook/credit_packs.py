@@ -1,9 +1,8 @@
 """Sell credit in packs: a payment that was confirmed grants once, and free credit is spent before paid credit."""
 
-from time import sleep
 from typing import Any
 
-from http_client import RUN, Refused, call, make
+from http_client import RUN, Refused, call, make, wait_for
 
 READER = f"reader-{RUN}"
 PAYMENT = f"payment-{RUN}"
@@ -17,8 +16,7 @@ def confirmed(payment: str, package: str) -> dict[str, Any]:
 
 def blocks_left() -> dict[str, int]:
     """What is left of each block of credit, by where it came from, once all usage is in the ledger."""
-    while (credit := call("GET", f"/v1/customers/{READER}/credits"))["pending"] != 0:
-        sleep(0.1)
+    credit = wait_for(f"/v1/customers/{READER}/credits", lambda credit: credit["pending"] == 0)
     return {block["source"]: block["remaining"] for block in credit["blocks"]}
 
 

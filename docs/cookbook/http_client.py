@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable
 from time import sleep
 from typing import Any
 from urllib.error import HTTPError
@@ -32,6 +33,15 @@ def call(method: str, path: str, body: object = None, key: str | None = None, at
             raise Refused(json.load(error)) from None
         sleep(float(error.headers["Retry-After"]))
     return call(method, path, body, key, attempts - 1)
+
+
+def wait_for(path: str, is_ready: Callable[[Any], bool]) -> Any:
+    """What is found there as soon as it is ready: the ledger follows checks and usage by some tens of milliseconds."""
+    for _ in range(100):
+        if is_ready(found := call("GET", path)):
+            return found
+        sleep(0.2)
+    raise TimeoutError(path)
 
 
 def make(path: str, body: dict[str, Any]) -> Any:

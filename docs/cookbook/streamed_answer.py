@@ -5,9 +5,8 @@ Three answers: one that is read to its end, one whose reader leaves, one whose p
 
 from collections.abc import Generator, Iterator
 from contextlib import closing
-from time import sleep
 
-from http_client import RUN, call, make
+from http_client import RUN, call, make, wait_for
 
 ASKER = f"asker-{RUN}"
 MOST_TOKENS = 1000
@@ -62,7 +61,6 @@ assert balance() == 88.6
 
 print("An answer whose process dies, so that nobody commits:")
 reservation = reserve("died", 1)
-while call("GET", reservation)["state"] == "open":
-    sleep(0.2)
+wait_for(reservation, lambda found: found["state"] == "expired")
 assert balance() == 88.6
 print(f"  expired by itself: {balance()} credits again")

@@ -1,9 +1,9 @@
 """An API that gets cheaper by volume, with overage up to a limit, shown as it is used and billed afterwards."""
 
-from time import sleep
 from typing import Any
 
-from http_client import RUN, Refused, call, make
+from http_client import RUN, Refused, call, make, wait_for
+from sandbox_clock import own_sandbox, pass_time_to
 
 CLIENT = f"client-{RUN}"
 
@@ -18,11 +18,10 @@ def record(calls: int, cost: float) -> None:
 
 def posted() -> dict[str, Any]:
     """The client's credit once all usage is in the ledger."""
-    while (credit := call("GET", f"/v1/customers/{CLIENT}/credits"))["pending"] != 0:
-        sleep(0.1)
-    return credit
+    return wait_for(f"/v1/customers/{CLIENT}/credits", lambda credit: credit["pending"] == 0)
 
 
+own_sandbox()
 tiers = [{"amount": 0.05, "up_to": 1000}, {"amount": 0.03, "up_to": 5000}, {"amount": 0.01}]
 make("/v1/features", {"key": "tiers.calls", "name": "Calls", "price": {"kind": "graduated", "tiers": tiers}})
 make("/v1/plans", {"key": "tiers.api", "name": "API"})
@@ -36,7 +35,7 @@ terms = {
     "features": [{"feature_key": "tiers.calls"}],
 }
 variant = make("/v1/plans/tiers.api/variants", terms)["plan_variant_id"]
-call("POST", "/v1/subscriptions", {"end_user_id": CLIENT, "plan_variant_id": variant})
+subscribed = call("POST", "/v1/subscriptions", {"end_user_id": CLIENT, "plan_variant_id": variant})
 
 print("200 credits a month; a call costs 0.05 up to the 1000th, 0.03 up to the 5000th, then 0.01.")
 record(500, cost=25)
@@ -56,13 +55,15 @@ record(1000, cost=10)
 print("What was used, as your dashboard would show it:")
 credit = posted()
 assert credit["debt"] == 70
-[used] = call("GET", f"/v1/usage?end_user_id={CLIENT}&bucket=total")["data"]
+period = f"from={subscribed['period_start']}&to={subscribed['period_end']}"
+[used] = call("GET", f"/v1/usage?end_user_id={CLIENT}&bucket=total&{period}")["data"]
 print(f"  {used['units']} calls in {used['events']} events, {used['credits']} credits; {credit['debt']} are owed")
 
-print("The overage goes on your invoice, and is owed no more:")
-bill = {"end_user_id": CLIENT, "reason": f"Invoice {RUN}"}
-preview = call("POST", "/v1/credits/overage-billings", bill | {"dry_run": True})
-billed = call("POST", "/v1/credits/overage-billings", bill, f"invoice-{RUN}")
-assert preview["lines"] == billed["lines"]
-print(f"  owed before: {-billed['total_before']}, owed now: {posted()['debt']}")
-assert posted()["debt"] == 0
+print("The month ends: its overage goes on your invoice, is owed no more, and the tiers begin anew.")
+pass_time_to(subscribed["period_end"])
+ledger = call("GET", f"/v1/customers/{CLIENT}/ledger")["data"]
+[billed] = [entry for entry in ledger if entry["kind"] == "overage_billed"]
+assert (billed["total_before"], billed["total_after"]) == (-70, 0)
+print(f"  billed: {billed['total_after'] - billed['total_before']} credits, at {billed['posted_at']}")
+assert posted()["balance"] == 200
+record(500, cost=25)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.flow.stack import Tenant
+from tests.flow.stack import SECRETS, Tenant
 
+SHARED = {"http_client.py", "sandbox_clock.py"}
 SAID = {
     "free_tier_with_paywall.py": [
         "message 5 answered, 0 left",
@@ -26,16 +27,23 @@ SAID = {
         "12000 calls cost 180, 60 of it overage; balance -60",
         "402 insufficient_credits",
         "15000 calls in 4 events, 270 credits; 70 are owed",
-        "owed before: 70, owed now: 0",
+        "billed: 70 credits",
+        "500 calls cost 25, 0 of it overage; balance 175",
     ],
-    "rollover_and_burst.py": ["95 images rendered, 50 credits left", "topup: 250 of 500"],
-    "upgrade_after_payment.py": ["900 tasks more, at once", "upgrade.pro is active, 1000 tasks", "renewed: the next"],
+    "rollover_and_burst.py": ["rollover: 300 of 300", "30 images rendered, 250 credits left", "topup: 250 of 500"],
+    "upgrade_after_payment.py": [
+        "900 tasks more, at once",
+        "upgrade.pro is active, 1000 tasks",
+        "upgrade.starter is overdue",
+        "upgrade.starter is active, 100 tasks",
+    ],
 }
 
 
 async def run(script: Path, tenant: Tenant) -> str:
-    """What a script says, on its way to a good end; it needs the interpreter and these two variables alone."""
+    """What a script says, on its way to a good end; it needs the interpreter and these variables alone."""
     variables = {"QUOTASTACK_URL": tenant.core.base_url, "QUOTASTACK_KEY": tenant.sandbox_key}
+    variables["QUOTASTACK_ADMIN_TOKEN"] = SECRETS["ADMIN_TOKEN"]
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-S", script, env=variables, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
@@ -65,6 +73,6 @@ async def test_a_script_that_was_edited_is_told_so(tenant: Tenant, repository: P
 def test_the_index_has_every_script(repository: Path) -> None:
     """A reader finds each in the index, and each is run here."""
     cookbook = repository / "docs/cookbook"
-    scripts = {path.name for path in cookbook.glob("*.py")} - {"http_client.py"}
-    indexed = set(re.findall(r"\]\((\w+\.py)\)", (cookbook / "README.md").read_text())) - {"http_client.py"}
+    scripts = {path.name for path in cookbook.glob("*.py")} - SHARED
+    indexed = set(re.findall(r"\]\((\w+\.py)\)", (cookbook / "README.md").read_text())) - SHARED
     assert scripts == set(SAID) == indexed

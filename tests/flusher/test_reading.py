@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from app.flusher.reading import SHALLOW_ENTRIES, Reader
+from app.flusher.reading import BATCH_DUE, BATCH_ENTRIES, SHALLOW_ENTRIES, Reader
 from app.io.stream import RawEntry, StreamId
 from app.wire.events import StreamEntry, show_stream_id
 from tests.rules.laws import LAW
@@ -18,6 +18,7 @@ class Piled:
 
     def __init__(self, lengths: Mapping[int, int]) -> None:
         self.lengths = dict(lengths)
+        self.kind = b"t"
         self.blocks: list[int | None] = []
 
     async def read(
@@ -32,11 +33,11 @@ class Piled:
 
     def _after(self, partition: int, last: int, count: int) -> list[RawEntry]:
         numbers = range(last + 1, min(self.lengths[partition], last + count) + 1)
-        return [(show_stream_id((number, 0)).encode(), _tick(partition)) for number in numbers]
+        return [(show_stream_id((number, 0)).encode(), _entry(partition, self.kind)) for number in numbers]
 
 
-def _tick(partition: int) -> dict[bytes, bytes]:
-    return {b"a": b"%d" % partition, b"k": b"t", b"t": b"1", b"r": b"1", b"c": b"0"}
+def _entry(partition: int, kind: bytes) -> dict[bytes, bytes]:
+    return {b"a": b"%d" % partition, b"k": kind, b"t": b"1", b"r": b"1", b"c": b"0"}
 
 
 class Cursors:
@@ -113,3 +114,15 @@ async def test_an_empty_stream_is_waited_for() -> None:
     assert cursors.stream.blocks == [500, None]
     await cursors.turn()
     assert cursors.stream.blocks[2:] == [None, None]
+
+
+async def test_where_much_is_due_batches_are_smaller() -> None:
+    """From the second one on, and no longer than it lasts."""
+    stream = Piled(dict.fromkeys(range(4), 2 * BATCH_ENTRIES))
+    reader, positions, sizes = Reader(stream), dict[int, StreamId].fromkeys(range(4), (0, 0)), list[int]()
+    for kind in (b"t", b"t", b"o", b"u", b"u", b"o", b"t", b"u", b"u"):
+        stream.kind = kind
+        found = await reader.read(positions, None)
+        positions |= {partition: entries[-1].stream_id for partition, entries in found.items()}
+        sizes.append(sum(map(len, found.values())))
+    assert [size > BATCH_DUE for size in sizes] == [True, False, False, False, True, True, False, False, True]

@@ -35,6 +35,7 @@ async def test_ids_have_a_form(tenant: Tenant, end_user_id: str) -> None:
     assert_problem(answer, Code.INVALID_VALUE, "end_user_id")
 
 
+@pytest.mark.usefixtures("flusher")
 async def test_two_at_once_make_one(tenant: Tenant, urls: DatabaseUrls) -> None:
     """Whoever comes second is told so; subscribing at once finds the one that is made."""
     variant = await make_catalogue(tenant.sandbox)

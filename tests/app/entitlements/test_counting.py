@@ -15,7 +15,7 @@ from app.wire import keys
 from tests.app.core import Core, Tenant, open_core
 from tests.app.entitlements.subscribing import Subscribing, make_variant
 from tests.app.metering.test_features import published_terms
-from tests.app.subscriptions.test_subscriptions import StoppedClock
+from tests.app.subscriptions.test_billing_zone import StoppedClock
 from tests.conftest import DatabaseUrls
 from tests.rules.laws import LAW
 

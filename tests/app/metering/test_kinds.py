@@ -12,6 +12,7 @@ from tests.app.schema.catalogue import connected
 from tests.app.web.test_problems import assert_problem
 from tests.conftest import DatabaseUrls
 
+pytestmark = pytest.mark.usefixtures("flusher")
 PRICE = {"kind": "flat", "amount": 1}
 DEEP = {"models": ["a", "b"], "ratio": 1.5, "note": "ä", "nothing": None}
 

@@ -164,6 +164,7 @@ async def make_variant(tenant: Tenant, inclusion: dict[str, Any]) -> Any:
     return await tenant.sandbox.post("/v1/plans/pro/variants", variant)
 
 
+@pytest.mark.usefixtures("flusher")
 async def test_a_variant_replaces_all_prices_of_a_feature(core: Core, tenant: Tenant) -> None:
     """Also those that are for some usage only; they are shown as they were sent."""
     await make(tenant)
@@ -186,6 +187,7 @@ async def test_a_variant_replaces_all_prices_of_a_feature(core: Core, tenant: Te
     assert (await published_terms(core, tenant, "u"))["f"].rates == rates
 
 
+@pytest.mark.usefixtures("flusher")
 async def test_one_price_of_a_variant(core: Core, tenant: Tenant) -> None:
     """`price` is short for a list of one, and a list of one is shown as `price`."""
     await make(tenant)

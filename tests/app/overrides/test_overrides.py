@@ -16,6 +16,7 @@ from tests.app.metering.test_features import published_plan, published_terms
 from tests.app.web.test_problems import assert_problem
 from tests.conftest import DatabaseUrls
 
+pytestmark = pytest.mark.usefixtures("flusher")
 FAR = "2099-01-01T00:00:00Z"
 PRICE = {"kind": "flat", "amount": 1}
 FEATURES: list[dict[str, Any]] = [

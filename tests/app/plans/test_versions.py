@@ -38,6 +38,7 @@ async def test_the_next_version_has_its_own_terms(tenant: Tenant) -> None:
     assert (page["data"], rest["data"], rest["next_cursor"]) == ([second], [first], None)
 
 
+@pytest.mark.usefixtures("flusher")
 async def test_subscribers_stay_on_theirs(core: Core, tenant: Tenant) -> None:
     """Who comes later gets the newest: other credit, another price, a limit. Nobody else's account is touched."""
     variant = await make_catalogue(tenant.sandbox)

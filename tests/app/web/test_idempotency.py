@@ -98,16 +98,20 @@ async def test_a_stored_refusal_stays_a_refusal(tenant: Tenant) -> None:
     assert (await tenant.sandbox.post("/v1/credits/grants", GRANT, key="new")).status_code == 201
 
 
+@pytest.mark.usefixtures("flusher")
 async def test_of_a_refused_request_nothing_remains(core: Core, tenant: Tenant) -> None:
-    """Neither rows that were written before the refusal, nor marks."""
+    """Neither rows that were written before the refusal, nor anything at the edge."""
     variant = await make_catalogue(tenant.sandbox)
     body = {"end_user_id": "u", "plan_variant_id": variant}
     await tenant.sandbox.made("/v1/subscriptions", body)
-    before = await core.parts.redis.read_account(tenant.environment_id, "u")
+    before = await tenant.sandbox.read("/v1/customers/u/ledger")
     answer = await tenant.sandbox.post("/v1/subscriptions", body, key="k")
     assert assert_problem(answer, Code.SUBSCRIPTION_EXISTS)["context"]["subscription_id"].startswith("sub_")
-    assert await core.parts.redis.read_account(tenant.environment_id, "u") == before
-    assert await balance(tenant) == 50_000
+    assert await tenant.sandbox.read("/v1/customers/u/ledger") == before
+    assert len((await tenant.sandbox.read("/v1/subscriptions"))["data"]) == 1
+    view = await core.parts.redis.read_account(tenant.environment_id, "u")
+    assert view is not None
+    assert (view.base_micro, view.subscription_status) == (50_000_000_000, "active")
 
 
 async def test_what_is_no_answer_is_not_stored(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
