@@ -15,8 +15,8 @@ from app.plans.checking import check_terms, cycle_of, keys_of, own_prices, own_v
 from app.plans.schemas import GrantTerms, NewPlan, PlanChange, VariantBody, VariantTerms, VersionTerms, show_variant
 from app.plans.store import Variant
 from app.plans.tables import Plan, PlanFeature, PlanGrant, PlanVariant, PlanVariantVersion
-from app.plans.terms import terms_of
-from app.rules.terms import PlanKind, SubscriptionTerms
+from app.plans.terms import name_of, terms_of
+from app.rules.terms import PlanKind, SubscriptionTerms, VersionName
 from app.web.amounts import optional_micro
 from app.wire.codes import Code
 from app.wire.ids import show
@@ -71,6 +71,12 @@ async def read_terms(
     variants = await store.read_versions(tx, environment_id, version_ids)
     grants = await store.read_grants(tx, environment_id, version_ids)
     return {variant.version_id: terms_of(variant, grants[variant.version_id]) for variant in variants}
+
+
+async def read_names(tx: Transaction, environment_id: UUID, version_ids: Sequence[UUID]) -> dict[UUID, VersionName]:
+    """Which versions of what they are, by version; one that there is not is left out."""
+    variants = await store.read_versions(tx, environment_id, version_ids)
+    return {variant.version_id: name_of(variant) for variant in variants}
 
 
 async def read_newest_terms(

@@ -13,6 +13,7 @@ from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from app.errors import ServiceError
 from app.io.clock import Clock
 from app.io.postgres import Transaction
+from app.plans import service as plans
 from app.rules.lifecycle import Action, State
 from app.subscriptions import service, store
 from app.subscriptions.migrating import Migration, MigrationBody, Migrator
@@ -29,6 +30,7 @@ from app.subscriptions.schemas import (
     parse_variant_id,
     show_change,
     show_subscription,
+    versions_of,
 )
 from app.subscriptions.service import Doing, Subscriptions, find_subscription, parse_subscription_id
 from app.trail.idempotency import STORED_REFUSALS, Mutation
@@ -264,7 +266,9 @@ async def list_history(
     async def work(tx: Transaction) -> Page[ChangeBody]:
         await find_subscription(tx, wanted)
         changes = await store.list_history(tx, wanted, before, limit + 1)
-        return page(changes, limit, show_change, lambda change: change.number)
+        versions = {version for change in changes for version in versions_of(change) if version is not None}
+        names = await plans.read_names(tx, tx.environment, sorted(versions))
+        return page(changes, limit, lambda change: show_change(change, names), lambda change: change.number)
 
     return await reader.run(work)
 

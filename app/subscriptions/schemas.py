@@ -1,5 +1,6 @@
 """Bodies of the subscription routes, and of what webhooks say of subscriptions."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
@@ -15,7 +16,7 @@ from app.rules.grant_cycles import ahead_micro
 from app.rules.lifecycle import Action, State
 from app.rules.moments import NEVER_AT, to_datetime
 from app.rules.subscriptions import Subscription
-from app.rules.terms import BillingMode, PlanKind
+from app.rules.terms import BillingMode, PlanKind, VersionName
 from app.subscriptions.book import Kept, UsedSoFar
 from app.subscriptions.history import Change
 from app.web.amounts import Credits, Units
@@ -180,6 +181,15 @@ class ChangePreview(msgspec.Struct, frozen=True):
     subscription: SubscriptionBody
 
 
+class VersionBody(msgspec.Struct, frozen=True):
+    """A version of a variant of a plan."""
+
+    plan_variant_id: str
+    plan_key: str
+    variant_key: str
+    version: int
+
+
 class ChangeBody(msgspec.Struct, frozen=True):
     """One change of a subscription. Versions are shown where they differ; `reason` is the client's."""
 
@@ -188,6 +198,8 @@ class ChangeBody(msgspec.Struct, frozen=True):
     action: str
     state_before: State | None
     state_after: State
+    version_before: VersionBody | None
+    version_after: VersionBody | None
     actor: str
     reason: str | None
     payment_reference: str | None
@@ -276,16 +288,29 @@ def show_used(used: UsedSoFar) -> UsedBody:
     return UsedBody(used.feature_key, Units(used.units_micro), Credits(used.cost_micro), used.events)
 
 
-def show_change(change: Change) -> ChangeBody:
-    """The change as the API shows it."""
+def show_change(change: Change, names: Mapping[UUID, VersionName]) -> ChangeBody:
+    """The change as the API shows it; `names` are those of the versions that `versions_of` says."""
+    before, after = versions_of(change)
     return ChangeBody(
         number=change.number,
         at=change.at,
         action=change.action,
         state_before=None if change.state_before is None else State(change.state_before),
         state_after=State(change.state_after),
+        version_before=None if before is None else _show_version(names[before]),
+        version_after=None if after is None else _show_version(names[after]),
         actor=change.actor,
         reason=change.reason,
         payment_reference=change.payment_reference,
         idempotency_key=change.idempotency_key,
     )
+
+
+def versions_of(change: Change) -> tuple[UUID | None, UUID | None]:
+    """From which version to which the subscription went; None where it stayed, and before there was one."""
+    is_same = change.version_before == change.version_after
+    return (None, None) if is_same else (change.version_before, change.version_after)
+
+
+def _show_version(name: VersionName) -> VersionBody:
+    return VersionBody(show("var", name.variant_id), name.plan_key, name.variant_key, name.version)

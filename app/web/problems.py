@@ -78,7 +78,7 @@ def _answer_http_exception(request: Request[Any, Any, Any], error: HTTPException
 def _translate(request: Request[Any, Any, Any], error: HTTPException) -> ServiceError:
     code = _CODES_OF_STATUS.get(error.status_code, Code.MALFORMED_REQUEST)
     if isinstance(error, ValidationException):
-        return _of_validation(error)
+        return _of_validation(request, error)
     if code is Code.NOT_FOUND:
         return ServiceError(code, f"There is no route {request.url.path}.")
     if code is Code.METHOD_NOT_ALLOWED:
@@ -88,7 +88,7 @@ def _translate(request: Request[Any, Any, Any], error: HTTPException) -> Service
     return ServiceError(code, error.detail)
 
 
-def _of_validation(error: ValidationException) -> ServiceError:
+def _of_validation(request: Request[Any, Any, Any], error: ValidationException) -> ServiceError:
     """What Litestar itself checks: whether there is a body, and the parameters of path and query."""
     found = cast("list[dict[str, str]]", error.extra) if isinstance(error.extra, list) else []
     if any(entry.get("key", "").startswith("data") for entry in found):
@@ -96,10 +96,16 @@ def _of_validation(error: ValidationException) -> ServiceError:
     if missing := _MISSING_PARAMETER.match(error.detail):
         errors = [FieldError(missing[1], "is required")]
         return ServiceError(Code.INVALID_BODY, f"{missing[1]} is required.", errors=errors)
-    errors = [FieldError(entry.get("key", ""), entry.get("message", "")) for entry in found]
+    errors = [FieldError(_sent_name(request, entry.get("key", "")), entry.get("message", "")) for entry in found]
     is_form = any(OTHER_TYPE.match(entry.message) for entry in errors)
     detail = "; ".join(f"{entry.field}: {entry.message}" for entry in errors) or error.detail
     return ServiceError(Code.INVALID_BODY if is_form else Code.INVALID_VALUE, detail, errors=errors)
+
+
+def _sent_name(request: Request[Any, Any, Any], name: str) -> str:
+    """What a client calls a parameter of the route."""
+    parameter = request.route_handler.parsed_fn_signature.parameters.get(name)
+    return getattr(None if parameter is None else parameter.kwarg_definition, "name", None) or name
 
 
 def _answer_redis(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:

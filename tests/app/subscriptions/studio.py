@@ -1,0 +1,162 @@
+"""A sandbox whose time stands still, with plans of ten days, and the calls that move subscriptions."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from app.io.redis import AccountView
+from app.wire.codes import Code
+from tests.app.core import EVENTS_OF_A_FEATURE, Client, Core, Tenant
+from tests.app.metering.test_features import published_plan
+from tests.app.schema.catalogue import connected
+from tests.app.web.test_problems import assert_problem
+from tests.conftest import DatabaseUrls
+from tests.waiting import wait_until_async
+
+TEN_DAYS: dict[str, Any] = {"interval": "day", "interval_count": 10}
+WAIT_SECONDS = 10.0
+IN_FORCE = ("trialing", "active", "paused", "overdue")
+
+
+class Studio:
+    """What tests of subscriptions ask of one sandbox. Customers are called `u` where nobody says otherwise."""
+
+    def __init__(self, core: Core, tenant: Tenant, urls: DatabaseUrls) -> None:
+        self.core, self.tenant, self.urls = core, tenant, urls
+
+    @property
+    def client(self) -> Client:
+        """The sandbox's key."""
+        return self.tenant.sandbox
+
+    async def open(self) -> None:
+        """One feature, and time stands still."""
+        await self.client.made("/v1/features", EVENTS_OF_A_FEATURE)
+        answer = await self.client.post("/v1/test-clock/freeze", {})
+        assert answer.status_code == 200, answer.text
+
+    async def now(self) -> datetime:
+        """Where time stands."""
+        return datetime.fromisoformat((await self.client.read("/v1/test-clock"))["frozen_at"])
+
+    async def pass_days(self, days: float) -> None:
+        """Move time on; everything that falls due has happened then."""
+        answer = await self.client.post("/v1/test-clock/advance", {"by_seconds": int(days * 86_400)})
+        assert answer.status_code == 200, answer.text
+
+    async def plan(self, key: str, amount: int, *, kind: str = "base", **terms: Any) -> str:
+        """A plan with one variant: so many credits every ten days; the variant's id."""
+        await self.client.made("/v1/plans", {"key": key, "name": key, "kind": kind})
+        body = {
+            "key": "ten_days",
+            **TEN_DAYS,
+            "grants": [{"amount": amount, **TEN_DAYS}] if amount else [],
+            "features": [{"feature_key": "api_calls"}],
+            **terms,
+        }
+        return (await self.client.made(f"/v1/plans/{key}/variants", body))["plan_variant_id"]
+
+    async def free_plan(self, amount: int = 10) -> str:
+        """The plan `free`, to which customers of the environment fall back; its variant's id."""
+        variant = await self.plan("free", amount, billing_mode="postpaid")
+        answer = await self.client.send("PATCH", "/v1/environment", json={"free_plan_variant_id": variant})
+        assert answer.status_code == 200, answer.text
+        return variant
+
+    async def subscribe(self, variant: str, end_user_id: str = "u", **more: Any) -> Any:
+        """A subscription, of which edges know."""
+        made = await self.client.made(
+            "/v1/subscriptions", {"end_user_id": end_user_id, "plan_variant_id": variant, **more}
+        )
+        await self.edge_follows(end_user_id)
+        return made
+
+    async def act(self, made: Any, action: str, key: str | None = None, **body: Any) -> Any:
+        """How the subscription stands after an action, of which edges know."""
+        answer = await self.client.post(f"/v1/subscriptions/{made['subscription_id']}/{action}", body, key)
+        assert answer.status_code == 200, answer.text
+        if not action.endswith("preview"):
+            await self.edge_follows(made["end_user_id"])
+        return answer.json()
+
+    async def refused(self, code: Code, made: Any, action: str, **body: Any) -> Any:
+        """Why an action is refused; the subscription and all that is told of it stay as they were."""
+        before = await self.show(made), await self.history(made), await self.total(made["end_user_id"])
+        answer = await self.client.post(f"/v1/subscriptions/{made['subscription_id']}/{action}", body)
+        problem = assert_problem(answer, code)
+        assert (await self.show(made), await self.history(made), await self.total(made["end_user_id"])) == before
+        return problem
+
+    async def unschedule(self, made: Any) -> Any:
+        """How it stands once what was to happen at the end of its period is taken back."""
+        answer = await self.client.send("DELETE", f"/v1/subscriptions/{made['subscription_id']}/scheduled-change")
+        assert answer.status_code == 200, answer.text
+        await self.edge_follows(made["end_user_id"])
+        return answer.json()
+
+    async def show(self, made: Any) -> Any:
+        """How it stands."""
+        return await self.client.read(f"/v1/subscriptions/{made['subscription_id']}")
+
+    async def of(self, end_user_id: str = "u") -> list[tuple[str, str]]:
+        """(plan, state) of a customer's subscriptions, in the order in which they were made."""
+        listed = await self.client.read("/v1/subscriptions", end_user_id=end_user_id)
+        return [(body["plan_key"], body["state"]) for body in listed["data"]]
+
+    async def history(self, made: Any) -> list[dict[str, Any]]:
+        """What became of it, the first first."""
+        path = f"/v1/subscriptions/{made['subscription_id']}/history"
+        return (await self.client.read(path))["data"][::-1]
+
+    async def actions(self, made: Any) -> list[tuple[str, str | None, str]]:
+        """(action, state before, state after) of everything that became of it."""
+        return [(each["action"], each["state_before"], each["state_after"]) for each in await self.history(made)]
+
+    async def total(self, end_user_id: str = "u") -> float:
+        """The customer's credit in the ledger."""
+        return (await self.client.read(f"/v1/customers/{end_user_id}/credits"))["total"]
+
+    async def owe(self, amount: int, end_user_id: str = "u") -> None:
+        """Take so much credit, into debt where there is less."""
+        debit = {"end_user_id": end_user_id, "amount": -amount, "reason": "owed", "allow_debt": True}
+        await self.client.made("/v1/credits/adjustments", debit)
+
+    async def ledger(self, end_user_id: str = "u") -> list[tuple[str, float]]:
+        """(kind, change of the total) of all transactions, the first first."""
+        listed = (await self.client.read(f"/v1/customers/{end_user_id}/ledger"))["data"]
+        return [(entry["kind"], entry["total_after"] - entry["total_before"]) for entry in listed[::-1]]
+
+    async def told(self, event_type: str) -> list[dict[str, Any]]:
+        """What was told under this name, in time's order."""
+        statement = "SELECT data FROM outbox WHERE type = $1 AND environment_id = $2 ORDER BY created_at"
+        async with connected(self.urls.owner) as connection:
+            rows = await connection.fetch(statement, event_type, self.tenant.environment_id)
+        return [msgspec.json.decode(row["data"]) for row in rows]
+
+    async def standing(self, end_user_id: str = "u") -> str:
+        """What edges make of the subscription."""
+        await self.view(end_user_id)
+        return (await published_plan(self.core, self.tenant, end_user_id)).standing
+
+    async def view(self, end_user_id: str = "u") -> AccountView:
+        """What an edge first decides by now: it waits for orders, and for nothing else."""
+
+        async def look() -> AccountView | None:
+            view = await self.core.parts.redis.read_account(self.tenant.environment_id, end_user_id)
+            return view if view is not None and view.valid_until else None
+
+        return await wait_until_async(look, WAIT_SECONDS, "the order is published")
+
+    async def edge_follows(self, end_user_id: str) -> None:
+        """What an edge decides by is what the answer says: the ledger's credit, and the base subscription's state."""
+        view = await self.view(end_user_id)
+        listed = (await self.client.read("/v1/subscriptions", end_user_id=end_user_id))["data"]
+        states = [body["state"] for body in listed if body["plan_kind"] == "base" and body["state"] in IN_FORCE]
+        assert [view.subscription_status] == (states or ["none"])
+        assert view.base_micro == round(await self.total(end_user_id) * 1_000_000)
+
+
+def later(moment: str, **delta: float) -> datetime:
+    """A moment that was answered, and so much time after it."""
+    return datetime.fromisoformat(moment) + timedelta(**delta)

@@ -1,0 +1,138 @@
+"""Ending a subscription: at once or with its period, and what comes after."""
+
+from datetime import timedelta
+
+import pytest
+
+from app.wire.codes import Code
+from tests.app.subscriptions.studio import Studio, later
+
+ACTIONS = ("renew", "change", "pause", "resume", "cancel")
+
+
+async def test_with_its_period(studio: Studio) -> None:
+    """It goes on to the end, renewed or not; nobody is asked to renew it."""
+    made = await studio.subscribe(await studio.plan("pro", 100))
+    canceled = await studio.act(made, "cancel")
+    assert canceled == made | {
+        "scheduled": {
+            "action": "cancel",
+            "at": made["period_end"],
+            **dict.fromkeys(("plan_variant_id", "plan_key", "variant_key", "version")),
+        },
+        "next_at": made["period_end"],
+    }
+    assert await studio.total() == 100
+    await studio.pass_days(10)
+    assert ((await studio.show(made))["state"], await studio.total()) == ("canceled", 0)
+    assert await studio.told("subscription.renewal_due") == []
+    assert (await studio.actions(made))[-1] == ("end", "active", "canceled")
+    await studio.edge_follows("u")
+
+
+async def test_at_once(studio: Studio) -> None:
+    """Its credit stays as long as it would have; nothing of it rolls over."""
+    variant = await studio.plan("pro", 100, grants=[ten_days_grant(100, rollover={"percent": 100})])
+    made = await studio.subscribe(variant)
+    canceled = await studio.act(made, "cancel", at="now")
+    assert (canceled["state"], canceled["next_at"], await studio.total()) == ("canceled", None, 100)
+    await studio.pass_days(9)
+    assert await studio.total() == 100
+    await studio.pass_days(1)
+    assert await studio.total() == 0
+    assert [kind for kind, _ in await studio.ledger()] == ["grant", "expiry"]
+
+
+def ten_days_grant(amount: int, **more: object) -> dict[str, object]:
+    """Credit every ten days."""
+    return {"amount": amount, "interval": "day", "interval_count": 10, **more}
+
+
+async def test_taken_back(studio: Studio) -> None:
+    """Before the period's end, it goes on as if nothing had been."""
+    made = await studio.subscribe(await studio.plan("pro", 100))
+    await studio.act(made, "cancel")
+    assert await studio.unschedule(made) == made
+    await studio.act(made, "renew")
+    await studio.pass_days(10)
+    assert (await studio.show(made))["state"] == "active"
+
+
+async def test_instead_of_a_change(studio: Studio) -> None:
+    """One thing at most happens at the end of the period: what was said last. A change at once undoes it too."""
+    mini, max_ = await studio.plan("mini", 50), await studio.plan("max", 300)
+    made = await studio.subscribe(await studio.plan("pro", 100))
+    await studio.act(made, "change", plan_variant_id=mini)
+    assert (await studio.act(made, "cancel"))["scheduled"]["action"] == "cancel"
+    assert (await studio.act(made, "change", plan_variant_id=mini))["scheduled"]["action"] == "change"
+    await studio.act(made, "cancel")
+    assert (await studio.act(made, "change", plan_variant_id=max_))["scheduled"] is None
+
+
+async def test_the_customer_falls_back(studio: Studio) -> None:
+    """Onto the free plan, with a subscription of its own and the credit that it gives."""
+    await studio.free_plan()
+    made = await studio.subscribe(await studio.plan("pro", 100))
+    await studio.act(made, "cancel", at="now")
+    listed = (await studio.client.read("/v1/subscriptions", state="active"))["data"]
+    [free] = listed
+    assert (free["plan_key"], await studio.total(), await studio.standing()) == ("free", 110, "ok")
+    assert later(free["period_end"]) == later(free["period_start"], days=10)
+    assert await studio.actions(free) == [("fall_back", None, "active")]
+    [told] = await studio.told("subscription.fell_back")
+    assert told["subscription_id"] == free["subscription_id"]
+
+
+async def test_the_free_plan_ends_for_good(studio: Studio) -> None:
+    """Whoever leaves it has no subscription; it does not fall back to itself."""
+    made = await studio.subscribe(await studio.free_plan())
+    await studio.act(made, "cancel", at="now")
+    assert await studio.of() == [("free", "canceled")]
+
+
+async def test_before_it_has_begun(studio: Studio) -> None:
+    """It gives nothing and bills nothing; the free plan goes on."""
+    await studio.subscribe(await studio.free_plan())
+    starts_at = (await studio.now() + timedelta(days=3)).isoformat()
+    made = await studio.subscribe(await studio.plan("pro", 100), starts_at=starts_at)
+    problem = await studio.refused(Code.ILLEGAL_MOVE, made, "cancel")  # it has no period to end with
+    assert problem["context"]["legal"] == ["cancel"]
+    await studio.act(made, "cancel", at="now")
+    await studio.pass_days(4)
+    assert sorted(await studio.of()) == [("free", "active"), ("pro", "canceled")]
+    assert await studio.total() == 10
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+async def test_nothing_after_the_end(studio: Studio, action: str) -> None:
+    """Whatever is asked is refused with the state, and nothing changes."""
+    variant = await studio.plan("pro", 100)
+    made = await studio.subscribe(variant)
+    await studio.act(made, "cancel", at="now")
+    body = {"plan_variant_id": await studio.plan("max", 300)} if action == "change" else {}
+    problem = await studio.refused(Code.ILLEGAL_MOVE, made, action, **body)
+    context = problem["context"]
+    assert (context["subscription_id"], context["state"], context["legal"]) == (made["subscription_id"], "canceled", [])
+
+
+@pytest.mark.parametrize(
+    ("before", "action", "legal"),
+    [
+        ((), "resume", ["renew", "change", "schedule_change", "unschedule", "pause", "cancel", "cancel_at_period_end"]),
+        (("pause",), "pause", ["unschedule", "resume", "cancel"]),
+        (("pause",), "renew", ["unschedule", "resume", "cancel"]),
+        (("pause",), "cancel", ["unschedule", "resume", "cancel"]),
+        (("overdue",), "pause", ["renew", "unschedule", "cancel"]),
+        (("overdue",), "cancel", ["renew", "unschedule", "cancel"]),
+    ],
+)
+async def test_moves_that_are_not_possible(
+    studio: Studio, before: tuple[str, ...], action: str, legal: list[str]
+) -> None:
+    """Refused with the state and what is possible in it."""
+    made = await studio.subscribe(await studio.plan("pro", 100))
+    for step in before:
+        await (studio.pass_days(11) if step == "overdue" else studio.act(made, step))
+    problem = await studio.refused(Code.ILLEGAL_MOVE, made, action)
+    assert problem["context"]["state"] == (await studio.show(made))["state"]
+    assert problem["context"]["legal"] == legal

@@ -1,0 +1,154 @@
+"""Subscribing: at once or later, with a trial or without, for a term or for ever, beside another or in its place."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from app.wire.codes import Code
+from tests.app.subscriptions.studio import Studio, later
+from tests.app.web.test_problems import assert_problem
+
+TRIAL: dict[str, Any] = {"trial_days": 5, "billing_mode": "postpaid"}
+
+
+async def test_at_once(studio: Studio) -> None:
+    """Its first period begins at that moment, and its credit is there."""
+    variant, now = await studio.plan("pro", 100), await studio.now()
+    made = await studio.subscribe(variant)
+    names = ("state", "plan_key", "variant_key", "version", "plan_kind", "billing_mode", "period_index", "renewed")
+    assert [made[name] for name in names] == ["active", "pro", "ten_days", 1, "base", "prepaid", 0, False]
+    assert (later(made["period_start"]), later(made["period_end"])) == (now, now + timedelta(days=10))
+    assert (made["scheduled"], made["contract"], made["paused_at"], made["overdue_until"]) == (None, None, None, None)
+    assert later(made["next_at"]) == now + timedelta(days=7)  # its renewal is asked for
+    assert await studio.total() == 100
+    assert await studio.show(made) == made
+
+
+async def test_one_trial_of_each_plan(studio: Studio) -> None:
+    """A customer has one of each plan, whatever became of it; another customer has their own."""
+    pro, max_ = await studio.plan("pro", 100, **TRIAL), await studio.plan("max", 300, **TRIAL)
+    first = await studio.subscribe(pro)
+    assert (first["state"], later(first["period_end"])) == ("trialing", later(first["period_start"], days=5))
+    assert await studio.total() == 100
+    await studio.act(first, "cancel", at="now")
+    second = await studio.subscribe(pro)
+    assert (second["state"], later(second["period_end"])) == ("active", later(second["period_start"], days=10))
+    await studio.act(second, "cancel", at="now")
+    assert (await studio.subscribe(max_))["state"] == "trialing"
+    assert (await studio.subscribe(pro, "v"))["state"] == "trialing"
+
+
+async def test_without_the_trial(studio: Studio) -> None:
+    """Where it is not wanted the first period is paid for, and the trial is still to be had."""
+    variant = await studio.plan("pro", 100, **TRIAL)
+    made = await studio.subscribe(variant, trial=False)
+    assert (made["state"], later(made["period_end"])) == ("active", later(made["period_start"], days=10))
+    await studio.act(made, "cancel", at="now")
+    assert (await studio.subscribe(variant))["state"] == "trialing"
+
+
+async def test_later(studio: Studio) -> None:
+    """Until it starts it gives nothing, and no other is to come."""
+    variant, now = await studio.plan("pro", 100), await studio.now()
+    made = await studio.subscribe(variant, starts_at=(now + timedelta(days=3)).isoformat())
+    assert (made["state"], later(made["next_at"])) == ("scheduled", now + timedelta(days=3))
+    assert await studio.total() == 0
+    body = {"end_user_id": "u", "plan_variant_id": variant}
+    problem = assert_problem(await studio.client.post("/v1/subscriptions", body), Code.SUBSCRIPTION_EXISTS)
+    assert problem["context"] == {"subscription_id": made["subscription_id"]}
+    await studio.pass_days(2)
+    assert (await studio.show(made))["state"] == "scheduled"
+    await studio.pass_days(1)
+    started = await studio.show(made)
+    assert (started["state"], later(started["period_start"])) == ("active", now + timedelta(days=3))
+    assert await studio.total() == 100
+    await studio.edge_follows("u")
+
+
+@pytest.mark.parametrize("days", [-1, 366 * 11])
+async def test_starts_that_cannot_be(studio: Studio, days: int) -> None:
+    """Neither in the past nor farther away than anybody means."""
+    starts_at = (await studio.now() + timedelta(days=days)).isoformat()
+    body = {"end_user_id": "u", "plan_variant_id": await studio.plan("pro", 100), "starts_at": starts_at}
+    assert_problem(await studio.client.post("/v1/subscriptions", body), Code.INVALID_VALUE, "starts_at")
+    assert_problem(await studio.client.get("/v1/customers/u"), Code.UNKNOWN_CUSTOMER)
+
+
+async def test_a_contract_that_ends(studio: Studio) -> None:
+    """After its periods, a trial not among them, and the customer falls back."""
+    await studio.free_plan()
+    variant = await studio.plan("pro", 100, **TRIAL)
+    made = await studio.subscribe(variant, contract={"periods": 2})
+    assert made["contract"] == {"periods": 2, "auto_renew": False}
+    await studio.pass_days(5 + 10 + 9)
+    assert (await studio.show(made))["state"] == "active"
+    await studio.pass_days(1)
+    assert await studio.of() == [("pro", "canceled"), ("free", "active")]
+    await studio.edge_follows("u")
+
+
+async def test_a_contract_that_renews(studio: Studio) -> None:
+    """It goes on for as many periods again."""
+    variant = await studio.plan("pro", 100, billing_mode="postpaid")
+    made = await studio.subscribe(variant, contract={"periods": 2, "auto_renew": True})
+    await studio.pass_days(25)
+    shown = await studio.show(made)
+    assert (shown["state"], shown["period_index"], shown["contract"]) == ("active", 2, made["contract"])
+
+
+async def test_addons_beside_a_base(studio: Studio) -> None:
+    """Any number of them, of the same variant too; each has periods and credit of its own."""
+    base, addon = await studio.plan("pro", 100), await studio.plan("extra", 7, kind="addon")
+    await studio.subscribe(base)
+    made = [await studio.subscribe(addon) for _ in range(2)]
+    assert [body["plan_kind"] for body in made] == ["addon", "addon"]
+    assert await studio.total() == 114
+    await studio.act(made[0], "cancel", at="now")
+    assert sorted(await studio.of()) == [("extra", "active"), ("extra", "canceled"), ("pro", "active")]
+
+
+async def test_an_addon_first(studio: Studio) -> None:
+    """It does not stand in the way of a base plan."""
+    base, addon = await studio.plan("pro", 100), await studio.plan("extra", 7, kind="addon")
+    await studio.subscribe(addon)
+    await studio.subscribe(base)
+    assert sorted(await studio.of()) == [("extra", "active"), ("pro", "active")]
+
+
+async def test_in_the_place_of_the_free_plan(studio: Studio) -> None:
+    """It makes way at once, its credit stays to the end of its period, and coming back gives none again."""
+    free, pro = await studio.free_plan(), await studio.plan("pro", 100)
+    first = await studio.subscribe(free)
+    for _ in range(2):
+        made = await studio.subscribe(pro)
+        assert (await studio.show(first))["state"] == "canceled"
+        await studio.act(made, "cancel", at="now")
+    states = [("free", "active"), *[("free", "canceled")] * 2, *[("pro", "canceled")] * 2]
+    assert sorted(await studio.of()) == states
+    assert await studio.total() == 10 + 100 + 100
+    assert ("replace", "active", "canceled") in await studio.actions(first)
+
+
+async def test_to_come_in_the_place_of_the_free_plan(studio: Studio) -> None:
+    """The free plan stays until the other one starts."""
+    free, pro = await studio.free_plan(), await studio.plan("pro", 100)
+    first = await studio.subscribe(free)
+    starts_at = await studio.now() + timedelta(days=3)
+    await studio.subscribe(pro, starts_at=starts_at.isoformat())
+    assert sorted(await studio.of()) == [("free", "active"), ("pro", "scheduled")]
+    await studio.pass_days(3)
+    assert sorted(await studio.of()) == [("free", "canceled"), ("pro", "active")]
+    assert later((await studio.history(first))[-1]["at"]) == starts_at
+
+
+async def test_one_base_at_a_time(studio: Studio) -> None:
+    """Another plan is refused with the one that is in force, and nothing comes of it."""
+    pro, max_ = await studio.plan("pro", 100), await studio.plan("max", 300)
+    made = await studio.subscribe(pro)
+    for variant in (pro, max_):
+        body = {"end_user_id": "u", "plan_variant_id": variant}
+        problem = assert_problem(await studio.client.post("/v1/subscriptions", body), Code.SUBSCRIPTION_EXISTS)
+        assert problem["context"] == {"subscription_id": made["subscription_id"]}
+    assert await studio.of() == [("pro", "active")]
+    assert await studio.total() == 100

@@ -1,0 +1,152 @@
+"""What becomes of subscriptions by themselves, each thing at its moment, however rarely anybody looks."""
+
+from typing import Any
+
+import pytest
+
+from tests.app.subscriptions.studio import TEN_DAYS, Studio, later
+
+
+async def told_at(studio: Studio, name: str) -> list[Any]:
+    """The states in which word was given."""
+    return [body["state"] for body in await studio.told(f"subscription.{name}")]
+
+
+@pytest.mark.parametrize("step", [45, 1])
+async def test_postpaid_periods_turn(studio: Studio, step: int) -> None:
+    """Each begins where the last ended, with its own credit; in one look or in many."""
+    made = await studio.subscribe(await studio.plan("pro", 100, billing_mode="postpaid"))
+    for _ in range(0, 45, step):
+        await studio.pass_days(step)
+    shown = await studio.show(made)
+    assert (shown["state"], shown["period_index"]) == ("active", 4)
+    assert later(shown["period_start"]) == later(made["period_start"], days=40)
+    assert await studio.total() == 100
+    assert await studio.ledger() == [("grant", 100), *[("expiry", -100), ("grant", 100)] * 4]
+    renewed = await studio.told("subscription.renewed")
+    assert [body["period_index"] for body in renewed] == [1, 2, 3, 4]
+    starts = [body["closed_period"]["period_start"] for body in renewed] + [shown["period_start"]]
+    assert [body["closed_period"]["period_end"] for body in renewed] == starts[1:]
+    assert starts[0] == made["period_start"]
+    await studio.edge_follows("u")
+
+
+async def test_nobody_pays(studio: Studio) -> None:
+    """First the tenant is told, then it is overdue, then it expires and the customer falls back."""
+    await studio.free_plan()
+    made = await studio.subscribe(await studio.plan("pro", 100, renewal_due_days=2, grace_period_days=4))
+    await studio.pass_days(7.9)
+    assert await told_at(studio, "renewal_due") == []
+    await studio.pass_days(0.1)
+    assert await told_at(studio, "renewal_due") == ["active"]
+    await studio.pass_days(2)
+    assert ((await studio.show(made))["state"], await told_at(studio, "overdue")) == ("overdue", ["overdue"])
+    assert (await studio.total(), await studio.standing()) == (0, "subscription_overdue")
+    await studio.edge_follows("u")
+    await studio.pass_days(3.9)
+    assert (await studio.show(made))["state"] == "overdue"
+    await studio.pass_days(0.1)
+    assert await studio.of() == [("pro", "expired"), ("free", "active")]
+    assert await told_at(studio, "expired") == ["expired"]
+    assert (await studio.total(), await studio.standing()) == (10, "ok")
+    await studio.edge_follows("u")
+    assert [action for action, *_ in await studio.actions(made)] == ["create", "fall_overdue", "expire"]
+
+
+async def test_usage_while_overdue(studio: Studio) -> None:
+    """Where the plan allows it, other credit can be used meanwhile."""
+    variant = await studio.plan("pro", 100, allow_usage_while_overdue=True)
+    made = await studio.subscribe(variant)
+    await studio.client.made("/v1/credits/grants", {"end_user_id": "u", "amount": 7})
+    await studio.pass_days(11)
+    assert ((await studio.show(made))["state"], await studio.standing(), await studio.total()) == ("overdue", "ok", 7)
+
+
+async def test_a_trial_ends(studio: Studio) -> None:
+    """Postpaid it becomes a subscription by itself; prepaid it waits for its first payment."""
+    terms: dict[str, Any] = {"trial_days": 5, "renewal_due_days": 2}
+    postpaid = await studio.subscribe(await studio.plan("later", 100, billing_mode="postpaid", **terms))
+    prepaid = await studio.subscribe(await studio.plan("first", 100, **terms), "v")
+    await studio.pass_days(3)
+    assert await told_at(studio, "trial_ending") == ["trialing", "trialing"]
+    await studio.pass_days(2)
+    first, second = await studio.show(postpaid), await studio.show(prepaid)
+    assert (first["state"], first["period_start"], first["period_index"]) == ("active", postpaid["period_end"], 1)
+    assert (second["state"], second["period_index"]) == ("overdue", 0)
+    assert (await studio.total(), await studio.total("v")) == (100, 0)
+    assert (await studio.actions(postpaid))[-1] == ("convert", "trialing", "active")
+    assert (await studio.actions(prepaid))[-1] == ("fall_overdue", "trialing", "overdue")
+    await studio.edge_follows("u")
+    await studio.edge_follows("v")
+
+
+async def test_what_is_left_rolls_over(studio: Studio) -> None:
+    """Half of it, at most thirty, into the next cycle, and no farther."""
+    grants = [{"amount": 100, **TEN_DAYS, "rollover": {"percent": 50, "cap": 30}}]
+    await studio.subscribe(await studio.plan("pro", 0, billing_mode="postpaid", grants=grants))
+    await studio.owe(80)
+    await studio.pass_days(10)
+    assert await studio.total() == 100 + 10
+    await studio.pass_days(10)
+    assert await studio.total() == 100 + 30
+    assert [kind for kind, _ in await studio.ledger()][2:5] == ["rollover", "expiry", "grant"]
+
+
+async def test_nothing_rolls_over_into_a_period_that_does_not_come(studio: Studio) -> None:
+    """Where the subscription ends with its period, what is left of its credit expires."""
+    grants = [{"amount": 100, **TEN_DAYS, "rollover": {"percent": 50}}]
+    made = await studio.subscribe(await studio.plan("pro", 0, billing_mode="postpaid", grants=grants))
+    await studio.act(made, "cancel")
+    await studio.pass_days(10)
+    assert (await studio.total(), [kind for kind, _ in await studio.ledger()]) == (0, ["grant", "expiry"])
+
+
+async def test_what_is_owed_is_billed_with_the_period(studio: Studio) -> None:
+    """It is for an invoice, so no later credit pays it; what is owed later is billed with the next one."""
+    await studio.subscribe(await studio.plan("pro", 100, billing_mode="postpaid"))
+    await studio.owe(140)
+    await studio.pass_days(10)
+    assert await studio.total() == 100
+    await studio.owe(101)
+    await studio.pass_days(10)
+    billed = [body["closed_period"]["overage_billed"] for body in await studio.told("subscription.renewed")]
+    assert billed == [40, 1]
+    kinds = [kind for kind, _ in await studio.ledger()]
+    assert kinds == ["grant", "adjustment", "overage_billed", "grant", "adjustment", "overage_billed", "grant"]
+
+
+async def test_prepaid_periods_bill_nothing(studio: Studio) -> None:
+    """What is owed is paid by the next credit."""
+    made = await studio.subscribe(await studio.plan("pro", 100))
+    await studio.owe(140)
+    await studio.act(made, "renew")
+    await studio.pass_days(10)
+    [told] = await studio.told("subscription.renewed")
+    assert told["closed_period"]["overage_billed"] == 0
+    assert await studio.total() == 60
+
+
+async def test_grants_have_cycles_of_their_own(studio: Studio) -> None:
+    """One that comes daily comes daily, one that is given once comes once, in however many periods."""
+    grants: list[dict[str, Any]] = [
+        {"key": "daily", "amount": 5, "interval": "day"},
+        {"key": "welcome", "amount": 1000, "once": True},
+        {"key": "kept", "amount": 10, **TEN_DAYS, "expires_after": {"interval": "day", "interval_count": 25}},
+    ]
+    await studio.subscribe(await studio.plan("pro", 0, billing_mode="postpaid", grants=grants))
+    assert await studio.total() == 1015
+    await studio.pass_days(1)
+    assert await studio.total() == 1015
+    await studio.pass_days(20)
+    assert await studio.total() == 1000 + 5 + 3 * 10
+    given = [change for kind, change in await studio.ledger() if kind == "grant"]
+    assert (given.count(5), given.count(10), given.count(1000)) == (22, 3, 1)
+
+
+async def test_credit_does_not_pile_up_above_its_cap(studio: Studio) -> None:
+    """Only as much is granted as lifts it to there."""
+    grants = [{"amount": 100, **TEN_DAYS, "expires_after": {"interval": "year"}, "accumulation_cap": 250}]
+    await studio.subscribe(await studio.plan("pro", 0, billing_mode="postpaid", grants=grants))
+    await studio.pass_days(45)
+    assert await studio.total() == 250
+    assert [change for _, change in await studio.ledger()] == [100, 100, 50, 0, 0]

@@ -1,0 +1,110 @@
+"""Renewing prepaid subscriptions: each period once, however often and late it is said, and by one payment each."""
+
+from typing import Any
+
+from app.wire.codes import Code
+from tests.app.subscriptions.studio import Studio, later
+
+
+async def test_the_next_period_is_paid_for(studio: Studio) -> None:
+    """The present one goes on to its end; then the next one begins, with its credit, and is not paid for yet."""
+    made = await studio.subscribe(await studio.plan("pro", 100))
+    renewed = await studio.act(made, "renew", payment_reference="pay_1")
+    assert renewed == made | {"renewed": True, "next_at": made["period_end"]}
+    assert await studio.total() == 100
+    await studio.pass_days(10)
+    shown = await studio.show(made)
+    assert (shown["state"], shown["period_index"], shown["renewed"]) == ("active", 1, False)
+    assert (shown["period_start"], later(shown["period_end"])) == (
+        made["period_end"],
+        later(made["period_end"], days=10),
+    )
+    assert await studio.total() == 100  # what was left of the first period has expired
+    await studio.edge_follows("u")
+
+
+async def test_twice_is_once(studio: Studio) -> None:
+    """Without anything that tells two calls apart, the second finds that it was done."""
+    made = await studio.subscribe(await studio.plan("pro", 100))
+    first = await studio.act(made, "renew")
+    assert await studio.act(made, "renew") == first
+    assert [action for action, *_ in await studio.actions(made)] == ["create", "renew"]
+
+
+async def test_a_payment_renews_once(studio: Studio) -> None:
+    """However late its message comes again: not the next period, and no other subscription."""
+    variant = await studio.plan("pro", 100)
+    made, other = await studio.subscribe(variant), await studio.subscribe(variant, "v")
+    await studio.act(made, "renew", payment_reference="pay_1")
+    await studio.pass_days(10)
+    again = await studio.act(made, "renew", payment_reference="pay_1")
+    assert (again["period_index"], again["renewed"]) == (1, False)
+    await studio.refused(Code.PAYMENT_REFERENCE_USED, other, "renew", payment_reference="pay_1")
+    assert (await studio.act(made, "renew", payment_reference="pay_2"))["renewed"]
+
+
+async def test_a_second_payment_of_one_period_is_refused(studio: Studio) -> None:
+    """It must not look like one that did something; it is good for the next period."""
+    made = await studio.subscribe(await studio.plan("pro", 100))
+    await studio.act(made, "renew", payment_reference="pay_1")
+    problem = await studio.refused(Code.ACTION_REFUSED, made, "renew", payment_reference="pay_2")
+    assert problem["context"]["why"] == "already_renewed"
+    await studio.pass_days(10)
+    assert (await studio.act(made, "renew", payment_reference="pay_2"))["renewed"]
+
+
+async def test_a_payment_that_did_nothing_is_free(studio: Studio) -> None:
+    """A refused renewal does not use it up."""
+    prepaid = await studio.subscribe(await studio.plan("pro", 100))
+    postpaid = await studio.subscribe(await studio.plan("later", 100, billing_mode="postpaid"), "v")
+    await studio.refused(Code.ACTION_REFUSED, postpaid, "renew", payment_reference="pay_1")
+    assert (await studio.act(prepaid, "renew", payment_reference="pay_1"))["renewed"]
+
+
+async def test_a_named_period_is_renewed_once(studio: Studio) -> None:
+    """Which period is meant may be said: one that has been renewed is not renewed again, one to come not yet."""
+    made = await studio.subscribe(await studio.plan("pro", 100))
+    problem = await studio.refused(Code.ACTION_REFUSED, made, "renew", period_index=1)
+    assert problem["context"]["why"] == "period_not_begun"
+    await studio.act(made, "renew", period_index=0)
+    await studio.pass_days(10)
+    problem = await studio.refused(Code.ACTION_REFUSED, made, "renew", period_index=0, payment_reference="pay_1")
+    assert problem["context"]["why"] == "already_renewed"
+    late = await studio.act(made, "renew", period_index=0)
+    assert (late["period_index"], late["renewed"]) == (1, False)
+    assert (await studio.act(made, "renew", period_index=1))["renewed"]
+
+
+async def test_postpaid_ones_renew_by_themselves(studio: Studio) -> None:
+    """So there is nothing to say."""
+    made = await studio.subscribe(await studio.plan("pro", 100, billing_mode="postpaid"))
+    problem = await studio.refused(Code.ACTION_REFUSED, made, "renew")
+    assert problem["context"] == {"subscription_id": made["subscription_id"], "why": "not_prepaid"}
+
+
+async def test_out_of_overdue(studio: Studio) -> None:
+    """The period that was waited for begins where the last one ended, and usage goes on."""
+    made = await studio.subscribe(await studio.plan("pro", 100, grace_period_days=4))
+    await studio.pass_days(12)
+    overdue = await studio.show(made)
+    assert (overdue["state"], later(overdue["overdue_until"])) == ("overdue", later(made["period_end"], days=4))
+    assert (await studio.total(), await studio.standing()) == (0, "subscription_overdue")
+    renewed = await studio.act(made, "renew")
+    assert (renewed["state"], renewed["period_start"], renewed["period_index"]) == ("active", made["period_end"], 1)
+    assert (await studio.total(), await studio.standing()) == (100, "ok")
+
+
+async def test_a_trial_that_is_paid_for(studio: Studio) -> None:
+    """It is followed by the first period, which counts from its end."""
+    made = await studio.subscribe(await studio.plan("pro", 100, trial_days=5))
+    assert (await studio.act(made, "renew"))["state"] == "trialing"
+    await studio.pass_days(5)
+    shown = await studio.show(made)
+    assert (shown["state"], shown["period_index"]) == ("active", 1)
+    assert (shown["period_start"], later(shown["period_end"])) == (
+        made["period_end"],
+        later(made["period_end"], days=10),
+    )
+    assert await studio.total() == 100
+    told: list[dict[str, Any]] = await studio.told("subscription.updated")
+    assert [body["state"] for body in told] == ["trialing", "active"]
