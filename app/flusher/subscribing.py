@@ -152,10 +152,12 @@ class _Poster:
         template = effect.template.id.hex.encode()
         if effect.is_part:
             return derived_id(b"plan change", self._kept.id.hex.encode(), template, b"%d" % self._kept.changes)
-        is_once = effect.template.every is None
-        is_theirs = is_once or self._customer.is_free(self._kept.rules)
-        owner = self._customer.id if is_theirs else self._kept.id
-        return derived_id(b"plan grant", owner.hex.encode(), template, b"%d" % (0 if is_once else effect.key_at))
+        every = effect.template.every
+        is_theirs = every is None or self._customer.is_free(self._kept.rules)
+        owner = (self._customer.id if is_theirs else self._kept.id).hex.encode()
+        # A later version may give it every year where it was every month: cycles that begin together are not the same.
+        cycle = b"once" if every is None else b"%d %d %s" % (effect.key_at, every.count, every.unit.encode())
+        return derived_id(b"plan grant", owner, template, cycle)
 
     def _held(self, template_id: UUID) -> int:
         """What remains of all that the template gave."""

@@ -27,6 +27,8 @@ class Refusal(StrEnum):
     """The next period begins by itself."""
     PERIOD_NOT_BEGUN = "period_not_begun"
     """A period is to be renewed that has not begun."""
+    ENDS = "ends"
+    """Nothing follows the present period that could be paid for."""
     NOTHING_SCHEDULED = "nothing_scheduled"
     NO_TERMS = "no_terms"
     """A change says no terms."""
@@ -74,6 +76,8 @@ def _renew(subscription: Subscription, arguments: Arguments, now: int) -> Outcom
         raise ActionRefused(Refusal.PERIOD_NOT_BEGUN)
     if index < present or subscription.is_renewed:
         return subscription, []
+    if subscription.ends_with_period:
+        raise ActionRefused(Refusal.ENDS)
     if subscription.state is State.OVERDUE:
         return turn(subscription, Action.RENEW, now)
     if subscription.upcoming.billing_mode is BillingMode.POSTPAID:

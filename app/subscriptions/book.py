@@ -23,7 +23,10 @@ from app.wire.codes import Code
 from app.wire.ids import derived_id, show
 from app.wire.orders import Act, Subscribe, SubscriptionOrder
 
-_FOLLOWS_FREE = b"follows"
+MAX_IN_FORCE = 20
+"""Subscriptions of a customer that have not ended: each step looks at all of them."""
+MAX_EVER = 1_000
+"""Subscriptions of a customer in all: each order reads them."""
 
 
 class UsedSoFar(msgspec.Struct, frozen=True):
@@ -179,6 +182,11 @@ class Customer(msgspec.Struct):
     def _subscribe(self, order: Subscribe, terms: SubscriptionTerms, at: int) -> list[Happened] | Refused:
         starts_at = at if order.starts_at is None else max(order.starts_at, at)
         happened: list[Happened] = []
+        if (
+            len(self.subscriptions) >= MAX_EVER
+            or sum(not kept.is_terminal for kept in self.subscriptions) >= MAX_IN_FORCE
+        ):
+            return Refused(Code.TOO_MANY_SUBSCRIPTIONS)
         if terms.name.plan_kind is PlanKind.BASE:
             if (other := self._in_the_way(terms)) is not None:
                 return Refused(Code.SUBSCRIPTION_EXISTS, context=_named(other))

@@ -29,11 +29,13 @@ DETAILS = {
     Code.SUBSCRIPTION_EXISTS: "The customer has a base subscription already: change that one.",
     Code.PLAN_KIND_DIFFERS: "A subscription to a plan cannot become one to an add-on, nor the other way about.",
     Code.PAYMENT_REFERENCE_USED: "The payment reference was used for another subscription.",
+    Code.TOO_MANY_SUBSCRIPTIONS: "The customer has as many subscriptions as one may have; those that ended count too.",
     Code.NOT_FOUND: "No subscription has this id.",
 }
 WHY = {
     "not_prepaid": "Its periods are paid for afterwards: the next one begins by itself.",
     "period_not_begun": "The period that is to be renewed has not begun.",
+    "ends": "It ends with its period, so there is no next one to be paid for; take the cancellation back first.",
     "nothing_scheduled": "Nothing is to happen to it when its period ends.",
     "no_terms": "No variant was named.",
     "already_renewed": "Its next period is paid for already, by another payment.",

@@ -14,7 +14,7 @@ from app.rules.effects import Announced, Billed, BlocksFrozen, BlocksMoved, Effe
 from app.rules.lifecycle import Action, IllegalMove, State, legal_actions
 from app.rules.moments import NEVER_AT
 from app.rules.periods import IntervalUnit, Period, days_after
-from app.rules.subscriptions import Subscription, calendar_of, expiry_of
+from app.rules.subscriptions import Contract, Subscription, calendar_of, expiry_of, subscribe
 from app.rules.terms import GrantTemplate, Interval, SubscriptionTerms
 from tests.rules.laws import LAW
 from tests.rules.subscribing import (
@@ -287,6 +287,16 @@ def test_what_is_refused_for_other_reasons(action: Action, arguments: Arguments,
     with pytest.raises(ActionRefused) as refused:
         act(started(plan(1)), action, arguments, STARTS_AT)
     assert refused.value.refusal is refusal
+
+
+def test_what_ends_has_no_period_to_be_paid_for() -> None:
+    """Neither where it is to be canceled, nor where its contract ends and does not renew."""
+    leaving = done(started(plan(1, mode=PREPAID)), Action.CANCEL_AT_PERIOD_END, STARTS_AT)
+    new = subscribe(plan(1, mode=PREPAID), STARTS_AT, "UTC", contract=Contract(1, renews=False))
+    for subscription in (leaving, catch_up(new, STARTS_AT)[0]):
+        with pytest.raises(ActionRefused) as refused:
+            act(subscription, Action.RENEW, NOTHING, STARTS_AT)
+        assert refused.value.refusal is Refusal.ENDS
 
 
 def test_from_postpaid_to_prepaid() -> None:
