@@ -9,10 +9,10 @@ import msgspec
 from app.io.postgres import Record, Transaction
 from app.io.statements import statements
 from app.rules.burndown import Block
-from app.rules.lifecycle import State
+from app.rules.lifecycle import Action, State
 from app.rules.moments import to_at, to_datetime
 from app.rules.subscriptions import Subscription
-from app.subscriptions.book import Customer, Kept, UsedSoFar
+from app.subscriptions.book import Customer, Kept, Paid, UsedSoFar, paid_for
 from app.subscriptions.history import Change
 
 _SQL = statements("app.subscriptions")
@@ -74,11 +74,14 @@ async def insert_history(tx: Transaction, changes: Sequence[Change]) -> None:
     await tx.connection.execute(_SQL["insert_history"], *(list(column) for column in zip(*rows, strict=True)))
 
 
-async def find_payments(tx: Transaction, payments: Sequence[tuple[UUID, str]]) -> dict[tuple[UUID, str], UUID]:
-    """The subscriptions that (environment, payment reference) have renewed."""
+async def find_payments(tx: Transaction, payments: Sequence[tuple[UUID, str]]) -> dict[tuple[UUID, str], Paid]:
+    """What (environment, payment reference) have paid for."""
     asked = [payment[0] for payment in payments], [payment[1] for payment in payments]
     rows = await tx.connection.fetch(_SQL["find_payments"], *asked)
-    return {(row["environment_id"], row["payment_reference"]): row["subscription_id"] for row in rows}
+    return {
+        (row["environment_id"], row["payment_reference"]): paid_for(row["subscription_id"], Action(row["action"]))
+        for row in rows
+    }
 
 
 async def read_subscription(tx: Transaction, subscription_id: UUID) -> tuple[str, Kept] | None:
