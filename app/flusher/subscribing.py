@@ -153,7 +153,7 @@ class _Poster:
         if effect.is_part:
             return derived_id(b"plan change", self._kept.id.hex.encode(), template, b"%d" % self._kept.changes)
         every = effect.template.every
-        is_theirs = every is None or self._customer.is_free(self._kept.rules.terms)
+        is_theirs = every is None or self._customer.makes_way(self._kept)
         owner = (self._customer.id if is_theirs else self._kept.id).hex.encode()
         # A later version may give it every year where it was every month: cycles that begin together are not the same.
         cycle = b"once" if every is None else b"%d %d %s" % (effect.key_at, every.count, every.unit.encode())

@@ -45,6 +45,8 @@ class Kept(msgspec.Struct):
     customer_id: UUID
     rules: Subscription
     created_at: int
+    is_free: bool = False
+    """It is on what was the free plan when it was made."""
     trial_plan_id: UUID | None = None
     """The plan of which the customer has had the trial with it."""
     counted_from: int | None = None
@@ -146,6 +148,10 @@ class Customer(msgspec.Struct):
         """Whether they are those of the free plan, in whatever version."""
         return self.free is not None and terms.name.variant_id == self.free.name.variant_id
 
+    def makes_way(self, kept: Kept) -> bool:
+        """Whether it is on the free plan, or on what was the free plan when it was made."""
+        return kept.is_free or self.is_free(kept.rules.terms)
+
     def is_due(self, at: int) -> bool:
         """Whether one of them changes by itself by then."""
         return self.next_at() <= min(at, NEVER_AT - 1)
@@ -213,7 +219,7 @@ class Customer(msgspec.Struct):
         if (to_come := self.base_to_come()) is not None:
             return to_come
         present = self.base_in_force()
-        if present is None or (self.is_free(present.rules.terms) and not self._is_same_variant(present, terms)):
+        if present is None or (self.makes_way(present) and not self._is_same_variant(present, terms)):
             return None
         return present
 
@@ -239,7 +245,8 @@ class Customer(msgspec.Struct):
         contract: Contract | None = None,
     ) -> Kept:
         """A subscription that is still to start. On the free plan it comes back into the periods of the first one."""
-        earlier = [kept for kept in self.subscriptions if self.is_free(terms) and self.is_free(kept.rules.terms)]
+        is_free = self.is_free(terms)
+        earlier = [kept for kept in self.subscriptions if is_free and self.is_free(kept.rules.terms)]
         rules = subscribe(
             terms,
             starts_at,
@@ -248,7 +255,7 @@ class Customer(msgspec.Struct):
             anchor_at=earlier[0].rules.anchor_at if earlier else None,
             contract=contract,
         )
-        made = Kept(subscription_id, self.id, rules, at)
+        made = Kept(subscription_id, self.id, rules, at, is_free)
         made.trial_plan_id = terms.name.plan_id if rules.has_trial else None
         return made
 
@@ -312,11 +319,12 @@ class Customer(msgspec.Struct):
             return Refused(Code.PLAN_KIND_DIFFERS)
         if kept.is_base and to_come is not None and to_come is not kept:  # which is to take its place
             return Refused(Code.SUBSCRIPTION_EXISTS, context=_named(to_come))
-        if self.free is None or wanted.name.variant_id == present.variant_id:
+        if wanted.name.variant_id == present.variant_id:
             return None
-        for name, why in ((present, "from_free_plan"), (wanted.name, "to_free_plan")):
-            if name.variant_id == self.free.name.variant_id:
-                return Refused(Code.ACTION_REFUSED, context={**_named(kept), "why": why})
+        if self.makes_way(kept):
+            return Refused(Code.ACTION_REFUSED, context={**_named(kept), "why": "from_free_plan"})
+        if self.is_free(wanted):
+            return Refused(Code.ACTION_REFUSED, context={**_named(kept), "why": "to_free_plan"})
         return None
 
     def _end(self, kept: Kept, at: int, by: SubscriptionOrder | None) -> list[Happened]:

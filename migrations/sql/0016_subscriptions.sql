@@ -13,6 +13,8 @@ $$;
 
 ALTER TABLE subscriptions
     ADD COLUMN plan_kind          text NOT NULL DEFAULT 'base' CHECK (plan_kind IN ('base', 'addon')),
+    -- It is on what was the environment's free plan when it was made.
+    ADD COLUMN is_free            boolean NOT NULL DEFAULT false,
     -- The plan of which the customer has had the trial with it: there is one of each plan.
     ADD COLUMN trial_plan_id      uuid,
     -- Blocks that a pause has taken out of the balance, JSON.
@@ -71,6 +73,7 @@ ALTER TABLE subscriptions
     ALTER COLUMN rules SET NOT NULL,
     ALTER COLUMN updated_at SET NOT NULL,
     ALTER COLUMN plan_kind DROP DEFAULT,
+    ALTER COLUMN is_free DROP DEFAULT,
     ALTER COLUMN set_aside DROP DEFAULT,
     ALTER COLUMN used_before DROP DEFAULT,
     ALTER COLUMN period_index DROP DEFAULT,

@@ -238,14 +238,16 @@ def test_cycles_that_are_over_when_it_is_renewed() -> None:
     assert all(each.at == at for each in granted(effects))
 
 
-def test_a_late_renewal_pays_for_one_period() -> None:
-    """Whose grace is longer than its period may be overdue again at once, and has no credit of what is not paid for."""
+def test_a_late_renewal_pays_for_the_period_that_runs() -> None:
+    """Whose grace is longer than its period pays for no time that has gone by, and has no credit for it."""
     daily = Interval(IntervalUnit.DAY)
     terms = plan(1, grant(1, 5, daily), interval=daily, mode=PREPAID)
     at = STARTS_AT + 3 * DAY + HOUR
     renewed, effects = act(started(terms), Action.RENEW, NOTHING, at)
-    assert (renewed.state, renewed.period_index, total(effects)) == (State.OVERDUE, 1, 0)
-    assert next_at(renewed) == STARTS_AT + 5 * DAY
+    assert (renewed.state, renewed.period_index, total(effects)) == (State.ACTIVE, 1, 5)
+    assert renewed.period == Period(STARTS_AT + 3 * DAY, STARTS_AT + 4 * DAY)
+    lasting = plan(1, grant(1, 5, daily, 30), interval=daily, mode=PREPAID)
+    assert total(act(started(lasting), Action.RENEW, NOTHING, at)[1]) == 5
 
 
 def test_the_same_grants_in_a_new_version_go_on() -> None:
