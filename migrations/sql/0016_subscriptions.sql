@@ -139,6 +139,7 @@ ALTER TABLE ledger_orders
 -- Core gives orders; the flusher alone writes.
 REVOKE INSERT, UPDATE ON subscriptions FROM quotastack_core;
 GRANT INSERT ON subscriptions TO quotastack_flusher;
+GRANT SELECT ON subscriptions TO quotastack_jobs;
 GRANT SELECT ON subscription_history TO quotastack_core;
 GRANT SELECT, INSERT ON subscription_history TO quotastack_flusher;
 GRANT SELECT ON overrides TO quotastack_flusher;
@@ -151,6 +152,7 @@ CREATE POLICY of_core ON subscription_history TO quotastack_core
     WITH CHECK (environment_id = (SELECT nullif(current_setting('app.environment_id', true), '')::uuid));
 CREATE POLICY of_flusher ON subscription_history TO quotastack_flusher USING (true) WITH CHECK (true);
 CREATE POLICY of_flusher ON overrides TO quotastack_flusher USING (true) WITH CHECK (true);
+CREATE POLICY of_jobs ON subscriptions TO quotastack_jobs USING (true) WITH CHECK (true);
 
 REVOKE UPDATE, DELETE, TRUNCATE ON subscription_history FROM CURRENT_USER;
 CREATE TRIGGER written_once BEFORE UPDATE OR DELETE OR TRUNCATE ON subscription_history
