@@ -62,7 +62,11 @@ class Enroller:
         if prepared is None:
             return False
         customer_id, variant_id = prepared
-        await self._orders.give(environment_id, end_user_id, order_enrolment(customer_id, variant_id))
+        try:
+            await self._orders.give(environment_id, end_user_id, order_enrolment(customer_id, variant_id))
+        except ServiceError as error:
+            if error.code is not Code.IDEMPOTENCY_KEY_REUSED:
+                raise  # else they were enrolled when another plan was the free one
         return True
 
 

@@ -168,7 +168,8 @@ def refusal(refused: Refused) -> ServiceError:
     context = refused.context or {}
     match refused.code:
         case Code.ILLEGAL_MOVE:
-            legal = ", ".join(_CALLS.get(action, action) for action in context["legal"]) or "nothing more"
+            names: list[str] = context["legal"]
+            legal = ", ".join(_CALLS.get(name, name) for name in names) or "nothing more"
             detail = f"{context['action']} is not possible while it is {context['state']}; possible: {legal}."
         case Code.ACTION_REFUSED:
             detail = WHY[context["why"]]
