@@ -32,6 +32,7 @@ WRITTEN_ONCE = (
     "ledger_orders",
     "ledger_checkpoints",
     "ledger_checkpoint_heads",
+    "subscription_history",
 )
 SUMMED = ("issued", "billed", "block", "debt", "reserved", "consumed", "expired", "voided")
 """Kinds of ledger account whose lines are summed even where there are none."""

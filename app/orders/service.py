@@ -67,6 +67,14 @@ class Orders:
         )
         raise ServiceError(Code.ORDER_PENDING, detail)
 
+    async def is_done(self, environment_id: UUID, order_id: UUID) -> bool:
+        """Whether an order of this id was carried out or refused."""
+
+        async def read(tx: Transaction) -> bool:
+            return bool(await store.find_known(tx, [(environment_id, order_id)]))
+
+        return await self._database.run(environment_id, read)
+
     async def _append(self, environment_id: UUID, end_user_id: str, order: Order) -> None:
         ref = keys.account_ref(keys.environment_ref(environment_id), end_user_id)
         content = encode_order(order)

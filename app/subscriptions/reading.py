@@ -2,23 +2,43 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from typing import Protocol
 from uuid import UUID
 
 from app.environments import service as environments
 from app.io.postgres import Transaction
-from app.ledger.book import Account
 from app.plans import service as plans
 from app.rules.terms import SubscriptionTerms
 from app.subscriptions import store
 from app.subscriptions.book import Customer, Named, Subscribers
 from app.wire.orders import Act, SubscriptionOrder
 
-Ordered = Sequence[tuple[Account, SubscriptionOrder]]
+
+class Whose(Protocol):
+    """Whose subscriptions they are; every account says so of itself."""
+
+    @property
+    def environment_id(self) -> UUID:
+        """Where the customer belongs."""
+        ...
+
+    @property
+    def id(self) -> UUID:
+        """Of the customer, and of their account."""
+        ...
+
+    @property
+    def end_user_id(self) -> str:
+        """The tenant's name of the customer."""
+        ...
 
 
-async def read_subscribers(tx: Transaction, due: Iterable[Account], ordered: Ordered, zone: str) -> Subscribers:
-    """The subscriptions of locked accounts, and what the orders about them speak of."""
-    accounts = {account.id: account for account in [*due, *(account for account, _ in ordered)]}
+Ordered = Sequence[tuple[Whose, SubscriptionOrder]]
+
+
+async def read_subscribers(tx: Transaction, due: Iterable[Whose], ordered: Ordered, zone: str) -> Subscribers:
+    """The subscriptions of accounts, which whoever writes holds locked, and what the orders about them speak of."""
+    accounts: dict[UUID, Whose] = {each.id: each for each in [*due, *(account for account, _ in ordered)]}
     if not accounts:
         return Subscribers()
     kept = await store.read_of_customers(tx, [(account.environment_id, account.id) for account in accounts.values()])

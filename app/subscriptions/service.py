@@ -50,7 +50,7 @@ WHY = {
 _CALLS = {
     "change": 'change (with "at": "now")',
     "schedule_change": 'change (with "at": "period_end")',
-    "unschedule": "DELETE of the scheduled-change",
+    "unschedule": "taking back its scheduled-change",
     "cancel": 'cancel (with "at": "now")',
     "cancel_at_period_end": 'cancel (with "at": "period_end")',
 }
@@ -80,7 +80,10 @@ class Subscriptions:
 
         Raises ServiceError: NOT_FOUND for the variant, SUBSCRIPTION_EXISTS with the id of the other, INVALID_VALUE.
         """
-        variant_id, starts_at = parse_variant_id(new.plan_variant_id), _start_of(new, mutation.now)
+        variant_id = parse_variant_id(new.plan_variant_id)
+        order_id = self._orders.id_of(mutation.environment_id, mutation.route, mutation.key)
+        if new.starts_at is not None and not await self._orders.is_done(mutation.environment_id, order_id):
+            _check_start(new.starts_at, mutation.now)  # what is done already was asked for in time
 
         async def prepare(tx: Transaction) -> None:
             await plans.find_variant(tx, variant_id)
@@ -89,7 +92,6 @@ class Subscriptions:
 
         await self._database.run(mutation.environment_id, prepare)
         contract = None if new.contract is None else Contract(new.contract.periods, new.contract.auto_renew)
-        order_id = self._orders.id_of(mutation.environment_id, mutation.route, mutation.key)
         order = Subscribe(
             order_id=order_id,
             actor=mutation.actor,
@@ -97,7 +99,7 @@ class Subscriptions:
             idempotency_key=mutation.key,
             subscription_id=derived_id(b"subscription", order_id.hex.encode()),
             variant_id=variant_id,
-            starts_at=starts_at,
+            starts_at=None if new.starts_at is None else to_at(new.starts_at),
             with_trial=new.trial,
             contract=contract,
         )
@@ -178,10 +180,6 @@ def refusal(refused: Refused) -> ServiceError:
     return ServiceError(refused.code, detail, context=context)
 
 
-def _start_of(new: NewSubscription, now: datetime) -> int | None:
-    if new.starts_at is None:
-        return None
-    at = to_at(new.starts_at)
-    if not to_at(now) <= at < NEVER_AT or new.starts_at.year - now.year > MAX_YEARS_AHEAD:
+def _check_start(starts_at: datetime, now: datetime) -> None:
+    if not to_at(now) <= to_at(starts_at) < NEVER_AT or starts_at.year - now.year > MAX_YEARS_AHEAD:
         raise invalid_value("starts_at", f"must lie ahead, within {MAX_YEARS_AHEAD} years; leave it out to start now")
-    return at

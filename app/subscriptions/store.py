@@ -22,6 +22,25 @@ _blocks = msgspec.json.Decoder(list[Block])
 _used = msgspec.json.Decoder(list[UsedSoFar])
 
 
+class AccountSeen(msgspec.Struct, frozen=True):
+    """An account as far as a preview needs it."""
+
+    environment_id: UUID
+    id: UUID
+    end_user_id: str
+    posted_at: int
+
+
+async def read_account(tx: Transaction, account_id: UUID) -> AccountSeen | None:
+    """One account, as it is at this moment."""
+    row = await tx.connection.fetchrow(_SQL["read_account"], tx.environment, account_id)
+    return (
+        None
+        if row is None
+        else AccountSeen(row["environment_id"], row["id"], row["end_user_id"], to_at(row["posted_at"]))
+    )
+
+
 async def read_of_customers(
     tx: Transaction, customers: Sequence[tuple[UUID, UUID]]
 ) -> dict[tuple[UUID, UUID], list[Kept]]:

@@ -1,15 +1,19 @@
 -- A sandbox environment may have a clock of its own, which stands still until it is moved on. Why it is so:
 -- docs/decisions/0021-test-clock.md.
 
+ALTER TABLE environments ADD UNIQUE (id, kind);
 CREATE TABLE test_clocks (
-    environment_id  uuid PRIMARY KEY REFERENCES environments (id),
+    environment_id  uuid PRIMARY KEY,
+    -- So that none can have one that is live.
+    kind            text NOT NULL DEFAULT 'sandbox' CHECK (kind = 'sandbox'),
     frozen_at       timestamptz NOT NULL,
     -- While it is on its way: from where, and to where. What falls due until then may not be posted yet.
     advanced_from   timestamptz,
     advancing_to    timestamptz,
     created_at      timestamptz NOT NULL,
     CHECK (num_nulls(advanced_from, advancing_to) IN (0, 2)),
-    CHECK (frozen_at BETWEEN advanced_from AND advancing_to)
+    CHECK (frozen_at BETWEEN advanced_from AND advancing_to),
+    FOREIGN KEY (environment_id, kind) REFERENCES environments (id, kind)
 );
 
 GRANT SELECT, INSERT, UPDATE, DELETE ON test_clocks TO quotastack_core;

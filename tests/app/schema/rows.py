@@ -19,7 +19,7 @@ async def fill(connection: asyncpg.Connection, digest: bytes) -> UUID:
     """An environment that has a row in every table; its id."""
     environment_id, tenant_id = uuid4(), uuid4()
     await connection.execute("INSERT INTO tenants VALUES ($1, 'acme', $2)", tenant_id, NOW)
-    await connection.execute("INSERT INTO environments VALUES ($1, $2, 'live', $3)", environment_id, tenant_id, NOW)
+    await connection.execute("INSERT INTO environments VALUES ($1, $2, 'sandbox', $3)", environment_id, tenant_id, NOW)
     await connection.execute("SELECT make_usage_partition($1)", NOW)
     for table, row in (("test_clocks", {"frozen_at": NOW, "created_at": NOW}), *_rows(digest)):
         columns = ["environment_id", *row]
