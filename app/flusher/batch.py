@@ -43,7 +43,7 @@ def post_batch(
     rejected, and so is what an edge rejected already, whoever's it is.
     """
     subscribers, targets = subscribers or Subscribers(), targets or Targets()
-    posting = Posting(accounts, customers=subscribers.customers, named=subscribers.named)
+    posting = Posting(accounts, customers=subscribers.customers, named=subscribers.named, spent=targets.blocks)
     groups: dict[AccountKey, UsageGroup] = {}
     for entry in entries:
         account = None if isinstance(entry, StreamEntry) and entry.rejection else accounts.get(entry.ref)

@@ -30,6 +30,7 @@ def post_due(posting: Posting, group: UsageGroup, at: int, revision: int) -> Non
         if due_at != moment_at:
             group.look(posting, moment_at)
             moment_at = due_at
+            posting.spent |= {block.id: block for block in account.take_spent_out()}
             pay_debt(posting, group, due_at - 1, revision)
         group.close(posting)
         if block is None:
@@ -125,7 +126,7 @@ def _roll_over(posting: Posting, account: Account, block: Block, rollover: Rollo
         granted_micro=moved_micro,
     )
     block.remaining_micro -= moved_micro
-    account.blocks = burndown.sort_blocks([*account.blocks, into])
+    account.add_block(into)
     posting.made_blocks.append((account, into))
     lines: Lines = [(block_account(block.id), -moved_micro), (block_account(into.id), moved_micro)]
     posting.transactions.append(account.post("rollover", lines, at, FLUSHER))

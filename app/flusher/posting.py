@@ -65,6 +65,8 @@ class Posting(msgspec.Struct):
     made_blocks: list[tuple[Account, Block]] = []
     settled_blocks: dict[UUID, tuple[UUID, int]] = {}
     """Blocks that were scheduled, by id: (environment, what was granted of them)."""
+    spent: dict[UUID, Block] = {}
+    """Blocks that are in no working copy, since nothing is left of them, by id: `Targets.blocks`."""
     outcomes: list[Outcome] = []
     holds: dict[tuple[UUID, str, str], HoldChange] = {}
     """Of gauges, by account, feature and holder: the last that became of each."""
