@@ -70,6 +70,10 @@ class Posting(msgspec.Struct):
     outcomes: list[Outcome] = []
     holds: dict[tuple[UUID, str, str], HoldChange] = {}
     """Of gauges, by account, feature and holder: the last that became of each."""
+    due: int = 0
+    """How much of it fell due: steps, and the transactions that they became."""
+    unfinished: set[UUID] = set()
+    """Accounts at which a tick has left something due."""
     reservations: dict[tuple[UUID, int], Reservation] = {}
     """Those that were opened, extended or ended, as they are after the batch, by id and the seq of their opening."""
     announcements: list[Announcement] = []
