@@ -26,6 +26,8 @@ from app.wire.orders import Correction, SubscriptionOrder, VoidUsage
 
 UNKNOWN_CUSTOMER = "unknown_customer"
 UNREADABLE = "unreadable_entry"
+MOST_DUE = 2_000
+"""Once a batch holds so much of what fell due, its ticks begin nothing else: the next ones go on."""
 
 
 def post_batch(
@@ -34,16 +36,19 @@ def post_batch(
     posted_ids: set[tuple[UUID, UUID]],
     targets: Targets | None = None,
     subscribers: Subscribers | None = None,
+    *,
+    most_due: int = MOST_DUE,
 ) -> Posting:
     """Post `entries` (stream order within each account) to the accounts, which are changed in place.
 
     `posted_ids` are (environment, event id) of the batch that the ledger has already; ids of this batch are added to
     it. `targets` are what orders and reservations of the batch speak of, `subscribers` those whose subscriptions change
     by an order or by themselves; None where it has none. An entry of an account that the ledger does not have is
-    rejected, and so is what an edge rejected already, whoever's it is.
+    rejected, and so is what an edge rejected already, whoever's it is. Where more than `most_due` has fallen due, ticks
+    leave the rest of it due: `Posting.unfinished` says where. Every other entry comes after all that is due by then.
     """
     subscribers, targets = subscribers or Subscribers(), targets or Targets()
-    posting = Posting(accounts, customers=subscribers.customers, named=subscribers.named)
+    posting = Posting(accounts, customers=subscribers.customers, named=subscribers.named, spent=targets.blocks)
     groups: dict[AccountKey, UsageGroup] = {}
     for entry in entries:
         account = None if isinstance(entry, StreamEntry) and entry.rejection else accounts.get(entry.ref)
@@ -65,8 +70,10 @@ def post_batch(
             _come_to(posting, group, entry)
             reserving.post_change(posting, group, entry, targets, posted_ids)
             group.look(posting, entry.accepted_at)
+        elif entry.gauge is not None:
+            _post_gauge(posting, group, entry, entry.gauge)
         else:
-            _post_moment(posting, group, entry)
+            _post_tick(posting, group, entry, most_due)
     for group in groups.values():
         group.close(posting)
         group.account.revision += 1
@@ -76,8 +83,18 @@ def post_batch(
 def _come_to(posting: Posting, group: UsageGroup, entry: StreamEntry) -> None:
     """What comes with every entry, whatever becomes of it: time, and its cost as applied."""
     if entry.accepted_at >= group.next_boundary_at:
-        falling_due.post_due(posting, group, entry.accepted_at, entry.revision)
+        _catch_up(posting, group, entry)
     group.account.applied_micro += entry.cost_micro
+
+
+def _catch_up(posting: Posting, group: UsageGroup, entry: StreamEntry, most_due: int = falling_due.UNBOUNDED) -> bool:
+    """Post what is due by the entry's time; whether that is all of it."""
+    is_all = falling_due.post_due(posting, group, entry.accepted_at, entry.revision, most_due)
+    if is_all:
+        posting.unfinished.discard(group.account.id)
+    else:
+        posting.unfinished.add(group.account.id)
+    return is_all
 
 
 def _post_usage(
@@ -86,7 +103,7 @@ def _post_usage(
     """One event: nearly all entries are, so what comes with every entry is written out here."""
     account = group.account
     if entry.accepted_at >= group.next_boundary_at:
-        falling_due.post_due(posting, group, entry.accepted_at, entry.revision)
+        _catch_up(posting, group, entry)
     account.applied_micro += entry.cost_micro
     event = (account.environment_id, payload.event_id)
     if event in posted_ids:
@@ -100,16 +117,18 @@ def _post_usage(
         posting.counted.append(count(account, payload.feature_key, entry.period_at, payload.units_micro))
 
 
-def _post_moment(posting: Posting, group: UsageGroup, entry: StreamEntry) -> None:
-    """A tick, or what became of a gauge: no credit moves but what time moves."""
+def _post_tick(posting: Posting, group: UsageGroup, entry: StreamEntry, most_due: int) -> None:
+    """No credit moves but what time moves. Where the rest is left to another tick, that one settles too."""
+    group.account.applied_micro += entry.cost_micro
+    if entry.accepted_at < group.next_boundary_at or _catch_up(posting, group, entry, most_due):
+        falling_due.settle(posting, group, entry.accepted_at, entry.revision)
+
+
+def _post_gauge(posting: Posting, group: UsageGroup, entry: StreamEntry, change: GaugeChange) -> None:
+    """Note who holds what. Nothing that is decided later may be dated before it, or it would count as older."""
     _come_to(posting, group, entry)
     falling_due.settle(posting, group, entry.accepted_at, entry.revision)
-    if entry.gauge is not None:
-        _post_gauge(posting, group.account, entry.gauge, entry.accepted_at)
-
-
-def _post_gauge(posting: Posting, account: Account, change: GaugeChange, at: int) -> None:
-    """Note who holds what. Nothing that is decided later may be dated before it, or it would count as older."""
+    account, at = group.account, entry.accepted_at
     units, expires_at = 0, None
     if isinstance(change, GaugeAcquired):
         units, expires_at = change.units, change.expires_at

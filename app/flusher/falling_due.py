@@ -13,11 +13,13 @@ from app.rules.moments import NEVER_AT
 from app.wire.ids import derived_id
 
 ROLLOVER = "rollover"
+UNBOUNDED = 2**63 - 1
 
 
-def post_due(posting: Posting, group: UsageGroup, at: int, revision: int) -> None:
-    """Post what has fallen due by `at`, in its order, each dated with the moment at which it did.
+def post_due(posting: Posting, group: UsageGroup, at: int, revision: int, most: int = UNBOUNDED) -> bool:
+    """Post what has fallen due by `at`, in its order, each dated with the moment at which it did; whether that is all.
 
+    Once the batch holds `most` of what fell due, no other moment is begun: the rest stays due for whoever comes next.
     Nothing is posted where a period is over, which is turned, nor where the snapshot no longer holds. Credit is looked
     at once all of a moment is posted: what expires where as much is granted was never missing. Known credit pays open
     debt before each moment, as an entry just before it would have let it: what is billed, and what fits under a cap,
@@ -29,20 +31,31 @@ def post_due(posting: Posting, group: UsageGroup, at: int, revision: int) -> Non
         due_at, block = due
         if due_at != moment_at:
             group.look(posting, moment_at)
+            if posting.due >= most:
+                break
             moment_at = due_at
+            posting.spent |= {block.id: block for block in account.take_spent_out()}
             pay_debt(posting, group, due_at - 1, revision)
-        group.close(posting)
-        if block is None:
-            subscribing.post_next(posting, group)
-        elif block.is_scheduled:
-            _grant(posting, account, block, revision)
-        else:
-            _expire(posting, account, block)
+        _post_next(posting, group, block, revision)
     group.look(posting, moment_at)
-    if account.composed_until <= at:
+    if due is None and account.composed_until <= at:
         account.composed_until = NEVER_AT
         posting.recompose[account.id] = at
     group.next_boundary_at = account.next_boundary()
+    return due is None
+
+
+def _post_next(posting: Posting, group: UsageGroup, block: Block | None, revision: int) -> None:
+    """Post what is due of a block, or of the customer's subscriptions."""
+    posted = len(posting.transactions)
+    group.close(posting)
+    if block is None:
+        subscribing.post_next(posting, group)
+    elif block.is_scheduled:
+        _grant(posting, group.account, block, revision)
+    else:
+        _expire(posting, group.account, block)
+    posting.due += 1 + len(posting.transactions) - posted
 
 
 def _next_due(account: Account, at: int, revision: int) -> tuple[int, Block | None] | None:
@@ -125,7 +138,7 @@ def _roll_over(posting: Posting, account: Account, block: Block, rollover: Rollo
         granted_micro=moved_micro,
     )
     block.remaining_micro -= moved_micro
-    account.blocks = burndown.sort_blocks([*account.blocks, into])
+    account.add_block(into)
     posting.made_blocks.append((account, into))
     lines: Lines = [(block_account(block.id), -moved_micro), (block_account(into.id), moved_micro)]
     posting.transactions.append(account.post("rollover", lines, at, FLUSHER))

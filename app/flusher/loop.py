@@ -26,6 +26,7 @@ from app.io.clock import Clock
 from app.io.postgres import UNSTORABLE, Database, Transaction
 from app.io.redis import RedisUnavailable
 from app.io.stream import PartitionMemory, ServerIdentity, StreamConnection
+from app.rules.moments import to_at
 from app.wire.events import parse_entry, show_stream_id
 from app.wire.snapshot import AccountState
 
@@ -255,6 +256,9 @@ class Flusher:
             await self._stream.offer_plans(posting.snapshots)
         await self._stream.publish(states, {p: _shown(end) for p, end in ends.items()}, new_token())
         await self._note_published(ends)
+        unfinished = [ref for ref, account in posting.accounts.items() if account.id in posting.unfinished]
+        if unfinished:  # so that nobody waits for the next look of jobs
+            await self._stream.tick(unfinished, to_at(self._clock.now()))
 
     async def _note_published(self, ends: dict[int, Cursor]) -> None:
         cursors = {partition: (end.incarnation, end.last_id) for partition, end in ends.items()}

@@ -65,9 +65,15 @@ class Posting(msgspec.Struct):
     made_blocks: list[tuple[Account, Block]] = []
     settled_blocks: dict[UUID, tuple[UUID, int]] = {}
     """Blocks that were scheduled, by id: (environment, what was granted of them)."""
+    spent: dict[UUID, Block] = {}
+    """Blocks that are in no working copy, since nothing is left of them, by id: `Targets.blocks`."""
     outcomes: list[Outcome] = []
     holds: dict[tuple[UUID, str, str], HoldChange] = {}
     """Of gauges, by account, feature and holder: the last that became of each."""
+    due: int = 0
+    """How much of it fell due: steps, and the transactions that they became."""
+    unfinished: set[UUID] = set()
+    """Accounts at which a tick has left something due."""
     reservations: dict[tuple[UUID, int], Reservation] = {}
     """Those that were opened, extended or ended, as they are after the batch, by id and the seq of their opening."""
     announcements: list[Announcement] = []

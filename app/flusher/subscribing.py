@@ -13,7 +13,6 @@ from app.flusher.posting import FLUSHER, Posting, TurnedPeriod
 from app.ledger.book import DEBT, Account, Lines, Origin, block_account
 from app.ledger.granting import CreditsGranted
 from app.orders.outcomes import Refused, origin_of
-from app.rules import burndown
 from app.rules.burndown import Block, Rollover, Terms, Tie, granted_under_cap
 from app.rules.credits import MAX_BALANCE_MICRO, from_micro
 from app.rules.effects import (
@@ -53,6 +52,7 @@ def post_order(posting: Posting, group: UsageGroup, order: SubscriptionOrder, at
     if isinstance(happened, Refused):
         return happened
     _post(posting, group, customer, happened)
+    group.next_boundary_at = group.account.next_boundary()
     return None
 
 
@@ -63,7 +63,6 @@ def _post(posting: Posting, group: UsageGroup, customer: Customer, happened: lis
         if any(isinstance(effect, BlocksFrozen | BlocksMoved) for effect in each.effects):
             group.look_away()
     group.account.agenda_at = customer.next_at()
-    group.next_boundary_at = group.account.next_boundary()
 
 
 class _Poster:
@@ -118,7 +117,8 @@ class _Poster:
     def _grant(self, effect: Granted) -> None:
         """A block, once for ever: its id says of what it is. What does not fit is not granted."""
         template = effect.template
-        under_cap_micro = granted_under_cap(effect.amount_micro, self._held(), template.cap_micro)
+        held_micro = 0 if template.cap_micro is None else self._held()
+        under_cap_micro = granted_under_cap(effect.amount_micro, held_micro, template.cap_micro)
         amount_micro = min(under_cap_micro, self._room())
         rollover = None
         if template.rollover is not None and effect.rollover_until_at > effect.expires_at:
@@ -189,7 +189,7 @@ class _Poster:
         self._leave(EventType.CREDITS_GRANTED, told, block.granted_at, block.id.hex.encode())
 
     def _add(self, block: Block) -> None:
-        self._account.blocks = burndown.sort_blocks([*self._account.blocks, block])
+        self._account.add_block(block)
         self._posting.made_blocks.append((self._account, block))
 
     def _bill(self, effect: Billed) -> None:
@@ -276,7 +276,7 @@ class _Poster:
 
     def _end_rollover(self) -> None:
         """What is left of a subscription that has ended expires when it would have, and goes on into nothing."""
-        for block in self._account.blocks:
+        for block in [*self._account.blocks, *self._posting.spent.values()]:
             terms = block.terms
             if terms is None or terms.tie is None or terms.tie.subscription_id != self._kept.id:
                 continue

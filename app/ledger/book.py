@@ -4,6 +4,7 @@ Signs of lines: a block's line is what it gains; `debt` falls as debt grows, so 
 and debt lines; the other side (`issued:*`, `consumed:*`, `reserved:*`, `expired`) makes the sum zero.
 """
 
+from bisect import insort
 from collections.abc import Iterable, Sequence
 from uuid import UUID
 
@@ -11,7 +12,7 @@ import msgspec
 
 from app.rules import chain
 from app.rules.boundaries import boundary_of_account, next_boundary
-from app.rules.burndown import Block
+from app.rules.burndown import Block, burn_order
 from app.rules.moments import NEVER_AT
 from app.rules.periods import Counting
 from app.rules.thresholds import Threshold
@@ -227,6 +228,17 @@ class Account(msgspec.Struct):
     """What the snapshot says holds before this moment."""
     thresholds: Sequence[Threshold] = ()
     """Where the environment calls its credit low."""
+
+    def add_block(self, block: Block) -> None:
+        """A block more, in its place."""
+        insort(self.blocks, block, key=burn_order)
+
+    def take_spent_out(self) -> list[Block]:
+        """Look no more at blocks of which nothing is left, as if the account had been locked just now; those blocks."""
+        spent = [block for block in self.blocks if not (block.remaining_micro or block.is_scheduled)]
+        if spent:
+            self.blocks = [block for block in self.blocks if block.remaining_micro or block.is_scheduled]
+        return spent
 
     def next_boundary(self) -> int:
         """When the account next changes by itself. May lie in the past: then something is due."""

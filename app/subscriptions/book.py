@@ -124,10 +124,20 @@ class Customer(msgspec.Struct):
     subscriptions: list[Kept]
     changed: dict[UUID, Kept] = {}
     """Those that have to be written."""
+    moments: dict[UUID, tuple[Subscription, int]] = {}
+    """When each next changes by itself, and as which: it takes long to work out, and changes as it is moved."""
 
     def next_at(self) -> int:
         """When one of them next changes by itself."""
-        return min((next_at(kept.rules) for kept in self.subscriptions), default=NEVER_AT)
+        return min(map(self._next_at, self.subscriptions), default=NEVER_AT)
+
+    def _next_at(self, kept: Kept) -> int:
+        """When the subscription next changes by itself."""
+        rules, at = self.moments.get(kept.id, (None, NEVER_AT))
+        if rules is not kept.rules:
+            at = next_at(kept.rules)
+            self.moments[kept.id] = kept.rules, at
+        return at
 
     def find(self, subscription_id: UUID) -> Kept | None:
         """The subscription with this id."""
@@ -163,8 +173,8 @@ class Customer(msgspec.Struct):
 
     def advance(self) -> list[Happened]:
         """Take the step that comes next by itself, of whichever it is: the one that is due first, dated so."""
-        kept = min(self.subscriptions, key=lambda each: next_at(each.rules))
-        at = next_at(kept.rules)
+        kept = min(self.subscriptions, key=self._next_at)
+        at = self._next_at(kept)
         if kept.is_base and kept.rules.state is State.SCHEDULED and (free := self.base_in_force()) is not None:
             return self._end(free, at, None)
         before = self._informed(kept)

@@ -39,16 +39,16 @@ class Clocks:
         """Have time stand still, and post what is due by then. Raises ServiceError."""
         service.require_sandbox(self._principal)
         environment_id, now = self._mutation.environment_id, self._mutation.asked_at
-        frozen_at = await self._database.run(environment_id, lambda tx: service.freeze(tx, asked.at, now))
-        await Settling(self._database, self._redis, environment_id, frozen_at).run()
-        return TestClockBody(frozen_at, None)
+        way = await self._database.run(environment_id, lambda tx: service.freeze(tx, asked.at, now))
+        await Settling(self._database, self._redis, environment_id, way).run()
+        return TestClockBody(way.to, None)
 
     async def advance(self, asked: Advance) -> AdvancedBody:
         """Move time on, and post what falls due. Raises ServiceError."""
         service.require_sandbox(self._principal)
         environment_id = self._mutation.environment_id
-        to = await self._database.run(environment_id, lambda tx: service.start_advance(tx, asked))
-        return AdvancedBody(to, await Settling(self._database, self._redis, environment_id, to).run())
+        way = await self._database.run(environment_id, lambda tx: service.start_advance(tx, asked))
+        return AdvancedBody(way.to, await Settling(self._database, self._redis, environment_id, way).run())
 
     async def answer(self, asked: msgspec.Struct, done: Awaitable[Body]) -> ExactResponse[Body]:
         """Answer with what is done; a refusal is stored beside the key as any answer is."""

@@ -6,6 +6,7 @@ from app.errors import ServiceError, invalid_value
 from app.io.postgres import Transaction
 from app.test_clocks import store
 from app.test_clocks.schemas import MAX_STEP_DAYS, Advance
+from app.test_clocks.store import Way
 from app.trail import dirty
 from app.web.principal import Principal
 from app.wire.codes import Code
@@ -22,8 +23,11 @@ def require_sandbox(principal: Principal) -> None:
         raise ServiceError(Code.SANDBOX_ONLY, "Only sandbox environments have a test clock; use the sandbox's key.")
 
 
-async def freeze(tx: Transaction, at: datetime | None, now: datetime) -> datetime:
-    """Have the environment's time stand still; where. Raises ServiceError where it does already."""
+async def freeze(tx: Transaction, at: datetime | None, now: datetime) -> Way:
+    """Have the environment's time stand still; from where to where it comes with that.
+
+    Raises ServiceError where it stands still already.
+    """
     row = await store.lock_clock(tx)
     if row is None:
         posted_until = await store.read_posted_until(tx)
@@ -38,11 +42,11 @@ async def freeze(tx: Transaction, at: datetime | None, now: datetime) -> datetim
         raise _conflict(row, "The environment's time stands still already; advance it.")
     if row is None or at not in {None, row.frozen_at}:  # somebody else was first
         raise _conflict(row, "The environment's clock was set by another request.")
-    return row.frozen_at
+    return Way(min(now, row.frozen_at), row.frozen_at)
 
 
-async def start_advance(tx: Transaction, asked: Advance) -> datetime:
-    """Send the clock on its way; to where. One that is on its way already goes on.
+async def start_advance(tx: Transaction, asked: Advance) -> Way:
+    """Send the clock on its way. One that is on its way already goes on.
 
     `by_seconds` counts from where an advance that is not finished began: whoever asks again asks for the same.
     Raises ServiceError.
@@ -56,7 +60,7 @@ async def start_advance(tx: Transaction, asked: Advance) -> datetime:
         raise _conflict(row, "A clock never goes back, nor does it stop where it was on its way to a later moment.")
     _require_near("to" if asked.by_seconds is None else "by_seconds", begun_at, to)
     await store.start_advance(tx, begun_at, to)
-    return to
+    return Way(row.frozen_at, to)
 
 
 def _target(asked: Advance, begun_at: datetime) -> datetime:

@@ -1,13 +1,14 @@
 """Bringing a clock to where it is sent: everything that falls due until then is posted and published.
 
-First reservations end, each at the moment at which it falls due, for what comes back with it can still be spent,
-expire or roll over until the clock arrives. Then the clock moves, in the table and at every account in Redis, and ticks
-have the flusher post what is due, in its order. Each step may be done again, so whoever asks again goes on.
+The clock goes in steps, so that no account has more to post at once than an order that comes in between can wait for.
+In each step reservations end first, each at the moment at which it falls due, for what comes back with it can still be
+spent, expire or roll over until the step is done. Then the clock moves, in the table and in Redis, and ticks have the
+flusher post what is due, in its order. All of it may be done again, so whoever asks again goes on.
 """
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from app.entitlements.loading import load_account
@@ -19,12 +20,14 @@ from app.io.redis import RedisStore
 from app.io.reservations import expire
 from app.rules.moments import to_at
 from app.test_clocks import store
-from app.test_clocks.store import AccountOnClock, DueReservation
+from app.test_clocks.store import AccountOnClock, DueReservation, Way
 from app.wire import keys
 from app.wire.codes import Code
 
 SETTLE_SECONDS = 20.0
 """How long one request waits, in all."""
+STEP = timedelta(days=31)
+"""How far a clock goes at once where something falls due."""
 PAGE = 1_000
 """Accounts, or reservations, that are brought on together."""
 LOADS_AT_ONCE = 32
@@ -32,15 +35,28 @@ LOADS_AT_ONCE = 32
 BEGINNING = (datetime(1970, 1, 1, tzinfo=UTC), UUID(int=0))
 
 
-class Settling:
-    """One clock on its way to `to`, as long as one request waits for it."""
+def next_stop(way: Way, due_at: datetime | None) -> datetime:
+    """Where the clock stops next, if the first that is due is so at `due_at` (None = nothing is).
 
-    def __init__(self, database: Database, redis: RedisStore, environment_id: UUID, to: datetime) -> None:
+    What was left of the step before, by a request that waited long enough, is posted first; where nothing falls due the
+    clock does not stop.
+    """
+    if due_at is None:
+        return way.to
+    return way.stands_at if due_at <= way.stands_at else min(way.to, due_at + STEP)
+
+
+class Settling:
+    """One clock on its way, as long as one request waits for it."""
+
+    def __init__(self, database: Database, redis: RedisStore, environment_id: UUID, way: Way) -> None:
         self._database = database
         self._redis = redis
         self._environment_id = environment_id
         self._environment_ref = keys.environment_ref(environment_id)
-        self._to = to
+        self._way = way
+        self._to = way.stands_at
+        """Where it stops next."""
         self._deadline = asyncio.get_running_loop().time() + SETTLE_SECONDS
         self._moved = set[UUID]()
         """Accounts at which something fell due."""
@@ -50,6 +66,18 @@ class Settling:
 
         Raises ServiceError test_clock_advancing where that takes longer than one request waits.
         """
+        has_arrived = False
+        while not has_arrived:
+            await self._wait_published()
+            due_at = await self._database.run(self._environment_id, store.read_next_due)
+            self._to = next_stop(self._way, due_at)
+            await self._step()
+            has_arrived = self._to == self._way.to
+            self._way = Way(self._to, self._way.to)
+        return len(self._moved)
+
+    async def _step(self) -> None:
+        """Bring the clock to where it stops next."""
         async for _ in pauses(self._left_seconds):
             await self._wait_published()
             if await self._end_reservations():
@@ -58,14 +86,15 @@ class Settling:
             await self._move_accounts()
             await self._wait_published()
             if await self._database.run(self._environment_id, self._arrive):
-                return len(self._moved)
+                return
         raise _still_advancing()
 
     async def _arrive(self, tx: Transaction) -> bool:
-        """Note that the clock has arrived, where nothing is due any more; whether it has."""
+        """Note that the clock has arrived, where nothing is due any more; whether it stands where it was to stop."""
         if await store.is_due(tx, self._to):
             return False
-        await store.finish_advance(tx, self._to)
+        if self._to == self._way.to:
+            await store.finish_advance(tx, self._to)
         return True
 
     @property
@@ -113,7 +142,7 @@ class Settling:
     # ---- accounts
 
     async def _move_accounts(self) -> None:
-        """Bring every account's clock to where it is sent; where something is due, the flusher is told."""
+        """Have accounts' clocks stand there, in the last step all; where something is due, the flusher is told."""
         after = UUID(int=0)
         while page := await self._list_accounts(after):
             self._require_time()
@@ -125,7 +154,10 @@ class Settling:
             await self._set_clocks(due)
 
     async def _list_accounts(self, after: UUID) -> list[AccountOnClock]:
-        return await self._database.run(self._environment_id, lambda tx: store.list_accounts(tx, self._to, after, PAGE))
+        only_due = self._to < self._way.to
+        return await self._database.run(
+            self._environment_id, lambda tx: store.list_accounts(tx, self._to, after, PAGE, only_due=only_due)
+        )
 
     async def _set_clocks(self, accounts: Sequence[AccountOnClock]) -> list[AccountOnClock]:
         """Those that are not loaded; whoever loads them reads where the clock stands."""

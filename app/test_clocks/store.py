@@ -24,6 +24,13 @@ class ClockRow(msgspec.Struct, frozen=True):
         return self.advancing_to is not None and self.advanced_from == self.advancing_to
 
 
+class Way(msgspec.Struct, frozen=True):
+    """Where a clock stands, and where it is sent."""
+
+    stands_at: datetime
+    to: datetime
+
+
 class AccountOnClock(msgspec.Struct, frozen=True):
     """An account of an environment with a clock."""
 
@@ -93,9 +100,11 @@ async def read_posted_until(tx: Transaction) -> datetime | None:
     return await tx.connection.fetchval(_SQL["read_posted_until"], tx.environment)
 
 
-async def list_accounts(tx: Transaction, by: datetime, after: UUID, limit: int) -> list[AccountOnClock]:
-    """A page of the environment's accounts, in the order of their ids."""
-    rows = await tx.connection.fetch(_SQL["list_accounts"], tx.environment, by, after, limit)
+async def list_accounts(
+    tx: Transaction, by: datetime, after: UUID, limit: int, *, only_due: bool
+) -> list[AccountOnClock]:
+    """A page of the environment's accounts, in the order of their ids; all, or those where anything is due by then."""
+    rows = await tx.connection.fetch(_SQL["list_accounts"], tx.environment, by, after, limit, only_due)
     return [AccountOnClock(*row) for row in rows]
 
 
@@ -105,6 +114,11 @@ async def list_reservations(
     """A page of the environment's open reservations that fall due by then, in that order."""
     rows = await tx.connection.fetch(_SQL["list_reservations"], tx.environment, by, *after, limit)
     return [DueReservation(*row) for row in rows]
+
+
+async def read_next_due(tx: Transaction) -> datetime | None:
+    """When anything of the environment falls due next, or has."""
+    return await tx.connection.fetchval(_SQL["read_next_due"], tx.environment)
 
 
 async def is_due(tx: Transaction, by: datetime) -> bool:

@@ -13,7 +13,7 @@ from uuid import UUID
 import msgspec
 from msgspec import structs
 
-from app.flusher.batch import post_batch
+from app.flusher.batch import MOST_DUE, post_batch
 from app.flusher.closing import Sums, close_periods
 from app.flusher.posting import Posting
 from app.ledger import store as ledger_store
@@ -87,6 +87,8 @@ class SubscriberRows(Rows):
     """Blocks that were made, as often as they were."""
     hours: list[UsedInHour] = field(default_factory=list)
     seen: list[Seen] = field(default_factory=list)
+    most_due: int = MOST_DUE
+    """Where ticks stop."""
 
     def subscriptions(self) -> list[Kept]:
         """In the order in which the table gives them."""
@@ -100,7 +102,10 @@ class SubscriberRows(Rows):
         )
         posted = {(ENVIRONMENT, e.payload.event_id) for e in entries if e.payload and e.payload.event_id in self.events}
         subscribers = self._subscribers(entries)
-        posting = post_batch({REF: self.account}, [*entries], posted, self.targets(entries), subscribers)
+        named = self.targets(entries)
+        posting = post_batch({REF: self.account}, [*entries], posted, named, subscribers, most_due=self.most_due)
+        is_due = self.account.next_boundary() <= max(entry.accepted_at for entry in entries)
+        assert posting.unfinished == ({self.account.id} if is_due else set())
         self._write(posting)
         for customer in posting.customers.values():
             assert isinstance(customer, Watched)

@@ -41,6 +41,14 @@ def catching_up_is_running_on_time(life: Life) -> None:
     assert rarely == _on_time(life).summary()
 
 
+def ticks_may_stop_half_way(life: Life) -> None:
+    """52: what a tick leaves is posted by whatever comes next, in the same batch or another, as if it had gone on."""
+    expected = life.rows.summary()
+    for size, most_due in ((1, 1), (7, 3), (1_000, 5)):
+        stopping = life.again(size, _with_ticks, most_due=most_due)
+        assert stopping.summary() == expected, (size, most_due)
+
+
 def _without_ticks(part: Part) -> Part:
     """But for the last, which brings time to where the others are."""
     *others, last = part.entries
@@ -267,6 +275,7 @@ def _by_subscription(life: Life) -> dict[UUID, list[Seen]]:
 LAWS: tuple[Callable[[Life], None], ...] = (
     any_cut,
     catching_up_is_running_on_time,
+    ticks_may_stop_half_way,
     each_cycle_is_granted_once,
     word_goes_out_once,
     periods_tile,

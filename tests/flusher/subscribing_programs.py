@@ -11,6 +11,7 @@ from uuid import UUID
 
 from msgspec import structs
 
+from app.flusher.batch import MOST_DUE
 from app.ledger.book import Origin, block_account
 from app.rules.burndown import Block
 from app.rules.lifecycle import Action, State, legal_actions
@@ -58,13 +59,18 @@ class Life:
     parts: list[Part]
     rows: SubscriberRows
 
-    def again(self, size: int, change: Callable[[Part], Part] = lambda part: part) -> SubscriberRows:
-        """The same from the start in batches of a size, perhaps changed."""
+    def again(
+        self, size: int, change: Callable[[Part], Part] = lambda part: part, *, most_due: int = MOST_DUE
+    ) -> SubscriberRows:
+        """The same from the start in batches of a size, perhaps changed; what a tick leaves comes with the next."""
         rows = make_rows(self.wallet)
+        rows.most_due = most_due
         for part in map(change, self.parts):
             rows.catalogue = part.catalogue
             for start in range(0, len(part.entries), size):
                 rows.post(part.entries[start : start + size])
+            while part.entries and rows.account.next_boundary() <= part.entries[-1].accepted_at:
+                rows.post([tick("user", part.entries[-1].accepted_at)])
         return rows
 
 

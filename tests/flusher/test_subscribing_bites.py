@@ -5,7 +5,7 @@ from unittest.mock import patch
 
 import pytest
 
-from app.flusher import falling_due
+from app.flusher import batch, falling_due
 from app.flusher.subscribing import _Poster
 from app.rules import actions
 from app.rules.actions import Arguments
@@ -19,6 +19,13 @@ from tests.flusher.subscribing_programs import make_life
 
 LIVES = 300
 _advance, _pay_debt, _renew = book.advance, falling_due.pay_debt, actions._ACTIONS[Action.RENEW]  # noqa: SLF001
+
+
+_catch_up = batch._catch_up  # noqa: SLF001
+
+
+def _settled(*asked: Any) -> bool:
+    return _catch_up(*asked) or True
 
 
 def _nothing(*_: Any, **__: Any) -> None:
@@ -53,6 +60,7 @@ MUTATIONS: dict[str, tuple[Any, str, Any]] = {
     "the bill comes before the grant": (book, "advance", _billed_last),
     "known credit pays before the bill": (falling_due, "pay_debt", _not_before_a_bill),
     "of one moment, what expires does so first": (falling_due, "_comes_first", lambda *_: True),
+    "a tick that stops half-way leaves settling to the next": (batch, "_catch_up", _settled),
     "history is written": (_Poster, "_remember", _nothing),
 }
 """The rule, and what is put in the place of what keeps it."""

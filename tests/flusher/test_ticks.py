@@ -3,12 +3,16 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 
+from app.flusher import writer
+from app.flusher.batch import post_batch
 from app.io.postgres import Database
 from app.jobs import tick
 from app.jobs.tick import Ticker
+from app.rules.moments import to_at
 from app.wire import keys
 from tests.flusher.test_sweep import FixedClock
 from tests.flusher.world import AGREEMENT, World
@@ -85,3 +89,24 @@ async def test_it_begins_anew_where_somebody_was_left_out(
     monkeypatch.setattr(tick.Turns, "left_some_out", True)
     assert await ticker.round(asyncio.Event()) == 5
     assert await ticker.round(asyncio.Event()) == 5
+
+
+async def test_a_tick_that_stops_half_way_is_followed_by_another(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The flusher leaves it behind what came meanwhile, until nothing is due: nobody else ticks here."""
+    monkeypatch.setattr(writer, "post_batch", partial(post_batch, most_due=1))
+    now = datetime.now(UTC)
+    async with world.flusher():
+        customer_id = await world.customer("u", 100, now + HOUR)
+        for hours in range(2, 6):
+            await world.grant(customer_id, 100, now + hours * HOUR)
+        await world.view("u")
+        await world.redis.tick([world.ref("u")], to_at(now + 24 * HOUR))
+
+        async def all_posted() -> bool:
+            return not await world.ledger("SELECT FROM accounts WHERE valid_until IS NOT NULL")
+
+        await wait_until_async(all_posted, 20, "all that is due to be posted")
+    assert await ticks(world) == 5
+    expired = await world.ledger("SELECT posted_at FROM ledger_transactions WHERE kind = 'expiry' ORDER BY seq")
+    assert [row["posted_at"] for row in expired] == [now + hours * HOUR for hours in range(1, 6)]
+    assert (await world.verify()).findings == []

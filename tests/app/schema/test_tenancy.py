@@ -82,7 +82,7 @@ async def test_core_reads_neither_tenants_nor_keys(urls: DatabaseUrls) -> None:
                 await connection.fetch(f"SELECT * FROM {table}")
         row = await connection.fetchrow("SELECT * FROM authenticate_key($1)", bytes([1]) * 32)
         assert row is not None
-        assert row["environment_kind"] == "live"
+        assert row["environment_kind"] == "sandbox"
         assert await connection.fetch("SELECT * FROM authenticate_key($1)", bytes(32)) == []
 
 
