@@ -95,6 +95,21 @@ async def test_another_interval_begins_a_period(studio: Studio) -> None:
     assert await studio.total() == 100 + 400 - 50
 
 
+async def test_a_period_that_is_paid_for_comes(studio: Studio) -> None:
+    """A change that would begin another one instead has to wait for its end."""
+    weekly = await studio.plan(
+        "weekly", 0, interval="week", interval_count=1, grants=[{"amount": 400, "interval": "week"}]
+    )
+    made = await studio.subscribe(await studio.plan("pro", 100))
+    await studio.act(made, "renew")
+    for path in ("change", "change/preview"):
+        problem = await studio.refused(Code.ACTION_REFUSED, made, path, plan_variant_id=weekly, at="now")
+        assert problem["context"]["why"] == "paid_ahead"
+    assert (await studio.act(made, "change", plan_variant_id=weekly, at="period_end"))["scheduled"][
+        "plan_key"
+    ] == "weekly"
+
+
 async def test_kinds_do_not_mix(studio: Studio) -> None:
     """A plan does not become an add-on, nor the other way about."""
     base, addon = await studio.plan("pro", 100), await studio.plan("extra", 7, kind="addon")

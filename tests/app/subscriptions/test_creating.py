@@ -153,6 +153,26 @@ async def test_to_come_in_the_place_of_the_free_plan(studio: Studio) -> None:
     assert later((await studio.history(first))[-1]["at"]) == starts_at
 
 
+async def test_what_is_to_be_replaced_is_not_changed(studio: Studio) -> None:
+    """What is to come has been decided."""
+    free, pro = await studio.free_plan(), await studio.plan("pro", 100)
+    first = await studio.subscribe(free)
+    starts_at = (await studio.now() + timedelta(days=3)).isoformat()
+    coming = await studio.subscribe(pro, starts_at=starts_at)
+    problem = await studio.refused(Code.SUBSCRIPTION_EXISTS, first, "change", plan_variant_id=pro)
+    assert problem["context"] == {"subscription_id": coming["subscription_id"]}
+
+
+async def test_in_the_place_of_what_was_the_free_plan(studio: Studio) -> None:
+    """Whoever came to it while it was the free plan leaves it as easily, whatever is the free plan by now."""
+    free, pro = await studio.free_plan(), await studio.plan("pro", 100)
+    await studio.subscribe(free)
+    answer = await studio.client.send("PATCH", "/v1/environment", json={"free_plan_variant_id": None})
+    assert answer.status_code == 200, answer.text
+    await studio.subscribe(pro)
+    assert sorted(await studio.of()) == [("free", "canceled"), ("pro", "active")]
+
+
 async def test_one_base_at_a_time(studio: Studio) -> None:
     """Another plan is refused with the one that is in force, and nothing comes of it."""
     pro, max_ = await studio.plan("pro", 100), await studio.plan("max", 300)

@@ -104,6 +104,28 @@ async def test_out_of_overdue(studio: Studio) -> None:
     assert (await studio.total(), await studio.standing()) == (100, "ok")
 
 
+async def test_very_late(studio: Studio) -> None:
+    """Where the period is over too that was waited for, the one that runs is paid for: no time that has gone by."""
+    made = await studio.subscribe(await studio.plan("pro", 100, grace_period_days=30))
+    await studio.pass_days(33)
+    renewed = await studio.act(made, "renew", payment_reference="pay_1")
+    assert (renewed["state"], renewed["period_index"]) == ("active", 1)
+    assert later(renewed["period_start"]) == later(made["period_start"], days=30)
+    assert (await studio.total(), (await studio.ledger())[-1]) == (100, ("grant", 100))
+
+
+async def test_a_payment_does_one_thing(studio: Studio) -> None:
+    """What has renewed a subscription does not change it, nor the other way about."""
+    made = await studio.subscribe(await studio.plan("pro", 100))
+    wanted = await studio.plan("max", 300)
+    await studio.act(made, "renew", payment_reference="pay_1")
+    used = Code.PAYMENT_REFERENCE_USED
+    await studio.refused(used, made, "change", plan_variant_id=wanted, payment_reference="pay_1")
+    await studio.act(made, "change", plan_variant_id=wanted, payment_reference="pay_2")
+    await studio.pass_days(10)
+    await studio.refused(used, made, "renew", payment_reference="pay_2")
+
+
 async def test_a_trial_that_is_paid_for(studio: Studio) -> None:
     """It is followed by the first period, which counts from its end."""
     made = await studio.subscribe(await studio.plan("pro", 100, trial_days=5))
