@@ -12,5 +12,6 @@ class EnvironmentSettings(Table, tablename="environment_settings", db=ENGINE):
     environment_id = UUID(primary_key=True, default=None)
     free_variant_id = UUID(null=True, default=None)
     auto_enroll = Boolean(default=False)
+    enrolling_since = Timestamptz(null=True, default=None)
     thresholds = Text(default="[]")
     updated_at = Timestamptz(default=None)

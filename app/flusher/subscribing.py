@@ -117,7 +117,7 @@ class _Poster:
     def _grant(self, effect: Granted) -> None:
         """A block, once for ever: its id says of what it is. What does not fit is not granted."""
         template = effect.template
-        held_micro = 0 if template.cap_micro is None else self._held(template.id)
+        held_micro = 0 if template.cap_micro is None else self._held()
         under_cap_micro = granted_under_cap(effect.amount_micro, held_micro, template.cap_micro)
         amount_micro = min(under_cap_micro, self._room())
         rollover = None
@@ -152,22 +152,21 @@ class _Poster:
         template = effect.template.id.hex.encode()
         if effect.is_part:
             return derived_id(b"plan change", self._kept.id.hex.encode(), template, b"%d" % self._kept.changes)
-        is_once = effect.template.every is None
-        is_theirs = is_once or self._customer.is_free(self._kept.rules)
-        owner = self._customer.id if is_theirs else self._kept.id
-        return derived_id(b"plan grant", owner.hex.encode(), template, b"%d" % (0 if is_once else effect.key_at))
+        every = effect.template.every
+        is_theirs = every is None or self._customer.makes_way(self._kept)
+        owner = (self._customer.id if is_theirs else self._kept.id).hex.encode()
+        # A later version may give it every year where it was every month: cycles that begin together are not the same.
+        cycle = b"once" if every is None else b"%d %d %s" % (effect.key_at, every.count, every.unit.encode())
+        return derived_id(b"plan grant", owner, template, cycle)
 
-    def _held(self, template_id: UUID) -> int:
-        """What remains of all that the template gave."""
-        return sum(
-            block.remaining_micro
-            for block in self._account.blocks
-            if block.terms is not None and block.terms.tie is not None and block.terms.tie.template_id == template_id
-        )
+    def _held(self) -> int:
+        """What remains of all that plans gave: a cap is of the source, as that of any grant."""
+        return sum(block.remaining_micro for block in self._account.blocks if block.source == PLAN)
 
     def _room(self) -> int:
-        """How much more the balance can be kept exactly with; what is reserved may come back."""
-        return max(0, MAX_BALANCE_MICRO - self._account.total_micro - self._account.reserved_micro)
+        """How much more the balance can be kept exactly with; what is reserved or set aside may come back."""
+        aside_micro = sum(block.remaining_micro for kept in self._customer.subscriptions for block in kept.set_aside)
+        return max(0, MAX_BALANCE_MICRO - self._account.total_micro - self._account.reserved_micro - aside_micro)
 
     def _why(self, effect: Granted, granted_micro: int) -> Origin:
         told = show("sub", self._kept.id)
@@ -217,7 +216,11 @@ class _Poster:
         tied = [block for block in self._account.blocks if block.remaining_micro and _is_tied(block, self._kept.id)]
         if not tied:
             return
-        self._kept.set_aside = [replace(block) for block in tied]
+        aside = {block.id: block for block in self._kept.set_aside}
+        for block in tied:
+            before_micro = aside[block.id].remaining_micro if block.id in aside else 0
+            aside[block.id] = replace(block, remaining_micro=before_micro + block.remaining_micro)
+        self._kept.set_aside = list(aside.values())
         lines: Lines = [(block_account(block.id), -block.remaining_micro) for block in tied]
         whole_micro = sum(block.remaining_micro for block in tied)
         for block in tied:
@@ -226,7 +229,11 @@ class _Poster:
         self._transact("pause", [*lines, (self._paused_account(), whole_micro)], at, self._origin)
 
     def _bring_back(self, at: int, by_microseconds: int) -> None:
-        """It comes back with the time that it had left, each block as a new one."""
+        """It comes back with the time that it had left, each block as a new one.
+
+        So does what was given back to such blocks meanwhile, by a reservation that ended or by a void.
+        """
+        self._set_aside(at)
         lines: Lines = []
         for aside in self._kept.set_aside:
             block = _later(aside, by_microseconds, at)

@@ -1,11 +1,12 @@
 """What has to happen without anybody asking.
 
-Owns: when ticks are left for accounts that nobody touches, when reservations that are past due are expired, and when
-accounts are loaded that hold what should have ended; partitions for the months to come, and when the ledger's daily
-checkpoints are taken. To the ledger it adds nothing else: the flusher posts what is due.
+Owns: when ticks are left for accounts that nobody touches, when reservations that are past due are expired, when
+accounts are loaded that hold what should have ended, and when customers are enrolled whom core did not come to enrol;
+partitions for the months to come, and when the ledger's daily checkpoints are taken. To the ledger it adds nothing
+else: the flusher posts what is due.
 Invariants: 33 (nothing is reserved past its due time plus EXPIRY_LAG_SECONDS), 52 (catching up = having run on time).
-Tables: reads accounts, reservations and environments.
+Tables: reads accounts, reservations, customers, subscriptions, environments and what is set for them.
 Neighbours: entitlements (loading), ledger (partitions, checkpoints), io.redis (the tick script), io.reservations
-(the script that expires).
+(the script that expires), subscriptions (the order that enrols).
 Not mine: posting anything to the ledger.
 """

@@ -7,6 +7,7 @@ from app.io.postgres import Database
 from app.io.process import run_until_stopped
 from app.io.redis import RedisStore
 from app.jobs.checkpoint import Checkpointer
+from app.jobs.enrol import EnrolmentSweeper
 from app.jobs.holds import HoldSweeper
 from app.jobs.partitions import PartitionMaker
 from app.jobs.reload import Reloader
@@ -23,6 +24,7 @@ async def main(stop: asyncio.Event, settings: JobsSettings) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(Ticker(database, redis, Clock()).run(stop))
             group.create_task(Reloader(database, redis, Clock()).run(stop))
+            group.create_task(EnrolmentSweeper(database, redis, Clock()).run(stop))
             group.create_task(Sweeper(database, redis, Clock()).run(stop))
             group.create_task(Checkpointer(database, Clock()).run(stop))
             group.create_task(PartitionMaker(database, Clock()).run(stop))

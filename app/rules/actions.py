@@ -10,7 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from app.rules.agenda import catch_up, next_step
-from app.rules.effects import Announced, BlocksFrozen, BlocksMoved, Notice, TermsChanged
+from app.rules.effects import Announced, BlocksFrozen, BlocksMoved, Effect, Granted, Notice, TermsChanged
 from app.rules.grant_cycles import grant_due, moved_cycles, switch
 from app.rules.lifecycle import BY_TIME, Action, IllegalMove, State, move
 from app.rules.moments import NEVER_AT
@@ -27,6 +27,10 @@ class Refusal(StrEnum):
     """The next period begins by itself."""
     PERIOD_NOT_BEGUN = "period_not_begun"
     """A period is to be renewed that has not begun."""
+    ENDS = "ends"
+    """Nothing follows the present period that could be paid for."""
+    PAID_AHEAD = "paid_ahead"
+    """The next period is paid for, and the change would begin another one now."""
     NOTHING_SCHEDULED = "nothing_scheduled"
     NO_TERMS = "no_terms"
     """A change says no terms."""
@@ -74,6 +78,8 @@ def _renew(subscription: Subscription, arguments: Arguments, now: int) -> Outcom
         raise ActionRefused(Refusal.PERIOD_NOT_BEGUN)
     if index < present or subscription.is_renewed:
         return subscription, []
+    if subscription.ends_with_period:
+        raise ActionRefused(Refusal.ENDS)
     if subscription.state is State.OVERDUE:
         return turn(subscription, Action.RENEW, now)
     if subscription.upcoming.billing_mode is BillingMode.POSTPAID:
@@ -85,13 +91,21 @@ def _change(subscription: Subscription, arguments: Arguments, now: int) -> Outco
     """A variant with another interval begins a period now; with the same one the period goes on."""
     before, terms = subscription.terms, _other_terms(subscription, arguments)
     is_cut = subscription.state is State.ACTIVE and terms.interval != before.interval
+    if is_cut and subscription.is_renewed:
+        raise ActionRefused(Refusal.PAID_AHEAD)
     bill = billed(subscription, now, now) if is_cut else []
     subscription = replace(subscription, pending=None, cancel_at_period_end=False)
     subscription, granted = switch(subscription, terms, now, now if is_cut else subscription.anchor_at)
     subscription, begun = begin_period(subscription, now, now) if is_cut else grant_due(subscription, now)
     notice = Notice.UPGRADED if is_upgrade(before, terms) else Notice.DOWNGRADED
     changed = TermsChanged(now, before.version_id, terms.version_id)
-    return subscription, [changed, *bill, *granted, *begun, Announced(now, notice)]
+    return subscription, [changed, *bill, *granted, *map(_part_of_change, begun), Announced(now, notice)]
+
+
+def _part_of_change(effect: Effect) -> Effect:
+    """A cycle that begins with a change is of that change: another one may come at the same moment."""
+    is_cycle = isinstance(effect, Granted) and effect.template.every is not None
+    return replace(effect, is_part=True) if is_cycle else effect
 
 
 def _schedule_change(subscription: Subscription, arguments: Arguments, now: int) -> Outcome:

@@ -65,6 +65,18 @@ def switch(
     return switched, [_granted(switched, new[c.template_id], c, at, part) for c, part in shared_out if part]
 
 
+def skip_cycles(subscription: Subscription, until_at: int) -> Subscription:
+    """Leave out the cycles that are over by then, of time that belongs to no period."""
+    every = {template.id: template.every for template in subscription.terms.grants}
+    cycles: list[Cycle] = []
+    for cycle in subscription.cycles:
+        interval, last = every[cycle.template_id], cycle
+        while interval is not None and (following := _next(subscription, last, interval)).present.end_at <= until_at:
+            last = following
+        cycles.append(last)
+    return replace(subscription, cycles=tuple(cycles))
+
+
 def moved_cycles(subscription: Subscription, by_microseconds: int) -> tuple[Cycle, ...]:
     """The cycles of a subscription that stood still for so long: what remained of the present ones, remains.
 

@@ -3,10 +3,10 @@
 from msgspec.structs import replace
 
 from app.rules.effects import Announced, Billed, Effect, Notice, PeriodTurned, StateChanged, TermsChanged
-from app.rules.grant_cycles import grant_due, switch
+from app.rules.grant_cycles import grant_due, skip_cycles, switch
 from app.rules.lifecycle import Action, move
-from app.rules.periods import Period, period_containing
-from app.rules.subscriptions import Subscription
+from app.rules.periods import Calendar, Period, period_containing
+from app.rules.subscriptions import Subscription, calendar_of
 from app.rules.terms import BillingMode
 
 Outcome = tuple[Subscription, list[Effect]]
@@ -14,11 +14,16 @@ Outcome = tuple[Subscription, list[Effect]]
 
 
 def turn(subscription: Subscription, action: Action, at: int) -> Outcome:
-    """The next period begins where the present one ended, however late it is."""
-    begins_at, before, terms = subscription.period.end_at, subscription.terms, subscription.upcoming
+    """The next period begins where the present one ended; where that is over too, the one that is running.
+
+    So who pays late pays for no time that has gone by, and gets no credit for it.
+    """
+    before, terms = subscription.terms, subscription.upcoming
+    anchor_at = subscription.anchor_at if terms.interval == before.interval else subscription.period.end_at
+    begins_at = _begins_at(subscription, calendar_of(terms.interval, anchor_at, subscription.zone), at)
     subscription, effects = moved(subscription, action, at)
+    subscription = skip_cycles(subscription, begins_at)
     if terms is not before:
-        anchor_at = subscription.anchor_at if terms.interval == before.interval else begins_at
         subscription, switched = switch(subscription, terms, begins_at, anchor_at)
         effects += [
             TermsChanged(at, before.version_id, terms.version_id),
@@ -28,6 +33,11 @@ def turn(subscription: Subscription, action: Action, at: int) -> Outcome:
     subscription, begun = begin_period(subscription, begins_at, at)
     told = Notice.UPDATED if action is Action.CONVERT else Notice.RENEWED
     return subscription, [*effects, *begun, Announced(at, told)]
+
+
+def _begins_at(subscription: Subscription, calendar: Calendar, at: int) -> int:
+    end_at = subscription.period.end_at
+    return max(end_at, period_containing(calendar, at).start_at) if at > end_at else end_at
 
 
 def begin_period(subscription: Subscription, begins_at: int, at: int) -> Outcome:

@@ -23,7 +23,10 @@ from app.wire.codes import Code
 from app.wire.ids import derived_id, show
 from app.wire.orders import Act, Subscribe, SubscriptionOrder
 
-_FOLLOWS_FREE = b"follows"
+MAX_IN_FORCE = 20
+"""Subscriptions of a customer that have not ended: each step looks at all of them."""
+MAX_EVER = 1_000
+"""Subscriptions of a customer in all: each order reads them."""
 
 
 class UsedSoFar(msgspec.Struct, frozen=True):
@@ -42,6 +45,8 @@ class Kept(msgspec.Struct):
     customer_id: UUID
     rules: Subscription
     created_at: int
+    is_free: bool = False
+    """It is on what was the free plan when it was made."""
     trial_plan_id: UUID | None = None
     """The plan of which the customer has had the trial with it."""
     counted_from: int | None = None
@@ -78,11 +83,23 @@ class Happened(msgspec.Struct, frozen=True):
     """Who asked for it; None = time did."""
 
 
+class Paid(msgspec.Struct, frozen=True):
+    """What a payment has done: it renewed a subscription, or changed it."""
+
+    subscription_id: UUID
+    is_renewal: bool
+
+
+def paid_for(subscription_id: UUID, action: Action) -> Paid:
+    """What a payment does that comes with this action."""
+    return Paid(subscription_id, action is Action.RENEW)
+
+
 class Named(msgspec.Struct):
-    """What orders speak of: newest terms by variant, and by payment reference the subscription that it has renewed."""
+    """What orders speak of: newest terms by variant, and what payment references have paid for."""
 
     terms: dict[UUID, SubscriptionTerms] = {}
-    payments: dict[tuple[UUID, str], UUID] = {}
+    payments: dict[tuple[UUID, str], Paid] = {}
     """By (environment, reference); those of the orders at hand are added as they are carried out."""
 
 
@@ -137,9 +154,13 @@ class Customer(msgspec.Struct):
     def _bases(self) -> list[Kept]:
         return [kept for kept in self.subscriptions if kept.is_base and not kept.is_terminal]
 
-    def is_free(self, subscription: Subscription) -> bool:
-        """Whether it is on the free plan."""
-        return self.free is not None and subscription.terms.name.variant_id == self.free.name.variant_id
+    def is_free(self, terms: SubscriptionTerms) -> bool:
+        """Whether they are those of the free plan, in whatever version."""
+        return self.free is not None and terms.name.variant_id == self.free.name.variant_id
+
+    def makes_way(self, kept: Kept) -> bool:
+        """Whether it is on the free plan, or on what was the free plan when it was made."""
+        return kept.is_free or self.is_free(kept.rules.terms)
 
     def is_due(self, at: int) -> bool:
         """Whether one of them changes by itself by then."""
@@ -174,14 +195,14 @@ class Customer(msgspec.Struct):
 
     def _pay(self, kept: Kept, order: Act, named: Named, at: int, reference: str) -> list[Happened] | Refused:
         """What a payment does, it does once."""
-        payment = self.environment_id, reference
+        payment, wanted = (self.environment_id, reference), paid_for(kept.id, order.action)
         if (paid := named.payments.get(payment)) is not None:
-            return [] if paid == kept.id else Refused(Code.PAYMENT_REFERENCE_USED)
+            return [] if paid == wanted else Refused(Code.PAYMENT_REFERENCE_USED)
         happened = self._act(kept, order, named, at)
         if happened == []:  # it must not look like a payment that does something
             return Refused(Code.ACTION_REFUSED, context={**_named(kept), "why": "already_renewed"})
         if not isinstance(happened, Refused):
-            named.payments[payment] = kept.id
+            named.payments[payment] = wanted
         return happened
 
     # ---- making
@@ -189,6 +210,11 @@ class Customer(msgspec.Struct):
     def _subscribe(self, order: Subscribe, terms: SubscriptionTerms, at: int) -> list[Happened] | Refused:
         starts_at = at if order.starts_at is None else max(order.starts_at, at)
         happened: list[Happened] = []
+        if (
+            len(self.subscriptions) >= MAX_EVER
+            or sum(not kept.is_terminal for kept in self.subscriptions) >= MAX_IN_FORCE
+        ):
+            return Refused(Code.TOO_MANY_SUBSCRIPTIONS)
         if terms.name.plan_kind is PlanKind.BASE:
             if (other := self._in_the_way(terms)) is not None:
                 return Refused(Code.SUBSCRIPTION_EXISTS, context=_named(other))
@@ -203,7 +229,7 @@ class Customer(msgspec.Struct):
         if (to_come := self.base_to_come()) is not None:
             return to_come
         present = self.base_in_force()
-        if present is None or (self.is_free(present.rules) and not self._is_same_variant(present, terms)):
+        if present is None or (self.makes_way(present) and not self._is_same_variant(present, terms)):
             return None
         return present
 
@@ -212,7 +238,11 @@ class Customer(msgspec.Struct):
         return kept.rules.terms.name.variant_id == terms.name.variant_id
 
     def _had_trial(self, plan_id: UUID) -> bool:
-        return any(kept.trial_plan_id == plan_id for kept in self.subscriptions)
+        """Whether the customer has had the plan's trial, or has come to the plan by a trial of another."""
+        return any(
+            kept.trial_plan_id == plan_id or (kept.rules.has_trial and kept.rules.terms.name.plan_id == plan_id)
+            for kept in self.subscriptions
+        )
 
     def _make(
         self,
@@ -225,17 +255,17 @@ class Customer(msgspec.Struct):
         contract: Contract | None = None,
     ) -> Kept:
         """A subscription that is still to start. On the free plan it comes back into the periods of the first one."""
-        is_free = self.free is not None and terms.name.variant_id == self.free.name.variant_id
-        first = next((kept for kept in self.subscriptions if is_free and self.is_free(kept.rules)), None)
+        is_free = self.is_free(terms)
+        earlier = [kept for kept in self.subscriptions if is_free and self.is_free(kept.rules.terms)]
         rules = subscribe(
             terms,
             starts_at,
             self.zone,
             has_trial=has_trial,
-            anchor_at=None if first is None else first.rules.anchor_at,
+            anchor_at=earlier[0].rules.anchor_at if earlier else None,
             contract=contract,
         )
-        made = Kept(subscription_id, self.id, rules, at)
+        made = Kept(subscription_id, self.id, rules, at, is_free)
         made.trial_plan_id = terms.name.plan_id if rules.has_trial else None
         return made
 
@@ -254,7 +284,7 @@ class Customer(msgspec.Struct):
 
     def _advance(self, kept: Kept, rules: Subscription, at: int) -> tuple[Subscription, list[Effect]]:
         after, effects = advance(rules, at)
-        if rules.state is not State.SCHEDULED or not self.is_free(rules):
+        if rules.state is not State.SCHEDULED or not self.is_free(rules.terms):
             return after, effects
         return after, [effect for effect in effects if not self._was_granted(kept, effect)]
 
@@ -264,7 +294,8 @@ class Customer(msgspec.Struct):
             return False
         cycles = (cycle for kept in self.subscriptions if kept is not made for cycle in kept.rules.cycles)
         return any(
-            cycle.template_id == effect.template.id and cycle.present.start_at <= effect.at < cycle.present.end_at
+            cycle.template_id == effect.template.id
+            and cycle.present.end_at > max(effect.key_at, cycle.present.start_at)  # it was granted, and not before this
             for cycle in cycles
         )
 
@@ -293,14 +324,17 @@ class Customer(msgspec.Struct):
 
         The free plan is left by subscribing to another, and come back to by cancelling: what it gives is given once.
         """
-        present = kept.rules.terms.name
+        present, to_come = kept.rules.terms.name, self.base_to_come()
         if wanted.name.plan_kind is not present.plan_kind:
             return Refused(Code.PLAN_KIND_DIFFERS)
-        if self.free is None or wanted.name.variant_id == present.variant_id:
+        if kept.is_base and to_come is not None and to_come is not kept:  # which is to take its place
+            return Refused(Code.SUBSCRIPTION_EXISTS, context=_named(to_come))
+        if wanted.name.variant_id == present.variant_id:
             return None
-        for name, why in ((present, "from_free_plan"), (wanted.name, "to_free_plan")):
-            if name.variant_id == self.free.name.variant_id:
-                return Refused(Code.ACTION_REFUSED, context={**_named(kept), "why": why})
+        if self.makes_way(kept):
+            return Refused(Code.ACTION_REFUSED, context={**_named(kept), "why": "from_free_plan"})
+        if self.is_free(wanted):
+            return Refused(Code.ACTION_REFUSED, context={**_named(kept), "why": "to_free_plan"})
         return None
 
     def _end(self, kept: Kept, at: int, by: SubscriptionOrder | None) -> list[Happened]:
@@ -311,7 +345,7 @@ class Customer(msgspec.Struct):
 
     def _fall_back(self, ended: Kept, at: int) -> list[Happened]:
         """Where a base subscription has ended the customer is on the free plan again."""
-        if not (ended.is_base and ended.is_terminal) or self.free is None or self.is_free(ended.rules):
+        if not (ended.is_base and ended.is_terminal) or self.free is None or self.is_free(ended.rules.terms):
             return []
         if self.base_in_force() is not None:  # what has ended had not begun
             return []

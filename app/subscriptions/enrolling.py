@@ -1,7 +1,8 @@
 """Putting end users on the environment's free plan when they are first seen, where it is set so.
 
 However often and from wherever somebody is seen, there is one customer, since their name is unique, and one
-subscription, since the order that makes it has an id of its own.
+subscription, since the order that makes it has an id of its own. Where core does not come to give it, jobs does
+(app/jobs/enrol.py).
 """
 
 import time
@@ -61,15 +62,23 @@ class Enroller:
         if prepared is None:
             return False
         customer_id, variant_id = prepared
-        order_id = derived_id(b"enroll", customer_id.hex.encode())
-        order = Subscribe(
-            order_id=order_id,
-            actor=ACTOR,
-            subscription_id=derived_id(b"subscription", order_id.hex.encode()),
-            variant_id=variant_id,
-        )
-        await self._orders.give(environment_id, end_user_id, order)
+        try:
+            await self._orders.give(environment_id, end_user_id, order_enrolment(customer_id, variant_id))
+        except ServiceError as error:
+            if error.code is not Code.IDEMPOTENCY_KEY_REUSED:
+                raise  # else they were enrolled when another plan was the free one
         return True
+
+
+def order_enrolment(customer_id: UUID, variant_id: UUID) -> Subscribe:
+    """The order that puts a customer on the free plan, once for ever, whoever gives it."""
+    order_id = derived_id(b"enroll", customer_id.hex.encode())
+    return Subscribe(
+        order_id=order_id,
+        actor=ACTOR,
+        subscription_id=derived_id(b"subscription", order_id.hex.encode()),
+        variant_id=variant_id,
+    )
 
 
 class _Pace:

@@ -26,14 +26,17 @@ from app.wire.orders import Act, Subscribe, SubscriptionOrder
 
 MAX_YEARS_AHEAD = 10
 DETAILS = {
-    Code.SUBSCRIPTION_EXISTS: "The customer has a base subscription already: change that one.",
+    Code.SUBSCRIPTION_EXISTS: "The customer has a base subscription, or one that is to begin: see to that one first.",
     Code.PLAN_KIND_DIFFERS: "A subscription to a plan cannot become one to an add-on, nor the other way about.",
     Code.PAYMENT_REFERENCE_USED: "The payment reference was used for another subscription.",
+    Code.TOO_MANY_SUBSCRIPTIONS: "The customer has as many subscriptions as one may have; those that ended count too.",
     Code.NOT_FOUND: "No subscription has this id.",
 }
 WHY = {
     "not_prepaid": "Its periods are paid for afterwards: the next one begins by itself.",
     "period_not_begun": "The period that is to be renewed has not begun.",
+    "paid_ahead": "Its next period is paid for, and this change would begin another now: have it at the period's end.",
+    "ends": "It ends with its period, so there is no next one to be paid for; take the cancellation back first.",
     "nothing_scheduled": "Nothing is to happen to it when its period ends.",
     "no_terms": "No variant was named.",
     "already_renewed": "Its next period is paid for already, by another payment.",
@@ -42,6 +45,16 @@ WHY = {
     "same_terms": "It is on this version of the variant already.",
 }
 """In words, what app/rules/actions.py refuses."""
+
+
+_CALLS = {
+    "change": 'change (with "at": "now")',
+    "schedule_change": 'change (with "at": "period_end")',
+    "unschedule": "DELETE of the scheduled-change",
+    "cancel": 'cancel (with "at": "now")',
+    "cancel_at_period_end": 'cancel (with "at": "period_end")',
+}
+"""How clients call what has another name here."""
 
 
 class Doing(msgspec.Struct, frozen=True):
@@ -155,7 +168,8 @@ def refusal(refused: Refused) -> ServiceError:
     context = refused.context or {}
     match refused.code:
         case Code.ILLEGAL_MOVE:
-            legal = ", ".join(context["legal"]) or "nothing more"
+            names: list[str] = context["legal"]
+            legal = ", ".join(_CALLS.get(name, name) for name in names) or "nothing more"
             detail = f"{context['action']} is not possible while it is {context['state']}; possible: {legal}."
         case Code.ACTION_REFUSED:
             detail = WHY[context["why"]]

@@ -9,10 +9,10 @@ import msgspec
 from app.io.postgres import Record, Transaction
 from app.io.statements import statements
 from app.rules.burndown import Block
-from app.rules.lifecycle import State
+from app.rules.lifecycle import Action, State
 from app.rules.moments import to_at, to_datetime
 from app.rules.subscriptions import Subscription
-from app.subscriptions.book import Customer, Kept, UsedSoFar
+from app.subscriptions.book import Customer, Kept, Paid, UsedSoFar, paid_for
 from app.subscriptions.history import Change
 
 _SQL = statements("app.subscriptions")
@@ -57,6 +57,7 @@ def _columns(rows: Sequence[tuple[UUID, Kept]]) -> tuple[list[object], ...]:
         [to_datetime(each.period.end_at) for each in rules],
         [each.period_index for each in rules],
         [None if kept.counted_from is None else to_datetime(kept.counted_from) for kept in subscriptions],
+        [kept.is_free for kept in subscriptions],
         [kept.trial_plan_id for kept in subscriptions],
         [msgspec.json.encode(kept.set_aside).decode() for kept in subscriptions],
         [msgspec.json.encode(kept.used_before).decode() for kept in subscriptions],
@@ -74,11 +75,14 @@ async def insert_history(tx: Transaction, changes: Sequence[Change]) -> None:
     await tx.connection.execute(_SQL["insert_history"], *(list(column) for column in zip(*rows, strict=True)))
 
 
-async def find_payments(tx: Transaction, payments: Sequence[tuple[UUID, str]]) -> dict[tuple[UUID, str], UUID]:
-    """The subscriptions that (environment, payment reference) have renewed."""
+async def find_payments(tx: Transaction, payments: Sequence[tuple[UUID, str]]) -> dict[tuple[UUID, str], Paid]:
+    """What (environment, payment reference) have paid for."""
     asked = [payment[0] for payment in payments], [payment[1] for payment in payments]
     rows = await tx.connection.fetch(_SQL["find_payments"], *asked)
-    return {(row["environment_id"], row["payment_reference"]): row["subscription_id"] for row in rows}
+    return {
+        (row["environment_id"], row["payment_reference"]): paid_for(row["subscription_id"], Action(row["action"]))
+        for row in rows
+    }
 
 
 async def read_subscription(tx: Transaction, subscription_id: UUID) -> tuple[str, Kept] | None:
@@ -114,6 +118,7 @@ def _kept(row: Record) -> Kept:
         row["customer_id"],
         _rules.decode(row["rules"]),
         to_at(row["created_at"]),
+        row["is_free"],
         row["trial_plan_id"],
         None if row["counted_from"] is None else to_at(row["counted_from"]),
         _blocks.decode(row["set_aside"]),

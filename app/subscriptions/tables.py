@@ -1,6 +1,6 @@
 """Tables of the domain, as Piccolo queries them. The truth is migrations/sql; a test compares the two."""
 
-from piccolo.columns import UUID, Integer, Text, Timestamptz
+from piccolo.columns import UUID, Boolean, Integer, Text, Timestamptz
 from piccolo.table import Table
 
 from app.io.postgres import ENGINE
@@ -21,6 +21,7 @@ class Subscription(Table, tablename="subscriptions", db=ENGINE):
     created_at = Timestamptz(default=None)
     plan_kind = Text()
     period_index = Integer()
+    is_free = Boolean()
     trial_plan_id = UUID(null=True, default=None)
     set_aside = Text()
     used_before = Text()

@@ -39,6 +39,7 @@ class Code(StrEnum):
     INSUFFICIENT_CREDITS = "insufficient_credits"
     CONFLICT = "conflict"
     SUBSCRIPTION_EXISTS = "subscription_exists"
+    TOO_MANY_SUBSCRIPTIONS = "too_many_subscriptions"
     ILLEGAL_MOVE = "illegal_move"
     ACTION_REFUSED = "action_refused"
     PLAN_KIND_DIFFERS = "plan_kind_differs"
@@ -105,6 +106,7 @@ MEANINGS: dict[Code, Meaning] = {
     Code.METHOD_NOT_ALLOWED: Meaning(405, "This route does not take this method"),
     Code.CONFLICT: Meaning(409, "Something with this key exists already"),
     Code.SUBSCRIPTION_EXISTS: Meaning(409, "The customer has a subscription already"),
+    Code.TOO_MANY_SUBSCRIPTIONS: Meaning(409, "The customer has as many subscriptions as one may have"),
     Code.ILLEGAL_MOVE: Meaning(409, "The subscription's state does not allow this"),
     Code.ACTION_REFUSED: Meaning(409, "This cannot be done with the subscription as it stands"),
     Code.PLAN_KIND_DIFFERS: Meaning(409, "A plan and an add-on cannot take each other's place"),

@@ -13,6 +13,8 @@ $$;
 
 ALTER TABLE subscriptions
     ADD COLUMN plan_kind          text NOT NULL DEFAULT 'base' CHECK (plan_kind IN ('base', 'addon')),
+    -- It is on what was the environment's free plan when it was made.
+    ADD COLUMN is_free            boolean NOT NULL DEFAULT false,
     -- The plan of which the customer has had the trial with it: there is one of each plan.
     ADD COLUMN trial_plan_id      uuid,
     -- Blocks that a pause has taken out of the balance, JSON.
@@ -71,6 +73,7 @@ ALTER TABLE subscriptions
     ALTER COLUMN rules SET NOT NULL,
     ALTER COLUMN updated_at SET NOT NULL,
     ALTER COLUMN plan_kind DROP DEFAULT,
+    ALTER COLUMN is_free DROP DEFAULT,
     ALTER COLUMN set_aside DROP DEFAULT,
     ALTER COLUMN used_before DROP DEFAULT,
     ALTER COLUMN period_index DROP DEFAULT,
@@ -136,6 +139,7 @@ ALTER TABLE ledger_orders
 -- Core gives orders; the flusher alone writes.
 REVOKE INSERT, UPDATE ON subscriptions FROM quotastack_core;
 GRANT INSERT ON subscriptions TO quotastack_flusher;
+GRANT SELECT ON subscriptions TO quotastack_jobs;
 GRANT SELECT ON subscription_history TO quotastack_core;
 GRANT SELECT, INSERT ON subscription_history TO quotastack_flusher;
 GRANT SELECT ON overrides TO quotastack_flusher;
@@ -148,6 +152,7 @@ CREATE POLICY of_core ON subscription_history TO quotastack_core
     WITH CHECK (environment_id = (SELECT nullif(current_setting('app.environment_id', true), '')::uuid));
 CREATE POLICY of_flusher ON subscription_history TO quotastack_flusher USING (true) WITH CHECK (true);
 CREATE POLICY of_flusher ON overrides TO quotastack_flusher USING (true) WITH CHECK (true);
+CREATE POLICY of_jobs ON subscriptions TO quotastack_jobs USING (true) WITH CHECK (true);
 
 REVOKE UPDATE, DELETE, TRUNCATE ON subscription_history FROM CURRENT_USER;
 CREATE TRIGGER written_once BEFORE UPDATE OR DELETE OR TRUNCATE ON subscription_history

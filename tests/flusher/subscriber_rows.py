@@ -21,11 +21,11 @@ from app.ledger.book import Transaction, UsedInHour
 from app.orders.outcomes import Refused
 from app.rules.agenda import next_at
 from app.rules.burndown import sort_blocks
-from app.rules.lifecycle import State
+from app.rules.lifecycle import Action, State
 from app.rules.moments import NEVER_AT
 from app.rules.subscriptions import Subscription
 from app.rules.terms import SubscriptionTerms
-from app.subscriptions.book import Customer, Happened, Kept, Named, Subscribers
+from app.subscriptions.book import Customer, Happened, Kept, Named, Subscribers, paid_for
 from app.subscriptions.history import Change
 from app.trail.outbox import Announcement, EventType
 from app.web.amounts import encode_amount
@@ -123,7 +123,7 @@ class SubscriberRows(Rows):
         customer = Watched(*names, catalogue.zone, catalogue.free, self.subscriptions())
         asked = {order.payment_reference for order in orders if isinstance(order, Act)}
         payments = {
-            (ENVIRONMENT, change.payment_reference): change.subscription_id
+            (ENVIRONMENT, change.payment_reference): paid_for(change.subscription_id, Action(change.action))
             for change in self.history
             if change.payment_reference is not None and change.payment_reference in asked
         }

@@ -14,7 +14,7 @@ from app.rules.effects import Announced, Billed, BlocksFrozen, BlocksMoved, Effe
 from app.rules.lifecycle import Action, IllegalMove, State, legal_actions
 from app.rules.moments import NEVER_AT
 from app.rules.periods import IntervalUnit, Period, days_after
-from app.rules.subscriptions import Subscription, calendar_of, expiry_of
+from app.rules.subscriptions import Contract, Subscription, calendar_of, expiry_of, subscribe
 from app.rules.terms import GrantTemplate, Interval, SubscriptionTerms
 from tests.rules.laws import LAW
 from tests.rules.subscribing import (
@@ -238,14 +238,16 @@ def test_cycles_that_are_over_when_it_is_renewed() -> None:
     assert all(each.at == at for each in granted(effects))
 
 
-def test_a_late_renewal_pays_for_one_period() -> None:
-    """Whose grace is longer than its period may be overdue again at once, and has no credit of what is not paid for."""
+def test_a_late_renewal_pays_for_the_period_that_runs() -> None:
+    """Whose grace is longer than its period pays for no time that has gone by, and has no credit for it."""
     daily = Interval(IntervalUnit.DAY)
     terms = plan(1, grant(1, 5, daily), interval=daily, mode=PREPAID)
     at = STARTS_AT + 3 * DAY + HOUR
     renewed, effects = act(started(terms), Action.RENEW, NOTHING, at)
-    assert (renewed.state, renewed.period_index, total(effects)) == (State.OVERDUE, 1, 0)
-    assert next_at(renewed) == STARTS_AT + 5 * DAY
+    assert (renewed.state, renewed.period_index, total(effects)) == (State.ACTIVE, 1, 5)
+    assert renewed.period == Period(STARTS_AT + 3 * DAY, STARTS_AT + 4 * DAY)
+    lasting = plan(1, grant(1, 5, daily, 30), interval=daily, mode=PREPAID)
+    assert total(act(started(lasting), Action.RENEW, NOTHING, at)[1]) == 5
 
 
 def test_the_same_grants_in_a_new_version_go_on() -> None:
@@ -287,6 +289,16 @@ def test_what_is_refused_for_other_reasons(action: Action, arguments: Arguments,
     with pytest.raises(ActionRefused) as refused:
         act(started(plan(1)), action, arguments, STARTS_AT)
     assert refused.value.refusal is refusal
+
+
+def test_what_ends_has_no_period_to_be_paid_for() -> None:
+    """Neither where it is to be canceled, nor where its contract ends and does not renew."""
+    leaving = done(started(plan(1, mode=PREPAID)), Action.CANCEL_AT_PERIOD_END, STARTS_AT)
+    new = subscribe(plan(1, mode=PREPAID), STARTS_AT, "UTC", contract=Contract(1, renews=False))
+    for subscription in (leaving, catch_up(new, STARTS_AT)[0]):
+        with pytest.raises(ActionRefused) as refused:
+            act(subscription, Action.RENEW, NOTHING, STARTS_AT)
+        assert refused.value.refusal is Refusal.ENDS
 
 
 def test_from_postpaid_to_prepaid() -> None:

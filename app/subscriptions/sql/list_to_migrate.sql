@@ -1,5 +1,5 @@
 -- Subscriptions to a variant that are not on its newest version and have not ended, in the order in which they were made.
-SELECT s.environment_id, s.customer_id, s.id, s.rules, s.created_at, s.trial_plan_id, s.counted_from, s.set_aside,
+SELECT s.environment_id, s.customer_id, s.id, s.rules, s.created_at, s.is_free, s.trial_plan_id, s.counted_from, s.set_aside,
        s.used_before, s.changes, c.end_user_id
 FROM subscriptions s
 JOIN customers c ON c.environment_id = s.environment_id AND c.id = s.customer_id

@@ -49,7 +49,7 @@ def _rows(digest: bytes) -> Iterator[tuple[str, dict[str, Any]]]:  # noqa: PLR09
     period = {"anchor_at": NOW, "period_start_at": NOW, "period_end_at": NOW.replace(year=2027)}
     of = {"customer_id": customer, "variant_id": variant, "variant_version_id": version}
     subscription = uuid4()
-    kept = {"plan_kind": "base", "period_index": 0, "changes": 1, "updated_at": NOW}
+    kept = {"plan_kind": "base", "is_free": False, "period_index": 0, "changes": 1, "updated_at": NOW}
     yield "subscriptions", {"id": subscription, **of, "state": "active", **period, **made, **kept, **_TEXTS}
     yield "subscription_history", {"subscription_id": subscription, "version_after": version, **_CHANGE}
     yield "snapshots", {"id": "s", "content": b"{}", **made}

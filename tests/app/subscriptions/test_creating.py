@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from app.subscriptions.book import MAX_IN_FORCE
 from app.wire.codes import Code
 from tests.app.subscriptions.studio import Studio, later
 from tests.app.web.test_problems import assert_problem
@@ -106,6 +107,16 @@ async def test_addons_beside_a_base(studio: Studio) -> None:
     assert await studio.total() == 114
     await studio.act(made[0], "cancel", at="now")
     assert sorted(await studio.of()) == [("extra", "active"), ("extra", "canceled"), ("pro", "active")]
+
+
+async def test_as_many_as_a_customer_may_have(studio: Studio) -> None:
+    """One more is refused; where one has ended there is a place."""
+    addon = await studio.plan("extra", 1, kind="addon")
+    made = [await studio.subscribe(addon) for _ in range(MAX_IN_FORCE)]
+    body = {"end_user_id": "u", "plan_variant_id": addon}
+    assert_problem(await studio.client.post("/v1/subscriptions", body), Code.TOO_MANY_SUBSCRIPTIONS)
+    await studio.act(made[3], "cancel", at="now")
+    await studio.subscribe(addon)
 
 
 async def test_an_addon_first(studio: Studio) -> None:

@@ -53,6 +53,16 @@ async def test_a_second_payment_of_one_period_is_refused(studio: Studio) -> None
     assert (await studio.act(made, "renew", payment_reference="pay_2"))["renewed"]
 
 
+async def test_what_ends_is_not_paid_for(studio: Studio) -> None:
+    """A payment for a period that will not come is refused; the cancellation taken back, it is good."""
+    made = await studio.subscribe(await studio.plan("pro", 100))
+    await studio.act(made, "cancel")
+    problem = await studio.refused(Code.ACTION_REFUSED, made, "renew", payment_reference="pay_1")
+    assert problem["context"]["why"] == "ends"
+    await studio.unschedule(made)
+    assert (await studio.act(made, "renew", payment_reference="pay_1"))["renewed"]
+
+
 async def test_a_payment_that_did_nothing_is_free(studio: Studio) -> None:
     """A refused renewal does not use it up."""
     prepaid = await studio.subscribe(await studio.plan("pro", 100))

@@ -84,3 +84,10 @@ async def test_what_it_leaves_behind(tenant: Tenant, urls: DatabaseUrls) -> None
     grant = (await tenant.sandbox.read("/v1/customers/u/ledger"))["data"][0]
     assert (grant["kind"], grant["reason"], grant["idempotency_key"]) == ("grant", made["subscription_id"], "k")
     assert grant["actor"].startswith("key_")
+
+
+async def test_a_state_that_there_is_not(tenant: Tenant) -> None:
+    """Is named as the client called it."""
+    answer = await tenant.sandbox.get("/v1/subscriptions", state="alive")
+    assert answer.status_code == 422, answer.text
+    assert answer.json()["errors"][0]["field"] == "state", answer.text
