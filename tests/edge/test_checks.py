@@ -7,6 +7,7 @@ import pytest
 from app.rules.credits import MICRO
 from app.rules.pricing import PerUnitPrice, always
 from app.rules.totals import MODULUS
+from app.wire.scopes import Scope
 from app.wire.snapshot import FeatureTerms
 from tests.edge.world import PRICE_ID, Tenant, World
 
@@ -85,13 +86,16 @@ async def test_the_balance_is_exact_across_the_modulus(tenant: Tenant) -> None:
     assert b'"balance":9.999997,' in (await tenant.check("user_1")).raw
 
 
-async def test_a_customer_whom_nobody_knows(tenant: Tenant) -> None:
-    """200, not allowed, a balance of 0; core was asked."""
+@pytest.mark.parametrize("may_enroll", [True, False])
+async def test_a_customer_whom_nobody_knows(world: World, may_enroll: bool) -> None:  # noqa: FBT001 - both are tried
+    """200, not allowed, a balance of 0; core was asked, and may enrol them for a key that may record usage."""
+    scopes = (Scope.ENTITLEMENTS_READ, Scope.USAGE_WRITE) if may_enroll else (Scope.ENTITLEMENTS_READ,)
+    tenant = await world.tenant(*scopes)
     answer = await tenant.check("nobody")
     assert answer.status == 200
     assert (answer.body["allowed"], answer.body["balance"]) == (False, 0)
     assert answer.body["reason"] == "unknown_customer"
-    question = {"environment_id": str(tenant.environment_id), "end_user_id": "nobody"}
+    question = {"environment_id": str(tenant.environment_id), "end_user_id": "nobody", "enroll": may_enroll}
     assert tenant.world.core.asked == [("accounts", question)]
 
 

@@ -36,10 +36,11 @@ class Subscribing:
         statement = """
             INSERT INTO subscriptions (environment_id, id, customer_id, variant_id, variant_version_id, plan_kind,
                                        state, anchor_at, period_start_at, counted_from, period_end_at, created_at,
-                                       period_index, changes, rules, set_aside, used_before, updated_at)
+                                       period_index, changes, is_free, rules, set_aside, used_before,
+                                       updated_at)
             SELECT v.environment_id, $1, c.id, v.id, v.current_version_id, p.kind, $4, $5::timestamptz, $5, $5, $6,
                    $5::timestamptz + interval '1 microsecond' * (SELECT count(*) FROM subscriptions),
-                   0, 1, '{}', '[]', '[]', $5
+                   0, 1, false, '{}', '[]', '[]', $5
             FROM plan_variants v
             JOIN plans p ON p.environment_id = v.environment_id AND p.id = v.plan_id
             JOIN customers c ON c.environment_id = v.environment_id AND c.end_user_id = $3
