@@ -91,6 +91,12 @@ class Tenant:
     edge: Client
 
 
+def _hears_sigterm(pid: int) -> bool:
+    """Whether the process handles the signal by now; before that it would simply die of it."""
+    caught = Path(f"/proc/{pid}/status").read_text().split("SigCgt:")[1].split()[0]
+    return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
+
+
 class Stack:
     """Servers and roles under one directory. Roles can be killed, stopped and started again at will."""
 
@@ -169,8 +175,13 @@ class Stack:
         await wait_until_async(is_gone, 20, f"the end of {server.title}")
 
     async def stop(self, name: str) -> None:
-        """SIGTERM, and an end in good order."""
-        role = self.roles[name]
+        """SIGTERM, and an end in good order, once it has come so far that it hears that."""
+        role, pid = self.roles[name], self.pid(name)
+
+        async def hears() -> bool:
+            return _hears_sigterm(pid)
+
+        await wait_until_async(hears, 20, f"{name} to listen to signals")
         role.ask_to_stop()
 
         async def is_gone() -> bool:
