@@ -67,6 +67,16 @@ class DrawsProof:
             self._report(invariant, row, f"its draws cannot be read: {error}")
             return []
 
+    def in_turn(self, taken: Taken) -> Taken:
+        """The same in burn order, of a row that does not say in which turn it drew; what is no block comes last."""
+        names = [block_account(block_id) for block_id, _ in taken.draws]
+        known = sorted(
+            (draw for draw, name in zip(taken.draws, names, strict=True) if name in self.blocks),
+            key=lambda draw: self.blocks[block_account(draw[0])].order,
+        )
+        unknown = [draw for draw, name in zip(taken.draws, names, strict=True) if name not in self.blocks]
+        return msgspec.structs.replace(taken, draws=[*known, *unknown])
+
     def prove(self, taken: Taken) -> None:
         """22, 23. Which blocks the edge knew is in no row, but whoever drew from a block knew all that are as old.
 

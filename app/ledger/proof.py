@@ -258,7 +258,15 @@ class _EventsProof:
         if extra is None:
             self._report(22, _event_row(event), f"does not use first what reservation {held.row.id} had drawn")
         else:
-            self._draws.prove(extra)
+            self._draws.prove(extra if _keeps_turn(held, extra) else self._draws.in_turn(extra))
+
+
+def _keeps_turn(held: HeldRow, extra: Taken) -> bool:
+    """Whether the row still says in which turn the extra was drawn.
+
+    What was drawn again from a block of the opening stands with what the opening drew, before all that came after.
+    """
+    return not {block_id for block_id, _ in held.draws} & {block_id for block_id, _ in extra.draws}
 
 
 def _event_row(event: chain.ChainedEvent) -> str:

@@ -1,9 +1,11 @@
 """Reservations on real stores: batch by batch, read again, and loaded again, they are what the stream said."""
 
 import asyncio
+from datetime import timedelta
 from uuid import UUID
 
 import asyncpg
+import msgspec
 import pytest
 
 from app.entitlements.loading import load_reservation
@@ -68,6 +70,24 @@ async def test_ends_in_later_batches_find_what_was_drawn(world: World) -> None:
     report = await world.verify()
     assert report.findings == []
     assert report.counts["reservations"] == 2
+
+
+async def test_credit_that_comes_while_it_is_open_is_drawn_first(world: World) -> None:
+    """A commit above what was reserved draws it first, then the reserved block again, which its row names once."""
+    now = world.clock.now()
+    customer_id = await world.customer("ada", 10, now + timedelta(days=2))
+    async with world.flusher():
+        await world.reserve("ada", 1, 1)
+        await world.at_rest("ada")
+        await world.grant(customer_id, 1, now + timedelta(days=1))
+        await world.end("ada", 1, ReservationState.COMMITTED, 1, used=5)
+        await ended(world, 1)
+    [event] = await world.ledger("SELECT draws FROM usage_events")
+    blocks = await world.ledger("SELECT id, remaining_micro FROM credit_blocks ORDER BY expires_at")
+    drawn = [(UUID(block_id), micro) for block_id, micro in msgspec.json.decode(event["draws"])]
+    assert drawn == [(blocks[1]["id"], 4 * CREDIT), (blocks[0]["id"], 1 * CREDIT)]
+    assert [row["remaining_micro"] for row in blocks] == [0, 6 * CREDIT]
+    assert (await world.verify()).findings == []
 
 
 async def test_a_batch_of_everything_is_posted_once(world: World) -> None:
