@@ -19,7 +19,8 @@ UNBOUNDED = 2**63 - 1
 def post_due(posting: Posting, group: UsageGroup, at: int, revision: int, most: int = UNBOUNDED) -> bool:
     """Post what has fallen due by `at`, in its order, each dated with the moment at which it did; whether that is all.
 
-    Once the batch holds `most` of what fell due, no other moment is begun: the rest stays due for whoever comes next.
+    Once the batch holds `most` of what fell due, no second moment is begun: the rest stays due for whoever comes next.
+    One always is, for an account that has not moved takes no other tick (app/wire/scripts/tick.lua).
     Nothing is posted where a period is over, which is turned, nor where the snapshot no longer holds. Credit is looked
     at once all of a moment is posted: what expires where as much is granted was never missing. Known credit pays open
     debt before each moment, as an entry just before it would have let it: what is billed, and what fits under a cap,
@@ -31,7 +32,7 @@ def post_due(posting: Posting, group: UsageGroup, at: int, revision: int, most: 
         due_at, block = due
         if due_at != moment_at:
             group.look(posting, moment_at)
-            if posting.due >= most:
+            if moment_at and posting.due >= most:
                 break
             moment_at = due_at
             posting.spent |= {block.id: block for block in account.take_spent_out()}

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
+from app.flusher.batch import post_batch
 from app.ledger.book import Account, Transaction
 from app.rules.burndown import Block, Rollover, Terms
 from app.rules.moments import NEVER_AT
@@ -154,3 +155,15 @@ def test_unused_is_what_rolled_over_and_what_expired(granted: int, share: int, c
     assert sums["rollover"] == min(unused * share // 1_000_000, unused if cap is None else cap)
     assert sums["rollover"] + sums["expiry"] == unused
     assert ref_of("user") in ledger.accounts
+
+
+def test_each_tick_moves_its_account() -> None:
+    """However little room a batch has: an account whose next moment stays where it was takes no other tick."""
+    names = ["a", "b", "c"]
+    accounts = {
+        ref_of(name): make_account(name, [make_block(number, 20, 5), make_block(number + 10, 20, 9)])
+        for number, name in enumerate(names, 1)
+    }
+    posting = post_batch(accounts, [tick(name, 9) for name in names], set(), most_due=1)
+    assert {account.next_boundary() for account in accounts.values()} == {9}
+    assert posting.unfinished == {account.id for account in accounts.values()}
