@@ -30,7 +30,7 @@ test: $(DEV) ## the whole test suite against real servers; ARGS go to pytest
 	$(BIN)/pytest $(ARGS)
 
 chaos: $(DEV) ## the whole product under load while everything breaks; ARGS="--chaos-seed 7 --chaos-seconds 480" repeats a run
-	$(BIN)/pytest tests/chaos -s $(ARGS)
+	TMPDIR=$${TMPDIR:-/var/tmp} $(BIN)/pytest tests/chaos -s $(ARGS)
 
 check: lint ## format, lint, types, ladder, then every test: the one truth
 	$(BIN)/pytest
@@ -56,7 +56,7 @@ soak: $(DEV) $(LOAD) ## half of what the machine takes, for long, with what ever
 
 lock: $(DEV) ## write the lock files anew from pyproject.toml; ARGS=--upgrade takes the newest versions
 	$(COMPILE) pyproject.toml --group build --output-file requirements.lock
-	$(COMPILE) pyproject.toml --group dev --constraint requirements.lock --output-file requirements-dev.lock
+	$(COMPILE) pyproject.toml --extra tracing --group dev --constraint requirements.lock --output-file requirements-dev.lock
 	$(COMPILE) --group load --output-file requirements-load.lock
 
 clean-data: $(RUN) ## forget what the embedded servers hold; refused while `make run` is up
