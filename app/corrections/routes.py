@@ -28,7 +28,7 @@ from app.io.redis import RedisStore
 from app.ledger import reading
 from app.ledger.service import GrantRequest
 from app.rules.credits import MAX_COST_MICRO, from_micro
-from app.trail.idempotency import Mutation
+from app.trail.idempotency import Mutation, Unchanged
 from app.web.amounts import credits_or_none
 from app.web.bodies import ExactResponse
 from app.web.principal import SECURITY, needs
@@ -215,8 +215,8 @@ async def _order(
     account_id, end_user_id = owner
     if is_dry:
 
-        async def preview(tx: Transaction) -> CorrectionBody:
-            return show_preview(end_user_id, await corrections.preview(tx, account_id, order))
+        async def preview(tx: Transaction) -> Unchanged:
+            return Unchanged(show_preview(end_user_id, await corrections.preview(tx, account_id, order)))
 
         return await mutation.run(data, preview, status=200)
     if (answered := await mutation.answered(data)) is not None:
