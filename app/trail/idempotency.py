@@ -8,6 +8,7 @@ any other and are stored; validation errors, failures, and what passes by itself
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 from uuid import UUID
 
@@ -195,11 +196,37 @@ class Mutation(KeyedRequest):
         """What time it is in the environment, perhaps by a test clock."""
         self.environment_id = request.user.environment_id
 
-    async def answered(self, asked: msgspec.Struct) -> ExactResponse[Any] | None:
-        """The answer that the key has already; None where it has none. For work that begins outside the database.
+    async def run_outside(
+        self,
+        asked: msgspec.Struct,
+        doing: Callable[[], Awaitable[Done]],
+        answer: Callable[[Transaction, Done], Awaitable[Body | Repeated | Unchanged]],
+        *,
+        status: int = _CREATED,
+    ) -> ExactResponse[Body]:
+        """Do what is not done in a transaction of core, such as an order; then `answer` what became of it.
 
-        Raises ServiceError where the key was used for another request.
+        `doing` must be safe to repeat: where core dies before the answer is stored, whoever asks again does it again.
+        Its refusals are stored as those of `run` are. The audit row is written with the answer, so once, after whatever
+        crash; and the key stays as long as the ledger, for what was done is found again under it. Raises ServiceError.
         """
+        if (answered := await self._answered(asked)) is not None:
+            return answered
+        try:
+            done = await doing()
+        except ServiceError as error:
+            if not is_stored(error.code):
+                raise
+            return await self.run(asked, partial(_refuse, error))
+
+        async def work(tx: Transaction) -> Body | Repeated | Unchanged:
+            tx.touches_ledger = True
+            return await answer(tx, done)
+
+        return await self.run(asked, work, status=status)
+
+    async def _answered(self, asked: msgspec.Struct) -> ExactResponse[Any] | None:
+        """The answer that the key has already; None where it has none. Raises ServiceError for another request."""
         key = self.key
         if key is None:
             return None
@@ -234,6 +261,10 @@ def provide_operator_mutation(
 ) -> OperatorMutation:
     """The operator's request under way, as handlers take it."""
     return OperatorMutation(request, database, machine_clock.now())
+
+
+async def _refuse(refused: ServiceError, _tx: Transaction) -> Any:  # noqa: ANN401 - it never answers
+    raise refused
 
 
 def is_stored(code: Code) -> bool:
