@@ -50,7 +50,7 @@ from app.tenants.service import Keys
 from app.test_clocks.routes import ROUTES as TEST_CLOCKS
 from app.test_clocks.routes import provide_clocks
 from app.topups.routes import ROUTES as TOPUPS
-from app.trail.idempotency import provide_mutation
+from app.trail.idempotency import provide_mutation, provide_operator_mutation
 from app.web import docs, forward, health
 from app.web.application import make_application
 from app.web.framing import FramingMiddleware
@@ -159,6 +159,7 @@ def _dependencies(parts: Parts) -> dict[str, Provide]:
         "principal": Provide(provide_principal, sync_to_thread=False),
         "reader": Provide(provide_reader, sync_to_thread=False),
         "mutation": Provide(provide_mutation, sync_to_thread=False),
+        "operator_mutation": Provide(provide_operator_mutation, sync_to_thread=False),
     }
 
 

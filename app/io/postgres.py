@@ -73,6 +73,17 @@ UNSTORABLE = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, Valu
 """What a value raises that no column takes, or that a constraint refuses: trying again changes nothing."""
 
 
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """Something that a transaction changes, as the audit log tells it (`app.trail.audit`)."""
+
+    environment_id: UUID
+    kind: str
+    id: str
+    before: object | None
+    after: object | None
+
+
 @dataclass(slots=True)
 class Transaction:
     """One transaction under way. `marked` and `whole_environment` are set through `app.trail.dirty`."""
@@ -85,6 +96,10 @@ class Transaction:
     whole_environment: bool = False
     unpublished: set[UUID] = field(default_factory=set[UUID])
     """Accounts that an earlier transaction changed and that may still have to be published."""
+    changes: list[Changed] = field(default_factory=list[Changed])
+    """Set through `app.trail.audit`."""
+    touches_ledger: bool = False
+    """Whether it writes to the ledger; the idempotency key of what does is never forgotten."""
 
     @property
     def environment(self) -> UUID:
