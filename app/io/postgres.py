@@ -18,6 +18,7 @@ from asyncpg.pool import PoolConnectionProxy
 from piccolo.engine.postgres import PostgresEngine
 
 from app.errors import ServiceError
+from app.io import metrics
 from app.wire.codes import Code
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ ATTEMPTS = 5
 RETRY_DELAY_SECONDS = 0.01
 """Upper bound of the random wait before the second attempt; it doubles with each further one."""
 
+_IN_USE = metrics.gauge("quotastack_postgres_connections_in_use", "Connections on which a transaction is under way")
+_MOST = metrics.gauge("quotastack_postgres_connections_max", "Connections that this process opens at most")
 _RETRIED = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 _UNAVAILABLE = (
     OSError,  # TimeoutError is one: no connection was free, or none could be made
@@ -194,6 +197,8 @@ class Database:
                 **settings,
             },
         )
+        _IN_USE.set_function(lambda: pool.get_size() - pool.get_idle_size())
+        _MOST.set(max_size)
         return cls(pool, hooks or TransactionHooks(), work_seconds)
 
     async def close(self) -> None:
