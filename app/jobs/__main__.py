@@ -10,6 +10,7 @@ from app.jobs.checkpoint import Checkpointer
 from app.jobs.enrol import EnrolmentSweeper
 from app.jobs.holds import HoldSweeper
 from app.jobs.partitions import PartitionMaker
+from app.jobs.reconcile import Reconciler
 from app.jobs.reload import Reloader
 from app.jobs.sweep import Sweeper
 from app.jobs.tick import Ticker
@@ -29,6 +30,7 @@ async def main(stop: asyncio.Event, settings: JobsSettings) -> None:
             group.create_task(Checkpointer(database, Clock()).run(stop))
             group.create_task(PartitionMaker(database, Clock()).run(stop))
             group.create_task(HoldSweeper(database, Clock()).run(stop))
+            group.create_task(Reconciler(database, redis, Clock()).run(stop))
     finally:
         await redis.close()
         await database.close()

@@ -5,8 +5,11 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 
-OUTSIDE_THE_RULE = {"tenants", "environments", "stream_cursors", "partition_leases", "flushers", "migration"}
-"""Tables without environment_id: who there is, bookkeeping of the stream, Piccolo's own list."""
+OUTSIDE_THE_RULE = {
+    *("tenants", "environments", "stream_cursors", "partition_leases", "flushers", "migration"),
+    "reconciliation",
+}
+"""Tables without environment_id: who there is, bookkeeping of the stream and of jobs, Piccolo's own list."""
 WRITTEN_ONCE = (
     *("ledger_transactions", "ledger_lines", "usage_events", "usage_event_keys"),
     *("ledger_checkpoints", "ledger_checkpoint_heads", "ledger_orders"),
