@@ -12,6 +12,7 @@ from app.jobs.checkpoint import Checkpointer
 from app.jobs.enrol import EnrolmentSweeper
 from app.jobs.holds import HoldSweeper
 from app.jobs.partitions import PartitionMaker
+from app.jobs.reconcile import Reconciler
 from app.jobs.reload import Reloader
 from app.jobs.sweep import Sweeper
 from app.jobs.tick import Ticker
@@ -36,6 +37,7 @@ async def main(stop: asyncio.Event, settings: JobsSettings) -> None:
             group.create_task(Checkpointer(database, clock).run(stop))
             group.create_task(PartitionMaker(database, clock).run(stop))
             group.create_task(HoldSweeper(database, clock).run(stop))
+            group.create_task(Reconciler(database, redis, clock).run(stop))
     finally:
         await redis.close()
         await database.close()
