@@ -44,7 +44,8 @@ class Keys:
     async def load(self, redis: RedisStore, digest: bytes) -> bool:
         """Tell the edges of a key, or for a while that there is none; whether there is one."""
         found = await self._find(digest)
-        await redis.put_api_key(digest, None if found is None else encode_api_key(_record(found)))
+        # Where it is revoked meanwhile, edges were told of that already, and what was read before must not undo it.
+        await redis.put_api_key(digest, None if found is None else encode_api_key(_record(found)), replaces=False)
         return found is not None
 
     async def _find(self, digest: bytes) -> FoundKey | None:
@@ -74,4 +75,4 @@ def _environment(keys: Keys, key: str, now: datetime) -> NewEnvironment:
 
 def _record(found: FoundKey) -> ApiKeyRecord:
     expires_at = None if found.expires_at is None else to_at(found.expires_at)
-    return ApiKeyRecord(found.environment_id, found.environment_kind, found.scopes, expires_at)
+    return ApiKeyRecord(found.key_id, found.environment_id, found.environment_kind, found.scopes, expires_at)
