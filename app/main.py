@@ -82,11 +82,7 @@ class Parts(msgspec.Struct, frozen=True):
     database: Database
     redis: RedisStore
     session: Session
-
-    @property
-    def api_keys(self) -> Keys:
-        """The API keys of this installation."""
-        return Keys(self.database, self.clock, self.settings.key_pepper)
+    api_keys: Keys
 
     @property
     def orders(self) -> Orders:
@@ -109,7 +105,9 @@ async def open_parts(settings: CoreSettings, clock: Clock) -> AsyncGenerator[Par
             async with open_session(
                 total_seconds=forward.TIMEOUT_SECONDS, connections=forward.CONNECTIONS, decompress=False
             ) as session:
-                yield Parts(settings, clock, database, redis, session)
+                yield Parts(
+                    settings, clock, database, redis, session, Keys(database, redis, clock, settings.key_pepper)
+                )
         finally:
             await database.close()
     finally:
