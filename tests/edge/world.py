@@ -187,7 +187,7 @@ class World:
     async def tenant(self, *scopes: str, expires_at: int | None = None) -> "Tenant":
         """A new environment with one key."""
         tenant = Tenant(self, uuid4(), key_digest.make_key("sandbox", uuid4().int))
-        record = ApiKeyRecord(tenant.environment_id, "sandbox", frozenset(scopes or EVERYTHING), expires_at)
+        record = ApiKeyRecord(uuid4(), tenant.environment_id, "sandbox", frozenset(scopes or EVERYTHING), expires_at)
         await self.redis.set(keys.api_key(key_digest.digest(PEPPER.encode(), tenant.key)), encode_api_key(record))
         return tenant
 
