@@ -26,7 +26,7 @@ class Told(msgspec.Struct):
     number: int
 
 
-class Undone(Exception):  # noqa: N818 - nothing is wrong
+class Undone(Exception):
     """The transaction is rolled back."""
 
 
@@ -110,7 +110,7 @@ async def test_who_is_told_first_commits_first(world: World) -> None:
 
 
 async def test_what_was_told_takes_no_number(world: World, flusher_database: Database) -> None:
-    """A stream that is read again, and a batch that says a thing twice; an environment that is nobody's hears nothing."""
+    """A stream that is read again, a batch that says a thing twice; and nobody hears in an environment that is none."""
     first, second = announcement(world, "ada"), announcement(world, "ada")
     nobody = Announcement(uuid4(), uuid4(), EventType.CREDITS_LOW, "ada", Told(1), at=1)
     for said in ([first, first], [first, second, nobody], [second, first]):

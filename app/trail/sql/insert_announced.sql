@@ -13,13 +13,13 @@ WITH announced AS (
     WHERE NOT EXISTS (SELECT FROM outbox o WHERE o.environment_id = a.environment_id AND o.id = a.id)
 ), heads AS (
     INSERT INTO outbox_heads AS h (environment_id, end_user_id, last_sequence)
-    SELECT environment_id, end_user_id, count(*) FROM new GROUP BY environment_id, end_user_id
-    ORDER BY environment_id, end_user_id
+    SELECT environment_id, coalesce(end_user_id, ''), count(*) FROM new GROUP BY environment_id, end_user_id
+    ORDER BY 1, 2
     ON CONFLICT (environment_id, end_user_id) DO UPDATE SET last_sequence = h.last_sequence + excluded.last_sequence
     RETURNING environment_id, end_user_id, last_sequence
 )
 INSERT INTO outbox (environment_id, id, type, end_user_id, sequence, data, created_at)
 SELECT n.environment_id, n.id, n.type, n.end_user_id, h.last_sequence - n.of_customer + n.nth, n.data::jsonb, n.created_at
 FROM new n
-JOIN heads h ON h.environment_id = n.environment_id AND h.end_user_id = n.end_user_id
+JOIN heads h ON h.environment_id = n.environment_id AND h.end_user_id = coalesce(n.end_user_id, '')
 ORDER BY n.number
