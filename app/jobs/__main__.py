@@ -1,7 +1,6 @@
 """`python -m app.jobs`."""
 
 import asyncio
-
 from functools import partial
 
 from app.io.clock import Clock

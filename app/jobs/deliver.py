@@ -9,10 +9,10 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import Protocol
 from uuid import uuid4
 
 from app.io.clock import Clock
+from app.io.outbound import Delivery
 from app.io.postgres import Database
 from app.jobs.lanes import FIRST_WIDTH, Lanes
 from app.jobs.recorder import Recorder
@@ -43,22 +43,7 @@ STOP_SECONDS = 5
 ANSWER_CHARACTERS = 1_024
 
 
-class Answered(Protocol):
-    """What became of one request: `io.outbound.Delivery`."""
-
-    @property
-    def status(self) -> int | None: ...  # noqa: D102 - as there
-    @property
-    def body_start(self) -> bytes: ...  # noqa: D102 - as there
-    @property
-    def retry_after_seconds(self) -> int | None: ...  # noqa: D102 - as there
-    @property
-    def failure(self) -> str | None: ...  # noqa: D102 - as there
-    @property
-    def elapsed_ms(self) -> int: ...  # noqa: D102 - as there
-
-
-Post = Callable[[str, Mapping[str, str], bytes], Awaitable[Answered]]
+Post = Callable[[str, Mapping[str, str], bytes], Awaitable[Delivery]]
 """From URL, headers and body to what became of it; it never raises for what the other side does."""
 
 
