@@ -20,7 +20,7 @@ Session = aiohttp.ClientSession
 NO_ANSWER: Final = (aiohttp.ClientError, TimeoutError)
 
 WEBHOOK_SECONDS: Final = 15
-"""From looking up the name to the answer's last byte that is read."""
+"""As long may an attempt take, all in all."""
 
 WEBHOOK_BODY_BYTES: Final = 16_384
 """As much is read of the body of an answer."""
@@ -118,17 +118,22 @@ class Delivery(msgspec.Struct, frozen=True):
 
 
 def open_guarded_session(
-    allowed: Sequence[Network], *, connections: int = _WEBHOOK_CONNECTIONS, resolver: Resolver | None = None
+    allowed: Sequence[Network],
+    *,
+    total_seconds: float = WEBHOOK_SECONDS,
+    connections: int = _WEBHOOK_CONNECTIONS,
+    resolver: Resolver | None = None,
 ) -> Session:
     """Make a session for URLs that strangers named; open it inside a running event loop and close it when done.
 
     It connects to public addresses and to `allowed` ones, whatever a name resolves to (app/io/guard.py), verifies
-    certificates, keeps no cookies, takes no proxy from the environment and unpacks nothing. Who has more than
-    `connections` requests under way has them wait inside their time.
+    certificates, keeps no cookies, takes no proxy from the environment and unpacks nothing. `total_seconds` runs from
+    looking up the name to the last byte that is read. Who has more than `connections` requests under way has them wait
+    inside their time.
     """
     return Session(
         connector=GuardedConnector(allowed, connections, resolver),
-        timeout=aiohttp.ClientTimeout(WEBHOOK_SECONDS, sock_connect=_CONNECT_SECONDS, ceil_threshold=WEBHOOK_SECONDS),
+        timeout=aiohttp.ClientTimeout(total_seconds, sock_connect=_CONNECT_SECONDS, ceil_threshold=WEBHOOK_SECONDS),
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
         headers=_WEBHOOK_HEADERS,

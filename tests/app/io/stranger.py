@@ -15,27 +15,30 @@ from tests.waiting import wait_until_async
 Request = tuple[bytes, bytes]  # head and body
 LOOPBACK = read_networks("127.0.0.0/8,::1/128")
 BODY = b'{"type":"credits.low"}'
+UNSPECIFIED = "0.0.0.0"  # noqa: S104 - to bind: every IPv4 address; as a target: the machine itself
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
 class Peer:
     """One connection, as the stranger sees it."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, requests: list[Request]) -> None:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
-        self._requests = requests
+        self.requests: list[Request] = []
+        self.sent_bytes = 0
 
     async def request(self) -> None:
         """Read the next request, head and body; IncompleteReadError when none comes."""
         head = await self._reader.readuntil(b"\r\n\r\n")
         length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
-        self._requests.append((head, await self._reader.readexactly(int(length.partition(b":")[2]))))
+        self.requests.append((head, await self._reader.readexactly(int(length.partition(b":")[2]))))
 
     async def send(self, data: bytes) -> None:
         """Write, and wait until the other side reads."""
         self._writer.write(data)
         await self._writer.drain()
+        self.sent_bytes += len(data)
 
     async def gone(self) -> None:
         """Wait until the other side hangs up."""
@@ -56,14 +59,28 @@ Behaviour = Callable[[Peer], Awaitable[None]]
 
 
 class Stranger:
-    """A server with one behaviour. `connections` and `requests` are what came so far, `open` what is open now."""
+    """A server with one behaviour; `open` is how many are connected."""
 
     def __init__(self, behaviour: Behaviour) -> None:
         self._behaviour = behaviour
-        self.connections = 0
+        self._peers: list[Peer] = []
         self.open = 0
-        self.requests: list[Request] = []
         self.port = 0
+
+    @property
+    def connections(self) -> int:
+        """How many came so far."""
+        return len(self._peers)
+
+    @property
+    def requests(self) -> list[Request]:
+        """All that were read, connection by connection."""
+        return [request for peer in self._peers for request in peer.requests]
+
+    @property
+    def sent_bytes(self) -> int:
+        """How much was sent, but for the last part of what nobody read."""
+        return sum(peer.sent_bytes for peer in self._peers)
 
     def url(self, host: str = "127.0.0.1", scheme: str = "http") -> str:
         """Where it listens, by any of its names."""
@@ -71,22 +88,28 @@ class Stranger:
 
     async def meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Behave on one connection."""
-        self.connections += 1
+        self._peers.append(peer := Peer(reader, writer))
         self.open += 1
         try:
             with suppress(ConnectionError, asyncio.IncompleteReadError):
-                await self._behaviour(Peer(reader, writer, self.requests))
+                await self._behaviour(peer)
         finally:
             self.open -= 1
             writer.close()
 
-    async def is_left(self) -> None:
-        """Wait until nobody is connected."""
+    async def leave(self) -> None:
+        """Hang up on whoever is still there."""
+        for peer in self._peers:
+            peer.hang_up()
+        await self.is_left()
+
+    async def is_left(self, *, to: int = 0) -> None:
+        """Wait until no more than so many are connected."""
 
         async def left() -> bool:
-            return not self.open
+            return self.open <= to
 
-        await wait_until_async(left, 10, "the connection is given up")
+        await wait_until_async(left, 10, "connections are given up")
 
 
 @asynccontextmanager
@@ -101,6 +124,7 @@ async def stranger(
         yield made
     finally:
         server.close()
+        await made.leave()
 
 
 def answering(*answers: bytes) -> Behaviour:
