@@ -12,10 +12,12 @@ import msgspec
 from msgspec import Meta
 
 from app.wire.agreement import Agreement, Durability
+from app.wire.rates import RateLimits
 from app.wire.slots import REDIS_URL_PATTERN
 
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 Secret = Annotated[str, Meta(min_length=32)]
+Requests = Annotated[int, Meta(ge=1, le=1_000_000_000_000)]
 PostgresUrl = Annotated[str, Meta(pattern="^postgres(ql)?://")]
 RedisUrl = Annotated[str, Meta(pattern=REDIS_URL_PATTERN)]
 HttpUrl = Annotated[str, Meta(pattern="^https?://[^/]+$")]
@@ -58,6 +60,14 @@ class CoreSettings(ProcessSettings, frozen=True, kw_only=True):
     admin_token: Secret
     key_pepper: Secret
     internal_secret: Secret
+    rate_limit_key_requests: Requests = 6_000_000
+    rate_limit_tenant_requests: Requests = 12_000_000
+    rate_limit_window_seconds: Annotated[int, Meta(ge=1, le=3_600)] = 60
+
+    def rate_limits(self) -> RateLimits:
+        """How many requests are answered."""
+        most = (self.rate_limit_key_requests, self.rate_limit_tenant_requests)
+        return RateLimits(*most, self.rate_limit_window_seconds)
 
 
 class FlusherSettings(ProcessSettings, frozen=True, kw_only=True):

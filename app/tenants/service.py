@@ -36,10 +36,12 @@ class Keys:
         """Who the key belongs to; None where it is malformed, unknown, revoked or expired."""
         if not key_digest.is_well_formed(key):
             return None
-        found = await self._find(self.digest(key))
+        digest = self.digest(key)
+        found = await self._find(digest)
         if found is None or (found.expires_at is not None and found.expires_at <= self._clock.now()):
             return None
-        return Principal(found.environment_id, found.environment_kind, found.key_id, found.scopes, found.frozen_at)
+        environment = (found.environment_id, found.environment_kind)
+        return Principal(*environment, found.key_id, found.scopes, found.frozen_at, digest)
 
     async def load(self, redis: RedisStore, digest: bytes) -> bool:
         """Tell the edges of a key, or for a while that there is none; whether there is one."""

@@ -19,11 +19,18 @@ _log = structlog.get_logger("request")
 _HEADER = b"x-request-id"
 _ACCEPTED = re.compile(r"[!-~]{1,128}")
 _STATE = "request_id"
+_FIELDS = "fields"
+Headers = list[tuple[bytes, bytes]]
 
 
 def request_id_of(scope: "Scope") -> str:
     """The name of the request under way."""
     return cast("str", cast("dict[str, object]", scope["state"]).get(_STATE, ""))
+
+
+def add_headers(scope: "Scope", headers: Headers) -> None:
+    """Have the answer to the request under way carry these, whatever answer it is; names in small letters."""
+    cast("dict[str, Headers]", scope["state"]).setdefault(_FIELDS, []).extend(headers)
 
 
 class OuterMiddleware:
@@ -48,7 +55,8 @@ class OuterMiddleware:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], (_HEADER, request_id.encode())]
+                more = cast("Headers", scope["state"].get(_FIELDS, []))
+                message["headers"] = [*message["headers"], (_HEADER, request_id.encode()), *more]
             await send(message)
 
         began = time.perf_counter()
