@@ -83,11 +83,7 @@ class Parts(msgspec.Struct, frozen=True):
     database: Database
     redis: RedisStore
     session: Session
-
-    @property
-    def api_keys(self) -> Keys:
-        """The API keys of this installation."""
-        return Keys(self.database, self.clock, self.settings.key_pepper)
+    api_keys: Keys
 
     @property
     def orders(self) -> Orders:
@@ -110,7 +106,9 @@ async def open_parts(settings: CoreSettings, clock: Clock) -> AsyncGenerator[Par
             async with open_session(
                 total_seconds=forward.TIMEOUT_SECONDS, connections=forward.CONNECTIONS, decompress=False
             ) as session:
-                yield Parts(settings, clock, database, redis, session)
+                yield Parts(
+                    settings, clock, database, redis, session, Keys(database, redis, clock, settings.key_pepper)
+                )
         finally:
             await database.close()
     finally:

@@ -36,6 +36,7 @@ _BEARER = b"bearer "
 class Principal(msgspec.Struct, frozen=True):
     """What a request may do, and in which environment."""
 
+    key_id: UUID
     environment_id: UUID
     environment_ref: bytes
     meter: Meter
@@ -126,7 +127,7 @@ class Keys:
         if content is None or content == keys.UNKNOWN_KEY:
             raise _unauthenticated("This API key is not known: it was never issued, or it was revoked.")
         record = decode_api_key(content)
-        meter = self._rates.meter(Asker(keys.environment_ref(record.environment_id), digest))
+        meter = self._rates.meter(Asker(keys.environment_ref(record.environment_id), record.key_id))
         return _principal(record, meter, asked)
 
 
@@ -138,6 +139,7 @@ def _principal(record: ApiKeyRecord, meter: Meter, asked: float) -> Principal:
     if left_seconds <= 0:
         raise _unauthenticated("This API key has expired.")
     return Principal(
+        record.key_id,
         record.environment_id,
         keys.environment_ref(record.environment_id),
         meter,

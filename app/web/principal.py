@@ -37,13 +37,11 @@ class Principal(msgspec.Struct, frozen=True):
     scopes: frozenset[str]
     frozen_at: datetime | None = None
     """Where the test clock of the environment stands; None = it goes by the real time."""
-    digest: bytes = b""
-    """Of the key."""
 
     @property
     def asker(self) -> Asker:
         """Whose requests are counted."""
-        return Asker(keys.environment_ref(self.environment_id), self.digest)
+        return Asker(keys.environment_ref(self.environment_id), self.key_id)
 
     @property
     def actor(self) -> str:

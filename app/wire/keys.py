@@ -11,8 +11,6 @@ from zlib import crc32
 ENVIRONMENT_REF_LENGTH = 22
 SEEN_ENVIRONMENT_LENGTH = 6
 """36 bits: enough to tell environments apart, short enough to stand in every remembered key."""
-RATED_DIGEST_LENGTH = 8
-"""64 bits of a key's digest: enough to tell the keys of an environment apart."""
 AGREEMENT = b"agreement"
 
 
@@ -122,19 +120,19 @@ def plan(snapshot_id: str) -> bytes:
 
 
 def api_key(digest: bytes) -> bytes:
-    """String: the record of an API key, or UNKNOWN_KEY for a while."""
-    return b"key:" + digest.hex().encode()
+    """String with TTL: the record of an API key, or UNKNOWN_KEY."""
+    return b"apikey:" + digest.hex().encode()
 
 
 UNKNOWN_KEY = b"unknown"
 
 
-def key_requests(partition: int, environment: bytes, digest: bytes, window: int) -> bytes:
+def key_requests(partition: int, environment: bytes, key_id: UUID, window: int) -> bytes:
     """String with TTL: requests of an API key in the window that began at that second.
 
     It is in the partition of its environment's ref, as `tenant_requests` is, so that one script may touch both.
     """
-    return b"{%d}:rate:%b:%b:%d" % (partition, environment, digest[:RATED_DIGEST_LENGTH].hex().encode(), window)
+    return b"{%d}:rate:%b:%b:%d" % (partition, environment, key_id.hex.encode(), window)
 
 
 def tenant_requests(partition: int, environment: bytes, window: int) -> bytes:

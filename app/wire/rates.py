@@ -4,6 +4,8 @@ A window begins at a multiple of its length since the epoch, by the clock of who
 requests, and its environment so many in all. The fields are those of draft-ietf-httpapi-ratelimit-headers.
 """
 
+from uuid import UUID
+
 import msgspec
 
 from app.wire import keys
@@ -39,10 +41,10 @@ class RateLimits(msgspec.Struct, frozen=True):
 
 
 class Asker(msgspec.Struct, frozen=True):
-    """An API key, by its digest, and its environment, by its ref."""
+    """An API key, and its environment by its ref."""
 
     environment: bytes
-    digest: bytes
+    key_id: UUID
 
 
 class Ask(msgspec.Struct, frozen=True):
@@ -65,7 +67,7 @@ def script_keys(asker: Asker, window: int, partitions: int) -> tuple[bytes, byte
     """Where the two are counted."""
     partition = keys.partition_of(asker.environment, partitions)
     return (
-        keys.key_requests(partition, asker.environment, asker.digest, window),
+        keys.key_requests(partition, asker.environment, asker.key_id, window),
         keys.tenant_requests(partition, asker.environment, window),
     )
 

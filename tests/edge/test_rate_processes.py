@@ -9,8 +9,9 @@ from typing import TypeVar
 import pytest
 
 from app.embedded.valkey import EmbeddedValkey
-from app.wire import key_digest
+from app.wire import key_digest, keys
 from app.wire.rates import Asker, RateLimits, script_keys
+from app.wire.snapshot import decode_api_key
 from tests.edge.world import PARTITIONS, PEPPER, Answer, Tenant, World, now_at, own_edge
 from tests.waiting import wait_until_async
 from tests.wire.rate_models import read_list
@@ -43,9 +44,10 @@ async def limited_edge(
         yield own
 
 
-def asker_of(tenant: Tenant) -> Asker:
+async def asker_of(tenant: Tenant) -> Asker:
     """The tenant's key, as every process counts it."""
-    return Asker(tenant.ref, key_digest.digest(PEPPER.encode(), tenant.key))
+    record = await tenant.world.redis.get(keys.api_key(key_digest.digest(PEPPER.encode(), tenant.key)))
+    return Asker(tenant.ref, decode_api_key(record).key_id)
 
 
 async def check_often(tenant: Tenant, times: int, at_once: int = 20) -> Counter[int]:
@@ -65,7 +67,7 @@ async def test_four_processes_let_through_no_more_than_the_limit(world: World, v
             tenant = await own.tenant()
             await tenant.seed("user_1")
             statuses = await check_often(tenant, 400)
-            counter, _ = script_keys(asker_of(tenant), HOUR.window_at(now_at()), PARTITIONS)
+            counter, _ = script_keys(await asker_of(tenant), HOUR.window_at(now_at()), PARTITIONS)
             return statuses, int(await own.redis.get(counter) or 0)
 
         statuses, counted = await within_one_window(HOUR, spend)

@@ -129,7 +129,7 @@ async def redis(valkey: EmbeddedValkey) -> AsyncIterator[Redis]:
 
 def asker() -> Asker:
     """A key of an environment that nobody has met."""
-    return Asker(keys.environment_ref(uuid4()), uuid4().bytes)
+    return Asker(keys.environment_ref(uuid4()), uuid4())
 
 
 def workers(redis: Redis, count: int, key: int, tenant: int = 10**6) -> tuple[Time, list[Worker]]:
@@ -175,7 +175,7 @@ async def test_two_keys_share_what_their_environment_has(redis: Redis) -> None:
     """The environment's limit holds for both together, and the refusal names it."""
     _, [first, second] = workers(redis, 2, 100, tenant=150)
     one = asker()
-    other = Asker(one.environment, uuid4().bytes)
+    other = Asker(one.environment, uuid4())
     assert await first.count(one, 100) == {200: 100}
     assert await second.count(other, 60) == {200: 50, 429: 10}
     refused = await second.send(other)

@@ -194,7 +194,7 @@ class World:
 
     async def _issue(self, environment_id: UUID, scopes: frozenset[str], expires_at: int | None) -> "Tenant":
         tenant = Tenant(self, environment_id, key_digest.make_key("sandbox", uuid4().int))
-        record = ApiKeyRecord(environment_id, "sandbox", scopes, expires_at)
+        record = ApiKeyRecord(uuid4(), environment_id, "sandbox", scopes, expires_at)
         await self.redis.set(keys.api_key(key_digest.digest(PEPPER.encode(), tenant.key)), encode_api_key(record))
         return tenant
 

@@ -41,7 +41,7 @@ calls = st.builds(
 
 def asker(key: int = 0, tenant: int = 0) -> Asker:
     """One of several keys of one of several environments."""
-    return Asker(keys.environment_ref(UUID(int=tenant)), bytes([key]) * 32)
+    return Asker(keys.environment_ref(UUID(int=tenant)), UUID(int=key))
 
 
 def admit(client: "Redis", who: Asker, limits: RateLimits, ask: Ask) -> list[int]:

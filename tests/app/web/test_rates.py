@@ -119,12 +119,13 @@ async def test_two_keys_share_what_their_environment_has(urls: DatabaseUrls, val
 
 
 async def test_core_counts_where_edges_do(urls: DatabaseUrls, valkey: EmbeddedValkey) -> None:
-    """By the digest of the key and the ref of the environment, which is all that an edge knows of both."""
+    """By the id of the key and the ref of its environment."""
     async with limited_core(urls, valkey.url, key=20) as (core, tenant):
         for _ in range(3):
             await tenant.sandbox.get("/v1/features")
-        digest = key_digest.digest(PEPPER, tenant.sandbox.key)
-        asker = Asker(keys.environment_ref(tenant.environment_id), digest)
+        principal = await core.parts.api_keys.authenticate(tenant.sandbox.key)
+        assert principal is not None
+        asker = Asker(keys.environment_ref(tenant.environment_id), principal.key_id)
         counters = script_keys(asker, int(MINUTE.timestamp()), PARTITIONS)
         assert await core.parts.redis.client.mget(counters) == [b"3", b"3"]
 
