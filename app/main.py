@@ -117,7 +117,7 @@ async def open_parts(settings: CoreSettings, clock: Clock) -> AsyncGenerator[Par
 
 def public_application(parts: Parts) -> ASGIApp:
     """What everyone may reach."""
-    rates = Rates(parts.redis, parts.clock, parts.settings.rate_limits())
+    rates = Rates(parts.redis, parts.clock, parts.settings.allowances())
     state = {"authenticate": parts.api_keys.authenticate, "admin_token": parts.settings.admin_token, "rates": rates}
     dependencies = _dependencies(parts)
     document = Document(lambda: make_application(_DOMAINS, {}, dependencies=dependencies, openapi=make_config()))

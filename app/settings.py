@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from app.wire.agreement import Agreement, Durability
-from app.wire.rates import RateLimits
+from app.wire.rates import EXCEPTIONS_PATTERN, Allowances, RateLimits, read_allowances
 from app.wire.slots import REDIS_URL_PATTERN
 
 Port = Annotated[int, Meta(ge=0, le=65_535)]
@@ -63,11 +63,12 @@ class CoreSettings(ProcessSettings, frozen=True, kw_only=True):
     rate_limit_key_requests: Requests = 6_000_000
     rate_limit_tenant_requests: Requests = 12_000_000
     rate_limit_window_seconds: Annotated[int, Meta(ge=1, le=3_600)] = 60
+    rate_limit_exceptions: Annotated[str, Meta(pattern=EXCEPTIONS_PATTERN)] = ""
 
-    def rate_limits(self) -> RateLimits:
+    def allowances(self) -> Allowances:
         """How many requests are answered."""
         most = (self.rate_limit_key_requests, self.rate_limit_tenant_requests)
-        return RateLimits(*most, self.rate_limit_window_seconds)
+        return read_allowances(RateLimits(*most, self.rate_limit_window_seconds), self.rate_limit_exceptions)
 
 
 class FlusherSettings(ProcessSettings, frozen=True, kw_only=True):

@@ -18,9 +18,9 @@ from app.wire.rates import (
     STANDING,
     STANDING_FIELD,
     Admission,
+    Allowances,
     Ask,
     Asker,
-    RateLimits,
     script_arguments,
     script_keys,
     why_refused,
@@ -45,14 +45,11 @@ Clock = Callable[[], int]
 class Rates:
     """The meters of the API keys that were used last."""
 
-    def __init__(self, redis: Redis, limits: RateLimits, partitions: int, clock: Clock = time.time_ns) -> None:
+    def __init__(self, redis: Redis, allowances: Allowances, partitions: int, clock: Clock = time.time_ns) -> None:
         self.redis = redis
-        self.limits = limits
+        self.allowances = allowances
         self.partitions = partitions
         self.clock = clock
-        self.policy_line = b"%b: %b\r\n" % (POLICY_FIELD, limits.policy())
-        self.step = max(1, min(limits.key_requests, limits.tenant_requests) // SHOWN_PARTS)
-        """Requests after which what is left is told anew."""
         self._meters: OrderedDict[Asker, Meter] = OrderedDict()
 
     def meter(self, asker: Asker) -> "Meter":
@@ -69,14 +66,18 @@ class Meter:
     """What this worker may let through for one key in the window that runs."""
 
     __slots__ = (
-        *("_asked", "_asker", "_begins_ns", "_clock", "_ends_ns", "_key_left", "_lines", "_low", "_mark", "_permits"),
-        *("_rates", "_renew_ns", "_taken", "_tenant_left", "_waiting", "_window"),
+        *("_asked", "_asker", "_begins_ns", "_clock", "_ends_ns", "_key_left", "_limits", "_lines", "_low", "_mark"),
+        *("_permits", "_policy_line", "_rates", "_renew_ns", "_step", "_taken", "_tenant_left", "_waiting", "_window"),
     )
 
     def __init__(self, rates: Rates, asker: Asker) -> None:
         self._rates = rates
         self._clock = rates.clock
         self._asker = asker
+        self._limits = limits = rates.allowances.of(asker.environment)
+        self._policy_line = b"%b: %b\r\n" % (POLICY_FIELD, limits.policy())
+        self._step = max(1, min(limits.key_requests, limits.tenant_requests) // SHOWN_PARTS)
+        """Requests after which what is left is told anew."""
         self._waiting: deque[tuple[Exchange, Callable[[], None]]] = deque()
         """Requests for which there is no permit, and what is to be done once there is."""
         self._asked: Ask | None = None
@@ -87,7 +88,7 @@ class Meter:
 
     def _turn(self, now_ns: int) -> None:
         """Another window begins: what is held of the former is worth nothing."""
-        limits = self._rates.limits
+        limits = self._limits
         self._window = limits.window_at(now_ns // 1000)
         self._begins_ns = self._window * NANOSECONDS
         self._ends_ns = self._begins_ns + limits.window_seconds * NANOSECONDS
@@ -123,7 +124,7 @@ class Meter:
         self._lines = self._tell(now_ns)
         if self._permits <= self._low and self._asked is None:
             self._ask()
-        self._mark = max(self._permits - self._rates.step, self._low if self._asked is None else _NEVER)
+        self._mark = max(self._permits - self._step, self._low if self._asked is None else _NEVER)
 
     def wait(self, exchange: Exchange, go: Callable[[], None]) -> None:
         """Call `go` once there is a permit for the request, or refuse it where there is none in this window."""
@@ -142,7 +143,7 @@ class Meter:
         seconds = self._seconds_left(now_ns)
         permits = self._permits
         standing = (self._key_left + permits, seconds, self._tenant_left + permits, seconds)
-        return _LINES % (self._rates.policy_line, *standing)
+        return _LINES % (self._policy_line, *standing)
 
     def _seconds_left(self, now_ns: int) -> int:
         return max(1, -((now_ns - self._ends_ns) // NANOSECONDS))
@@ -150,7 +151,7 @@ class Meter:
     def _refuse(self, exchange: Exchange, now_ns: int) -> None:
         exchange.rate_lines = self._tell(now_ns)
         seconds = self._seconds_left(now_ns)
-        detail = why_refused(self._rates.limits, self._key_left, seconds)
+        detail = why_refused(self._limits, self._key_left, seconds)
         exchange.refuse(Refusal(Code.TOO_MANY_REQUESTS, detail, retry_after_seconds=seconds))
 
     # ---- slices
@@ -159,7 +160,7 @@ class Meter:
         waiting = len(self._waiting)
         self._asked = ask = Ask(self._window, waiting, self._taken + waiting)
         names = script_keys(self._asker, ask.window, self._rates.partitions)
-        arguments = script_arguments(self._rates.limits, ask)
+        arguments = script_arguments(self._limits, ask)
         command = pack(b"EVALSHA", scripts.ADMIT.digest, len(names), *names, *arguments)
         self._rates.redis.send(command, self, is_script=True)
 
@@ -198,5 +199,5 @@ class Meter:
             log.error("requests cannot be counted", exc_info=error)
         waiting, self._waiting = self._waiting, deque()
         for exchange, go in waiting:
-            exchange.rate_lines = self._rates.policy_line
+            exchange.rate_lines = self._policy_line
             go()

@@ -26,7 +26,7 @@ class Services:
         self.settings = settings
         self.redis = _redis_of(settings)
         self.core = CoreClient(settings.core_internal_url, settings.internal_secret)
-        rates = Rates(self.redis, settings.rate_limits(), settings.partitions)
+        rates = Rates(self.redis, settings.allowances(), settings.partitions)
         self.keys = Keys(self.redis, self.core, rates, settings.key_pepper.encode())
         self.plans = Plans(self.redis, self.core)
         self.accounts = Accounts(settings.partitions)

@@ -13,7 +13,7 @@ from app.errors import ServiceError
 from app.io.clock import Clock
 from app.io.redis import RedisStore, RedisUnavailable
 from app.rules.moments import to_at
-from app.web.outer import Headers, add_headers
+from app.web.outer import add_headers
 from app.wire import scripts
 from app.wire.codes import Code
 from app.wire.rates import (
@@ -21,6 +21,7 @@ from app.wire.rates import (
     STANDING,
     STANDING_FIELD,
     Admission,
+    Allowances,
     Ask,
     Asker,
     RateLimits,
@@ -41,11 +42,10 @@ Connection = ASGIConnection[Any, Any, Any, Any]
 class Rates:
     """Counts requests by API key and environment."""
 
-    def __init__(self, redis: RedisStore, clock: Clock, limits: RateLimits) -> None:
+    def __init__(self, redis: RedisStore, clock: Clock, allowances: Allowances) -> None:
         self._redis = redis
         self._clock = clock
-        self._limits = limits
-        self._policy = (POLICY_FIELD.lower(), limits.policy())
+        self._allowances = allowances
         self._paused_until = 0.0
 
     async def admit(self, connection: Connection, asker: Asker) -> None:
@@ -53,29 +53,27 @@ class Rates:
 
         Where Redis does not count, the request goes on.
         """
-        now_at = to_at(self._clock.now())
-        admission = await self._count(asker, now_at)
+        limits, now_at = self._allowances.of(asker.environment), to_at(self._clock.now())
+        add_headers(connection.scope, [(POLICY_FIELD.lower(), limits.policy())])
+        admission = await self._count(asker, limits, now_at)
         if admission is None:
-            add_headers(connection.scope, [self._policy])
             return
-        seconds = self._limits.seconds_left(now_at)
+        seconds = limits.seconds_left(now_at)
         standing = STANDING % (admission.key_left, seconds, admission.tenant_left, seconds)
-        fields: Headers = [self._policy, (STANDING_FIELD.lower(), standing)]
-        if admission.granted:
-            add_headers(connection.scope, fields)
-            return
-        add_headers(connection.scope, [*fields, (b"retry-after", b"%d" % seconds)])
-        raise ServiceError(Code.TOO_MANY_REQUESTS, why_refused(self._limits, admission.key_left, seconds))
+        add_headers(connection.scope, [(STANDING_FIELD.lower(), standing)])
+        if not admission.granted:
+            add_headers(connection.scope, [(b"retry-after", b"%d" % seconds)])
+            raise ServiceError(Code.TOO_MANY_REQUESTS, why_refused(limits, admission.key_left, seconds))
 
-    async def _count(self, asker: Asker, now_at: int) -> Admission | None:
+    async def _count(self, asker: Asker, limits: RateLimits, now_at: int) -> Admission | None:
         loop = asyncio.get_running_loop()
         if loop.time() < self._paused_until:
             return None
-        ask = Ask(self._limits.window_at(now_at), waiting=1)
+        ask = Ask(limits.window_at(now_at), waiting=1)
         names = script_keys(asker, ask.window, self._redis.agreement.partitions)
         try:
             async with asyncio.timeout(COUNTING_SECONDS):
-                return Admission(*await self._redis.run(scripts.ADMIT, names, script_arguments(self._limits, ask)))
+                return Admission(*await self._redis.run(scripts.ADMIT, names, script_arguments(limits, ask)))
         except (RedisUnavailable, TimeoutError) as error:
             self._paused_until = loop.time() + PAUSE_SECONDS
             _log.warning("requests_not_counted", cause=repr(error))

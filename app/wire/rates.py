@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 
 from app.wire import keys
+from app.wire.ids import parse
 
 AHEAD_SHARE = 20
 """Of what is left of a window, nobody is given more ahead of its requests than this part: a twentieth."""
@@ -17,6 +18,9 @@ STANDING_FIELD = b"RateLimit"
 STANDING = b'"key";r=%d;t=%d, "tenant";r=%d;t=%d'
 """What is left of the key and seconds until there is more; the same of the environment."""
 MICROSECONDS = 1_000_000
+_EXCEPTION = "env_[0-9a-f]{32}=[1-9][0-9]{0,11}/[1-9][0-9]{0,11}"
+EXCEPTIONS_PATTERN = f"^{_EXCEPTION}(,{_EXCEPTION})*$"
+"""Environments with other limits: `env_…=<requests of a key>/<requests of all keys>`, and more after a comma."""
 
 
 class RateLimits(msgspec.Struct, frozen=True):
@@ -38,6 +42,29 @@ class RateLimits(msgspec.Struct, frozen=True):
         """The value of `RateLimit-Policy`."""
         figures = (self.key_requests, self.window_seconds, self.tenant_requests, self.window_seconds)
         return b'"key";q=%d;w=%d, "tenant";q=%d;w=%d' % figures
+
+
+class Allowances(msgspec.Struct, frozen=True):
+    """The limits of every environment."""
+
+    usual: RateLimits
+    others: dict[bytes, RateLimits] = {}
+    """By the environment's ref."""
+
+    def of(self, environment: bytes) -> RateLimits:
+        """Those of one, by its ref."""
+        return self.others.get(environment, self.usual)
+
+
+def read_allowances(usual: RateLimits, exceptions: str) -> Allowances:
+    """The usual limits, and others where `exceptions` (EXCEPTIONS_PATTERN, or nothing) says so."""
+    others: dict[bytes, RateLimits] = {}
+    for exception in filter(None, exceptions.split(",")):
+        environment_id, _, figures = exception.partition("=")
+        key_requests, _, tenant_requests = figures.partition("/")
+        limits = RateLimits(int(key_requests), int(tenant_requests), usual.window_seconds)
+        others[keys.environment_ref(parse("env", environment_id))] = limits
+    return Allowances(usual, others)
 
 
 class Asker(msgspec.Struct, frozen=True):

@@ -15,7 +15,7 @@ import pytest_asyncio
 from app.embedded.valkey import EmbeddedValkey
 from app.wire import keys
 from app.wire.agreement import Agreement
-from app.wire.rates import MICROSECONDS, Asker, RateLimits
+from app.wire.rates import MICROSECONDS, Allowances, Asker, RateLimits
 from edge.exchange import Exchange
 from edge.rates import MAX_METERS, Rates
 from edge.redis import Redis
@@ -63,7 +63,7 @@ class Worker:
     """What one worker makes of requests."""
 
     def __init__(self, redis: Redis, limits: RateLimits, time: Time) -> None:
-        self.rates = Rates(redis, limits, PARTITIONS, lambda: 1_000 * time.at)
+        self.rates = Rates(redis, Allowances(limits), PARTITIONS, lambda: 1_000 * time.at)
 
     async def send(self, asker: Asker) -> Exchange:
         """One request, until it has its answer."""
@@ -182,6 +182,18 @@ async def test_two_keys_share_what_their_environment_has(redis: Redis) -> None:
     assert b"All keys of this environment together may send 150 requests in 60 s" in (refused.answer or b"")
     assert standing_of(refused) == {"key": {"r": 50, "t": 60}, "tenant": {"r": 0, "t": 60}}
     assert await first.count(asker(), 100) == {200: 100}
+
+
+async def test_an_environment_with_limits_of_its_own(redis: Redis) -> None:
+    """They hold for its keys and for no others."""
+    time, [worker] = workers(redis, 1, 100)
+    special, usual = asker(), asker()
+    others = {special.environment: RateLimits(3, 5, 60)}
+    worker.rates = Rates(redis, Allowances(RateLimits(100, 200, 60), others), PARTITIONS, lambda: 1_000 * time.at)
+    assert await worker.count(special, 5) == {200: 3, 429: 2}
+    assert await worker.count(Asker(special.environment, uuid4()), 5) == {200: 2, 429: 3}
+    assert await worker.count(usual, 101) == {200: 100, 429: 1}
+    assert read_list(lines_of(await worker.send(special))["RateLimit-Policy"])["tenant"] == {"q": 5, "w": 60}
 
 
 async def test_a_slice_is_a_twentieth_at_most(redis: Redis) -> None:

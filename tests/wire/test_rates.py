@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.wire import keys, scripts
+from app.wire.ids import show
 from app.wire.rates import (
     MICROSECONDS,
     STANDING,
@@ -15,6 +16,7 @@ from app.wire.rates import (
     Ask,
     Asker,
     RateLimits,
+    read_allowances,
     script_arguments,
     script_keys,
     why_refused,
@@ -129,6 +131,15 @@ def test_the_reader_refuses_what_is_no_list(value: str) -> None:
     """Else it would show nothing."""
     with pytest.raises(ValueError, match=r".*"):
         read_list(value)
+
+
+def test_some_environments_have_limits_of_their_own() -> None:
+    """Each that is named has its own figures, in windows as long as everybody's; all others the usual ones."""
+    usual, first, second = RateLimits(5, 8, 30), UUID(int=1), UUID(int=2)
+    allowances = read_allowances(usual, f"{show('env', first)}=1/2,{show('env', second)}=300/4000")
+    assert allowances.of(keys.environment_ref(first)) == RateLimits(1, 2, 30)
+    assert allowances.of(keys.environment_ref(second)) == RateLimits(300, 4_000, 30)
+    assert allowances.of(keys.environment_ref(UUID(int=3))) == read_allowances(usual, "").of(b"any") == usual
 
 
 def test_a_refusal_says_whose_limit_it_is() -> None:

@@ -118,6 +118,19 @@ async def test_two_keys_share_what_their_environment_has(urls: DatabaseUrls, val
         assert (await tenant.live.get("/v1/features")).status_code == 200
 
 
+async def test_an_environment_with_limits_of_its_own(urls: DatabaseUrls, valkey: EmbeddedValkey) -> None:
+    """Its figures hold for it and for nobody else, whichever core is asked."""
+    async with limited_core(urls, valkey.url, key=20) as (core, tenant):
+        exceptions = f"{tenant.made['sandbox_environment_id']}=2/3"
+        changed = {"rate_limit_key_requests": 20, "rate_limit_exceptions": exceptions}
+        async with open_core(urls, valkey.url, MovedClock(), **changed) as other:
+            sandbox, live = other.client(tenant.sandbox.key), other.client(tenant.live.key)
+            assert [(await sandbox.get("/v1/features")).status_code for _ in range(3)] == [200, 200, 429]
+            answer = await live.get("/v1/features")
+            assert read_list(answer.headers["ratelimit-policy"])["key"] == {"q": 20, "w": 60}
+        assert standing_of(await core.client(tenant.sandbox.key).get("/v1/features"))["key"]["r"] == 17
+
+
 async def test_core_counts_where_edges_do(urls: DatabaseUrls, valkey: EmbeddedValkey) -> None:
     """By the id of the key and the ref of its environment."""
     async with limited_core(urls, valkey.url, key=20) as (core, tenant):
