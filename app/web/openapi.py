@@ -52,6 +52,7 @@ def make_config() -> OpenAPIConfig:
                     "Credits",
                     "Top-ups",
                     "Usage",
+                    "Audit log",
                 ),
             )
         ],

@@ -21,7 +21,7 @@ async def fill(connection: asyncpg.Connection, digest: bytes) -> UUID:
     await connection.execute("INSERT INTO tenants VALUES ($1, 'acme', $2)", tenant_id, NOW)
     await connection.execute("INSERT INTO environments VALUES ($1, $2, 'sandbox', $3)", environment_id, tenant_id, NOW)
     await connection.execute("SELECT make_usage_partition($1)", NOW)
-    for table, row in (("test_clocks", {"frozen_at": NOW, "created_at": NOW}), *_rows(digest)):
+    for table, row in (("test_clocks", {"frozen_at": NOW, "created_at": NOW}), *_rows(digest), *_trail()):
         columns = ["environment_id", *row]
         places = ", ".join(f"${number}" for number in range(1, len(columns) + 1))
         statement = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places})"  # noqa: S608 - names from this file
@@ -86,6 +86,11 @@ def _rows(digest: bytes) -> Iterator[tuple[str, dict[str, Any]]]:  # noqa: PLR09
     yield "rejected_events", {**rejected, "recorded_at": NOW}
     yield "gauge_holds", {**_HOLD, "account_id": customer}
     yield "dirty_accounts", {"account_id": customer, "revision": 1}
+
+
+def _trail() -> Iterator[tuple[str, dict[str, Any]]]:
+    """What every write leaves behind."""
+    made = {"created_at": NOW}
     yield "outbox", {"id": uuid4(), "type": "t", "data": "{}", **made}
     yield "idempotency_keys", {"route": "POST /", "key": "k", "request": "{}", **made}
     done = {"actor": "a", "request_id": "r", "route": "POST /", "status": 201}
