@@ -9,6 +9,7 @@ from app.io.redis import RedisStore
 from app.jobs.checkpoint import Checkpointer
 from app.jobs.enrol import EnrolmentSweeper
 from app.jobs.holds import HoldSweeper
+from app.jobs.keys import KeyTeller, UseKeeper
 from app.jobs.partitions import PartitionMaker
 from app.jobs.reload import Reloader
 from app.jobs.sweep import Sweeper
@@ -28,6 +29,8 @@ async def main(stop: asyncio.Event, settings: JobsSettings) -> None:
             group.create_task(Sweeper(database, redis, Clock()).run(stop))
             group.create_task(Checkpointer(database, Clock()).run(stop))
             group.create_task(PartitionMaker(database, Clock()).run(stop))
+            group.create_task(KeyTeller(database, redis, Clock()).run(stop))
+            group.create_task(UseKeeper(database, redis).run(stop))
             group.create_task(HoldSweeper(database, Clock()).run(stop))
     finally:
         await redis.close()
