@@ -40,12 +40,16 @@ class KeyTeller:
         """A round every LOOK_SECONDS; one that fails is tried again."""
         await run_rounds(self.round, Pace("keys", LOOK_SECONDS), stop)
 
-    async def round(self) -> None:
-        """Have edges ask core again wherever Redis says something else than Postgres."""
-        place = (self._clock.now() - REACH, NO_KEY)
+    async def round(self) -> int:
+        """Have edges ask core again of every key of which Redis says something else than Postgres; how many there were.
+
+        Answers 0 where all was as it should be.
+        """
+        place, count = (self._clock.now() - REACH, NO_KEY), 0
         while changed := await self._list(place):
-            await forget_wrong_records(self._redis, [(key.digest, _record(key)) for key in changed])
+            count += await forget_wrong_records(self._redis, [(key.digest, _record(key)) for key in changed])
             place = (changed[-1].changed_at, changed[-1].key_id)
+        return count
 
     async def _list(self, after: tuple[datetime, UUID]) -> list[ChangedKey]:
         return await self._database.run(None, partial(store.list_changed_keys, after=after, limit=PAGE))
@@ -60,10 +64,7 @@ class UseKeeper:
 
     async def run(self, stop: asyncio.Event) -> None:
         """A round every USES_SECONDS, at once where there was more; one that fails is tried again."""
-        await run_rounds(self._has_more, Pace("uses of keys", USES_SECONDS), stop)
-
-    async def _has_more(self) -> bool:
-        return await self.round() == PAGE
+        await run_rounds(self.round, Pace("key_uses", USES_SECONDS, full_round=PAGE), stop)
 
     async def round(self) -> int:
         """Write down some of what edges noted; how many."""

@@ -338,10 +338,10 @@ class Tenant:
 
 @asynccontextmanager
 async def own_edge(
-    world: World, valkey: "EmbeddedValkey", log: Path | None = None, workers: int = 2
+    world: World, valkey: "EmbeddedValkey", log: Path | None = None, workers: int = 2, **more: str
 ) -> AsyncIterator[World]:
-    """An edge with workers that a test may kill, on the shared Valkey."""
-    edge = EdgeProcess(valkey.url, world.core.url, workers)
+    """An edge with workers that a test may kill, on the shared Valkey; keyword arguments are variables."""
+    edge = EdgeProcess(valkey.url, world.core.url, workers, **more)
     edge.start(log)
     connector = aiohttp.TCPConnector(limit=0, force_close=True)
     try:
