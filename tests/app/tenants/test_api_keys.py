@@ -155,6 +155,53 @@ async def test_live_keys_have_a_bound(tenant: Tenant, urls: DatabaseUrls, clock:
     assert (await tenant.sandbox.post(KEYS, body)).status_code == 201
 
 
+async def test_a_key_that_was_shown_is_stored_nowhere(core: Core, tenant: Tenant, urls: DatabaseUrls) -> None:
+    """A replay answers null in its place; neither the stored answer nor the audit log has it."""
+    body = {"name": "n", "scopes": ["usage:write"]}
+    made = await tenant.sandbox.post(KEYS, body, key="k")
+    again = await tenant.sandbox.post(KEYS, body, key="k")
+    assert again.headers["idempotent-replayed"] == "true"
+    assert again.json() == made.json() | {"key": None}
+    path = f"{KEYS}/{made.json()['api_key_id']}/rotate"
+    rotated = await tenant.sandbox.post(path, {}, key="k")
+    again = await tenant.sandbox.post(path, {}, key="k")
+    assert again.json() == rotated.json() | {"api_key": rotated.json()["api_key"] | {"key": None}}
+    async with connected(urls.owner) as connection:
+        rows = [
+            row["row"]
+            for table in ("api_keys", "idempotency_keys", "audit_log")
+            for row in await connection.fetch(f"SELECT t::text AS row FROM {table} t")  # noqa: S608 - names from above
+        ]
+        bodies = await connection.fetch("SELECT body FROM idempotency_keys")
+    stored = "\n".join(rows) + "\n".join(row["body"].decode() for row in bodies)
+    assert made.json()["display_prefix"] in stored
+    for key in (made.json()["key"], rotated.json()["api_key"]["key"], tenant.sandbox.key):
+        assert key not in stored
+        assert key.encode().hex() not in stored
+    assert core
+
+
+async def test_changes_of_keys_are_in_the_audit_log(tenant: Tenant, urls: DatabaseUrls) -> None:
+    """Each by the key that it is about, with what it was before."""
+    made = await make(tenant, Scope.USAGE_WRITE)
+    await patch(tenant.sandbox, made["api_key_id"], "other")
+    rotated = (await rotate(tenant.sandbox, made["api_key_id"])).json()
+    await revoke(tenant.sandbox, made["api_key_id"])
+    async with connected(urls.owner) as connection:
+        rows = await connection.fetch(
+            "SELECT subject_id, before::text, after::text FROM audit_log WHERE subject_kind = 'api_key' ORDER BY id"
+        )
+    assert [row["subject_id"] for row in rows] == [
+        made["api_key_id"],
+        made["api_key_id"],
+        rotated["api_key"]["api_key_id"],
+        made["api_key_id"],
+        made["api_key_id"],
+    ]
+    assert [row["before"] is None for row in rows] == [True, False, True, False, False]
+    assert '"name": "other"' in rows[1]["after"] or '"name":"other"' in rows[1]["after"]
+
+
 async def test_a_key_can_be_renamed(tenant: Tenant) -> None:
     """And nothing else of it changes."""
     made = await make(tenant, Scope.USAGE_WRITE)
