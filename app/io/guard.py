@@ -10,6 +10,7 @@ import socket
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from ssl import SSLContext
 from typing import Any, Final
 
 import aiohttp
@@ -42,10 +43,13 @@ class GuardedConnector(aiohttp.TCPConnector):
     At most `connections` are in use, and as many again are kept idle.
     """
 
-    def __init__(self, allowed: Sequence[Network], connections: int, resolver: Resolver | None) -> None:
+    def __init__(
+        self, allowed: Sequence[Network], connections: int, resolver: Resolver | None, tls: SSLContext | None
+    ) -> None:
         self._names = resolver or ThreadedResolver()
         super().__init__(  # pyright: ignore[reportUnknownMemberType] - aiohttp leaves open what an address is
             resolver=self._names,
+            ssl=tls or True,
             socket_factory=partial(_open_socket, allowed),
             limit=connections,
             keepalive_timeout=_KEEP_ALIVE_SECONDS,
