@@ -4,13 +4,14 @@ Each process reads the struct that holds what it needs and nothing more, once, a
 """
 
 import os
-from collections.abc import Mapping
-from typing import Annotated, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 from msgspec import Meta
 
+from app.rules.addresses import MalformedNetwork, Network, read_networks
 from app.wire.agreement import Agreement, Durability
 from app.wire.slots import REDIS_URL_PATTERN
 
@@ -45,7 +46,18 @@ class ProcessSettings(msgspec.Struct, frozen=True, kw_only=True):
         return ZoneInfo(self.billing_timezone)
 
 
-class CoreSettings(ProcessSettings, frozen=True, kw_only=True):
+class WebhookSettings(ProcessSettings, frozen=True, kw_only=True):
+    """What whoever names endpoints, and whoever sends to them, must agree on."""
+
+    webhook_key: Secret
+    webhook_allowed_networks: str = ""
+
+    def allowed_networks(self) -> Sequence[Network]:
+        """Addresses that webhooks may go to though they are not public."""
+        return read_networks(self.webhook_allowed_networks)
+
+
+class CoreSettings(WebhookSettings, frozen=True, kw_only=True):
     """Of `python -m app.main`."""
 
     core_database_url: PostgresUrl
@@ -58,6 +70,7 @@ class CoreSettings(ProcessSettings, frozen=True, kw_only=True):
     admin_token: Secret
     key_pepper: Secret
     internal_secret: Secret
+    webhook_https_only: Literal["always", "live", "never"] = "live"
 
 
 class FlusherSettings(ProcessSettings, frozen=True, kw_only=True):
@@ -68,7 +81,7 @@ class FlusherSettings(ProcessSettings, frozen=True, kw_only=True):
     stream_max_entries: Annotated[int, Meta(ge=1_000)] = 1_000_000
 
 
-class JobsSettings(ProcessSettings, frozen=True, kw_only=True):
+class JobsSettings(WebhookSettings, frozen=True, kw_only=True):
     """Of `python -m app.jobs`."""
 
     jobs_database_url: PostgresUrl
@@ -113,6 +126,12 @@ def read(kind: type[Read], environ: Mapping[str, str] = os.environ) -> Read:
     zone = values.get("billing_timezone")
     if isinstance(zone, str) and not _is_zone(zone):
         wrong.append("BILLING_TIMEZONE: no such zone; use a name such as Europe/Berlin")
+    networks = values.get("webhook_allowed_networks")
+    if isinstance(networks, str):
+        try:
+            read_networks(networks)
+        except MalformedNetwork as error:
+            wrong.append(f"WEBHOOK_ALLOWED_NETWORKS: {error}")
     if wrong:
         raise SettingsError("\n".join(wrong))
     return kind(**values)

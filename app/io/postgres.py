@@ -85,6 +85,8 @@ class Transaction:
     whole_environment: bool = False
     unpublished: set[UUID] = field(default_factory=set[UUID])
     """Accounts that an earlier transaction changed and that may still have to be published."""
+    traceparent: str | None = None
+    """Of the request that is answered: what happens in it is told with it."""
 
     @property
     def environment(self) -> UUID:

@@ -1,15 +1,19 @@
 """`python -m app.jobs`."""
 
 import asyncio
+from functools import partial
 
 from app.io.clock import Clock
+from app.io.outbound import open_guarded_session, post_webhook
 from app.io.postgres import Database
 from app.io.process import run_until_stopped
 from app.io.redis import RedisStore
 from app.jobs.checkpoint import Checkpointer
+from app.jobs.deliver import SLOTS, Deliverer
 from app.jobs.enrol import EnrolmentSweeper
 from app.jobs.holds import HoldSweeper
 from app.jobs.partitions import PartitionMaker
+from app.jobs.relay import Relay
 from app.jobs.reload import Reloader
 from app.jobs.sweep import Sweeper
 from app.jobs.tick import Ticker
@@ -19,9 +23,13 @@ from app.settings import JobsSettings
 async def main(stop: asyncio.Event, settings: JobsSettings) -> None:
     """Run until stopped."""
     database = await Database.open(settings.jobs_database_url, "quotastack jobs", max_size=4, work_seconds=None)
+    webhooks = await Database.open(settings.jobs_database_url, "quotastack webhooks", max_size=3, work_seconds=None)
     redis = await RedisStore.connect(settings.redis_url, settings.agreement())
     try:
-        async with asyncio.TaskGroup() as group:
+        async with (
+            open_guarded_session(settings.allowed_networks(), connections=SLOTS) as session,
+            asyncio.TaskGroup() as group,
+        ):
             group.create_task(Ticker(database, redis, Clock()).run(stop))
             group.create_task(Reloader(database, redis, Clock()).run(stop))
             group.create_task(EnrolmentSweeper(database, redis, Clock()).run(stop))
@@ -29,8 +37,12 @@ async def main(stop: asyncio.Event, settings: JobsSettings) -> None:
             group.create_task(Checkpointer(database, Clock()).run(stop))
             group.create_task(PartitionMaker(database, Clock()).run(stop))
             group.create_task(HoldSweeper(database, Clock()).run(stop))
+            group.create_task(Relay(webhooks, Clock()).run(stop))
+            post = partial(post_webhook, session)
+            group.create_task(Deliverer(webhooks, post, settings.webhook_key, Clock()).run(stop))
     finally:
         await redis.close()
+        await webhooks.close()
         await database.close()
 
 

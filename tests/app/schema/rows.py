@@ -86,5 +86,21 @@ def _rows(digest: bytes) -> Iterator[tuple[str, dict[str, Any]]]:  # noqa: PLR09
     yield "rejected_events", {**rejected, "recorded_at": NOW}
     yield "gauge_holds", {**_HOLD, "account_id": customer}
     yield "dirty_accounts", {"account_id": customer, "revision": 1}
-    yield "outbox", {"id": uuid4(), "type": "t", "data": "{}", **made}
+    yield from _told()
     yield "idempotency_keys", {"route": "POST /", "key": "k", "request": "{}", **made}
+
+
+def _told() -> Iterator[tuple[str, dict[str, Any]]]:
+    made = {"created_at": NOW}
+    event, endpoint, delivery = uuid4(), uuid4(), uuid4()
+    yield "outbox", {"id": event, "type": "t", "sequence": 1, "data": "{}", **made}
+    yield "outbox_heads", {"end_user_id": "", "last_sequence": 1}
+    yield "event_feeds", {"last_position": 1}
+    where = {"url": "https://a.test", "description": "", "enabled": True, "secret_version": 1, "updated_at": NOW}
+    yield "webhook_endpoints", {"id": endpoint, **where, **made}
+    sent = {"event_id": event, "place": 1, "state": "pending", "attempts": 0, "attempts_before": 0}
+    queue = {"endpoint_id": endpoint, "end_user_id": "u"}
+    yield "webhook_deliveries", {"id": delivery, **queue, **sent, **made}
+    yield "webhook_queues", {**queue, "waiting": 1, "due_at": NOW}
+    yield "webhook_attempts", {"delivery_id": delivery, "number": 1, "at": NOW, "elapsed_ms": 1}
+    yield "webhook_replays", {"id": uuid4(), "endpoint_id": endpoint, "next_position": 1, "last_position": 1, **made}

@@ -14,6 +14,7 @@ ELSEWISE = {
     "accounts_due",  # what falls due next, of all environments
     "reservations_due",  # the same
     "gauge_holds_over",  # what can be forgotten, of all environments
+    "outbox_to_relay",  # what has no place in its feed yet, of all environments
 }
 INDEXES = """
     SELECT indexrelid::regclass::text AS index, indrelid::regclass::text AS of, attname AS first
