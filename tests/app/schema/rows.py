@@ -88,6 +88,9 @@ def _rows(digest: bytes) -> Iterator[tuple[str, dict[str, Any]]]:  # noqa: PLR09
     yield "dirty_accounts", {"account_id": customer, "revision": 1}
     yield from _told()
     yield "idempotency_keys", {"route": "POST /", "key": "k", "request": "{}", **made}
+    yield "drifting_accounts", {"account_id": customer, "findings": "f", "found_at": NOW}
+    done = {"actor": "a", "request_id": "r", "route": "POST /", "status": 201}
+    yield "audit_log", {"id": uuid4(), "at": NOW, **done, "request": "{}"}
 
 
 def _told() -> Iterator[tuple[str, dict[str, Any]]]:
