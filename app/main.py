@@ -58,6 +58,7 @@ from app.web.health import Probes
 from app.web.openapi import Document, make_config
 from app.web.outer import OuterMiddleware
 from app.web.principal import provide_clock, provide_principal
+from app.web.rates import Rates
 from app.web.reader import provide_reader
 
 MAX_DATABASE_CONNECTIONS = 16
@@ -117,7 +118,8 @@ async def open_parts(settings: CoreSettings, clock: Clock) -> AsyncGenerator[Par
 
 def public_application(parts: Parts) -> ASGIApp:
     """What everyone may reach."""
-    state = {"authenticate": parts.api_keys.authenticate, "admin_token": parts.settings.admin_token}
+    rates = Rates(parts.redis, parts.clock, parts.settings.allowances())
+    state = {"authenticate": parts.api_keys.authenticate, "admin_token": parts.settings.admin_token, "rates": rates}
     dependencies = _dependencies(parts)
     document = Document(lambda: make_application(_DOMAINS, {}, dependencies=dependencies, openapi=make_config()))
     edge = forward.Edge(parts.session, parts.settings.edge_url)

@@ -82,13 +82,18 @@ def _rows(digest: bytes) -> Iterator[tuple[str, dict[str, Any]]]:  # noqa: PLR09
     held = {"reserved_micro": 1, "opened_at": NOW, "opened_seq": 1, "expires_at": NOW, "state": "open", "used_micro": 0}
     said = {key: event[key] for key in ("feature_key", "units_micro", "debt_micro", "draws", "price_id")}
     yield "reservations", {"id": uuid4(), "account_id": customer, "in_credits": False, **said, **held}
+    yield from _rows_beside(customer)
+
+
+def _rows_beside(customer: UUID) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What is kept beside catalogue and ledger."""
     rejected = {"id": uuid4(), "end_user_id": "u", "stream_id": "1-1", "code": "c", "detail": "d", "entry": b""}
     yield "rejected_events", {**rejected, "recorded_at": NOW}
     yield "gauge_holds", {**_HOLD, "account_id": customer}
     yield "dirty_accounts", {"account_id": customer, "revision": 1}
-    yield from _told()
-    yield "idempotency_keys", {"route": "POST /", "key": "k", "request": "{}", **made}
     yield "drifting_accounts", {"account_id": customer, "findings": "f", "found_at": NOW}
+    yield from _told()
+    yield "idempotency_keys", {"route": "POST /", "key": "k", "request": "{}", "created_at": NOW}
     done = {"actor": "a", "request_id": "r", "route": "POST /", "status": 201}
     yield "audit_log", {"id": uuid4(), "at": NOW, **done, "request": "{}"}
 
