@@ -140,7 +140,6 @@ def parse_key_use(member: bytes) -> tuple[UUID, UUID]:
     return UUID(bytes=member[:_UUID_LENGTH]), UUID(bytes=member[_UUID_LENGTH:])
 
 
-
 def key_requests(partition: int, environment: bytes, key_id: UUID, window: int) -> bytes:
     """String with TTL: requests of an API key in the window that began at that second.
 
