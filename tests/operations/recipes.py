@@ -32,13 +32,6 @@ class Operator:
 
     def __init__(self, stack: Stack, session: aiohttp.ClientSession, directory: Path) -> None:
         self._stack, self._session, self._directory = stack, session, directory
-        postgres, valkey = stack.postgres, stack.valkey
-        self._programs = {
-            "postgres": {"PATH": str(postgres.binary.file.parent), "PGHOST": str(postgres.socket_directory)},
-            "valkey": {"PATH": str(directory)},
-        }
-        client = shutil.which("valkey-cli") or shutil.which("redis-cli") or str(valkey.binary.file)
-        self._client = f"{client} -s {valkey.socket_directory / valkey.socket_name}"
 
     async def follow(self, commands: list[str]) -> list[str]:
         """Type them one after the other; what each said. AssertionError where one fails."""
@@ -53,9 +46,14 @@ class Operator:
                 self._stack.valkey.start()
             case ["up", "--detach", *names]:
                 await self._start([name for name in names if name in ROLES])
-            case ["exec", "-T", server, *_]:
-                typed = command.partition(f"exec -T {server} ")[2].replace("valkey-cli", self._client)
-                return await self._run(typed, self._programs[server])
+            case ["exec", "-T", "valkey", "valkey-cli", *words]:
+                redis = await self._stack.redis()
+                await redis.client.execute_command(*words)
+                await redis.close()
+            case ["exec", "-T", "postgres", *_]:
+                server = self._stack.postgres
+                variables = {"PATH": str(server.binary.file.parent), "PGHOST": str(server.socket_directory)}
+                return await self._run(command.partition("exec -T postgres ")[2], variables)
             case ["run", "--rm", "--env", _, "migrate", "quotastack", *arguments]:
                 return await self._quotastack(arguments, {"REDIS_URL": self._stack.stores.redis_url})
             case ["run", "--rm", "migrate", *arguments]:
