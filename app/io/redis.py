@@ -31,6 +31,9 @@ from app.wire.slots import is_cluster
 from app.wire.snapshot import ACCOUNT_FIELDS, AccountState, pack_beside
 
 UNKNOWN_KEY_SECONDS = 60
+"""How long edges are told that there is no such API key before they have core look again."""
+KEY_RECORD_SECONDS = 86_400
+"""How long edges go by what Redis holds of an API key. What was lost of a change is found out by then at the latest."""
 COMMAND_TIMEOUT_SECONDS = 5.0
 MAX_CONNECTIONS = 16
 PUBLISH_ACCOUNTS = 200
@@ -407,12 +410,10 @@ class RedisStore:
             pipe.get(keys.seen(partition, environment, event_id))
         return next((stored for stored in await pipe.execute() if stored), None)
 
-    async def put_api_key(self, digest: bytes, record: bytes | None) -> None:
-        """Tell the edges of an API key; None = unknown, remembered for a while."""
-        if record is None:
-            await self.client.set(keys.api_key(digest), keys.UNKNOWN_KEY, ex=UNKNOWN_KEY_SECONDS)
-        else:
-            await self.client.set(keys.api_key(digest), record)
+    async def put_api_key(self, digest: bytes, record: bytes | None, *, replaces: bool) -> None:
+        """Tell the edges of an API key; None = there is none. What they are told already stays unless it `replaces`."""
+        content, seconds = (keys.UNKNOWN_KEY, UNKNOWN_KEY_SECONDS) if record is None else (record, KEY_RECORD_SECONDS)
+        await self.client.set(keys.api_key(digest), content, ex=seconds, nx=not replaces)
 
     async def put_plan(self, snapshot_id: str, content: bytes) -> None:
         """Give the edges a plan snapshot; it never changes."""
