@@ -50,10 +50,11 @@ from app.tenants.service import Keys
 from app.test_clocks.routes import ROUTES as TEST_CLOCKS
 from app.test_clocks.routes import provide_clocks
 from app.topups.routes import ROUTES as TOPUPS
-from app.trail.idempotency import provide_mutation
+from app.trail.idempotency import provide_mutation, provide_operator_mutation
 from app.web import docs, forward, health
 from app.web.application import make_application
 from app.web.framing import FramingMiddleware
+from app.web.health import Probes
 from app.web.openapi import Document, make_config
 from app.web.outer import OuterMiddleware
 from app.web.principal import provide_clock, provide_principal
@@ -82,11 +83,7 @@ class Parts(msgspec.Struct, frozen=True):
     database: Database
     redis: RedisStore
     session: Session
-
-    @property
-    def api_keys(self) -> Keys:
-        """The API keys of this installation."""
-        return Keys(self.database, self.clock, self.settings.key_pepper)
+    api_keys: Keys
 
     @property
     def orders(self) -> Orders:
@@ -109,7 +106,9 @@ async def open_parts(settings: CoreSettings, clock: Clock) -> AsyncGenerator[Par
             async with open_session(
                 total_seconds=forward.TIMEOUT_SECONDS, connections=forward.CONNECTIONS, decompress=False
             ) as session:
-                yield Parts(settings, clock, database, redis, session)
+                yield Parts(
+                    settings, clock, database, redis, session, Keys(database, redis, clock, settings.key_pepper)
+                )
         finally:
             await database.close()
     finally:
@@ -154,17 +153,24 @@ def _dependencies(parts: Parts) -> dict[str, Provide]:
         "corrections": _constant(_corrections(parts)),
         "migrator": _constant(Migrator(parts.database, parts.orders, parts.settings.billing_timezone)),
         "subscriptions": _constant(Subscriptions(parts.database, parts.orders)),
+        "probes": _constant(_probes(parts)),
         "redis": _constant(parts.redis),
         "stream_max_entries": _constant(parts.settings.stream_max_entries),
         "principal": Provide(provide_principal, sync_to_thread=False),
         "reader": Provide(provide_reader, sync_to_thread=False),
         "mutation": Provide(provide_mutation, sync_to_thread=False),
+        "operator_mutation": Provide(provide_operator_mutation, sync_to_thread=False),
     }
 
 
 def _corrections(parts: Parts) -> Corrections:
     preview = Previewer(parts.settings.billing_timezone).preview
     return Corrections(parts.database, parts.redis, parts.clock, parts.orders, preview)
+
+
+def _probes(parts: Parts) -> Probes:
+    settings = parts.settings
+    return Probes(parts.database, parts.redis, settings.ready_max_flush_lag_seconds, settings.metrics_token)
 
 
 def _constant(value: object) -> Provide:

@@ -35,6 +35,7 @@ class ProcessSettings(msgspec.Struct, frozen=True, kw_only=True):
     idempotency_window_seconds: Annotated[int, Meta(ge=60, le=2_592_000)] = 86_400
     billing_timezone: str = "UTC"
     log_level: LogLevel = "info"
+    metrics_token: Secret | None = None
 
     def agreement(self) -> Agreement:
         """What this process shares with every other, for comparing."""
@@ -58,20 +59,29 @@ class CoreSettings(ProcessSettings, frozen=True, kw_only=True):
     admin_token: Secret
     key_pepper: Secret
     internal_secret: Secret
+    ready_max_flush_lag_seconds: Annotated[int, Meta(ge=1, le=86_400)] = 60
 
 
-class FlusherSettings(ProcessSettings, frozen=True, kw_only=True):
+class ProbedSettings(ProcessSettings, frozen=True, kw_only=True):
+    """Of a process that has no listener but the one for probes and the collector of figures."""
+
+    metrics_host: str = "127.0.0.1"
+
+
+class FlusherSettings(ProbedSettings, frozen=True, kw_only=True):
     """Of `python -m app.flusher`."""
 
     flusher_database_url: PostgresUrl
+    flusher_metrics_port: Port = 0
     trim_lag_seconds: Annotated[int, Meta(ge=0, le=86_400)] = 600
     stream_max_entries: Annotated[int, Meta(ge=1_000)] = 1_000_000
 
 
-class JobsSettings(ProcessSettings, frozen=True, kw_only=True):
+class JobsSettings(ProbedSettings, frozen=True, kw_only=True):
     """Of `python -m app.jobs`."""
 
     jobs_database_url: PostgresUrl
+    jobs_metrics_port: Port = 0
 
 
 class OwnerSettings(msgspec.Struct, frozen=True, kw_only=True):

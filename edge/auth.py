@@ -34,6 +34,7 @@ _BEARER = b"bearer "
 class Principal(msgspec.Struct, frozen=True):
     """What a request may do, and in which environment."""
 
+    key_id: UUID
     environment_id: UUID
     environment_ref: bytes
     scopes: frozenset[str]
@@ -131,6 +132,7 @@ def _principal(record: ApiKeyRecord, asked: float) -> Principal:
     if left_seconds <= 0:
         raise _unauthenticated("This API key has expired.")
     return Principal(
+        record.key_id,
         record.environment_id,
         keys.environment_ref(record.environment_id),
         record.scopes,

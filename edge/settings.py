@@ -34,6 +34,7 @@ class EdgeSettings(msgspec.Struct, frozen=True, kw_only=True):
     durability: Durability = "always"
     spool_directory: str = "var/spool"
     spool_max_bytes: Annotated[int, Meta(ge=0)] = 1024 * 1024 * 1024
+    metrics_token: Secret | None = None
     log_level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$")] = "info"
 
     def agreement(self) -> Agreement:

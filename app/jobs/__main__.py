@@ -4,12 +4,15 @@ import asyncio
 
 from app.io.clock import Clock
 from app.io.postgres import Database
+from app.io.probes import open_probes
 from app.io.process import run_until_stopped
+from app.io.readiness import Report, examine, store_checks
 from app.io.redis import RedisStore
 from app.jobs.checkpoint import Checkpointer
 from app.jobs.enrol import EnrolmentSweeper
 from app.jobs.holds import HoldSweeper
 from app.jobs.partitions import PartitionMaker
+from app.jobs.reconcile import Reconciler
 from app.jobs.reload import Reloader
 from app.jobs.sweep import Sweeper
 from app.jobs.tick import Ticker
@@ -20,15 +23,21 @@ async def main(stop: asyncio.Event, settings: JobsSettings) -> None:
     """Run until stopped."""
     database = await Database.open(settings.jobs_database_url, "quotastack jobs", max_size=4, work_seconds=None)
     redis = await RedisStore.connect(settings.redis_url, settings.agreement())
+    clock = Clock()
+
+    async def ready() -> Report:
+        return await examine(store_checks(database, redis))
+
     try:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(Ticker(database, redis, Clock()).run(stop))
-            group.create_task(Reloader(database, redis, Clock()).run(stop))
-            group.create_task(EnrolmentSweeper(database, redis, Clock()).run(stop))
-            group.create_task(Sweeper(database, redis, Clock()).run(stop))
-            group.create_task(Checkpointer(database, Clock()).run(stop))
-            group.create_task(PartitionMaker(database, Clock()).run(stop))
-            group.create_task(HoldSweeper(database, Clock()).run(stop))
+        async with open_probes(settings, settings.jobs_metrics_port, ready), asyncio.TaskGroup() as group:
+            group.create_task(Ticker(database, redis, clock).run(stop))
+            group.create_task(Reloader(database, redis, clock).run(stop))
+            group.create_task(EnrolmentSweeper(database, redis, clock).run(stop))
+            group.create_task(Sweeper(database, redis, clock).run(stop))
+            group.create_task(Checkpointer(database, clock).run(stop))
+            group.create_task(PartitionMaker(database, clock).run(stop))
+            group.create_task(HoldSweeper(database, clock).run(stop))
+            group.create_task(Reconciler(database, redis, clock).run(stop))
     finally:
         await redis.close()
         await database.close()

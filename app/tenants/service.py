@@ -1,20 +1,27 @@
 """Making tenants, and finding out who asks."""
 
+from collections.abc import Iterable
 from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import structlog
 
 from app.io.clock import Clock
 from app.io.ids import new_api_key, new_id
 from app.io.postgres import Database, Transaction
-from app.io.redis import RedisStore
+from app.io.redis import RedisStore, RedisUnavailable
 from app.rules.moments import to_at
 from app.tenants import store
 from app.tenants.schemas import TenantCreated
-from app.tenants.store import FoundKey, NewEnvironment, NewTenantRow
+from app.tenants.store import FoundKey, KeyRow, NewEnvironment, NewTenantRow
 from app.web.principal import Principal
 from app.wire import key_digest
 from app.wire.ids import show
 from app.wire.scopes import ALL_SCOPES
 from app.wire.snapshot import ApiKeyRecord, encode_api_key
+
+_log: Any = structlog.get_logger(__name__)
 
 DISPLAY_PREFIX_LENGTH = 12
 """How much of a key is kept so that its owner can tell it from others; 4 characters of the secret."""
@@ -23,8 +30,9 @@ DISPLAY_PREFIX_LENGTH = 12
 class Keys:
     """The API keys of this installation; at rest there are only their digests under `pepper`."""
 
-    def __init__(self, database: Database, clock: Clock, pepper: str) -> None:
+    def __init__(self, database: Database, redis: RedisStore, clock: Clock, pepper: str) -> None:
         self._database = database
+        self._redis = redis
         self._clock = clock
         self._pepper = pepper.encode()
 
@@ -41,11 +49,35 @@ class Keys:
             return None
         return Principal(found.environment_id, found.environment_kind, found.key_id, found.scopes, found.frozen_at)
 
-    async def load(self, redis: RedisStore, digest: bytes) -> bool:
-        """Tell the edges of a key, or for a while that there is none; whether there is one."""
+    async def load(self, digest: bytes) -> bool:
+        """Tell the edges of a key, or for a while that there is none; whether there is one.
+
+        Where it is revoked meanwhile, edges were told of that already, and what was read before does not undo it.
+        """
         found = await self._find(digest)
-        await redis.put_api_key(digest, None if found is None else encode_api_key(_record(found)))
+        record = None
+        if found is not None:
+            environment = (found.environment_id, found.environment_kind)
+            record = encode_record(found.key_id, environment, found.scopes, found.expires_at)
+        await self._redis.put_api_key(digest, record, replaces=False)
         return found is not None
+
+    async def tell_edges(self, principal: Principal, key: KeyRow) -> bool:
+        """Have edges go by what a key of the principal's environment is now; False where Redis does not answer.
+
+        Called before the commit: where this process dies in between, edges refuse for a minute what is still valid, and
+        never go on with what was revoked. What they are not told here, jobs tells them.
+        """
+        record = None
+        if key.revoked_at is None:
+            environment = (principal.environment_id, principal.environment_kind)
+            record = encode_record(key.id, environment, key.scopes, key.expires_at)
+        try:
+            await self._redis.put_api_key(key.digest, record, replaces=True)
+        except RedisUnavailable as error:
+            _log.warning("edges_not_told", key=show("key", key.id), error=str(error))
+            return False
+        return True
 
     async def _find(self, digest: bytes) -> FoundKey | None:
         return await self._database.run(None, lambda tx: store.find_key(tx, digest))
@@ -72,6 +104,9 @@ def _environment(keys: Keys, key: str, now: datetime) -> NewEnvironment:
     return NewEnvironment(new_id(now), new_id(now), keys.digest(key), key[:DISPLAY_PREFIX_LENGTH])
 
 
-def _record(found: FoundKey) -> ApiKeyRecord:
-    expires_at = None if found.expires_at is None else to_at(found.expires_at)
-    return ApiKeyRecord(found.environment_id, found.environment_kind, found.scopes, expires_at)
+def encode_record(
+    key_id: UUID, environment: tuple[UUID, str], scopes: Iterable[str], expires_at: datetime | None
+) -> bytes:
+    """What edges are told of a key that was not revoked, of this environment and its kind."""
+    end_at = None if expires_at is None else to_at(expires_at)
+    return encode_api_key(ApiKeyRecord(key_id, *environment, frozenset(scopes), end_at))

@@ -49,6 +49,7 @@ def make_config() -> OpenAPIConfig:
                     "Features",
                     "Plans",
                     "Environment",
+                    "API keys",
                     "Subscriptions",
                     "Customers",
                     "Credits",

@@ -53,6 +53,9 @@ class Code(StrEnum):
     GRANT_EXPIRED = "grant_expired"
     EVENT_PENDING = "event_pending"
     NOTHING_OWED = "nothing_owed"
+    API_KEY_ENDED = "api_key_ended"
+    LAST_API_KEY = "last_api_key"
+    TOO_MANY_API_KEYS = "too_many_api_keys"
     RESERVATION_ENDED = "reservation_ended"
     TOO_MANY_RESERVATIONS = "too_many_reservations"
     ALREADY_RETRIED = "already_retried"
@@ -120,6 +123,9 @@ MEANINGS: dict[Code, Meaning] = {
     Code.GRANT_EXPIRED: Meaning(409, "The grant has expired"),
     Code.EVENT_PENDING: Meaning(409, "The event is not posted yet"),
     Code.NOTHING_OWED: Meaning(409, "There is no overage that could be billed"),
+    Code.API_KEY_ENDED: Meaning(409, "The API key was revoked or has expired"),
+    Code.LAST_API_KEY: Meaning(409, "Without this API key nobody could make keys any more"),
+    Code.TOO_MANY_API_KEYS: Meaning(409, "The environment has as many API keys as one may have"),
     Code.RESERVATION_ENDED: Meaning(409, "The reservation has ended"),
     Code.TOO_MANY_RESERVATIONS: Meaning(409, "The customer has as many open reservations as one may have"),
     Code.ALREADY_RETRIED: Meaning(409, "The event was retried already, or is posted"),

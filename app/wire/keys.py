@@ -120,8 +120,8 @@ def plan(snapshot_id: str) -> bytes:
 
 
 def api_key(digest: bytes) -> bytes:
-    """String: the record of an API key, or UNKNOWN_KEY for a while."""
-    return b"key:" + digest.hex().encode()
+    """String with TTL: the record of an API key, or UNKNOWN_KEY."""
+    return b"apikey:" + digest.hex().encode()
 
 
 UNKNOWN_KEY = b"unknown"

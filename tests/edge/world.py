@@ -187,7 +187,7 @@ class World:
     async def tenant(self, *scopes: str, expires_at: int | None = None) -> "Tenant":
         """A new environment with one key."""
         tenant = Tenant(self, uuid4(), key_digest.make_key("sandbox", uuid4().int))
-        record = ApiKeyRecord(tenant.environment_id, "sandbox", frozenset(scopes or EVERYTHING), expires_at)
+        record = ApiKeyRecord(uuid4(), tenant.environment_id, "sandbox", frozenset(scopes or EVERYTHING), expires_at)
         await self.redis.set(keys.api_key(key_digest.digest(PEPPER.encode(), tenant.key)), encode_api_key(record))
         return tenant
 
@@ -338,10 +338,10 @@ class Tenant:
 
 @asynccontextmanager
 async def own_edge(
-    world: World, valkey: "EmbeddedValkey", log: Path | None = None, workers: int = 2
+    world: World, valkey: "EmbeddedValkey", log: Path | None = None, workers: int = 2, **more: str
 ) -> AsyncIterator[World]:
-    """An edge with workers that a test may kill, on the shared Valkey."""
-    edge = EdgeProcess(valkey.url, world.core.url, workers)
+    """An edge with workers that a test may kill, on the shared Valkey; keyword arguments are variables."""
+    edge = EdgeProcess(valkey.url, world.core.url, workers, **more)
     edge.start(log)
     connector = aiohttp.TCPConnector(limit=0, force_close=True)
     try:

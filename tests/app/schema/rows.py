@@ -86,5 +86,8 @@ def _rows(digest: bytes) -> Iterator[tuple[str, dict[str, Any]]]:  # noqa: PLR09
     yield "rejected_events", {**rejected, "recorded_at": NOW}
     yield "gauge_holds", {**_HOLD, "account_id": customer}
     yield "dirty_accounts", {"account_id": customer, "revision": 1}
+    yield "drifting_accounts", {"account_id": customer, "findings": "f", "found_at": NOW}
     yield "outbox", {"id": uuid4(), "type": "t", "data": "{}", **made}
     yield "idempotency_keys", {"route": "POST /", "key": "k", "request": "{}", **made}
+    done = {"actor": "a", "request_id": "r", "route": "POST /", "status": 201}
+    yield "audit_log", {"id": uuid4(), "at": NOW, **done, "request": "{}"}
