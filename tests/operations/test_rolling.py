@@ -26,7 +26,7 @@ async def go_on(sender: Sender, stop: asyncio.Event) -> int:
 
 @pytest.mark.timeout(300)
 async def test_a_new_version_under_load(tmp_path: Path) -> None:
-    """By the steps of the page: what was acknowledged is posted once, jobs saw no drift, and the doctor finds nothing."""
+    """By the steps of the page: what was acknowledged is posted once, jobs saw no drift, the doctor finds nothing."""
     async with running_stack(tmp_path) as stack, open_session() as session:
         tenant, operator = await stack.tenant(session), Operator(stack, session, tmp_path)
         await subscribe(tenant)
