@@ -52,6 +52,7 @@ def make_config() -> OpenAPIConfig:
                     "Customers",
                     "Credits",
                     "Top-ups",
+                    "Webhooks",
                     "Usage",
                 ),
             )
