@@ -15,6 +15,7 @@ from app.jobs.deliver import SLOTS, Deliverer
 from app.jobs.enrol import EnrolmentSweeper
 from app.jobs.forget import Forgetter
 from app.jobs.holds import HoldSweeper
+from app.jobs.keys import KeyTeller, UseKeeper
 from app.jobs.partitions import PartitionMaker
 from app.jobs.reconcile import Reconciler
 from app.jobs.relay import Relay
@@ -49,6 +50,8 @@ async def main(stop: asyncio.Event, settings: JobsSettings) -> None:
             group.create_task(Checkpointer(database, clock).run(stop))
             group.create_task(PartitionMaker(database, clock).run(stop))
             group.create_task(HoldSweeper(database, clock).run(stop))
+            group.create_task(KeyTeller(database, redis, clock).run(stop))
+            group.create_task(UseKeeper(database, redis).run(stop))
             group.create_task(Reconciler(database, redis, clock).run(stop))
             group.create_task(Relay(webhooks, clock).run(stop))
             group.create_task(Replays(webhooks, clock).run(stop))

@@ -82,18 +82,20 @@ def _rows(digest: bytes) -> Iterator[tuple[str, dict[str, Any]]]:  # noqa: PLR09
     held = {"reserved_micro": 1, "opened_at": NOW, "opened_seq": 1, "expires_at": NOW, "state": "open", "used_micro": 0}
     said = {key: event[key] for key in ("feature_key", "units_micro", "debt_micro", "draws", "price_id")}
     yield "reservations", {"id": uuid4(), "account_id": customer, "in_credits": False, **said, **held}
+    yield from _rows_beside(customer)
+
+
+def _rows_beside(customer: UUID) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What is kept beside catalogue and ledger."""
     rejected = {"id": uuid4(), "end_user_id": "u", "stream_id": "1-1", "code": "c", "detail": "d", "entry": b""}
     yield "rejected_events", {**rejected, "recorded_at": NOW}
     yield "gauge_holds", {**_HOLD, "account_id": customer}
     yield "dirty_accounts", {"account_id": customer, "revision": 1}
-    yield from _told()
-    yield "idempotency_keys", {"route": "POST /", "key": "k", "request": "{}", **made}
     yield "drifting_accounts", {"account_id": customer, "findings": "f", "found_at": NOW}
-    done = {"actor": "a", "request_id": "r", "route": "POST /", "status": 201}
-    yield "audit_log", {"id": uuid4(), "at": NOW, **done, "request": "{}"}
+    yield from _trail()
 
 
-def _told() -> Iterator[tuple[str, dict[str, Any]]]:
+def _trail() -> Iterator[tuple[str, dict[str, Any]]]:
     made = {"created_at": NOW}
     event, endpoint, delivery = uuid4(), uuid4(), uuid4()
     yield "outbox", {"id": event, "type": "t", "sequence": 1, "data": "{}", **made}
@@ -107,3 +109,6 @@ def _told() -> Iterator[tuple[str, dict[str, Any]]]:
     yield "webhook_queues", {**queue, "waiting": 1, "due_at": NOW}
     yield "webhook_attempts", {"delivery_id": delivery, "number": 1, "at": NOW, "elapsed_ms": 1}
     yield "webhook_replays", {"id": uuid4(), "endpoint_id": endpoint, "next_position": 1, "last_position": 1, **made}
+    yield "idempotency_keys", {"route": "POST /", "key": "k", "request": "{}", "created_at": NOW}
+    done = {"actor": "a", "request_id": "r", "route": "POST /", "status": 201}
+    yield "audit_log", {"id": uuid4(), "at": NOW, **done, "request": "{}"}
