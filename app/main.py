@@ -50,10 +50,11 @@ from app.tenants.service import Keys
 from app.test_clocks.routes import ROUTES as TEST_CLOCKS
 from app.test_clocks.routes import provide_clocks
 from app.topups.routes import ROUTES as TOPUPS
-from app.trail.idempotency import provide_mutation
+from app.trail.idempotency import provide_mutation, provide_operator_mutation
 from app.web import docs, forward, health
 from app.web.application import make_application
 from app.web.framing import FramingMiddleware
+from app.web.health import Probes
 from app.web.openapi import Document, make_config
 from app.web.outer import OuterMiddleware
 from app.web.principal import provide_clock, provide_principal
@@ -154,17 +155,24 @@ def _dependencies(parts: Parts) -> dict[str, Provide]:
         "corrections": _constant(_corrections(parts)),
         "migrator": _constant(Migrator(parts.database, parts.orders, parts.settings.billing_timezone)),
         "subscriptions": _constant(Subscriptions(parts.database, parts.orders)),
+        "probes": _constant(_probes(parts)),
         "redis": _constant(parts.redis),
         "stream_max_entries": _constant(parts.settings.stream_max_entries),
         "principal": Provide(provide_principal, sync_to_thread=False),
         "reader": Provide(provide_reader, sync_to_thread=False),
         "mutation": Provide(provide_mutation, sync_to_thread=False),
+        "operator_mutation": Provide(provide_operator_mutation, sync_to_thread=False),
     }
 
 
 def _corrections(parts: Parts) -> Corrections:
     preview = Previewer(parts.settings.billing_timezone).preview
     return Corrections(parts.database, parts.redis, parts.clock, parts.orders, preview)
+
+
+def _probes(parts: Parts) -> Probes:
+    settings = parts.settings
+    return Probes(parts.database, parts.redis, settings.ready_max_flush_lag_seconds, settings.metrics_token)
 
 
 def _constant(value: object) -> Provide:

@@ -5,12 +5,13 @@ Each process reads the struct that holds what it needs and nothing more, once, a
 
 import os
 from collections.abc import Mapping
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 from msgspec import Meta
 
+from app.rules.addresses import MalformedNetwork, read_networks
 from app.wire.agreement import Agreement, Durability
 from app.wire.rates import EXCEPTIONS_PATTERN, Allowances, RateLimits, read_allowances
 from app.wire.slots import REDIS_URL_PATTERN
@@ -37,6 +38,7 @@ class ProcessSettings(msgspec.Struct, frozen=True, kw_only=True):
     idempotency_window_seconds: Annotated[int, Meta(ge=60, le=2_592_000)] = 86_400
     billing_timezone: str = "UTC"
     log_level: LogLevel = "info"
+    metrics_token: Secret | None = None
 
     def agreement(self) -> Agreement:
         """What this process shares with every other, for comparing."""
@@ -64,6 +66,10 @@ class CoreSettings(ProcessSettings, frozen=True, kw_only=True):
     rate_limit_tenant_requests: Requests = 12_000_000
     rate_limit_window_seconds: Annotated[int, Meta(ge=1, le=3_600)] = 60
     rate_limit_exceptions: Annotated[str, Meta(pattern=EXCEPTIONS_PATTERN)] = ""
+    webhook_key: Secret
+    webhook_allowed_networks: str = ""
+    webhook_https_only: Literal["always", "live", "never"] = "live"
+    ready_max_flush_lag_seconds: Annotated[int, Meta(ge=1, le=86_400)] = 60
 
     def allowances(self) -> Allowances:
         """How many requests are answered."""
@@ -71,18 +77,28 @@ class CoreSettings(ProcessSettings, frozen=True, kw_only=True):
         return read_allowances(RateLimits(*most, self.rate_limit_window_seconds), self.rate_limit_exceptions)
 
 
-class FlusherSettings(ProcessSettings, frozen=True, kw_only=True):
+class ProbedSettings(ProcessSettings, frozen=True, kw_only=True):
+    """Of a process that has no listener but the one for probes and the collector of figures."""
+
+    metrics_host: str = "127.0.0.1"
+
+
+class FlusherSettings(ProbedSettings, frozen=True, kw_only=True):
     """Of `python -m app.flusher`."""
 
     flusher_database_url: PostgresUrl
+    flusher_metrics_port: Port = 0
     trim_lag_seconds: Annotated[int, Meta(ge=0, le=86_400)] = 600
     stream_max_entries: Annotated[int, Meta(ge=1_000)] = 1_000_000
 
 
-class JobsSettings(ProcessSettings, frozen=True, kw_only=True):
+class JobsSettings(ProbedSettings, frozen=True, kw_only=True):
     """Of `python -m app.jobs`."""
 
     jobs_database_url: PostgresUrl
+    webhook_key: Secret
+    webhook_allowed_networks: str = ""
+    jobs_metrics_port: Port = 0
 
 
 class OwnerSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,6 +140,12 @@ def read(kind: type[Read], environ: Mapping[str, str] = os.environ) -> Read:
     zone = values.get("billing_timezone")
     if isinstance(zone, str) and not _is_zone(zone):
         wrong.append("BILLING_TIMEZONE: no such zone; use a name such as Europe/Berlin")
+    networks = values.get("webhook_allowed_networks")
+    if isinstance(networks, str):
+        try:
+            read_networks(networks)
+        except MalformedNetwork as error:
+            wrong.append(f"WEBHOOK_ALLOWED_NETWORKS: {error}")
     if wrong:
         raise SettingsError("\n".join(wrong))
     return kind(**values)

@@ -14,6 +14,7 @@ from app.rules.entitlement import FeatureKind, OveragePolicy, Reason, refusal_of
 from app.rules.moments import to_rfc3339
 from app.wire.codes import Code
 from app.wire.snapshot import ACCOUNT_FIELDS
+from edge import metrics
 from edge.accounts import Account
 from edge.attempt import Attempt, clock_at
 from edge.auth import Principal
@@ -24,6 +25,13 @@ from edge.redis_link import Reply, pack
 from edge.refusals import Refusal
 from edge.services import Services
 
+_CHECKS = metrics.counter(
+    "quotastack_edge_checks_total",
+    "Checks that were answered, those of batches among them",
+    ["answer"],
+    [("allowed",), *((reason.value,) for reason in Reason)],
+)
+_CHECK_ROWS = {None: _CHECKS.row("allowed"), **{reason: _CHECKS.row(reason.value) for reason in Reason}}
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
 
@@ -128,7 +136,11 @@ class Check(Attempt):
         if offer is not None and offer.terms.rates:
             charge = offer.charge(self._question.units_micro, self._question.properties, at)
             cost = charge.cost_micro(0 if counter is None else counter.used_micro)
-        self.answered(decide(self._question, offer, cost, known, held))
+        self._tell(decide(self._question, offer, cost, known, held))
+
+    def _tell(self, answer: CheckAnswer) -> None:
+        _CHECKS.add(_CHECK_ROWS[answer.reason])
+        self.answered(answer)
 
     def refused(self, refusal: Refusal) -> None:
         """A customer whom nobody knows is a no; everything else is no answer."""
@@ -143,7 +155,7 @@ class Check(Attempt):
             units=from_micro(question.units_micro),
             reason=Reason.UNKNOWN_CUSTOMER,
         )
-        self.answered(answer)
+        self._tell(answer)
 
 
 class SingleCheck(Check):

@@ -7,14 +7,22 @@ from typing import Protocol
 
 from app.wire import problem
 from app.wire.codes import Code
+from edge import metrics
 from edge.refusals import Refusal
 
 log = getLogger(__name__)
 
+REFUSALS = metrics.counter(
+    "quotastack_edge_refusals_total", "Requests that were refused", ["code"], [(code.value,) for code in Code]
+)
+
 ID_SEGMENT = 3
 """Where a path has its id: `/v1/reservations/{id}/commit`."""
 REPLAYED = b"Idempotent-Replayed: true\r\n"
+NO_ROUTE = ("none", "none")
+"""The label of what no route takes, whatever it names as its method and path."""
 
+_REFUSAL_ROWS = {code: REFUSALS.row(code.value) for code in Code}
 _JSON = b"Content-Type: application/json\r\n"
 _PROBLEM = b"Content-Type: %b\r\n" % problem.CONTENT_TYPE.encode()
 _CLOSE = b"Connection: close\r\n"
@@ -34,6 +42,15 @@ class Line(Protocol):
         """An id for a request that came without."""
         ...
 
+    def observe(self, exchange: "Exchange", status: int) -> None:
+        """Count and log an exchange that has its answer."""
+        ...
+
+    @property
+    def peer(self) -> str:
+        """The address of who is connected; nothing where that is gone, or no address."""
+        ...
+
 
 class Exchange:
     """A request whose head has been read; its body follows, and then its answer."""
@@ -42,10 +59,12 @@ class Exchange:
         "_id",
         "_line",
         "answer",
+        "began_at",
         "body",
         "headers",
         "is_http_1_0",
         "keep_alive",
+        "label",
         "method",
         "path",
         "query",
@@ -63,7 +82,16 @@ class Exchange:
         self.answer: bytes | None = None
         self.rate_lines = b""
         """What the answer says of rate limits, as whole lines, once it is known who asks."""
+        self.label: tuple[str, str] = NO_ROUTE
+        """Method and pattern of its route."""
+        self.began_at = 0
+        """Monotonic nanoseconds when the whole request was there; 0 = it never was."""
         self._id: bytes | None = None
+
+    @property
+    def peer(self) -> str:
+        """The address of who asks."""
+        return self._line.peer
 
     @property
     def request_id(self) -> bytes:
@@ -87,6 +115,7 @@ class Exchange:
             self._connection_line(),
             b"" if self.method == b"HEAD" or status == HTTPStatus.NOT_MODIFIED else body,
         )
+        self._line.observe(self, status)
         self._line.answered()
 
     def confirm(self, headers: bytes = b"") -> None:
@@ -97,6 +126,7 @@ class Exchange:
             self.request_id,
             *lines,
         )
+        self._line.observe(self, HTTPStatus.NO_CONTENT)
         self._line.answered()
 
     def _connection_line(self) -> bytes:
@@ -106,6 +136,7 @@ class Exchange:
 
     def refuse(self, refusal: Refusal, instance: str | None = None, headers: bytes = b"") -> None:
         """Answer with a problem document."""
+        REFUSALS.add(_REFUSAL_ROWS[refusal.code])
         body = refusal.body(instance or self.request_id.decode())
         self.respond(refusal.status, body, refusal.header_lines() + headers, _PROBLEM)
 

@@ -5,6 +5,7 @@ import contextlib
 import itertools
 import os
 from collections.abc import Callable, Mapping
+from typing import Protocol
 
 from edge.exchange import Exchange
 from edge.server import Connection
@@ -22,6 +23,18 @@ MAX_BODY_BYTES = 1024 * 1024
 """Where a route names no bound of its own."""
 
 
+class Observer(Protocol):
+    """Who counts and logs what this worker does."""
+
+    def answered(self, exchange: Exchange, status: int) -> None:
+        """An exchange has its answer."""
+        ...
+
+    def look(self, connections: int) -> None:
+        """Another second is over, and so many clients are connected."""
+        ...
+
+
 class Listener:
     """One listening socket. Several workers may listen on one port (SO_REUSEPORT): the kernel spreads the clients."""
 
@@ -29,6 +42,7 @@ class Listener:
         self,
         dispatch: Callable[[Exchange], None],
         body_limits: Mapping[bytes, int],
+        observer: Observer,
         max_connections: int = MAX_CONNECTIONS,
     ) -> None:
         self._connections: set[Connection] = set()
@@ -36,6 +50,8 @@ class Listener:
         self.is_draining = False
         self.now = asyncio.get_running_loop().time()
         self.dispatch = dispatch
+        self.observe = observer.answered
+        self._look = observer.look
         self._body_limits = body_limits
         self._max_connections = max_connections
         self._server: asyncio.Server | None = None
@@ -74,6 +90,7 @@ class Listener:
         self.now = loop.time()
         for connection in tuple(self._connections):
             connection.sweep()
+        self._look(len(self._connections))
         loop.call_later(SWEEP_SECONDS, self._sweep)
 
     async def drain(self) -> None:

@@ -13,7 +13,7 @@ import sys
 import time
 from typing import NoReturn
 
-from edge import worker
+from edge import metrics, worker
 from edge.listener import DRAIN_SECONDS
 from edge.settings import EdgeSettings, SettingsError, read
 
@@ -58,12 +58,13 @@ def reserve(host: str, port: int) -> socket.socket:
 
 
 class Supervisor:
-    """The workers, by process id, and when each was started."""
+    """The workers, by process id: which number each has, and when it was started."""
 
     def __init__(self, settings: EdgeSettings, reservation: socket.socket) -> None:
         self._settings = settings
         self._reservation = reservation
-        self._started: dict[int, float] = {}
+        self._started: dict[int, tuple[int, float]] = {}
+        self._board = metrics.Board(settings.edge_workers)
         self._is_stopping = False
         self._code = os.EX_OK
         self._handlers = {signal.SIGTERM: self._on_stop, signal.SIGINT: self._on_stop, signal.SIGALRM: self._on_late}
@@ -72,31 +73,32 @@ class Supervisor:
         """Keep the workers going until told to stop; the exit code."""
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
-        for _ in range(self._settings.edge_workers):
-            self._start()
+        for number in range(self._settings.edge_workers):
+            self._start(number)
         while self._started:
             pid, status = os.wait()
             self._replace(pid, os.waitstatus_to_exitcode(status))
         return self._code
 
-    def _start(self) -> None:
+    def _start(self, worker_number: int) -> None:
         """Fork a worker, unless told to stop. Signals wait meanwhile: none meets a worker that is not noted yet."""
         parent = os.getpid()
         signal.pthread_sigmask(signal.SIG_BLOCK, self._handlers)
         if not self._is_stopping:
             pid = os.fork()
             if not pid:
-                self._become_worker(parent)
-            self._started[pid] = time.monotonic()
+                self._become_worker(parent, worker_number)
+            self._started[pid] = worker_number, time.monotonic()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, self._handlers)
 
-    def _become_worker(self, parent: int) -> NoReturn:
+    def _become_worker(self, parent: int, worker_number: int) -> NoReturn:
         code = 1
         try:
             for number in self._handlers:
                 signal.signal(number, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, self._handlers)
             self._reservation.close()
+            self._board.take(worker_number)
             code = worker.run(self._settings, parent)
         except Exception:
             log.exception("worker failed")
@@ -105,7 +107,7 @@ class Supervisor:
             os._exit(code)  # nothing of the parent's is to be unwound here
 
     def _replace(self, pid: int, code: int) -> None:
-        age_seconds = time.monotonic() - self._started.pop(pid, 0.0)
+        worker_number, started_at = self._started.pop(pid)
         if self._is_stopping:
             return
         if code == worker.EX_CONFIG:
@@ -113,9 +115,9 @@ class Supervisor:
             self._stop()
             return
         log.warning("worker %d ended with %d; starting another", pid, code)
-        if age_seconds < YOUNG_SECONDS:
+        if time.monotonic() - started_at < YOUNG_SECONDS:
             time.sleep(YOUNG_SECONDS)
-        self._start()
+        self._start(worker_number)
 
     def _on_stop(self, _number: int, _frame: object) -> None:
         self._stop()

@@ -18,6 +18,7 @@ from app.wire import ids, keys, scripts
 from app.wire.codes import Code
 from app.wire.events import UsagePayload, encode_usage
 from app.wire.fingerprint import mismatch, usage_fingerprint
+from edge import metrics
 from edge.accounts import UNKNOWN_SNAPSHOT, Account
 from edge.attempt import clock_at
 from edge.deciding import FLOOR_OF_ACCOUNT, STANDING, UNCOUNTED, Deciding, after_the_spool, floor_of, offered
@@ -36,6 +37,22 @@ BELIEVED_MICROSECONDS = 15 * 60 * 1_000_000
 
 SPOOLED_CODES = (Code.STORE_UNAVAILABLE, Code.ACCOUNT_UNAVAILABLE, Code.ACCOUNT_LOADING)
 """What usage is spooled for, unless it is to be enforced: it may be decided on later."""
+
+_OUTCOMES = ("accepted", "replayed", "spooled")
+_USAGE = metrics.counter(
+    "quotastack_edge_usage_total",
+    "Usage events by what became of them, those of batches and of the spool among them",
+    ["outcome"],
+    [*((outcome,) for outcome in _OUTCOMES), *((code.value,) for code in Code)],
+)
+_SPOOLED_ROW = _USAGE.row("spooled")
+_REFUSED_ROWS = {code: _USAGE.row(code.value) for code in Code}
+_DECIDED_ROWS = {
+    **{(kind, True): _USAGE.row("replayed") for kind in (b"+", b"-", b"!")},
+    (b"+", False): _USAGE.row("accepted"),
+    (b"-", False): _USAGE.row(Code.INSUFFICIENT_CREDITS.value),
+    (b"!", False): _USAGE.row(Code.LIMIT_REACHED.value),
+}
 
 
 class _Priced(msgspec.Struct, frozen=True):
@@ -134,7 +151,11 @@ class Recording(Deciding):
         if refusal.code in SPOOLED_CODES and not self._event.enforce:
             self._spool()
         else:
-            self._recipient.refused(refusal)
+            self._refuse(refusal)
+
+    def _refuse(self, refusal: Refusal) -> None:
+        _USAGE.add(_REFUSED_ROWS[refusal.code])
+        self._recipient.refused(refusal)
 
     def send(self) -> None:
         """Price the event and run the script; where it is to be refused, look first whether that is right."""
@@ -156,12 +177,13 @@ class Recording(Deciding):
     def _joins_spool(self) -> bool:
         """Earlier usage of the customer is in the spool: it comes first."""
         if self._event.enforce:
-            self._recipient.refused(after_the_spool())
+            self._refuse(after_the_spool())
         else:
             self._spool()
         return True
 
     def _spool(self) -> None:
+        _USAGE.add(_SPOOLED_ROW)
         event = self._event
         usage = SpooledUsage(
             self.account.ref,
@@ -230,6 +252,7 @@ class Recording(Deciding):
     def _decided(self, outcome: bytes, *, is_replayed: bool) -> None:
         if not is_replayed:  # a replay is answered whatever plan the account has by now
             self.account.decided_at = self._asked_at
+        _USAGE.add(_DECIDED_ROWS[outcome[:1], is_replayed])
         decided = read_outcome(ids.show("evt", self._event_id), outcome, is_replayed=is_replayed)
         self._recipient.decided(decided)
 
@@ -262,7 +285,7 @@ class Recording(Deciding):
         """Redis cannot say whether the refusal is right: it is given where the clock or a plan seen lately says so."""
         is_believed = believes_plan(self.account, self._asked_at)
         if not self._event.enforce and (is_believed or refusal.code is Code.TIMESTAMP_OUT_OF_RANGE):
-            self._recipient.refused(refusal)
+            self._refuse(refusal)
         else:
             self.refused(unasked)
 

@@ -6,6 +6,7 @@ pending fails.
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable
 from logging import getLogger
@@ -16,6 +17,7 @@ from hiredis import ProtocolError, Reader, ReplyError
 
 from app.wire import scripts
 from app.wire.codes import Code
+from edge import metrics
 from edge.refusals import Refusal, store_unavailable
 
 log = getLogger(__name__)
@@ -28,6 +30,14 @@ REPLY_SECONDS = 1.0
 CHECK_SECONDS = 0.1
 MAX_PENDING = 50_000
 """Commands without a reply; beyond it requests are refused at once."""
+
+_COMMANDS = metrics.counter("quotastack_edge_redis_commands_total", "Commands that Redis answered")
+_LATE = metrics.counter("quotastack_edge_redis_timeouts_total", "Connections that were given up for a late reply")
+_LOST = metrics.counter("quotastack_edge_redis_lost_total", "Connections to Redis that ended, late ones among them")
+_SECONDS = metrics.histogram(
+    "quotastack_edge_redis_seconds", "Round trips to Redis; of those under way at once on a connection one is timed"
+)
+_COMMANDS_ROW, _LATE_ROW, _LOST_ROW, _SECONDS_ROW = _COMMANDS.row(), _LATE.row(), _LOST.row(), _SECONDS.row()
 
 # The stub of hiredis does not say what this returns, and takes a tuple for one element.
 _pack = cast("Callable[[tuple[bytes | str | int, ...]], bytes]", hiredis.pack_command)  # pyright: ignore[reportUnknownMemberType]
@@ -113,6 +123,8 @@ class Link(asyncio.Protocol):
         self._queued: list[bytes] = []
         self._pending: deque[tuple[Waiter, bytes, bool]] = deque()
         self._answered = self._awaited = self._looks = 0  # replies so far, replies to wait for, looks since then
+        self._timed = 0  # the reply that is timed, counted as _answered counts them; 0 = none is
+        self._timed_from = 0
         self._last_refusal = ""
         self.is_loading_scripts = False
 
@@ -124,6 +136,7 @@ class Link(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Fail what is pending: nobody knows what of it has run."""
         self._transport = None
+        _LOST.add(_LOST_ROW)
         reason = f"The connection to Redis was lost{f' ({exc})' if exc else ''}; try again."
         while self._pending:
             self._pending.popleft()[0].failed(store_unavailable(reason))
@@ -144,11 +157,14 @@ class Link(asyncio.Protocol):
     def _write(self) -> None:
         if self._transport is not None:
             self._transport.write(b"".join(self._queued))
+            if not self._timed:
+                self._timed, self._timed_from = self._answered + len(self._pending), time.monotonic_ns()
         self._queued = []
 
     def data_received(self, data: bytes) -> None:
         """Hand out the replies that are complete."""
         self._reader.feed(data)
+        arrived_at = time.monotonic_ns()
         gets, pending, count = self._reader.gets, self._pending, 0
         try:
             while (reply := gets()) is not _NOT_ENOUGH:
@@ -165,6 +181,10 @@ class Link(asyncio.Protocol):
             log.error("Redis sent what is no reply: %s", error)  # noqa: TRY400 - the traceback is of this line
             self.abort()
         self._answered += count
+        _COMMANDS.add(_COMMANDS_ROW, count)
+        if 0 < self._timed <= self._answered:
+            _SECONDS.observe(_SECONDS_ROW, (arrived_at - self._timed_from) // 1000)
+            self._timed = 0
 
     def _take_error(self, reply: ReplyError, waiter: Waiter, command: bytes, *, may_resend: bool) -> None:
         text = str(reply)
@@ -200,6 +220,7 @@ class Link(asyncio.Protocol):
             self._awaited, self._looks = self._answered + len(self._pending), 0
         if self._looks * CHECK_SECONDS > REPLY_SECONDS:
             log.warning("Redis did not answer within %s s", REPLY_SECONDS)
+            _LATE.add(_LATE_ROW)
             self.abort()
         else:
             self._loop.call_later(CHECK_SECONDS, self._check)

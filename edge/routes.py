@@ -7,12 +7,13 @@ import msgspec
 
 from app.wire.codes import Code
 from app.wire.scopes import Scope
-from edge import ending, gauges
+from app.wire.scraping import FORWARDED, REFUSED, may_scrape
+from edge import ending, gauges, metrics
 from edge.auth import Principal
 from edge.batch import record_batch
 from edge.check_batch import check_batch
 from edge.checks import check
-from edge.exchange import ID_SEGMENT, Exchange
+from edge.exchange import ID_SEGMENT, NO_ROUTE, Exchange
 from edge.ingesting import record_any, record_emitted
 from edge.listing import list_entitlements
 from edge.redis_link import Reply, pack
@@ -32,9 +33,11 @@ class Route(msgspec.Struct, frozen=True):
 
     handler: Handler
     scope: Scope
+    label: tuple[str, str] = NO_ROUTE
+    """Method and path, as figures and logs name it."""
 
 
-ROUTES = {
+_ROUTES = {
     (b"GET", b"/v1/entitlements"): Route(list_entitlements, Scope.ENTITLEMENTS_READ),
     (b"GET", b"/v1/entitlements/check"): Route(check, Scope.ENTITLEMENTS_READ),
     (b"POST", b"/v1/entitlements/check"): Route(check_batch, Scope.ENTITLEMENTS_READ),
@@ -49,8 +52,21 @@ ROUTES = {
     (b"POST", b"/v1/features/{}/acquire"): Route(gauges.acquire, Scope.USAGE_WRITE),
     (b"POST", b"/v1/features/{}/release"): Route(gauges.release, Scope.USAGE_WRITE),
 }
+PROBES = (b"/livez", b"/readyz", b"/metrics")
+
+
+def _label(method: bytes, path: bytes) -> tuple[str, str]:
+    return method.decode(), path.replace(b"{}", b"{id}").decode()
+
+
+ROUTES = {key: Route(route.handler, route.scope, _label(*key)) for key, route in _ROUTES.items()}
 """By method and path; `{}` stands for an id or key."""
-PROBES = (b"/livez", b"/readyz")
+_PROBE_LABELS = {path: _label(b"GET", path) for path in PROBES}
+LABELS = (NO_ROUTE, *_PROBE_LABELS.values(), *(route.label for route in ROUTES.values()))
+_LOOKUPS = metrics.counter(
+    "quotastack_edge_key_lookups_total", "Requests whose API key was not looked up within the last second"
+)
+_LOOKUP = _LOOKUPS.row()
 BODY_LIMITS = {b"/v1/usage/batch": MAX_BATCH_BYTES, b"/api/v1/events": MAX_BATCH_BYTES}
 
 
@@ -67,8 +83,10 @@ class Router:
             if route is None and (route := ROUTES.get((exchange.method, _pattern(exchange.path)))) is None:
                 self._dispatch_rest(exchange)
                 return
+            exchange.label = route.label
             principal = self._services.keys.known(exchange.headers)
             if principal is None:
+                _LOOKUPS.add(_LOOKUP)
                 self._services.start(self._enter(route, exchange))
             else:
                 self._admit(route, exchange, principal)
@@ -103,8 +121,10 @@ class Router:
             raise Refusal(Code.NOT_FOUND, "Send the path alone; this is no proxy.")
         reading = b"GET" if method == b"HEAD" else method
         if path in PROBES and reading == b"GET":
+            exchange.label = _PROBE_LABELS[path]
             self._probe(exchange)
         elif method == b"HEAD" and (route := ROUTES.get((reading, path)) or ROUTES.get((reading, _pattern(path)))):
+            exchange.label = route.label
             self._services.start(self._enter(route, exchange))
         else:
             raise _no_route(path)
@@ -112,6 +132,8 @@ class Router:
     def _probe(self, exchange: Exchange) -> None:
         if exchange.path == b"/livez":
             exchange.respond(200, b'{"status":"alive"}')
+        elif exchange.path == b"/metrics":
+            tell_figures(exchange, self._services.settings.metrics_token)
         else:
             self._services.redis.send(pack(b"PING"), _Ready(exchange))
 
@@ -130,6 +152,16 @@ class _Ready:
     def failed(self, error: Exception) -> None:
         """It does not."""
         self._exchange.fail(error)
+
+
+def tell_figures(exchange: Exchange, token: str | None) -> None:
+    """Answer with what all workers count. Raises Refusal."""
+    headers = exchange.headers
+    is_forwarded = any(name.encode() in headers for name in FORWARDED)
+    authorization = headers.get(b"authorization", b"").decode("latin-1")
+    if not may_scrape(token, authorization, exchange.peer, is_forwarded=is_forwarded):
+        raise Refusal(Code.UNAUTHENTICATED, REFUSED)
+    exchange.respond(200, metrics.exposition(), content_type=metrics.CONTENT_TYPE)
 
 
 def _pattern(path: bytes) -> bytes:

@@ -5,6 +5,7 @@ little for the client's end, so that no answer is lost with unread input.
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -50,6 +51,10 @@ class Host(Protocol):
         """An id for a request that came without."""
         ...
 
+    def observe(self, exchange: Exchange, status: int) -> None:
+        """Count and log an exchange that has its answer."""
+        ...
+
 
 class Connection(asyncio.Protocol):
     """One client's connection."""
@@ -58,6 +63,7 @@ class Connection(asyncio.Protocol):
         self._host = host
         self.new_request_id = host.new_request_id
         self.body_limit = host.body_limit
+        self.observe = host.observe
         self._reader = RequestReader(self)
         self._transport: Any = None
         self._exchanges: deque[Exchange] = deque()
@@ -70,6 +76,12 @@ class Connection(asyncio.Protocol):
         self._is_ending = False
         self._is_lingering = False
         self._has_client_ended = False
+
+    @property
+    def peer(self) -> str:
+        """The address of who is connected; nothing where that is gone, or no address."""
+        name = self._transport.get_extra_info("peername") if self._transport is not None else None
+        return name[0] if name else ""
 
     # ---- what the transport says
 
@@ -166,6 +178,7 @@ class Connection(asyncio.Protocol):
         """A request is there: have it answered."""
         if self._host.is_draining:
             exchange.keep_alive = False
+        exchange.began_at = time.monotonic_ns()
         self._is_ending = not exchange.keep_alive
         self._exchanges.append(exchange)
         self._host.dispatch(exchange)

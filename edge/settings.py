@@ -40,6 +40,7 @@ class EdgeSettings(msgspec.Struct, frozen=True, kw_only=True):
     rate_limit_tenant_requests: Requests = 12_000_000
     rate_limit_window_seconds: Annotated[int, Meta(ge=1, le=3_600)] = 60
     rate_limit_exceptions: Annotated[str, Meta(pattern=EXCEPTIONS_PATTERN)] = ""
+    metrics_token: Secret | None = None
     log_level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$")] = "info"
 
     def agreement(self) -> Agreement:

@@ -89,6 +89,17 @@ class Spool:
         self._telling: asyncio.TimerHandle | None = None
         self._is_closed = False
 
+    @property
+    def size(self) -> int:
+        """Bytes that are on disk or on their way there."""
+        return self._bytes
+
+    @property
+    def oldest_at(self) -> int | None:
+        """When the first usage of the oldest file came, in microseconds; None = nothing is spooled."""
+        moments = [file.oldest_at for file in self._files.values() if file.oldest_at] if self.waiting else []
+        return min(moments, default=None)
+
     # ---- what others have left
 
     async def open(self) -> None:
@@ -285,8 +296,7 @@ class Spool:
         if not self.waiting or self._is_closed:
             return
         now_at = time.time_ns() // 1000
-        oldest_at = min((file.oldest_at for file in self._files.values() if file.oldest_at), default=now_at)
-        age_seconds = (now_at - oldest_at) // 1_000_000
+        age_seconds = (now_at - (self.oldest_at or now_at)) // 1_000_000
         log.warning("spooled: %d customers, %d bytes, since %d s", len(self.waiting), self._bytes, age_seconds)
         self._telling = asyncio.get_running_loop().call_later(TELL_SECONDS, self._tell)
 

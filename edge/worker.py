@@ -13,6 +13,7 @@ import uvloop
 
 from edge.draining import drain
 from edge.listener import MAX_CONNECTIONS, MORE_DESCRIPTORS, Listener
+from edge.observing import STARTS, Observer
 from edge.redis_server import AgreementMismatch
 from edge.routes import BODY_LIMITS, Router
 from edge.services import Services
@@ -29,6 +30,7 @@ _PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 def run(settings: EdgeSettings, parent: int) -> int:
     """Serve until SIGTERM; the exit code."""
     end_with(parent)
+    STARTS.add(STARTS.row())
     # Requests leave no cycles behind, and what is imported stays: look for garbage seldom.
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
@@ -71,7 +73,7 @@ async def serve(settings: EdgeSettings) -> int:
     """Answer requests until told to stop; the exit code. Raises SettingsError and AgreementMismatch."""
     services = Services(settings)
     await services.spool.open()
-    listener = Listener(Router(services).dispatch, BODY_LIMITS, room_for_connections())
+    listener = Listener(Router(services).dispatch, BODY_LIMITS, Observer(services.spool), room_for_connections())
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -13,6 +13,7 @@ import structlog
 from app.entitlements import composing, store
 from app.entitlements.store import LoadableAccount, PublishedAccount
 from app.errors import ServiceError
+from app.io import metrics
 from app.io.clock import Clock
 from app.io.postgres import Database, Transaction, TransactionHooks
 from app.io.redis import AWAY, RedisStore, RedisUnavailable
@@ -23,6 +24,9 @@ log = structlog.get_logger()
 PUBLISH_CHUNK = 5_000
 """Accounts that are read and published together."""
 TOKEN_BYTES = 12
+_POSTPONED = metrics.counter(
+    "quotastack_core_publish_postponed_total", "Commits whose accounts could not be published before the answer"
+)
 Cursors = Mapping[int, tuple[UUID, str]]
 """By partition: (incarnation, stream id)."""
 NO_CURSORS: Cursors = {}
@@ -63,6 +67,7 @@ class Publisher:
                 self._database, self._redis, environment_id, [(environment_id, account) for account in sorted(marked)]
             )
         except (RedisUnavailable, ServiceError) as error:  # it is committed: the answer must not say otherwise
+            _POSTPONED.inc()
             log.warning("publish_postponed", accounts=len(marked), error=str(error))
 
 

@@ -5,8 +5,11 @@ import gc
 
 from app.flusher.loop import BATCHES_AT_ONCE, Flusher, Keeping
 from app.io.clock import Clock
+from app.io.lag import refresh_lag
 from app.io.postgres import Database
+from app.io.probes import open_probes
 from app.io.process import run_until_stopped
+from app.io.redis import RedisStore
 from app.io.stream import StreamConnection
 from app.settings import FlusherSettings
 
@@ -24,10 +27,19 @@ async def main(stop: asyncio.Event, settings: FlusherSettings) -> None:
         settings.flusher_database_url, "quotastack flusher", BATCHES_AT_ONCE, settings=SESSION
     )
     stream = await StreamConnection.connect(settings.redis_url, settings.agreement())
+    redis = await RedisStore.connect(settings.redis_url, settings.agreement())  # beside the one that waits for entries
     keeping = Keeping(settings.trim_lag_seconds, settings.stream_max_entries)
+    clock = Clock()
+    flusher = Flusher(database, stream, clock, keeping, settings.billing_timezone)
+
+    async def refresh() -> None:
+        await refresh_lag(redis, clock.now())
+
     try:
-        await Flusher(database, stream, Clock(), keeping, settings.billing_timezone).run(stop)
+        async with open_probes(settings, settings.flusher_metrics_port, flusher.ready, refresh):
+            await flusher.run(stop)
     finally:
+        await redis.close()
         await stream.close()
         await database.close()
 

@@ -15,7 +15,7 @@ import structlog
 
 from app.entitlements.publishing import Cursors, new_token, publish_accounts, publish_left_over
 from app.errors import ServiceError
-from app.flusher import store
+from app.flusher import metrics, store
 from app.flusher.memory import Cursor, Verdict, verdict
 from app.flusher.posting import Entries, Posting
 from app.flusher.reading import BATCH_ENTRIES, Reader
@@ -24,6 +24,7 @@ from app.flusher.under_way import UnderWay
 from app.flusher.writer import Batch, Writer, customers_of
 from app.io.clock import Clock
 from app.io.postgres import UNSTORABLE, Database, Transaction
+from app.io.readiness import OK, Part, Report
 from app.io.redis import RedisUnavailable
 from app.io.stream import PartitionMemory, ServerIdentity, StreamConnection
 from app.rules.moments import to_at
@@ -40,6 +41,8 @@ FLUSH_INTERVAL_SECONDS = 0.02
 """Flushes begin at least this far apart: a quiet system writes small batches, a busy one large ones."""
 PAUSE_SECONDS = 0.2
 """Rest after a turn that failed."""
+QUIET_SECONDS = 30
+"""Without a turn that went well for so long the process says that it is not ready; the longest batch takes less."""
 
 
 class Keeping(msgspec.Struct, frozen=True):
@@ -63,6 +66,18 @@ class Flusher:
         self._cursors: dict[int, Cursor] = {}
         """Partitions that are ours and whose memory was looked at."""
         self._renewed_at = float("-inf")
+        self._turned_at = float("-inf")
+        """When a turn went well last."""
+        self._last_failure = ""
+
+    async def ready(self) -> Report:
+        """Whether turns go well."""
+        quiet_seconds = self._now() - self._turned_at
+        if quiet_seconds <= QUIET_SECONDS:
+            return Report("ready", {"turns": OK})
+        reason = f": {self._last_failure}" if self._last_failure else ""
+        detail = f"None has gone well for {QUIET_SECONDS} s{reason}. The log says why; see Postgres and Redis."
+        return Report("unavailable", {"turns": Part("failing", detail)})
 
     async def run(self, stop: asyncio.Event) -> None:
         """Flush until told to stop, then let the leases go."""
@@ -73,9 +88,14 @@ class Flusher:
                 await self._turn(stop)
             except (RedisUnavailable, Fenced, ServiceError) as error:
                 log.warning("turn_failed", error=str(error), kind=type(error).__name__)
+                metrics.FAILED_TURNS.inc()
+                self._last_failure = type(error).__name__
                 self._forget()
                 await asyncio.sleep(PAUSE_SECONDS)
                 await self._reopen()
+            else:
+                self._turned_at = self._now()
+            metrics.LEASES.set(len(self._cursors))
             await asyncio.sleep(max(0.0, started_at + FLUSH_INTERVAL_SECONDS - self._now()))
         await self._database.run(None, self._release_leases)
 
@@ -146,6 +166,7 @@ class Flusher:
     async def _post(self, entries: dict[int, Entries]) -> None:
         """Post and publish; an entry that the ledger's tables do not take is searched for, and rejected."""
         batch = Batch({partition: self._cursors[partition] for partition in entries}, entries)
+        started_at = self._now()
         try:
             posting = await self._writer.post(batch)
         except UNSTORABLE as error:
@@ -156,7 +177,11 @@ class Flusher:
                 return
             posting = await self._writer.post(batch.rejecting(str(error)))
         self._cursors |= batch.ends()
+        committed_at = self._now()
+        metrics.BATCH_SECONDS.observe(committed_at - started_at)
+        metrics.count_batch(batch.size(), posting)
         await self._publish(posting, batch.ends())
+        metrics.PUBLISH_SECONDS.observe(self._now() - committed_at)
 
     # ---- partitions
 

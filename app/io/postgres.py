@@ -18,6 +18,7 @@ from asyncpg.pool import PoolConnectionProxy
 from piccolo.engine.postgres import PostgresEngine
 
 from app.errors import ServiceError
+from app.io import metrics
 from app.wire.codes import Code
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ ATTEMPTS = 5
 RETRY_DELAY_SECONDS = 0.01
 """Upper bound of the random wait before the second attempt; it doubles with each further one."""
 
+_IN_USE = metrics.gauge("quotastack_postgres_connections_in_use", "Connections on which a transaction is under way")
+_MOST = metrics.gauge("quotastack_postgres_connections_max", "Connections that this process opens at most")
 _RETRIED = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 _UNAVAILABLE = (
     OSError,  # TimeoutError is one: no connection was free, or none could be made
@@ -73,6 +76,17 @@ UNSTORABLE = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, Valu
 """What a value raises that no column takes, or that a constraint refuses: trying again changes nothing."""
 
 
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """Something that a transaction changes, as the audit log tells it (`app.trail.audit`)."""
+
+    environment_id: UUID
+    kind: str
+    id: str
+    before: object | None
+    after: object | None
+
+
 @dataclass(slots=True)
 class Transaction:
     """One transaction under way. `marked` and `whole_environment` are set through `app.trail.dirty`."""
@@ -85,6 +99,12 @@ class Transaction:
     whole_environment: bool = False
     unpublished: set[UUID] = field(default_factory=set[UUID])
     """Accounts that an earlier transaction changed and that may still have to be published."""
+    traceparent: str | None = None
+    """Of the request that is answered: what happens in it is told with it."""
+    changes: list[Changed] = field(default_factory=list[Changed])
+    """Set through `app.trail.audit`."""
+    touches_ledger: bool = False
+    """Whether it writes to the ledger; the idempotency key of what does is never forgotten."""
 
     @property
     def environment(self) -> UUID:
@@ -179,6 +199,8 @@ class Database:
                 **settings,
             },
         )
+        _IN_USE.set_function(lambda: pool.get_size() - pool.get_idle_size())
+        _MOST.set(max_size)
         return cls(pool, hooks or TransactionHooks(), work_seconds)
 
     async def close(self) -> None:

@@ -344,7 +344,7 @@ class RedisStore:
     async def read_account(self, environment_id: UUID, end_user_id: str) -> AccountView | None:
         """A customer's account as the edge sees it; None where it is not loaded."""
         ref = keys.account_ref(keys.environment_ref(environment_id), end_user_id)
-        return _view(await self.client.hmget(keys.account(self.partition(ref), ref), ACCOUNT_FIELDS))
+        return view_of(await self.client.hmget(keys.account(self.partition(ref), ref), ACCOUNT_FIELDS))
 
     async def read_accounts_at_rest(self, customers: Sequence[tuple[UUID, str]]) -> list[LoadedAccount | None]:
         """Each (environment, end user id)'s account beside how far its partition was published, all at one moment.
@@ -361,7 +361,7 @@ class RedisStore:
         answers = iter(await pipe.execute())
         found: list[LoadedAccount | None] = []
         for values, last_id, published in zip(answers, answers, answers, strict=True):
-            view = _view(values)
+            view = view_of(values)
             quiet = view is not None and parse_stream_id(last_id) <= parse_stream_id(published or b"0-0")
             found.append(None if view is None else LoadedAccount(view, quiet))
         return found
@@ -420,7 +420,8 @@ class RedisStore:
             await self.client.set(keys.plan(snapshot_id), content, ex=OFFERED_SECONDS, nx=True)
 
 
-def _view(values: list[bytes | None]) -> AccountView | None:
+def view_of(values: list[bytes | None]) -> AccountView | None:
+    """An account from its ACCOUNT_FIELDS; None where it is not loaded."""
     if values[0] is None:
         return None
     fields = zip(AccountView.__struct_fields__, values, strict=True)

@@ -21,10 +21,7 @@ class Checkpointer:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Look every LOOK_SECONDS, at once where there was more; a round that fails is tried again."""
-        await run_rounds(self._has_more, Pace("checkpoints", LOOK_SECONDS), stop)
-
-    async def _has_more(self) -> bool:
-        return await self.round() == CHECKPOINTS_A_ROUND
+        await run_rounds(self.round, Pace("checkpoints", LOOK_SECONDS, full_round=CHECKPOINTS_A_ROUND), stop)
 
     async def round(self) -> int:
         """Take the checkpoints of this day that are not there yet, some at most; how many were taken.

@@ -24,10 +24,8 @@ class HoldSweeper:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Look every LOOK_SECONDS, at once where there was more; a round that fails is tried again."""
-        await run_rounds(self._has_more, Pace("holds", LOOK_SECONDS), stop)
-
-    async def _has_more(self) -> bool:
-        return await self.round(self._clock.now()) == HOLDS_A_ROUND
+        pace = Pace("holds", LOOK_SECONDS, full_round=HOLDS_A_ROUND)
+        await run_rounds(lambda: self.round(self._clock.now()), pace, stop)
 
     async def round(self, now: datetime) -> int:
         """Delete some of those that ended long before `now`; how many."""

@@ -26,6 +26,7 @@ from app.ledger.schemas import (
     GrantBody,
     GrantState,
     NewGrant,
+    TotalBody,
     TransactionBody,
     UsageBody,
     UsageEventBody,
@@ -40,6 +41,7 @@ from app.ledger.schemas import (
 )
 from app.ledger.service import GrantRequest
 from app.ledger.store import PartitionCursor
+from app.trail import audit
 from app.trail.idempotency import Mutation
 from app.web.amounts import Credits, credits_or_none, read_credits
 from app.web.bodies import ExactResponse
@@ -86,6 +88,7 @@ async def create_grant(
 
     async def work(tx: Transaction) -> GrantBody:
         figures = await reading.read_figures(tx, data.end_user_id)
+        audit.changed(tx, "customer", data.end_user_id, before=TotalBody(Credits(figures.total_micro)))
         granted = await granting.grant(tx, figures.account_id, data.end_user_id, request, mutation.now)
         return GrantBody(
             credit_block_id=show("blk", granted.block_id),

@@ -1,7 +1,8 @@
 """What stands around the whole application, so that requests which no route takes have it too.
 
-Every request has a name, the client's X-Request-Id or one that is made: echoed, logged, and in every problem. Paths are
-matched as they were sent, so that `/v1/customers/a%2Fb` is the customer `a/b`.
+Every request has a name, the client's X-Request-Id or one that is made: echoed, logged, and in every problem. Each is
+counted under the pattern of its route, since paths as they are sent have no bound. Paths are matched as they were sent,
+so that `/v1/customers/a%2Fb` is the customer `a/b`.
 """
 
 import re
@@ -10,9 +11,13 @@ from typing import TYPE_CHECKING, cast
 
 import structlog
 
+from app.io import metrics
 from app.io.ids import new_request_id
+from app.web.principal import Principal
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 _log = structlog.get_logger("request")
@@ -21,6 +26,14 @@ _ACCEPTED = re.compile(r"[!-~]{1,128}")
 _STATE = "request_id"
 _FIELDS = "fields"
 Headers = list[tuple[bytes, bytes]]
+NO_ROUTE = "none"
+"""The label of what no route takes, whatever it names as its path and method."""
+_REQUESTS = metrics.counter(
+    "quotastack_core_requests_total", "Requests that were answered", ["route", "method", "status"]
+)
+_SECONDS = metrics.histogram(
+    "quotastack_core_request_seconds", "From the head of a request to its answer", ["route", "method"]
+)
 
 
 def request_id_of(scope: "Scope") -> str:
@@ -64,8 +77,21 @@ class OuterMiddleware:
             try:
                 await self._app(scope, receive, send_named)
             finally:
-                elapsed_ms = round(1000 * (time.perf_counter() - began), 2)
-                _log.info("request", method=scope["method"], path=scope["path"], status=status, elapsed_ms=elapsed_ms)
+                _tell(scope, status, time.perf_counter() - began)
+
+
+def _tell(scope: "HTTPScope", status: int, seconds: float) -> None:
+    """Log the request and count it."""
+    route = cast("Mapping[str, str | None]", scope).get("path_template")
+    method = scope["method"] if route else NO_ROUTE
+    _REQUESTS.labels(route or NO_ROUTE, method, f"{status // 100}xx").inc()
+    _SECONDS.labels(route or NO_ROUTE, method).observe(seconds)
+    asked = cast("Mapping[str, object]", scope).get("user")
+    who = {"key_id": asked.actor, "environment_id": asked.environment} if isinstance(asked, Principal) else {}
+    elapsed_ms = round(1000 * seconds, 2)
+    _log.info(
+        "request", method=scope["method"], path=scope["path"], route=route, status=status, elapsed_ms=elapsed_ms, **who
+    )
 
 
 def _given(headers: "list[tuple[bytes, bytes]] | object") -> str | None:

@@ -48,6 +48,11 @@ class Principal(msgspec.Struct, frozen=True):
         """How ledger and audit name who did something."""
         return show("key", self.key_id)
 
+    @property
+    def environment(self) -> str:
+        """How the log names the environment."""
+        return show("env", self.environment_id)
+
 
 Authenticate = Callable[[str], Awaitable[Principal | None]]
 """From the text of a key to its principal; None where the key is not valid (any more)."""

@@ -47,6 +47,14 @@ class Line:
         """Any."""
         return b"req"
 
+    def observe(self, exchange: Exchange, status: int) -> None:
+        """Nobody looks."""
+
+    @property
+    def peer(self) -> str:
+        """Nobody."""
+        return ""
+
 
 class Time:
     """A clock that stands still; it begins with a window of a minute."""

@@ -347,7 +347,7 @@ class Tenant:
 async def own_edge(
     world: World, valkey: "EmbeddedValkey", log: Path | None = None, workers: int = 2, **more: str
 ) -> AsyncIterator[World]:
-    """An edge with workers that a test may kill, on the shared Valkey."""
+    """An edge with workers that a test may kill, on the shared Valkey; keyword arguments are variables."""
     edge = EdgeProcess(valkey.url, world.core.url, workers, **more)
     edge.start(log)
     connector = aiohttp.TCPConnector(limit=0, force_close=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.floors.source import Source, parse
+from tests.floors.test_metrics import metrics_of
 from tests.floors.test_pages import BOUND_ENTRY, bounds, differences, headless_domains
 from tests.floors.test_pure import impurities
 from tests.floors.test_seams import stray_drivers, stray_environment, stray_sql
@@ -44,6 +45,8 @@ CASES: list[tuple[Callable[[Source], Iterable[object]], str, str, str]] = [
     (sleeps, "tests/a.py", "time.sleep(1)", "time.monotonic()"),
     (sleeps, "tests/a.py", "await asyncio.sleep(delay)", "await asyncio.sleep(0)"),
     (sleeps, "tests/a.py", "sleep(0.1)", "await poll(ready)"),
+    (metrics_of, "app/io/a.py", "metrics.counter('quotastack_a_total', 'A.')", "counters('a')"),
+    (metrics_of, "edge/a.py", "A = histogram('quotastack_a_seconds', 'A.')", "show('quotastack_a_seconds')"),
     (headless_domains, "app/ledger/__init__.py", "", f'"""The ledger.\n\n{PAGE}\n"""'),
     (headless_domains, "app/ledger/__init__.py", f'"""{PAGE.replace("Not mine", "Others")}"""', f'"""{PAGE}"""'),
     (headless_domains, "app/ledger/__init__.py", f'"""{PAGE.replace("Tables", "Owns")}"""', f'"""{PAGE}"""'),

@@ -11,6 +11,7 @@ DRIVER_HOMES = {
     "asyncpg": ("app/io/*",),
     "redis": ("app/io/*", "edge/redis*.py"),
     "aiohttp": ("app/io/*", "edge/core_client.py"),
+    "prometheus_client": ("app/io/*",),
     "httptools": ("app/io/*", "edge/server.py", "edge/http*.py"),
 }
 POSTGRES_ITSELF = ("app/io/postgres.py", "app/io/migrate.py", "app/embedded/postgres.py")
@@ -60,7 +61,7 @@ def stray_sql(source: Source) -> Iterator[str]:
 
 
 def test_drivers_stay_in_their_files() -> None:
-    """asyncpg, redis, aiohttp and httptools are imported only where the process meets the outside."""
+    """Drivers, and what else talks to the outside, are imported only where the process meets that."""
     repair = "Reach the store through app/io (in the edge: edge/redis*.py, edge/core_client.py, edge/server.py)."
     refuse((offence for source in sources(*PRODUCT) for offence in stray_drivers(source)), repair)
 

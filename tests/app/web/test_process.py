@@ -63,7 +63,9 @@ def test_it_serves_and_ends_cleanly(environment: dict[str, str], repository: Pat
     """Both listeners answer; a signal ends it with status 0 within seconds, and its ports are free."""
     with running(environment, repository) as process:
         ready = wait_until(lambda: answers(environment, process), START_SECONDS, "core to answer")
-        assert (ready.status_code, ready.json()) == (200, {"status": "ready"})
+        assert (ready.status_code, ready.json()["status"]) == (200, "ready")
+        figures = httpx.get(f"http://127.0.0.1:{environment['CORE_PORT']}/metrics").text
+        assert 'quotastack_core_requests_total{method="GET",route="/readyz",status="2xx"}' in figures
         internal = f"http://127.0.0.1:{environment['CORE_INTERNAL_PORT']}/internal/keys/load"
         assert httpx.post(internal, json={}).json()["code"] == "unauthenticated"
         process.send_signal(number)
