@@ -52,6 +52,7 @@ from app.test_clocks.routes import ROUTES as TEST_CLOCKS
 from app.test_clocks.routes import provide_clocks
 from app.topups.routes import ROUTES as TOPUPS
 from app.trail.idempotency import provide_mutation, provide_operator_mutation
+from app.trail.routes import ROUTES as TRAIL
 from app.web import docs, forward, health
 from app.web.application import make_application
 from app.web.framing import FramingMiddleware
@@ -70,10 +71,11 @@ BACKLOG = 1024
 STOP_SECONDS = 5
 """How long requests under way may take once the process is told to stop."""
 
-_DOMAINS = (
+DOMAINS = (
     *(*TENANTS, *ENVIRONMENTS, *METERING, *PLANS, *CUSTOMERS, *OVERRIDES, *SUBSCRIPTIONS, *LEDGER),
-    *(*TOPUPS, *RESERVATIONS, *CORRECTIONS, *REJECTIONS, *TEST_CLOCKS, *WEBHOOKS),
+    *(*TOPUPS, *RESERVATIONS, *CORRECTIONS, *REJECTIONS, *TEST_CLOCKS, *TRAIL, *WEBHOOKS),
 )
+"""Every route of core itself; those of the edge are passed on by `web.forward`."""
 
 
 class ListenerEnded(RuntimeError):
@@ -125,9 +127,9 @@ def public_application(parts: Parts) -> ASGIApp:
     rates = Rates(parts.redis, parts.clock, parts.settings.allowances())
     state = {"authenticate": parts.api_keys.authenticate, "admin_token": parts.settings.admin_token, "rates": rates}
     dependencies = _dependencies(parts)
-    document = Document(lambda: make_application(_DOMAINS, {}, dependencies=dependencies, openapi=make_config()))
+    document = Document(lambda: make_application(DOMAINS, {}, dependencies=dependencies, openapi=make_config()))
     edge = forward.Edge(parts.session, parts.settings.edge_url)
-    handlers = (*_DOMAINS, *forward.ROUTES, *docs.ROUTES, *health.ROUTES)
+    handlers = (*DOMAINS, *forward.ROUTES, *docs.ROUTES, *health.ROUTES)
     application = make_application(
         handlers, state, dependencies={**dependencies, "document": _constant(document), "edge": _constant(edge)}
     )

@@ -151,6 +151,11 @@ def read(kind: type[Read], environ: Mapping[str, str] = os.environ) -> Read:
     return kind(**values)
 
 
+def all_variables(environ: Mapping[str, str] = os.environ) -> Mapping[str, str]:
+    """Every variable that is set, for `quotastack doctor`, which looks at those of all processes."""
+    return dict(environ)
+
+
 def point_piccolo_at(module: str) -> None:
     """Tell Piccolo which module holds its engine and tables; it asks the environment and nothing else."""
     os.environ["PICCOLO_CONF"] = module

@@ -26,6 +26,7 @@ class EdgeSettings(msgspec.Struct, frozen=True, kw_only=True):
     edge_host: str = "127.0.0.1"
     edge_port: Port = 8001
     edge_workers: Annotated[int, Meta(ge=1, le=256)] = 2
+    edge_stop_delay_seconds: Annotated[int, Meta(ge=0, le=300)] = 0
     redis_url: Annotated[str, Meta(pattern=REDIS_URL_PATTERN)]
     core_internal_url: Annotated[str, Meta(pattern="^https?://[^/]+$")] = "http://127.0.0.1:8002"
     internal_secret: Secret

@@ -2,9 +2,8 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TypeVar
 
 import pytest
 
@@ -14,20 +13,13 @@ from app.wire.rates import Asker, RateLimits, script_keys
 from app.wire.snapshot import decode_api_key
 from tests.edge.world import PARTITIONS, PEPPER, Answer, Tenant, World, now_at, own_edge
 from tests.waiting import wait_until_async
+from tests.windows import within_one_window
 from tests.wire.rate_models import read_list
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 HOUR = RateLimits(200, 500, 3_600)
 WAIT_SECONDS = 20
-Result = TypeVar("Result")
-
-
-async def within_one_window(limits: RateLimits, work: Callable[[], Awaitable[Result]]) -> Result:
-    """What comes of it where no window ended meanwhile; two in a row do not."""
-    window = limits.window_at(now_at())
-    result = await work()
-    return result if limits.window_at(now_at()) == window else await work()
 
 
 @asynccontextmanager

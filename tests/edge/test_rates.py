@@ -234,6 +234,15 @@ async def test_answers_say_what_is_left(redis: Redis) -> None:
     assert lines_of(await worker.send(who))["Retry-After"] == "1"
 
 
+async def test_an_answer_without_a_body_says_so_too(redis: Redis) -> None:
+    """204 has the fields as every other answer has."""
+    _, [worker] = workers(redis, 1, 60)
+    exchange = await worker.send(asker())
+    exchange.confirm()
+    assert status_of(exchange) == 204
+    assert standing_of(exchange)["key"] == {"r": 59, "t": 60}
+
+
 async def test_permits_are_of_their_window(redis: Redis) -> None:
     """What was drawn in one window lets nothing through in the next; a clock that is set back goes on where it was."""
     time, [worker] = workers(redis, 1, 1_000)
