@@ -11,6 +11,7 @@ import structlog
 import uvloop
 
 from app.io.redis import AgreementMismatch
+from app.io.tracing import recording
 from app.settings import ProcessSettings, SettingsError, read
 
 Settings = TypeVar("Settings", bound=ProcessSettings)
@@ -50,7 +51,8 @@ def run_until_stopped(kind: type[Settings], main: Callable[[asyncio.Event, Setti
     try:
         settings = read(kind)
         configure_logging(settings.log_level)
-        uvloop.run(_with_signals(main, settings))
+        with recording(settings.otel_exporter_otlp_endpoint, f"quotastack-{settings.role}"):
+            uvloop.run(_with_signals(main, settings))
     except (SettingsError, AgreementMismatch) as error:
         sys.exit(str(error))
 
