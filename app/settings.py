@@ -5,7 +5,7 @@ Each process reads the struct that holds what it needs and nothing more, once, a
 
 import os
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, TypeVar
+from typing import Annotated, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
@@ -37,7 +37,7 @@ class ProcessSettings(msgspec.Struct, frozen=True, kw_only=True):
     log_level: LogLevel = "info"
     metrics_token: Secret | None = None
     otel_exporter_otlp_endpoint: Annotated[str, Meta(pattern=r"^https?://\S+$")] | None = None
-    role: ClassVar[str] = "quotastack"
+    role = "quotastack"
     """What the process is called in logs and traces."""
 
     def agreement(self) -> Agreement:
@@ -63,7 +63,7 @@ class CoreSettings(ProcessSettings, frozen=True, kw_only=True):
     key_pepper: Secret
     internal_secret: Secret
     ready_max_flush_lag_seconds: Annotated[int, Meta(ge=1, le=86_400)] = 60
-    role: ClassVar[str] = "core"
+    role = "core"
 
 
 class ProbedSettings(ProcessSettings, frozen=True, kw_only=True):
@@ -77,7 +77,7 @@ class FlusherSettings(ProbedSettings, frozen=True, kw_only=True):
 
     flusher_database_url: PostgresUrl
     flusher_metrics_port: Port = 0
-    role: ClassVar[str] = "flusher"
+    role = "flusher"
     trim_lag_seconds: Annotated[int, Meta(ge=0, le=86_400)] = 600
     stream_max_entries: Annotated[int, Meta(ge=1_000)] = 1_000_000
 
@@ -87,7 +87,7 @@ class JobsSettings(ProbedSettings, frozen=True, kw_only=True):
 
     jobs_database_url: PostgresUrl
     jobs_metrics_port: Port = 0
-    role: ClassVar[str] = "jobs"
+    role = "jobs"
 
 
 class OwnerSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -12,6 +12,7 @@ from app.wire.slots import REDIS_URL_PATTERN
 
 Port = Annotated[int, Meta(ge=1, le=65_535)]
 Secret = Annotated[str, Meta(min_length=32)]
+LogRequests = Literal["all", "errors", "none"]
 
 
 class SettingsError(Exception):
@@ -36,6 +37,7 @@ class EdgeSettings(msgspec.Struct, frozen=True, kw_only=True):
     spool_directory: str = "var/spool"
     spool_max_bytes: Annotated[int, Meta(ge=0)] = 1024 * 1024 * 1024
     metrics_token: Secret | None = None
+    log_requests: LogRequests = "errors"
     log_level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$")] = "info"
 
     def agreement(self) -> Agreement:
