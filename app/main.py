@@ -51,6 +51,7 @@ from app.test_clocks.routes import ROUTES as TEST_CLOCKS
 from app.test_clocks.routes import provide_clocks
 from app.topups.routes import ROUTES as TOPUPS
 from app.trail.idempotency import provide_mutation, provide_operator_mutation
+from app.trail.routes import ROUTES as TRAIL
 from app.web import docs, forward, health
 from app.web.application import make_application
 from app.web.framing import FramingMiddleware
@@ -58,6 +59,7 @@ from app.web.health import Probes
 from app.web.openapi import Document, make_config
 from app.web.outer import OuterMiddleware
 from app.web.principal import provide_clock, provide_principal
+from app.web.rates import Rates
 from app.web.reader import provide_reader
 
 MAX_DATABASE_CONNECTIONS = 16
@@ -65,10 +67,11 @@ BACKLOG = 1024
 STOP_SECONDS = 5
 """How long requests under way may take once the process is told to stop."""
 
-_DOMAINS = (
+DOMAINS = (
     *(*TENANTS, *ENVIRONMENTS, *METERING, *PLANS, *CUSTOMERS, *OVERRIDES, *SUBSCRIPTIONS, *LEDGER),
-    *(*TOPUPS, *RESERVATIONS, *CORRECTIONS, *REJECTIONS, *TEST_CLOCKS),
+    *(*TOPUPS, *RESERVATIONS, *CORRECTIONS, *REJECTIONS, *TEST_CLOCKS, *TRAIL),
 )
+"""Every route of core itself; those of the edge are passed on by `web.forward`."""
 
 
 class ListenerEnded(RuntimeError):
@@ -117,11 +120,12 @@ async def open_parts(settings: CoreSettings, clock: Clock) -> AsyncGenerator[Par
 
 def public_application(parts: Parts) -> ASGIApp:
     """What everyone may reach."""
-    state = {"authenticate": parts.api_keys.authenticate, "admin_token": parts.settings.admin_token}
+    rates = Rates(parts.redis, parts.clock, parts.settings.allowances())
+    state = {"authenticate": parts.api_keys.authenticate, "admin_token": parts.settings.admin_token, "rates": rates}
     dependencies = _dependencies(parts)
-    document = Document(lambda: make_application(_DOMAINS, {}, dependencies=dependencies, openapi=make_config()))
+    document = Document(lambda: make_application(DOMAINS, {}, dependencies=dependencies, openapi=make_config()))
     edge = forward.Edge(parts.session, parts.settings.edge_url)
-    handlers = (*_DOMAINS, *forward.ROUTES, *docs.ROUTES, *health.ROUTES)
+    handlers = (*DOMAINS, *forward.ROUTES, *docs.ROUTES, *health.ROUTES)
     application = make_application(
         handlers, state, dependencies={**dependencies, "document": _constant(document), "edge": _constant(edge)}
     )

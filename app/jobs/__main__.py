@@ -14,6 +14,7 @@ from app.jobs.checkpoint import Checkpointer
 from app.jobs.deliver import SLOTS, Deliverer
 from app.jobs.enrol import EnrolmentSweeper
 from app.jobs.holds import HoldSweeper
+from app.jobs.keys import KeyTeller, UseKeeper
 from app.jobs.partitions import PartitionMaker
 from app.jobs.reconcile import Reconciler
 from app.jobs.relay import Relay
@@ -51,6 +52,8 @@ async def main(stop: asyncio.Event, settings: JobsSettings) -> None:
             group.create_task(PartitionMaker(database, clock).run(stop))
             group.create_task(HoldSweeper(database, clock).run(stop))
             group.create_task(reconciler.run(stop))
+            group.create_task(KeyTeller(database, redis, clock).run(stop))
+            group.create_task(UseKeeper(database, redis).run(stop))
             group.create_task(Relay(webhooks, clock).run(stop))
             post = partial(post_webhook, session)
             group.create_task(Deliverer(webhooks, post, settings.webhook_key, clock).run(stop))
