@@ -5,12 +5,13 @@ Each process reads the struct that holds what it needs and nothing more, once, a
 
 import os
 from collections.abc import Mapping
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 from msgspec import Meta
 
+from app.rules.addresses import MalformedNetwork, read_networks
 from app.wire.agreement import Agreement, Durability
 from app.wire.slots import REDIS_URL_PATTERN
 
@@ -59,6 +60,9 @@ class CoreSettings(ProcessSettings, frozen=True, kw_only=True):
     admin_token: Secret
     key_pepper: Secret
     internal_secret: Secret
+    webhook_key: Secret
+    webhook_allowed_networks: str = ""
+    webhook_https_only: Literal["always", "live", "never"] = "live"
     ready_max_flush_lag_seconds: Annotated[int, Meta(ge=1, le=86_400)] = 60
 
 
@@ -81,6 +85,8 @@ class JobsSettings(ProbedSettings, frozen=True, kw_only=True):
     """Of `python -m app.jobs`."""
 
     jobs_database_url: PostgresUrl
+    webhook_key: Secret
+    webhook_allowed_networks: str = ""
     jobs_metrics_port: Port = 0
 
 
@@ -123,6 +129,12 @@ def read(kind: type[Read], environ: Mapping[str, str] = os.environ) -> Read:
     zone = values.get("billing_timezone")
     if isinstance(zone, str) and not _is_zone(zone):
         wrong.append("BILLING_TIMEZONE: no such zone; use a name such as Europe/Berlin")
+    networks = values.get("webhook_allowed_networks")
+    if isinstance(networks, str):
+        try:
+            read_networks(networks)
+        except MalformedNetwork as error:
+            wrong.append(f"WEBHOOK_ALLOWED_NETWORKS: {error}")
     if wrong:
         raise SettingsError("\n".join(wrong))
     return kind(**values)

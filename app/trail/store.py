@@ -89,12 +89,9 @@ async def insert_audit(tx: Transaction, row: NewAuditRow) -> None:
 
 async def insert_outbox(tx: Transaction, event: OutboxEvent) -> None:
     """Leave word of something that happened."""
-    statement = """
-        INSERT INTO outbox (environment_id, id, type, end_user_id, data, created_at) VALUES ($1, $2, $3, $4, $5, $6)
-    """
     data = encode(event.data).decode()
-    row = (tx.environment, event.id, event.type, event.end_user_id, data, event.created_at)
-    await tx.connection.execute(statement, *row)
+    row = (tx.environment, event.id, event.type, event.end_user_id, data, event.created_at, tx.traceparent)
+    await tx.connection.execute(_SQL["insert_outbox"], *row)
 
 
 async def insert_announced(tx: Transaction, events: Sequence[tuple[UUID, OutboxEvent]]) -> None:

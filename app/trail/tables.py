@@ -26,6 +26,26 @@ class Outbox(Table, tablename="outbox", db=ENGINE):
     end_user_id = Text(null=True, default=None)
     data = JSONB()
     created_at = Timestamptz(default=None)
+    sequence = BigInt()
+    arrival = BigInt()
+    position = BigInt(null=True, default=None)
+    relayed_at = Timestamptz(null=True, default=None)
+    traceparent = Text(null=True, default=None)
+
+
+class OutboxHead(Table, tablename="outbox_heads", db=ENGINE):
+    """The last number that an event of a customer has; the empty name stands for what concerns none."""
+
+    environment_id = UUID(default=None)
+    end_user_id = Text(primary_key=True)
+    last_sequence = BigInt()
+
+
+class EventFeed(Table, tablename="event_feeds", db=ENGINE):
+    """How many events the feed of an environment has."""
+
+    environment_id = UUID(primary_key=True, default=None)
+    last_position = BigInt()
 
 
 class IdempotencyKey(Table, tablename="idempotency_keys", db=ENGINE):

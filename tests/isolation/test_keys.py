@@ -15,6 +15,7 @@ ELSEWISE = {
     "reservations_due",  # the same
     "api_keys_changed",  # what edges may not have been told of, of all environments
     "gauge_holds_over",  # what can be forgotten, of all environments
+    "outbox_to_relay",  # what has no place in its feed yet, of all environments
     "idempotency_keys_old",  # the same
 }
 INDEXES = """

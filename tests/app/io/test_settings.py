@@ -10,6 +10,7 @@ COMPLETE = {
     "ADMIN_TOKEN": "a" * 32,
     "KEY_PEPPER": "b" * 32,
     "INTERNAL_SECRET": "c" * 32,
+    "WEBHOOK_KEY": "d" * 32,
 }
 
 
@@ -34,10 +35,11 @@ def test_everything_wrong_is_named_and_no_value_shown() -> None:
                 "KEY_PEPPER": "",
                 "BILLING_TIMEZONE": "Mars/Olympus",
                 "LOG_LEVEL": "loud",
+                "WEBHOOK_ALLOWED_NETWORKS": "10.0.0.0/8, here",
             },
         )
     text = str(error.value)
-    named = {"CORE_PORT", "BILLING_TIMEZONE", "LOG_LEVEL", *COMPLETE}
+    named = {"CORE_PORT", "BILLING_TIMEZONE", "LOG_LEVEL", "WEBHOOK_ALLOWED_NETWORKS", *COMPLETE}
     assert {line.partition(":")[0].partition(" ")[0] for line in text.splitlines()} == named
     assert not any(value in text for value in ("secret-host", "too-short", "loud"))
 
