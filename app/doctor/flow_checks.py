@@ -3,9 +3,8 @@
 from datetime import timedelta
 
 from app.doctor.patient import Check, Patient, Verdict, ok, problem, warning
+from app.io.lag import read_lag
 from app.rules.moments import to_at
-from app.wire import keys
-from app.wire.events import show_stream_id
 from app.wire.ids import show
 
 LAG_WARNING, LAG_PROBLEM = timedelta(seconds=10), timedelta(minutes=2)
@@ -17,6 +16,8 @@ OVERDUE = timedelta(minutes=1)
 REJECTED_SINCE = timedelta(days=7)
 CHECKPOINT_AGE = timedelta(days=2)
 WALK_AGE = timedelta(hours=2)
+RELAYED_WITHIN, SENT_WITHIN = timedelta(minutes=1), timedelta(minutes=5)
+"""How long an event waits for its place at most, and a webhook that is due to be sent."""
 SKEW_SECONDS, MOST_SKEW_SECONDS = 0.5, 5.0
 """How far clocks may be apart."""
 SHOWN = 3
@@ -36,30 +37,17 @@ async def look_at_leases(patient: Patient) -> Verdict:
 
 async def look_at_lag(patient: Patient) -> Verdict:
     """Entries are posted soon after they were accepted."""
-    redis = patient.memory
-    places = await redis.read_stream_places()
-    pipe = redis.client.pipeline(transaction=False)
-    for partition, place in enumerate(places):
-        pipe.xrange(keys.stream(partition), f"({show_stream_id(place.published)}", count=1)
-    waiting = [int(page[0][0].partition(b"-")[0]) for page in await pipe.execute() if page]
-    if not waiting:
-        return ok("nothing waits")
-    seconds, microseconds = await (await patient.servers())[0].time()
-    lag = timedelta(seconds=seconds, microseconds=microseconds) - timedelta(milliseconds=min(waiting))
-    seen = f"the oldest entry waits for {max(lag, timedelta()).total_seconds():.1f} s, in {len(waiting)} partitions"
+    lag = timedelta(milliseconds=(await read_lag(patient.memory, patient.now())).milliseconds)
+    seen = f"the oldest entry waits for {lag.total_seconds():.1f} s"
     remedy = f"{_FLUSHER} Where it is busy all the time, add another one."
     if lag > LAG_PROBLEM:
         return problem(seen, remedy)
-    return warning(seen, remedy) if lag > LAG_WARNING else ok(seen)
+    return warning(seen, remedy) if lag > LAG_WARNING else ok(seen if lag else "nothing waits")
 
 
 async def look_at_streams(patient: Patient) -> Verdict:
     """No stream is near its bound."""
-    redis, most = patient.memory, patient.expected.stream_max_entries
-    pipe = redis.client.pipeline(transaction=False)
-    for partition in range(redis.agreement.partitions):
-        pipe.xlen(keys.stream(partition))
-    longest = max(await pipe.execute())
+    most, longest = patient.expected.stream_max_entries, (await read_lag(patient.memory, patient.now())).longest
     seen = f"the longest has {longest:,} entries of {most:,}"
     if longest >= most:
         return problem(seen, f"Usage is refused with 503 backlog. {_FLUSHER}")
@@ -139,6 +127,28 @@ async def look_at_rejected(patient: Patient) -> Verdict:
     return ok(f"none in {REJECTED_SINCE.days} days")
 
 
+async def look_at_events(patient: Patient) -> Verdict:
+    """What happened gets its place in the feed."""
+    [row] = await patient.fetch("read_events_to_relay", patient.now() - RELAYED_WITHIN)
+    if row["events"]:
+        seen = f"{row['events']} events wait for their place, since {row['since']:%F %T} UTC"
+        return problem(seen, "See that jobs runs, and what its log says of the rounds of events.")
+    return ok("nothing waits")
+
+
+async def look_at_webhooks(patient: Patient) -> Verdict:
+    """Webhooks are sent when they are due, and taken."""
+    now = patient.now()
+    [row] = await patient.fetch("read_webhooks", now - SENT_WITHIN, now - REJECTED_SINCE)
+    if row["overdue"]:
+        seen = f"{row['overdue']} queues wait to be sent, since {row['since']:%F %T} UTC"
+        return problem(seen, "See that jobs runs, and what its log says of deliveries.")
+    if row["failing"] or row["parked"]:
+        seen = f"{row['failing']} endpoints take nothing; {row['parked']} deliveries of 7 days were given up"
+        return warning(seen, "Tell their owners. GET /v1/webhook-deliveries says what they answered.")
+    return ok(f"{row['waiting']} wait")
+
+
 async def look_at_clocks(patient: Patient) -> Verdict:
     """Postgres, Redis and the machine here agree on the time."""
     skews: dict[str, float] = {}
@@ -169,5 +179,7 @@ CHECKS = (
     Check("drift", look_at_drift),
     Check("checkpoints", look_at_checkpoints),
     Check("rejected", look_at_rejected),
+    Check("events", look_at_events),
+    Check("webhooks", look_at_webhooks),
     Check("clocks", look_at_clocks),
 )

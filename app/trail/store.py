@@ -94,7 +94,7 @@ async def delete_old_keys(tx: Transaction, *, used_before: datetime, limit: int)
 async def insert_audit(tx: Transaction, environment_id: UUID, row: AuditRow) -> None:
     """Write what took effect. An operator's transaction enters the environment that it is about."""
     if tx.environment_id is None:
-        await tx.connection.execute(_SQL["enter_environment"], str(environment_id))
+        await tx.enter(environment_id)
     await tx.connection.execute(_SQL["insert_audit"], environment_id, *msgspec.structs.astuple(row))
 
 

@@ -191,6 +191,24 @@ by_statements(
     "SELECT environment_id, gen_random_uuid(), 'u', '1-1', 'unknown_feature', '', '', now() FROM accounts LIMIT 1",
     "DELETE FROM rejected_events",
 )
+by_statements(
+    "events",
+    "INSERT INTO outbox (environment_id, id, type, end_user_id, data, created_at, sequence) SELECT environment_id, "
+    "gen_random_uuid(), 'customer.created', 'u', '{}', now() - interval '1 hour', 1 FROM accounts LIMIT 1",
+    "DELETE FROM outbox",
+)
+FORGET = "DELETE FROM webhook_queues; DELETE FROM webhook_endpoints"
+ENDPOINT = """
+    INSERT INTO webhook_endpoints (environment_id, id, url, description, enabled, failing_since, secret_version,
+                                   created_at, updated_at)
+    SELECT environment_id, id, 'https://example.com', '', true, {failing_since}, 1, now(), now() FROM accounts LIMIT 1;
+"""
+QUEUE = """
+    INSERT INTO webhook_queues (environment_id, endpoint_id, end_user_id, waiting, due_at)
+    SELECT environment_id, id, 'u', 1, now() - interval '1 hour' FROM webhook_endpoints
+"""
+by_statements("webhooks", ENDPOINT.format(failing_since="NULL") + QUEUE, FORGET)
+by_statements("webhooks", ENDPOINT.format(failing_since="now() - interval '1 hour'"), FORGET)
 by_setting("settings", lambda system: replace(system, environ={"PARTITIONS": "many"}))
 by_setting("settings", lambda system: replace(system, environ={"CORE_DATABASE_URL": "postgresql://quotastack@h/db"}))
 by_file("spool", "1-1.spool")

@@ -44,6 +44,12 @@ class Operator:
             case ["up", "--detach", "--wait", "postgres", "valkey"]:
                 self._stack.postgres.start()
                 self._stack.valkey.start()
+            case ["up", "--detach", "--no-deps", "--wait", name]:
+                await self._stack.stop(name)
+                await self._start([name])
+                await self._stack.ready(self._session)
+            case ["build"]:
+                pass  # there is one version of it here
             case ["up", "--detach", *names]:
                 await self._start([name for name in names if name in ROLES])
             case ["exec", "-T", "valkey", "valkey-cli", *words]:

@@ -16,6 +16,7 @@ from app.embedded.postgres import SUPERUSER, EmbeddedPostgres
 from app.embedded.valkey import EmbeddedValkey
 from app.io.clock import Clock
 from app.jobs.reconcile import Reconciler
+from tests.databases import make_database, migrated_template
 from tests.flusher.world import open_world
 from tests.operations.ailing import ILLNESSES, Illness, Ward, open_jobs
 
@@ -29,7 +30,8 @@ async def ward(
     postgres: EmbeddedPostgres, valkey: EmbeddedValkey, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Ward]:
     """A system in which all is well: something was used and reserved, and jobs has looked at it."""
-    async with open_world(postgres, valkey, "ward") as world:
+    urls = await make_database(postgres, "ward", await migrated_template(postgres))
+    async with open_world(urls, valkey) as world:
         await world.customer("u", 100)
         async with world.flusher():
             await world.use("u", "k", 1)
