@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from app.io.postgres import Database
+from app.jobs.relay import Relay
 from app.wire import keys
 from app.wire.events import UsagePayload, encode_usage
 from app.wire.ids import derived_id, parse, show
@@ -290,7 +292,63 @@ async def _rotate_key(studio: Studio) -> Call:
     return Call(f"{await _key(studio)}/rotate", {}, {"overlap_seconds": 60})
 
 
+# ---- webhooks
+
+
+async def _make_endpoint(_: Studio) -> Call:
+    return Call("/v1/webhook-endpoints", {"url": "https://shop.test/hooks"}, {"description": "d"})
+
+
+async def _endpoint(studio: Studio) -> str:
+    """The path of an endpoint."""
+    endpoint = await _make_endpoint(studio)
+    made = await studio.client.made(endpoint.path, endpoint.body)
+    return f"{endpoint.path}/{made['webhook_endpoint_id']}"
+
+
+def _without_body(path: str) -> Call:
+    """A call that says all in its path, which names an endpoint; the other one names one that there is not."""
+    made, _, _ = path.removeprefix("/v1/webhook-endpoints/").partition("/")
+    return Call(path, other_path=path.replace(made, show("whe", NOBODY)), mismatch="path.webhook_endpoint_id")
+
+
+async def _change_endpoint(studio: Studio) -> Call:
+    return Call(await _endpoint(studio), {"description": "d"}, {"description": "e"})
+
+
+async def _delete_endpoint(studio: Studio) -> Call:
+    return _without_body(await _endpoint(studio))
+
+
+async def _rotate_secret(studio: Studio) -> Call:
+    return Call(f"{await _endpoint(studio)}/rotate-secret", {}, {"overlap_seconds": 60})
+
+
+async def _test_endpoint(studio: Studio) -> Call:
+    return _without_body(f"{await _endpoint(studio)}/test")
+
+
+async def _retry_delivery(studio: Studio) -> Call:
+    await _endpoint(studio)
+    await _customer(studio)  # of which the endpoint hears
+    jobs = await Database.open(studio.urls.of("quotastack_jobs"), "test", 1)
+    while await Relay(jobs, studio.core.parts.clock).round(datetime.now(UTC)):
+        pass
+    await jobs.close()
+    [delivery] = (await studio.client.read("/v1/webhook-deliveries"))["data"]
+    other = f"/v1/webhook-deliveries/{show('whd', NOBODY)}/retry"
+    path = f"/v1/webhook-deliveries/{delivery['webhook_delivery_id']}/retry"
+    return Call(path, other_path=other, mismatch="path.webhook_delivery_id")
+
+
+async def _replay_deliveries(studio: Studio) -> Call:
+    endpoint_id = (await _endpoint(studio)).rpartition("/")[2]
+    asked = {"webhook_endpoint_id": endpoint_id, "from": datetime.now(UTC).isoformat()}
+    return Call("/v1/webhook-deliveries/replay", asked, {"event_types": ["customer.created"]})
+
+
 _SUBSCRIPTION = "/v1/subscriptions/{subscription_id}"
+_ENDPOINT = "/v1/webhook-endpoints/{webhook_endpoint_id}"
 EXAMPLES: dict[str, Example] = {
     "POST /v1/tenants": Example(_make_tenant, secrets=("sandbox_key", "live_key"), rows=2, is_of_operator=True),
     "PATCH /v1/environment": Example(_change_environment, 200),
@@ -328,5 +386,12 @@ EXAMPLES: dict[str, Example] = {
     "PATCH /v1/api-keys/{api_key_id}": Example(_rename_key, 200),
     "DELETE /v1/api-keys/{api_key_id}": Example(_revoke_key, 200),
     "POST /v1/api-keys/{api_key_id}/rotate": Example(_rotate_key, secrets=("api_key.key",), rows=2),
+    "POST /v1/webhook-endpoints": Example(_make_endpoint, secrets=("secret",)),
+    f"PATCH {_ENDPOINT}": Example(_change_endpoint, 200),
+    f"DELETE {_ENDPOINT}": Example(_delete_endpoint, 200),
+    f"POST {_ENDPOINT}/rotate-secret": Example(_rotate_secret, 200, secrets=("secret",)),
+    f"POST {_ENDPOINT}/test": Example(_test_endpoint, 202),
+    "POST /v1/webhook-deliveries/{webhook_delivery_id}/retry": Example(_retry_delivery, 202),
+    "POST /v1/webhook-deliveries/replay": Example(_replay_deliveries, 202),
 }
 """By method and path, as the audit log names routes."""
