@@ -39,6 +39,8 @@ from app.overrides.routes import ROUTES as OVERRIDES
 from app.plans.routes import ROUTES as PLANS
 from app.rejections.routes import ROUTES as REJECTIONS
 from app.reservations.routes import ROUTES as RESERVATIONS
+from app.rules.addresses import read_networks
+from app.rules.guesses import Attempts
 from app.settings import CoreSettings, SettingsError
 from app.subscriptions.enrolling import Enroller
 from app.subscriptions.migrating import Migrator
@@ -57,7 +59,7 @@ from app.web.framing import FramingMiddleware
 from app.web.health import Probes
 from app.web.openapi import Document, make_config
 from app.web.outer import OuterMiddleware
-from app.web.principal import provide_clock, provide_principal
+from app.web.principal import MAX_ADDRESSES, TOKENS_AT_ONCE, TOKENS_PER_SECOND, Door, provide_clock, provide_principal
 from app.web.reader import provide_reader
 
 MAX_DATABASE_CONNECTIONS = 16
@@ -117,7 +119,7 @@ async def open_parts(settings: CoreSettings, clock: Clock) -> AsyncGenerator[Par
 
 def public_application(parts: Parts) -> ASGIApp:
     """What everyone may reach."""
-    state = {"authenticate": parts.api_keys.authenticate, "admin_token": parts.settings.admin_token}
+    state = {"door": _door(parts)}
     dependencies = _dependencies(parts)
     document = Document(lambda: make_application(_DOMAINS, {}, dependencies=dependencies, openapi=make_config()))
     edge = forward.Edge(parts.session, parts.settings.edge_url)
@@ -171,6 +173,13 @@ def _corrections(parts: Parts) -> Corrections:
 def _probes(parts: Parts) -> Probes:
     settings = parts.settings
     return Probes(parts.database, parts.redis, settings.ready_max_flush_lag_seconds, settings.metrics_token)
+
+
+def _door(parts: Parts) -> Door:
+    settings = parts.settings
+    attempts = Attempts(TOKENS_PER_SECOND, TOKENS_AT_ONCE, MAX_ADDRESSES)
+    proxies = read_networks(settings.trusted_proxies)
+    return Door(parts.api_keys.authenticate, settings.admin_token, proxies, attempts, parts.clock)
 
 
 def _constant(value: object) -> Provide:

@@ -5,10 +5,11 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
+from app.rules.addresses import read_networks
 from app.wire.held import Bounds
 from app.wire.slots import is_cluster
 from edge.accounts import Accounts
-from edge.auth import Keys
+from edge.auth import Keys, Trust
 from edge.core_client import CoreClient
 from edge.plans import Plans
 from edge.redis import Redis
@@ -25,7 +26,8 @@ class Services:
         self.settings = settings
         self.redis = _redis_of(settings)
         self.core = CoreClient(settings.core_internal_url, settings.internal_secret)
-        self.keys = Keys(self.redis, self.core, settings.key_pepper.encode())
+        trust = Trust(settings.key_pepper.encode(), read_networks(settings.trusted_proxies))
+        self.keys = Keys(self.redis, self.core, trust, self.start)
         self.plans = Plans(self.redis, self.core)
         self.accounts = Accounts(settings.partitions)
         self.reservations = Reservations(self.redis, self.core, self.accounts, settings.partitions)

@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from app.rules.addresses import MalformedNetwork, read_networks
 from app.wire.agreement import Agreement, Durability
 from app.wire.slots import REDIS_URL_PATTERN
 
@@ -35,6 +36,7 @@ class EdgeSettings(msgspec.Struct, frozen=True, kw_only=True):
     spool_directory: str = "var/spool"
     spool_max_bytes: Annotated[int, Meta(ge=0)] = 1024 * 1024 * 1024
     metrics_token: Secret | None = None
+    trusted_proxies: str = "127.0.0.0/8,::1/128"
     log_level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$")] = "info"
 
     def agreement(self) -> Agreement:
@@ -60,6 +62,10 @@ def read(environ: Mapping[str, str] = os.environ) -> EdgeSettings:
             values[field.name] = msgspec.convert(text, field.type, strict=False)
         except msgspec.ValidationError as error:
             wrong.append(f"{name}: {error}")
+    try:
+        read_networks(str(values.get("trusted_proxies", "")))
+    except MalformedNetwork as error:
+        wrong.append(f"TRUSTED_PROXIES: {error}")
     if wrong:
         raise SettingsError("\n".join(wrong))
     return msgspec.convert(values, EdgeSettings)

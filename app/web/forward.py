@@ -13,6 +13,7 @@ from app.io.outbound import NO_ANSWER, Session
 from app.web.application import ANY_QUERY
 from app.web.bodies import ExactResponse
 from app.web.outer import request_id_of
+from app.web.principal import address_of
 from app.wire.codes import Code
 
 MAX_FORWARDED_BYTES = 8 << 20
@@ -55,6 +56,7 @@ class Edge:
         url = URL(f"{self._url}{path}?{query}".rstrip("?"), encoded=True)
         headers = {name: request.headers[name] for name in SENT_ON if name in request.headers}
         headers |= {"x-request-id": request_id_of(request.scope), "accept-encoding": "identity"}
+        headers["x-forwarded-for"] = address_of(request)
         body = await request.body()
         data = BytesIO(body) if body else None  # a large one as plain bytes would hold up the loop
         try:

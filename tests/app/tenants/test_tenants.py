@@ -19,7 +19,7 @@ async def test_a_tenant_has_two_environments_and_a_key_of_each(core: Core) -> No
     assert made["live_key"].startswith("qs_live_")
     assert all(key_digest.is_well_formed(made[name]) for name in ("sandbox_key", "live_key"))
     for name, kind in (("sandbox_key", "sandbox"), ("live_key", "live")):
-        principal = await core.parts.api_keys.authenticate(made[name])
+        principal = await core.parts.api_keys.authenticate(made[name], "192.0.2.1")
         assert principal is not None
         assert (principal.environment_kind, principal.scopes) == (kind, frozenset(Scope))
 
