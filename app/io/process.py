@@ -5,19 +5,35 @@ import logging
 import signal
 import sys
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import structlog
 import uvloop
 
 from app.io.redis import AgreementMismatch
-from app.settings import ProcessSettings, SettingsError, read
+from app.settings import ProcessSettings, Secret, SettingsError, read
+from app.wire.redaction import Redactor, secrets_of
 
 Settings = TypeVar("Settings", bound=ProcessSettings)
 
 
-def configure_logging(level: str) -> None:
-    """JSON lines on standard error, with whatever the context of the request or process binds."""
+class _RedactingFormatter(logging.Formatter):
+    """Of what libraries log by themselves."""
+
+    def __init__(self, redactor: Redactor) -> None:
+        super().__init__("%(levelname)s %(name)s %(message)s")
+        self._redactor = redactor
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The lines without secrets."""
+        return self._redactor.redact(super().format(record))
+
+
+def configure_logging(level: str, redactor: Redactor) -> None:
+    """JSON lines on standard error, with whatever the context of the request or process binds; nothing secret."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_RedactingFormatter(redactor))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -25,6 +41,7 @@ def configure_logging(level: str) -> None:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(),
+            lambda _logger, _name, line: redactor.redact(cast("str", line)),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
@@ -49,7 +66,7 @@ def run_until_stopped(kind: type[Settings], main: Callable[[asyncio.Event, Setti
     """
     try:
         settings = read(kind)
-        configure_logging(settings.log_level)
+        configure_logging(settings.log_level, Redactor(secrets_of(settings, Secret)))
         uvloop.run(_with_signals(main, settings))
     except (SettingsError, AgreementMismatch) as error:
         sys.exit(str(error))
