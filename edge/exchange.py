@@ -8,6 +8,7 @@ from typing import Protocol
 from app.wire import problem
 from app.wire.codes import Code
 from edge import metrics
+from edge.log_lines import fields
 from edge.refusals import Refusal
 
 log = getLogger(__name__)
@@ -61,6 +62,7 @@ class Exchange:
         "answer",
         "began_at",
         "body",
+        "code",
         "headers",
         "is_http_1_0",
         "keep_alive",
@@ -68,6 +70,7 @@ class Exchange:
         "method",
         "path",
         "query",
+        "rate_lines",
     )
 
     def __init__(self, line: Line, method: bytes, target: bytes, headers: dict[bytes, bytes]) -> None:
@@ -81,8 +84,12 @@ class Exchange:
         self.answer: bytes | None = None
         self.label: tuple[str, str] = NO_ROUTE
         """Method and pattern of its route."""
+        self.code: Code | None = None
+        """Why it was refused."""
         self.began_at = 0
         """Monotonic nanoseconds when the whole request was there; 0 = it never was."""
+        self.rate_lines = b""
+        """What the answer says of rate limits, as whole lines, once it is known who asks."""
         self._id: bytes | None = None
 
     @property
@@ -102,11 +109,12 @@ class Exchange:
 
     def respond(self, status: int, body: bytes, headers: bytes = b"", content_type: bytes = _JSON) -> None:
         """Answer; `headers` are whole lines. The answer leaves when those before it have left."""
-        self.answer = b"%b%bContent-Length: %d\r\nX-Request-Id: %b\r\n%b%b\r\n%b" % (
+        self.answer = b"%b%bContent-Length: %d\r\nX-Request-Id: %b\r\n%b%b%b\r\n%b" % (
             _STATUS_LINES[status],
             content_type,
             len(body),
             self.request_id,
+            self.rate_lines,
             headers,
             self._connection_line(),
             b"" if self.method == b"HEAD" or status == HTTPStatus.NOT_MODIFIED else body,
@@ -116,8 +124,8 @@ class Exchange:
 
     def confirm(self, headers: bytes = b"") -> None:
         """Answer 204: done, and nothing more to say; such an answer has no length (RFC 9110, 8.6)."""
-        head = (_STATUS_LINES[HTTPStatus.NO_CONTENT], self.request_id, headers, self._connection_line())
-        self.answer = b"%bX-Request-Id: %b\r\n%b%b\r\n" % head
+        lines = (self.request_id, self.rate_lines, headers, self._connection_line())
+        self.answer = b"%bX-Request-Id: %b\r\n%b%b%b\r\n" % (_STATUS_LINES[HTTPStatus.NO_CONTENT], *lines)
         self._line.observe(self, HTTPStatus.NO_CONTENT)
         self._line.answered()
 
@@ -128,6 +136,7 @@ class Exchange:
 
     def refuse(self, refusal: Refusal, instance: str | None = None, headers: bytes = b"") -> None:
         """Answer with a problem document."""
+        self.code = refusal.code
         REFUSALS.add(_REFUSAL_ROWS[refusal.code])
         body = refusal.body(instance or self.request_id.decode())
         self.respond(refusal.status, body, refusal.header_lines() + headers, _PROBLEM)
@@ -141,5 +150,5 @@ def as_refusal(error: Exception, request_id: bytes) -> Refusal:
     """The refusal that an exception is, or a 500 that tells nothing but the request id under which it was logged."""
     if isinstance(error, Refusal):
         return error
-    log.error("request %s failed", request_id.decode(), exc_info=error)
+    log.error("request failed", exc_info=error, extra=fields(request_id=request_id.decode()))
     return Refusal(Code.INTERNAL_ERROR, f"The request could not be answered; it was logged as {request_id.decode()}.")

@@ -61,7 +61,6 @@ async def is_unavailable(tenant: Tenant) -> bool:
     answers += [await tenant.batch([{"end_user_id": "user_1", "feature_key": "api_calls", "enforce": True}])]
     answers += [await tenant.reserve("user_1", units=1), await tenant.show(A_RESERVATION)]
     answers += [await tenant.change(A_RESERVATION, verb) for verb in ("commit", "release", "extend")]
-    answers += [await tenant.world.send("GET", "/readyz")]
     assert (await tenant.world.send("GET", "/livez")).status == 200
     for answer in answers:
         if answer.status != 503:
@@ -245,7 +244,7 @@ async def test_another_agreement_ends_the_edge(own_valkey: EmbeddedValkey, tmp_p
     edge.start(log)
     assert edge.process is not None
     assert await asyncio.to_thread(edge.process.wait, RECOVERY_SECONDS) == EX_CONFIG
-    assert f'"partitions":{PARTITIONS + 1}' in log.read_text()
+    assert f'"partitions":{PARTITIONS + 1}' in log.read_text().replace("\\", "")
     await redis.aclose()
 
 
