@@ -20,11 +20,10 @@ from schemathesis.checks import negative_data_rejection
 from schemathesis.core.failures import FailureGroup
 from schemathesis.core.result import Ok
 
-from app.wire.codes import MEANINGS, Code
-from app.wire.problem import CONTENT_TYPE
 from tests.flow.stack import SECRETS
 from tests.isolation.shop import Names
 from tests.robustness.conftest import House
+from tests.robustness.routes import assert_problem, known_name
 
 EXAMPLES = 5
 """Of each operation, of requests that fit and of requests that do not."""
@@ -35,21 +34,6 @@ CHANGING = {"POST", "PUT", "PATCH", "DELETE"}
 NOT_LOOKED_AT: list[HealthCheck] = list(HealthCheck)  # type: ignore[arg-type]
 """Making requests from a document is slow, and that is no matter here."""
 IN_BATCHES = {"/v1/usage", "/v1/usage/batch", "/api/v1/events", "/v1/entitlements/check"}
-KNOWN_IN_PATHS = {
-    "/v1/features/{key}/acquire": "gauge_key",
-    "/v1/features/{key}/release": "gauge_key",
-    "/v1/features/{key}": "feature_key",
-    "/v1/plans/{key}": "plan_key",
-    "/v1/topup-packages/{key}": "package_key",
-    "/v1/usage/rejected/{event_id}": "rejected_event_id",
-}
-"""What a path parameter is called in a shop, where it is called otherwise; by the beginning of the path."""
-
-
-def known_name(path: str, parameter: str) -> str:
-    """Which of a shop's names a path parameter takes."""
-    found = [name for start, name in KNOWN_IN_PATHS.items() if path.startswith(start)]
-    return found[0] if found and parameter in {"key", "event_id"} else parameter
 
 
 def with_known_names(case: Any, names: Names) -> None:
@@ -76,17 +60,6 @@ def in_batches(case: Any) -> bool:
     return case.method.upper() == "POST" and case.path in IN_BATCHES
 
 
-def assert_problem(response: Any) -> None:
-    """What is not 2xx is a whole problem document with a code that is known."""
-    assert response.headers["content-type"][0] == CONTENT_TYPE, response.headers
-    problem = response.json()
-    code = Code(problem["code"])
-    assert (response.status_code, problem["title"]) == MEANINGS[code]
-    assert (problem["status"], problem["type"]) == (response.status_code, f"/docs/errors#{code}")
-    assert problem["detail"]
-    assert {"type", "title", "status", "detail", "instance", "code"} <= problem.keys()
-
-
 class Asking:
     """Sends cases and looks at the answers."""
 
@@ -111,7 +84,7 @@ class Asking:
         response = self.send(case)
         assert response.status_code < 500, response.text
         if response.status_code >= 400:
-            assert_problem(response)
+            assert_problem(response.status_code, response.headers["content-type"][0], response.json())
         try:
             case.validate_response(response, excluded_checks=self._excluded(case))
         except FailureGroup as group:
