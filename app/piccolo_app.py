@@ -22,6 +22,7 @@ APP_CONFIG = AppConfig(
             "app.reservations.tables",
             "app.entitlements.tables",
             "app.trail.tables",
+            "app.webhooks.tables",
             "app.test_clocks.tables",
         ],
         exclude_imported=True,

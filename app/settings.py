@@ -5,17 +5,20 @@ Each process reads the struct that holds what it needs and nothing more, once, a
 
 import os
 from collections.abc import Mapping
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 from msgspec import Meta
 
+from app.rules.addresses import MalformedNetwork, read_networks
 from app.wire.agreement import Agreement, Durability
+from app.wire.rates import EXCEPTIONS_PATTERN, Allowances, RateLimits, read_allowances
 from app.wire.slots import REDIS_URL_PATTERN
 
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 Secret = Annotated[str, Meta(min_length=32)]
+Requests = Annotated[int, Meta(ge=1, le=1_000_000_000_000)]
 PostgresUrl = Annotated[str, Meta(pattern="^postgres(ql)?://")]
 RedisUrl = Annotated[str, Meta(pattern=REDIS_URL_PATTERN)]
 HttpUrl = Annotated[str, Meta(pattern="^https?://[^/]+$")]
@@ -62,8 +65,20 @@ class CoreSettings(ProcessSettings, frozen=True, kw_only=True):
     admin_token: Secret
     key_pepper: Secret
     internal_secret: Secret
+    webhook_key: Secret
+    webhook_allowed_networks: str = ""
+    webhook_https_only: Literal["always", "live", "never"] = "live"
     ready_max_flush_lag_seconds: Annotated[int, Meta(ge=1, le=86_400)] = 60
+    rate_limit_key_requests: Requests = 6_000_000
+    rate_limit_tenant_requests: Requests = 12_000_000
+    rate_limit_window_seconds: Annotated[int, Meta(ge=1, le=3_600)] = 60
+    rate_limit_exceptions: Annotated[str, Meta(pattern=EXCEPTIONS_PATTERN)] = ""
     role = "core"
+
+    def allowances(self) -> Allowances:
+        """How many requests are answered."""
+        most = (self.rate_limit_key_requests, self.rate_limit_tenant_requests)
+        return read_allowances(RateLimits(*most, self.rate_limit_window_seconds), self.rate_limit_exceptions)
 
 
 class ProbedSettings(ProcessSettings, frozen=True, kw_only=True):
@@ -86,6 +101,8 @@ class JobsSettings(ProbedSettings, frozen=True, kw_only=True):
     """Of `python -m app.jobs`."""
 
     jobs_database_url: PostgresUrl
+    webhook_key: Secret
+    webhook_allowed_networks: str = ""
     jobs_metrics_port: Port = 0
     role = "jobs"
 
@@ -129,9 +146,20 @@ def read(kind: type[Read], environ: Mapping[str, str] = os.environ) -> Read:
     zone = values.get("billing_timezone")
     if isinstance(zone, str) and not _is_zone(zone):
         wrong.append("BILLING_TIMEZONE: no such zone; use a name such as Europe/Berlin")
+    networks = values.get("webhook_allowed_networks")
+    if isinstance(networks, str):
+        try:
+            read_networks(networks)
+        except MalformedNetwork as error:
+            wrong.append(f"WEBHOOK_ALLOWED_NETWORKS: {error}")
     if wrong:
         raise SettingsError("\n".join(wrong))
     return kind(**values)
+
+
+def all_variables(environ: Mapping[str, str] = os.environ) -> Mapping[str, str]:
+    """Every variable that is set, for `quotastack doctor`, which looks at those of all processes."""
+    return dict(environ)
 
 
 def point_piccolo_at(module: str) -> None:

@@ -13,10 +13,12 @@ import msgspec
 
 from app.wire import key_digest, keys
 from app.wire.codes import Code
+from app.wire.rates import Asker
 from app.wire.scopes import Scope, allows
 from app.wire.snapshot import ApiKeyRecord, decode_api_key
 from edge.core_client import CoreClient
 from edge.flights import Flights
+from edge.rates import Meter, Rates
 from edge.redis import Redis
 from edge.refusals import Refusal
 
@@ -34,8 +36,11 @@ _BEARER = b"bearer "
 class Principal(msgspec.Struct, frozen=True):
     """What a request may do, and in which environment."""
 
+    key_id: UUID
     environment_id: UUID
     environment_ref: bytes
+    meter: Meter
+    """Its requests are counted."""
     scopes: frozenset[str]
     fresh_until: float
     """Monotonic seconds."""
@@ -71,8 +76,9 @@ class Bucket:
 class Keys:
     """The API keys that were used last."""
 
-    def __init__(self, redis: Redis, core: CoreClient, pepper: bytes) -> None:
+    def __init__(self, redis: Redis, core: CoreClient, rates: Rates, pepper: bytes) -> None:
         self._redis = redis
+        self._rates = rates
         self._core = core
         self._pepper = pepper
         self._known: OrderedDict[bytes, Principal] = OrderedDict()
@@ -120,10 +126,12 @@ class Keys:
             content = await self._redis.ask(b"GET", keys.api_key(digest))
         if content is None or content == keys.UNKNOWN_KEY:
             raise _unauthenticated("This API key is not known: it was never issued, or it was revoked.")
-        return _principal(decode_api_key(content), asked)
+        record = decode_api_key(content)
+        meter = self._rates.meter(Asker(keys.environment_ref(record.environment_id), record.key_id))
+        return _principal(record, meter, asked)
 
 
-def _principal(record: ApiKeyRecord, asked: float) -> Principal:
+def _principal(record: ApiKeyRecord, meter: Meter, asked: float) -> Principal:
     """Who that is, and for how long, as of the monotonic second in which Redis was asked. Raises Refusal."""
     left_seconds = BELIEVED_SECONDS
     if record.expires_at is not None:
@@ -131,8 +139,10 @@ def _principal(record: ApiKeyRecord, asked: float) -> Principal:
     if left_seconds <= 0:
         raise _unauthenticated("This API key has expired.")
     return Principal(
+        record.key_id,
         record.environment_id,
         keys.environment_ref(record.environment_id),
+        meter,
         record.scopes,
         asked + min(FRESH_SECONDS, left_seconds),
         asked + left_seconds,

@@ -12,7 +12,7 @@ from app.wire.problem import FieldError, problem
 
 _encoder = msgspec.json.Encoder(decimal_format="number")
 _WWW_AUTHENTICATE = b'WWW-Authenticate: Bearer realm="quotastack"\r\n'
-_RETRY_AFTER = b"Retry-After: %d\r\n" % RETRY_AFTER_SECONDS
+_RETRY_AFTER = b"Retry-After: %d\r\n"
 
 
 class Refusal(Exception):
@@ -27,6 +27,7 @@ class Refusal(Exception):
         mismatch: Sequence[str] = (),
         context: dict[str, Any] | None = None,
         headers: bytes = b"",
+        retry_after_seconds: int = RETRY_AFTER_SECONDS,
     ) -> None:
         super().__init__(detail)
         self.code = code
@@ -35,6 +36,7 @@ class Refusal(Exception):
         self.mismatch = list(mismatch)
         self.context = context
         self.headers = headers
+        self.retry_after_seconds = retry_after_seconds
 
     @property
     def status(self) -> int:
@@ -51,7 +53,7 @@ class Refusal(Exception):
         if self.status == HTTPStatus.UNAUTHORIZED:
             return self.headers + _WWW_AUTHENTICATE
         if self.is_passing or self.status == HTTPStatus.TOO_MANY_REQUESTS:
-            return self.headers + _RETRY_AFTER
+            return self.headers + _RETRY_AFTER % self.retry_after_seconds
         return self.headers
 
     def body(self, instance: str) -> bytes:

@@ -1,6 +1,7 @@
 """Which handler answers which request, and who may ask."""
 
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 
@@ -86,8 +87,7 @@ class Router:
                 _LOOKUPS.add(_LOOKUP)
                 self._services.start(self._enter(route, exchange))
             else:
-                principal.require(route.scope)
-                route.handler(self._services, exchange, principal)
+                self._admit(route, exchange, principal)
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets its answer
             exchange.fail(error)
 
@@ -95,6 +95,19 @@ class Router:
         """Look the key up first."""
         try:
             principal = await self._services.keys.find(exchange.headers)
+            self._admit(route, exchange, principal)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the client gets its answer
+            exchange.fail(error)
+
+    def _admit(self, route: Route, exchange: Exchange, principal: Principal) -> None:
+        """Have the request answered that its rate limits let through, now or once Redis has counted it."""
+        if principal.meter.enter(exchange):
+            self._handle(route, exchange, principal)
+        else:
+            principal.meter.wait(exchange, partial(self._handle, route, exchange, principal))
+
+    def _handle(self, route: Route, exchange: Exchange, principal: Principal) -> None:
+        try:
             principal.require(route.scope)
             route.handler(self._services, exchange, principal)
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets its answer

@@ -11,6 +11,7 @@ from edge.accounts import Accounts
 from edge.auth import Keys
 from edge.core_client import CoreClient
 from edge.plans import Plans
+from edge.rates import Rates
 from edge.redis import Redis
 from edge.redis_cluster import RedisCluster
 from edge.reservations import Reservations
@@ -25,7 +26,8 @@ class Services:
         self.settings = settings
         self.redis = _redis_of(settings)
         self.core = CoreClient(settings.core_internal_url, settings.internal_secret)
-        self.keys = Keys(self.redis, self.core, settings.key_pepper.encode())
+        rates = Rates(self.redis, settings.allowances(), settings.partitions)
+        self.keys = Keys(self.redis, self.core, rates, settings.key_pepper.encode())
         self.plans = Plans(self.redis, self.core)
         self.accounts = Accounts(settings.partitions)
         self.reservations = Reservations(self.redis, self.core, self.accounts, settings.partitions)

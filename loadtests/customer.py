@@ -2,6 +2,7 @@
 
 import secrets
 from typing import Any
+from uuid import uuid4
 
 from app.wire import key_digest, keys
 from app.wire.agreement import Agreement
@@ -31,7 +32,7 @@ class Customer:
     def reset(self) -> None:
         """Leave nothing in Redis but what the edge has to know of the customer, with full credit."""
         scopes = frozenset({Scope.USAGE_WRITE, Scope.ENTITLEMENTS_READ})
-        record = ApiKeyRecord(self.catalogue.environment_id, "sandbox", scopes)
+        record = ApiKeyRecord(uuid4(), self.catalogue.environment_id, "sandbox", scopes)
         self._redis.flushall()
         self._redis.set(keys.AGREEMENT, Agreement().fingerprint())
         self._redis.set(keys.api_key(self._digest), encode_api_key(record))

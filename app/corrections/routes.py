@@ -1,5 +1,6 @@
 """Routes of corrections: adjustments, and voids of usage events and grants."""
 
+from collections.abc import Awaitable, Callable
 from functools import partial
 from uuid import UUID
 
@@ -26,10 +27,13 @@ from app.errors import ServiceError, invalid_value
 from app.io.postgres import Transaction
 from app.io.redis import RedisStore
 from app.ledger import reading
+from app.ledger.schemas import TotalBody
 from app.ledger.service import GrantRequest
+from app.orders.store import Posted
 from app.rules.credits import MAX_COST_MICRO, from_micro
-from app.trail.idempotency import Mutation
-from app.web.amounts import credits_or_none
+from app.trail import audit
+from app.trail.idempotency import Mutation, Unchanged
+from app.web.amounts import Credits, credits_or_none
 from app.web.bodies import ExactResponse
 from app.web.principal import SECURITY, needs
 from app.wire.codes import Code
@@ -40,6 +44,18 @@ from app.wire.scopes import Scope
 WRITE = needs(Scope.CREDITS_WRITE)
 PREVIEW = {200: ResponseSpec(CorrectionBody, description="A dry run: what would be done")}
 _OTHERS = ("txn_", "sub_", "cus_", "topup_")
+Owner = tuple[UUID, str]
+"""An account, and its end user."""
+
+
+class Correcting(msgspec.Struct, frozen=True):
+    """A correction that is asked for: the order that it is, and what the audit log calls its subject."""
+
+    asked: NewVoid | NewOverageBilling
+    order: Correction
+    subject: tuple[str, str]
+    find_owner: Callable[[], Awaitable[Owner]]
+    """Whose account it is. Raises ServiceError."""
 
 
 @post("/v1/credits/adjustments", guards=[WRITE], security=SECURITY, tags=["Credits"])
@@ -102,14 +118,15 @@ async def _take(data: NewAdjustment, mutation: Mutation, corrections: Correction
         amount_micro=-data.amount.micro,
         allow_debt=data.allow_debt,
     )
-    if (answered := await mutation.answered(data)) is not None:
-        return answered
-    done = await corrections.orders.give(mutation.environment_id, data.end_user_id, order)
 
-    async def answer(_tx: Transaction) -> AdjustmentBody:
-        return show_taken(data, require_carried_out(done))
+    async def take() -> Posted:
+        return require_carried_out(await corrections.orders.give(mutation.environment_id, data.end_user_id, order))
 
-    return await mutation.run(data, answer)
+    async def answer(tx: Transaction, done: Posted) -> AdjustmentBody:
+        audit.changed(tx, "customer", data.end_user_id, before=TotalBody(Credits(done.total_before_micro)))
+        return show_taken(data, done)
+
+    return await mutation.run_outside(data, take, answer)
 
 
 @post("/v1/credits/overage-billings", guards=[WRITE], security=SECURITY, responses=PREVIEW, tags=["Credits"])
@@ -123,8 +140,11 @@ async def create_overage_billing(
         reason=data.reason,
         idempotency_key=mutation.key,
     )
-    account_id = await corrections.find_account(mutation.environment_id, data.end_user_id)
-    return await _order(data, order, (account_id, data.end_user_id), mutation, corrections, is_dry=data.dry_run)
+
+    async def find() -> Owner:
+        return await corrections.find_account(mutation.environment_id, data.end_user_id), data.end_user_id
+
+    return await _order(Correcting(data, order, ("customer", data.end_user_id), find), mutation, corrections)
 
 
 @post("/v1/credits/voids", guards=[WRITE], security=SECURITY, responses=PREVIEW, tags=["Credits"])
@@ -147,6 +167,13 @@ async def void_event(
     """Void a usage event: its credit goes back to the blocks that it drew from."""
     asked = NewVoid(data.reason, event_id, dry_run=data.dry_run)
     return await _void(asked, mutation, corrections)
+
+
+async def _void(data: NewVoid, mutation: Mutation, corrections: Corrections) -> ExactResponse[CorrectionBody]:
+    order = _read_void(data, corrections, mutation)
+    subject = ("usage_event", data.event_id) if data.event_id else ("credit_block", data.credit_block_id or "")
+    find = partial(corrections.find_owner, mutation.environment_id, order)
+    return await _order(Correcting(data, order, subject, find), mutation, corrections)
 
 
 def _read_void(data: NewVoid, corrections: Corrections, mutation: Mutation) -> VoidUsage | VoidGrant:
@@ -184,49 +211,26 @@ def _parse(field: str, prefix: str, text: str) -> UUID:
         raise invalid_value(field, str(error)) from error
 
 
-async def _void(data: NewVoid, mutation: Mutation, corrections: Corrections) -> ExactResponse[CorrectionBody]:
-    if (answered := await mutation.answered(data)) is not None:
-        return answered
-    order = _read_void(data, corrections, mutation)
-    try:
-        owner = await corrections.find_owner(mutation.environment_id, order)
-    except ServiceError as error:
-        if error.code is not Code.NOT_FOUND:
-            raise
-        return await mutation.run(data, partial(_refuse, error))
-    return await _order(data, order, owner, mutation, corrections, is_dry=data.dry_run)
-
-
-async def _refuse(error: ServiceError, _tx: Transaction) -> CorrectionBody:
-    """A refusal that is stored beside its key."""
-    raise error
-
-
-async def _order(
-    data: msgspec.Struct,
-    order: Correction,
-    owner: tuple[UUID, str],
-    mutation: Mutation,
-    corrections: Corrections,
-    *,
-    is_dry: bool,
-) -> ExactResponse[CorrectionBody]:
+async def _order(correcting: Correcting, mutation: Mutation, corrections: Corrections) -> ExactResponse[CorrectionBody]:
     """Give the order, or say what it would do."""
-    account_id, end_user_id = owner
-    if is_dry:
+    asked, order = correcting.asked, correcting.order
 
-        async def preview(tx: Transaction) -> CorrectionBody:
-            return show_preview(end_user_id, await corrections.preview(tx, account_id, order))
+    async def preview(tx: Transaction, owner: Owner) -> Unchanged:
+        return Unchanged(show_preview(owner[1], await corrections.preview(tx, owner[0], order)))
 
-        return await mutation.run(data, preview, status=200)
-    if (answered := await mutation.answered(data)) is not None:
-        return answered
-    done = await corrections.orders.give(mutation.environment_id, end_user_id, order)
+    if asked.dry_run:
+        return await mutation.run_outside(asked, correcting.find_owner, preview, status=200)
 
-    async def answer(_tx: Transaction) -> CorrectionBody:
-        return show_done(end_user_id, require_carried_out(done))
+    async def carry_out() -> tuple[str, Posted]:
+        _, end_user_id = await correcting.find_owner()
+        done = await corrections.orders.give(mutation.environment_id, end_user_id, order)
+        return end_user_id, require_carried_out(done)
 
-    return await mutation.run(data, answer)
+    async def answer(tx: Transaction, done: tuple[str, Posted]) -> CorrectionBody:
+        audit.changed(tx, *correcting.subject, before=TotalBody(Credits(done[1].total_before_micro)))
+        return show_done(*done)
+
+    return await mutation.run_outside(asked, carry_out, answer)
 
 
 ROUTES = [create_adjustment, create_overage_billing, create_void, void_event]

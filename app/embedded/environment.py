@@ -19,7 +19,7 @@ DATABASE_ROLES: Final = {
     "FLUSHER_DATABASE_URL": "quotastack_flusher",
     "JOBS_DATABASE_URL": "quotastack_jobs",
 }
-SECRETS: Final = ("ADMIN_TOKEN", "KEY_PEPPER", "INTERNAL_SECRET")
+SECRETS: Final = ("ADMIN_TOKEN", "KEY_PEPPER", "INTERNAL_SECRET", "WEBHOOK_KEY")
 
 _LOOPBACK: Final = "127.0.0.1"
 _EVERY_ADDRESS: Final = ("0.0.0.0", "::")  # noqa: S104 - recognised here, not bound
@@ -42,6 +42,7 @@ class StackSettings(RunSettings, frozen=True, kw_only=True):
     admin_token: Secret | None = None
     key_pepper: Secret | None = None
     internal_secret: Secret | None = None
+    webhook_key: Secret | None = None
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,12 @@ MIGRATE_COMMAND: Final = (sys.executable, "-m", "app.cli", "migrate")
 # Who may know what. Everything else in the environment is no secret and goes to everybody.
 _CONFIDENTIAL: Final = frozenset({"DATABASE_URL", *DATABASE_ROLES, *SECRETS, "METRICS_TOKEN"})
 _CONFIDED: Final[Mapping[str, frozenset[str]]] = {
-    "core": frozenset({"CORE_DATABASE_URL", "ADMIN_TOKEN", "KEY_PEPPER", "INTERNAL_SECRET", "METRICS_TOKEN"}),
+    "core": frozenset(
+        {"CORE_DATABASE_URL", "ADMIN_TOKEN", "KEY_PEPPER", "INTERNAL_SECRET", "WEBHOOK_KEY", "METRICS_TOKEN"}
+    ),
     "edge": frozenset({"KEY_PEPPER", "INTERNAL_SECRET", "METRICS_TOKEN"}),
     "flusher": frozenset({"FLUSHER_DATABASE_URL", "METRICS_TOKEN"}),
-    "jobs": frozenset({"JOBS_DATABASE_URL", "METRICS_TOKEN"}),
+    "jobs": frozenset({"JOBS_DATABASE_URL", "WEBHOOK_KEY", "METRICS_TOKEN"}),
     "migrate": frozenset({"DATABASE_URL", *DATABASE_ROLES}),
 }
 
@@ -44,6 +46,7 @@ def child_environments(
         "CORE_INTERNAL_URL": environment.core_internal.url,
         "EDGE_URL": environment.edge.url,
         "SPOOL_DIRECTORY": str(environment.var_dir / "data" / "spool"),  # goes with the data that it belongs to
+        "WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8,::1/128",  # whoever tries it out listens on this machine
         **environment.inherited,
         **_listener_variables(environment),
         **secrets,

@@ -37,7 +37,7 @@ def secret_path(var_dir: Path) -> Path:
 
 
 def load_secrets(var_dir: Path, given: Mapping[str, str]) -> dict[str, str]:
-    """Answer the three secrets: from the environment, else from the file, else made now and written there."""
+    """Answer the secrets: from the environment, else from the file, else made now and written there."""
     kept = read_private(secret_path(var_dir), SecretFile) or SecretFile()
     made = {name: secrets.token_urlsafe(_SECRET_BYTES) for name in SECRETS if name not in {*given, *kept.secrets}}
     if made:

@@ -77,6 +77,17 @@ UNSTORABLE = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, Valu
 """What a value raises that no column takes, or that a constraint refuses: trying again changes nothing."""
 
 
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """Something that a transaction changes, as the audit log tells it (`app.trail.audit`)."""
+
+    environment_id: UUID
+    kind: str
+    id: str
+    before: object | None
+    after: object | None
+
+
 @dataclass(slots=True)
 class Transaction:
     """One transaction under way. `marked` and `whole_environment` are set through `app.trail.dirty`."""
@@ -89,6 +100,22 @@ class Transaction:
     whole_environment: bool = False
     unpublished: set[UUID] = field(default_factory=set[UUID])
     """Accounts that an earlier transaction changed and that may still have to be published."""
+    traceparent: str | None = None
+    """Of the request that is answered: what happens in it is told with it."""
+    changes: list[Changed] = field(default_factory=list[Changed])
+    """Set through `app.trail.audit`."""
+    touches_ledger: bool = False
+    """Whether it writes to the ledger; the idempotency key of what does is never forgotten."""
+
+    async def enter(self, environment_id: UUID) -> None:
+        """See and write the rows of this environment, and no others, until the transaction ends.
+
+        One that was begun for an environment stays in it; an operator's goes where it makes something.
+        """
+        if self.environment_id not in {None, environment_id}:
+            message = "a transaction that was begun for an environment enters no other"
+            raise RuntimeError(message)
+        await self.connection.execute("SELECT set_config('app.environment_id', $1, true)", str(environment_id))
 
     @property
     def environment(self) -> UUID:
@@ -245,7 +272,7 @@ class Database:
             token = ENGINE.current_transaction.set(cast("Any", tx))
             try:
                 if environment_id is not None:
-                    await connection.execute("SELECT set_config('app.environment_id', $1, true)", str(environment_id))
+                    await tx.enter(environment_id)
                 result = await work(tx)
                 if tx.whole_environment:
                     bound.set(None)  # every account is composed anew: Postgres alone says how long that may take

@@ -31,6 +31,9 @@ from app.wire.slots import is_cluster
 from app.wire.snapshot import ACCOUNT_FIELDS, AccountState, pack_beside
 
 UNKNOWN_KEY_SECONDS = 60
+"""How long edges are told that there is no such API key before they have core look again."""
+KEY_RECORD_SECONDS = 86_400
+"""How long edges go by what Redis holds of an API key. What was lost of a change is found out by then at the latest."""
 COMMAND_TIMEOUT_SECONDS = 5.0
 MAX_CONNECTIONS = 16
 PUBLISH_ACCOUNTS = 200
@@ -157,6 +160,13 @@ class RedisStore:
     @classmethod
     async def connect(cls, url: str, agreement: Agreement, *, socket_timeout: float = COMMAND_TIMEOUT_SECONDS) -> Self:
         """A client whose agreement was compared. Raises AgreementMismatch or RedisUnavailable."""
+        store = cls.open(url, agreement, socket_timeout=socket_timeout)
+        await store.check_agreement()
+        return store
+
+    @classmethod
+    def open(cls, url: str, agreement: Agreement, *, socket_timeout: float = COMMAND_TIMEOUT_SECONDS) -> Self:
+        """A client that has not connected yet."""
 
         def make_client(url: str) -> Redis:
             pool = BlockingConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType] - untyped in redis-py
@@ -171,9 +181,7 @@ class RedisStore:
             return Redis.from_pool(pool)
 
         client = ClusterClient(url, make_client, follows=True) if is_cluster(url) else make_client(url)
-        store = cls(client, agreement)
-        await store.check_agreement()
-        return store
+        return cls(client, agreement)
 
     async def check_agreement(self) -> None:
         """The first process ever writes the agreement down; every other one must share it."""
@@ -341,7 +349,7 @@ class RedisStore:
     async def read_account(self, environment_id: UUID, end_user_id: str) -> AccountView | None:
         """A customer's account as the edge sees it; None where it is not loaded."""
         ref = keys.account_ref(keys.environment_ref(environment_id), end_user_id)
-        return _view(await self.client.hmget(keys.account(self.partition(ref), ref), ACCOUNT_FIELDS))
+        return view_of(await self.client.hmget(keys.account(self.partition(ref), ref), ACCOUNT_FIELDS))
 
     async def read_accounts_at_rest(self, customers: Sequence[tuple[UUID, str]]) -> list[LoadedAccount | None]:
         """Each (environment, end user id)'s account beside how far its partition was published, all at one moment.
@@ -358,7 +366,7 @@ class RedisStore:
         answers = iter(await pipe.execute())
         found: list[LoadedAccount | None] = []
         for values, last_id, published in zip(answers, answers, answers, strict=True):
-            view = _view(values)
+            view = view_of(values)
             quiet = view is not None and parse_stream_id(last_id) <= parse_stream_id(published or b"0-0")
             found.append(None if view is None else LoadedAccount(view, quiet))
         return found
@@ -402,12 +410,10 @@ class RedisStore:
             pipe.get(keys.seen(partition, environment, event_id))
         return next((stored for stored in await pipe.execute() if stored), None)
 
-    async def put_api_key(self, digest: bytes, record: bytes | None) -> None:
-        """Tell the edges of an API key; None = unknown, remembered for a while."""
-        if record is None:
-            await self.client.set(keys.api_key(digest), keys.UNKNOWN_KEY, ex=UNKNOWN_KEY_SECONDS)
-        else:
-            await self.client.set(keys.api_key(digest), record)
+    async def put_api_key(self, digest: bytes, record: bytes | None, *, replaces: bool) -> None:
+        """Tell the edges of an API key; None = there is none. What they are told already stays unless it `replaces`."""
+        content, seconds = (keys.UNKNOWN_KEY, UNKNOWN_KEY_SECONDS) if record is None else (record, KEY_RECORD_SECONDS)
+        await self.client.set(keys.api_key(digest), content, ex=seconds, nx=not replaces)
 
     async def put_plan(self, snapshot_id: str, content: bytes) -> None:
         """Give the edges a plan snapshot; it never changes."""
@@ -419,7 +425,8 @@ class RedisStore:
             await self.client.set(keys.plan(snapshot_id), content, ex=OFFERED_SECONDS, nx=True)
 
 
-def _view(values: list[bytes | None]) -> AccountView | None:
+def view_of(values: list[bytes | None]) -> AccountView | None:
+    """An account from its ACCOUNT_FIELDS; None where it is not loaded."""
     if values[0] is None:
         return None
     fields = zip(AccountView.__struct_fields__, values, strict=True)

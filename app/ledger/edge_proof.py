@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 
 from app.io.postgres import Transaction as DatabaseTransaction
-from app.io.redis import LoadedAccount, RedisStore, RedisUnavailable
+from app.io.redis import AccountView, LoadedAccount, RedisStore, RedisUnavailable
 from app.io.statements import statements
 from app.ledger import store
 from app.ledger.book import Account
@@ -167,15 +167,39 @@ def _is_told(change: ReservationChange, rows: Sequence[_Opened], at: int) -> boo
 
 def _compare(account: Account, loaded: LoadedAccount) -> list[Finding]:
     """Published figures are the ledger's at that revision; where nothing is under way, accepted is applied."""
-    view, found, row = loaded.view, list[Finding](), f"accounts {account.id}"
-    expected = (account.total_micro, totals.wrap(account.applied_micro))
-    if view.revision == account.revision and (view.base_micro, view.applied_micro) != expected:
-        message = f"the edge has (base, applied) {(view.base_micro, view.applied_micro)}, the ledger {expected}"
-        found.append(Finding(42, row, message))
+    view, row = loaded.view, f"accounts {account.id}"
+    found = compare_published(Published(row, account.revision, account.total_micro, account.applied_micro), view)
     if loaded.quiet and view.pending_micro:
         message = f"at the edge {view.pending_micro} are accepted, not applied, and not in the stream"
         found.append(Finding(34, row, message))
     return found
+
+
+class Published(msgspec.Struct, frozen=True):
+    """What the edge is told of an account (micro-credits), and the account's row as findings name it."""
+
+    row: str
+    revision: int
+    total_micro: int
+    applied_micro: int
+
+
+def compare_published(ledger: Published, view: AccountView) -> list[Finding]:
+    """At one revision the edge has the ledger's figures (42)."""
+    expected = (ledger.total_micro, totals.wrap(ledger.applied_micro))
+    if view.revision != ledger.revision or (view.base_micro, view.applied_micro) == expected:
+        return []
+    message = f"the edge has (base, applied) {(view.base_micro, view.applied_micro)}, the ledger {expected}"
+    return [Finding(42, ledger.row, message)]
+
+
+def compare_accepted(ledger: Published, view: AccountView, costs_micro: int) -> list[Finding]:
+    """Accepted is what is applied and the costs of what the ledger has not read yet (34)."""
+    surplus_micro = totals.distance(view.accepted_micro, totals.wrap(ledger.applied_micro + costs_micro))
+    if not surplus_micro:
+        return []
+    message = f"at the edge {surplus_micro} are accepted, neither applied nor in the stream"
+    return [Finding(34, ledger.row, message)]
 
 
 def _whose(entry: StreamEntry | UnreadableEntry) -> tuple[UUID, str, UUID | None]:

@@ -14,6 +14,7 @@ import msgspec
 
 from app.ledger.book import DEBT, Account, Lines, Origin, Transaction, block_account
 from app.ledger.draws_proof import BlockRow, BurnOrder, Draws, DrawsProof, Replayed, Report, Taken
+from app.ledger.figures_proof import Figures, compare_blocks, compare_end
 from app.ledger.reservation_proof import OPENED, HeldRow, ReservationsProof, extra_of
 from app.rules import burndown, chain
 
@@ -171,21 +172,19 @@ class AccountProof:
 
     def finish(self) -> None:
         """Compare the account and its blocks with what all transactions give."""
-        account, again, row = self._account, self._again, f"accounts {self._account.id}"
-        if again.seq != account.seq:
-            self._report(10, row, f"is at seq {account.seq}, its transactions end at {again.seq}")
-        if again.head_hash != account.head_hash:
-            self._report(9, row, "its head is not the hash of its last transaction")
-        total_micro = self.sums["block"] + self.sums[DEBT]
-        if total_micro != account.total_micro:
-            self._report(13, row, f"has a total of {account.total_micro}, its entries give {total_micro}")
+        account, again = self._account, self._again
+        blocks = [replayed.row.block for replayed in self._blocks.values()]
+        remaining = sum(block.remaining_micro for block in blocks if not block.is_scheduled)
+        figures = Figures(
+            *(account.id, account.seq, again.seq, account.head_hash, again.head_hash),
+            *(account.total_micro, self.sums["block"] + self.sums[DEBT], account.debt_micro, remaining),
+        )
+        compare_end(figures, self._report)
         for replayed in self._blocks.values():
             self._compare_block(replayed)
         self.reservations.finish()
-        blocks = [replayed.row.block for replayed in self._blocks.values()]
-        remaining = sum(block.remaining_micro for block in blocks if not block.is_scheduled)
-        if account.total_micro != remaining - account.debt_micro:
-            self._report(3, row, f"total {account.total_micro} is not {remaining} - {account.debt_micro} of debt")
+        compare_blocks(figures, self._report)
+        row = figures.row
         if account.debt_micro != -self.sums[DEBT]:
             self._report(3, row, f"has a debt of {account.debt_micro}, its entries give {-self.sums[DEBT]}")
         used = sum(self.sums[kind] for kind in ("consumed", "expired", "voided", "reserved", "paused"))

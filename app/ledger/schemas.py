@@ -66,6 +66,12 @@ class GrantState(StrEnum):
     SCHEDULED = "scheduled"
 
 
+class TotalBody(msgspec.Struct, frozen=True):
+    """How a customer's credit stood in the ledger, as the audit log tells it of what changed that."""
+
+    total: Credits
+
+
 class GrantBody(msgspec.Struct, frozen=True):
     """A grant. `balance` is what can be spent after it.
 

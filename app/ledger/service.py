@@ -96,6 +96,7 @@ async def grant(tx: Transaction, account_id: UUID, request: GrantRequest, now: d
         lines = [(block_account(block.id), request.amount_micro), (f"issued:{request.source}", -request.amount_micro)]
         posted = [account.post(request.kind, lines, to_at(now), request.origin)]
     account.blocks.append(block)
+    tx.touches_ledger = True
     await store.insert_block(tx, account, block, request.notes)
     await store.insert_transactions(tx, posted, now)
     await store.update_accounts(tx, [account])

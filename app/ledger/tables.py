@@ -202,3 +202,21 @@ class LedgerCheckpointHead(Table, tablename="ledger_checkpoint_heads", db=ENGINE
     seq = BigInt(primary_key=True)
     day = Date(default=None)
     hash = Bytea()
+
+
+class DriftingAccount(Table, tablename="drifting_accounts", db=ENGINE):
+    """An account that does not agree with its entries, or the edge with it, as jobs found it."""
+
+    environment_id = UUID(default=None)
+    account_id = UUID(primary_key=True, default=None)
+    findings = Text()
+    found_at = Timestamptz(default=None)
+
+
+class Reconciliation(Table, tablename="reconciliation", db=ENGINE):
+    """The last walk of jobs through all accounts."""
+
+    id = Boolean(primary_key=True, default=True)
+    began_at = Timestamptz(default=None)
+    ended_at = Timestamptz(default=None)
+    accounts = BigInt()

@@ -31,6 +31,11 @@ LoadAccount = Callable[[UUID, str], Awaitable[str]]
 """Brings (environment, end user)'s account into Redis: 'loaded' | 'unknown' | 'busy'."""
 
 
+async def is_done(tx: Transaction, order_id: UUID) -> bool:
+    """Whether an order of this id was carried out or refused."""
+    return bool(await store.find_known(tx, [(tx.environment, order_id)]))
+
+
 class Orders:
     """Gives orders for core."""
 
@@ -66,14 +71,6 @@ class Orders:
             else "Look at the customer's ledger before you ask again: without an Idempotency-Key it is another order."
         )
         raise ServiceError(Code.ORDER_PENDING, detail)
-
-    async def is_done(self, environment_id: UUID, order_id: UUID) -> bool:
-        """Whether an order of this id was carried out or refused."""
-
-        async def read(tx: Transaction) -> bool:
-            return bool(await store.find_known(tx, [(environment_id, order_id)]))
-
-        return await self._database.run(environment_id, read)
 
     async def _append(self, environment_id: UUID, end_user_id: str, order: Order) -> None:
         ref = keys.account_ref(keys.environment_ref(environment_id), end_user_id)

@@ -14,6 +14,7 @@ from app.ledger.schemas import EventStatus, EventStatusBody
 from app.rejections import service, store
 from app.rejections.schemas import NoBody, RejectedEventBody, show_rejected
 from app.rejections.service import Retrying
+from app.trail import audit
 from app.trail.idempotency import Mutation
 from app.web.bodies import ExactResponse
 from app.web.paging import Cursor, Limit, Page, decode_cursor, page
@@ -70,31 +71,30 @@ async def retry_rejected(
     retrying: NamedDependency[Retrying],
 ) -> ExactResponse[EventStatusBody]:
     """Take a rejected event in again, at the cost and the moment that it had, once its reason is gone."""
-    try:
-        wanted = parse("evt", event_id)
-    except MalformedId as error:
-        raise ServiceError(Code.NOT_FOUND, f"{event_id!r} is not the id of an event.") from error
-    if (answered := await mutation.answered(NoBody())) is not None:
-        return answered
-    appended: str | None = None
-    refusal: ServiceError | None = None
-    row = await reader.run(lambda tx: store.read_rejected(tx, wanted))
-    if row is not None and retrying.allows(row):
-        appended = row.stream_id
-        try:
-            await service.append_again(retrying, row)
-        except ServiceError as error:  # answered below, where a refusal is stored beside its key
-            refusal = error
 
-    async def work(tx: Transaction) -> EventStatusBody:
-        if refusal is not None:
-            raise refusal
-        rejected = await service.note_retry(tx, retrying, wanted, appended)
+    async def append() -> tuple[UUID, str | None]:
+        wanted = _parse(event_id)
+        row = await reader.run(lambda tx: store.read_rejected(tx, wanted))
+        if row is None or not retrying.allows(row):
+            return wanted, None
+        await service.append_again(retrying, row)
+        return wanted, row.stream_id
+
+    async def answer(tx: Transaction, appended: tuple[UUID, str | None]) -> EventStatusBody:
+        audit.changed(tx, "usage_event", event_id)
+        rejected = await service.note_retry(tx, retrying, *appended)
         if rejected is None:
             return EventStatusBody(event_id, EventStatus.PENDING)
         return EventStatusBody(event_id, EventStatus.REJECTED, code=rejected.code, detail=rejected.detail)
 
-    return await mutation.run(NoBody(), work, status=_ACCEPTED)
+    return await mutation.run_outside(NoBody(), append, answer, status=_ACCEPTED)
+
+
+def _parse(text: str) -> UUID:
+    try:
+        return parse("evt", text)
+    except MalformedId as error:
+        raise ServiceError(Code.NOT_FOUND, f"{text!r} is not the id of an event.") from error
 
 
 ROUTES = [list_rejected, retry_rejected]

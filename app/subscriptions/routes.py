@@ -1,16 +1,15 @@
 """Routes of subscriptions."""
 
-from collections.abc import Awaitable
-from typing import Annotated
+from functools import partial
+from typing import Annotated, Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import msgspec
 from litestar import delete, get, post
-from litestar.di import NamedDependency
+from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
-from app.errors import ServiceError
 from app.io.clock import Clock
 from app.io.postgres import Transaction
 from app.plans import service as plans
@@ -32,12 +31,12 @@ from app.subscriptions.schemas import (
     show_subscription,
     versions_of,
 )
-from app.subscriptions.service import Doing, Subscriptions, find_subscription, parse_subscription_id
-from app.trail.idempotency import STORED_REFUSALS, Mutation
+from app.subscriptions.service import Acted, Doing, Subscriptions, find_subscription, parse_subscription_id
+from app.trail import audit
+from app.trail.idempotency import Mutation, Unchanged
 from app.web.bodies import ExactResponse
 from app.web.paging import Cursor, Limit, Page, decode_cursor, page
 from app.web.principal import SECURITY, needs
-from app.web.problems import status_of
 from app.web.reader import Reader
 from app.wire.scopes import Scope
 
@@ -45,7 +44,6 @@ READ = needs(Scope.ENTITLEMENTS_READ, Scope.SUBSCRIPTIONS_WRITE)
 WRITE = needs(Scope.SUBSCRIPTIONS_WRITE)
 _ONE = "/v1/subscriptions/{subscription_id:str}"
 _OK = 200
-_CREATED = 201
 _CHANGES = {
     None: (Action.CHANGE, True),
     When.NOW: (Action.CHANGE, False),
@@ -59,6 +57,40 @@ class Nothing(msgspec.Struct, frozen=True):
     """A request that says all in its path."""
 
 
+class OneSubscription:
+    """The subscription that a path names, as actions reach it."""
+
+    def __init__(self, subscription_id: str, mutation: Mutation, subscriptions: Subscriptions) -> None:
+        self._subscription_id = subscription_id
+        self._mutation = mutation
+        self._subscriptions = subscriptions
+
+    async def act(self, asked: msgspec.Struct, doing: Doing) -> ExactResponse[SubscriptionBody]:
+        """How the subscription stands once it is done."""
+
+        async def act() -> Acted:
+            return await self._subscriptions.act(self._mutation, parse_subscription_id(self._subscription_id), doing)
+
+        return await self._mutation.run_outside(asked, act, _show, status=_OK)
+
+
+def provide_one(
+    subscription_id: FromPath[str], mutation: NamedDependency[Mutation], subscriptions: NamedDependency[Subscriptions]
+) -> OneSubscription:
+    """The subscription as handlers take it."""
+    return OneSubscription(subscription_id, mutation, subscriptions)
+
+
+_ACTION: dict[str, Any] = {
+    "guards": [WRITE],
+    "security": SECURITY,
+    "tags": ["Subscriptions"],
+    "status_code": _OK,
+    "dependencies": {"subscription": Provide(provide_one, sync_to_thread=False)},
+}
+"""What routes have in common that do something with one subscription."""
+
+
 @post("/v1/subscriptions", guards=[WRITE], security=SECURITY, tags=["Subscriptions"])
 async def create_subscription(
     data: JSONBody[NewSubscription],
@@ -69,32 +101,24 @@ async def create_subscription(
 
     Edges know of it before the answer. While a customer is on the environment's free plan, this takes its place.
     """
-    if (answered := await mutation.answered(data)) is not None:
-        return answered
-    return await _answer(mutation, data, subscriptions.subscribe(mutation, data), status=_CREATED)
+    return await mutation.run_outside(data, lambda: subscriptions.subscribe(mutation, data), _show)
 
 
-@post(f"{_ONE}/renew", guards=[WRITE], security=SECURITY, tags=["Subscriptions"], status_code=_OK)
+@post(f"{_ONE}/renew", **_ACTION)
 async def renew_subscription(
-    data: JSONBody[Renewal],
-    subscription_id: FromPath[str],
-    mutation: NamedDependency[Mutation],
-    subscriptions: NamedDependency[Subscriptions],
+    data: JSONBody[Renewal], subscription: NamedDependency[OneSubscription]
 ) -> ExactResponse[SubscriptionBody]:
     """Say that the next period of a prepaid subscription is paid for. What is overdue goes on at once."""
     renewal = Doing(Action.RENEW, data.reason, period_index=data.period_index, payment_reference=data.payment_reference)
-    return await _act(mutation, subscriptions, data, subscription_id, renewal)
+    return await subscription.act(data, renewal)
 
 
-@post(f"{_ONE}/change", guards=[WRITE], security=SECURITY, tags=["Subscriptions"], status_code=_OK)
+@post(f"{_ONE}/change", **_ACTION)
 async def change_subscription(
-    data: JSONBody[ChangeTerms],
-    subscription_id: FromPath[str],
-    mutation: NamedDependency[Mutation],
-    subscriptions: NamedDependency[Subscriptions],
+    data: JSONBody[ChangeTerms], subscription: NamedDependency[OneSubscription]
 ) -> ExactResponse[SubscriptionBody]:
     """Move a subscription to the newest version of a variant: at once, or when its period ends."""
-    return await _act(mutation, subscriptions, data, subscription_id, _change(data))
+    return await subscription.act(data, _change(data))
 
 
 def _change(data: ChangeTerms) -> Doing:
@@ -125,47 +149,34 @@ async def preview_change(
     return await reader.run(work)
 
 
-@post(f"{_ONE}/pause", guards=[WRITE], security=SECURITY, tags=["Subscriptions"], status_code=_OK)
+@post(f"{_ONE}/pause", **_ACTION)
 async def pause_subscription(
-    data: JSONBody[Motive],
-    subscription_id: FromPath[str],
-    mutation: NamedDependency[Mutation],
-    subscriptions: NamedDependency[Subscriptions],
+    data: JSONBody[Motive], subscription: NamedDependency[OneSubscription]
 ) -> ExactResponse[SubscriptionBody]:
     """Let the time of a subscription stand still, and that of its credit."""
-    return await _act(mutation, subscriptions, data, subscription_id, Doing(Action.PAUSE, data.reason))
+    return await subscription.act(data, Doing(Action.PAUSE, data.reason))
 
 
-@post(f"{_ONE}/resume", guards=[WRITE], security=SECURITY, tags=["Subscriptions"], status_code=_OK)
+@post(f"{_ONE}/resume", **_ACTION)
 async def resume_subscription(
-    data: JSONBody[Motive],
-    subscription_id: FromPath[str],
-    mutation: NamedDependency[Mutation],
-    subscriptions: NamedDependency[Subscriptions],
+    data: JSONBody[Motive], subscription: NamedDependency[OneSubscription]
 ) -> ExactResponse[SubscriptionBody]:
     """Let a paused subscription go on with the time that it had left."""
-    return await _act(mutation, subscriptions, data, subscription_id, Doing(Action.RESUME, data.reason))
+    return await subscription.act(data, Doing(Action.RESUME, data.reason))
 
 
-@post(f"{_ONE}/cancel", guards=[WRITE], security=SECURITY, tags=["Subscriptions"], status_code=_OK)
+@post(f"{_ONE}/cancel", **_ACTION)
 async def cancel_subscription(
-    data: JSONBody[Cancellation],
-    subscription_id: FromPath[str],
-    mutation: NamedDependency[Mutation],
-    subscriptions: NamedDependency[Subscriptions],
+    data: JSONBody[Cancellation], subscription: NamedDependency[OneSubscription]
 ) -> ExactResponse[SubscriptionBody]:
     """End a subscription when its period ends, or at once. The customer falls back to the environment's free plan."""
-    return await _act(mutation, subscriptions, data, subscription_id, Doing(_CANCELLATIONS[data.at], data.reason))
+    return await subscription.act(data, Doing(_CANCELLATIONS[data.at], data.reason))
 
 
-@delete(f"{_ONE}/scheduled-change", guards=[WRITE], security=SECURITY, tags=["Subscriptions"], status_code=_OK)
-async def unschedule_change(
-    subscription_id: FromPath[str],
-    mutation: NamedDependency[Mutation],
-    subscriptions: NamedDependency[Subscriptions],
-) -> ExactResponse[SubscriptionBody]:
+@delete(f"{_ONE}/scheduled-change", **_ACTION)
+async def unschedule_change(subscription: NamedDependency[OneSubscription]) -> ExactResponse[SubscriptionBody]:
     """Take back what was to happen when the period ends: a change, or a cancellation."""
-    return await _act(mutation, subscriptions, Nothing(), subscription_id, Doing(Action.UNSCHEDULE))
+    return await subscription.act(Nothing(), Doing(Action.UNSCHEDULE))
 
 
 @post(
@@ -183,48 +194,20 @@ async def migrate_subscribers(
     migrator: NamedDependency[Migrator],
 ) -> ExactResponse[MigrationBody]:
     """Move those who are on older versions of a variant to its newest, or say what that would do."""
-    if (answered := await mutation.answered(data)) is not None:
-        return answered
-    moved = await migrator.migrate(mutation, plan_key, variant_key, data)
 
-    async def answer(_tx: Transaction) -> MigrationBody:
-        return moved
+    async def answer(tx: Transaction, moved: MigrationBody) -> MigrationBody | Unchanged:
+        audit.changed(tx, "plan_variant", f"{plan_key}/{variant_key}")
+        return Unchanged(moved) if data.dry_run else moved
 
-    return await mutation.run(data, answer, status=_OK)
-
-
-async def _act(
-    mutation: Mutation,
-    subscriptions: Subscriptions,
-    data: msgspec.Struct,
-    subscription_id: str,
-    doing: Doing,
-) -> ExactResponse[SubscriptionBody]:
-    if (answered := await mutation.answered(data)) is not None:
-        return answered
-    acted = subscriptions.act(mutation, parse_subscription_id(subscription_id), doing)
-    return await _answer(mutation, data, acted, status=_OK)
+    move = partial(migrator.migrate, mutation, plan_key, variant_key, data)
+    return await mutation.run_outside(data, move, answer, status=_OK)
 
 
-async def _answer(
-    mutation: Mutation, data: msgspec.Struct, done: Awaitable[UUID], *, status: int
-) -> ExactResponse[SubscriptionBody]:
-    """How the subscription stands once it is done; a refusal is stored beside the key as any answer is."""
-    refused: ServiceError | None = None
-    subscription_id: UUID | None = None
-    try:
-        subscription_id = await done
-    except ServiceError as error:
-        if status_of(error.code) not in STORED_REFUSALS:
-            raise
-        refused = error
-
-    async def answer(tx: Transaction) -> SubscriptionBody:
-        if refused is not None or subscription_id is None:
-            raise refused or AssertionError
-        return show_subscription(*await find_subscription(tx, subscription_id))
-
-    return await mutation.run(data, answer, status=status)
+async def _show(tx: Transaction, acted: Acted) -> SubscriptionBody:
+    """How the subscription stands by now."""
+    body = show_subscription(*await find_subscription(tx, acted.subscription_id))
+    audit.changed(tx, "subscription", body.subscription_id, before=acted.before)
+    return body
 
 
 @get("/v1/subscriptions", guards=[READ], security=SECURITY, tags=["Subscriptions"])

@@ -10,7 +10,7 @@ from app.errors import ServiceError, invalid_value
 from app.io.postgres import Database, Transaction
 from app.ledger import service as ledger
 from app.orders.outcomes import Refused
-from app.orders.service import Orders
+from app.orders.service import Orders, is_done
 from app.plans import service as plans
 from app.rules.lifecycle import Action
 from app.rules.moments import NEVER_AT, to_at
@@ -18,7 +18,14 @@ from app.rules.subscriptions import Contract
 from app.subscriptions import store
 from app.subscriptions.book import Kept
 from app.subscriptions.previewing import preview
-from app.subscriptions.schemas import ChangePreview, NewSubscription, parse_variant_id, show_preview
+from app.subscriptions.schemas import (
+    ChangePreview,
+    NewSubscription,
+    SubscriptionBody,
+    parse_variant_id,
+    show_preview,
+    show_subscription,
+)
 from app.trail.idempotency import Mutation
 from app.wire.codes import Code
 from app.wire.ids import MalformedId, derived_id, parse, show
@@ -68,6 +75,13 @@ class Doing(msgspec.Struct, frozen=True):
     payment_reference: str | None = None
 
 
+class Acted(msgspec.Struct, frozen=True):
+    """A subscription that something was done with, and how it stood before; None where that is not known any more."""
+
+    subscription_id: UUID
+    before: SubscriptionBody | None = None
+
+
 class Subscriptions:
     """Gives orders about subscriptions for core."""
 
@@ -75,17 +89,17 @@ class Subscriptions:
         self._database = database
         self._orders = orders
 
-    async def subscribe(self, mutation: Mutation, new: NewSubscription) -> UUID:
-        """Subscribe a customer, who is made where there is none; the id of the subscription.
+    async def subscribe(self, mutation: Mutation, new: NewSubscription) -> Acted:
+        """Subscribe a customer, who is made where there is none.
 
         Raises ServiceError: NOT_FOUND for the variant, SUBSCRIPTION_EXISTS with the id of the other, INVALID_VALUE.
         """
         variant_id = parse_variant_id(new.plan_variant_id)
         order_id = self._orders.id_of(mutation.environment_id, mutation.route, mutation.key)
-        if new.starts_at is not None and not await self._orders.is_done(mutation.environment_id, order_id):
-            _check_start(new.starts_at, mutation.now)  # what is done already was asked for in time
 
         async def prepare(tx: Transaction) -> None:
+            if new.starts_at is not None and not await is_done(tx, order_id):
+                _check_start(new.starts_at, mutation.now)  # what is done already was asked for in time
             await plans.find_variant(tx, variant_id)
             customer = await customers.ensure_customer(tx, new.end_user_id, mutation.now)
             await ledger.ensure_account(tx, customer.id, customer.end_user_id, mutation.now)
@@ -104,31 +118,34 @@ class Subscriptions:
             contract=contract,
         )
         await self._give(mutation.environment_id, new.end_user_id, order)
-        return order.subscription_id
+        return Acted(order.subscription_id)
 
-    async def act(self, mutation: Mutation, subscription_id: UUID, doing: Doing) -> UUID:
-        """Do something with a subscription; its id.
+    async def act(self, mutation: Mutation, subscription_id: UUID, doing: Doing) -> Acted:
+        """Do something with a subscription.
 
         Raises ServiceError: NOT_FOUND for it or the variant, ILLEGAL_MOVE, ACTION_REFUSED, PLAN_KIND_DIFFERS,
         PAYMENT_REFERENCE_USED.
         """
+        order_id = self._orders.id_of(mutation.environment_id, mutation.route, mutation.key)
 
-        async def find(tx: Transaction) -> str:
-            end_user_id, _ = await find_subscription(tx, subscription_id)
+        async def find(tx: Transaction) -> tuple[str, SubscriptionBody | None]:
+            end_user_id, kept = await find_subscription(tx, subscription_id)
             if doing.variant_id is not None:
                 await plans.find_variant(tx, doing.variant_id)
-            return end_user_id
+            if await is_done(tx, order_id):  # asked after the subscription was read: so it was read before that
+                return end_user_id, None
+            return end_user_id, show_subscription(end_user_id, kept)
 
-        end_user_id = await self._database.run(mutation.environment_id, find)
+        end_user_id, before = await self._database.run(mutation.environment_id, find)
         order = Act(
-            order_id=self._orders.id_of(mutation.environment_id, mutation.route, mutation.key),
+            order_id=order_id,
             actor=mutation.actor,
             idempotency_key=mutation.key,
             subscription_id=subscription_id,
             **msgspec.structs.asdict(doing),
         )
         await self._give(mutation.environment_id, end_user_id, order)
-        return subscription_id
+        return Acted(subscription_id, before)
 
     async def _give(self, environment_id: UUID, end_user_id: str, order: SubscriptionOrder) -> None:
         done = await self._orders.give(environment_id, end_user_id, order)

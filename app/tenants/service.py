@@ -1,21 +1,34 @@
 """Making tenants, and finding out who asks."""
 
-from datetime import datetime
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import structlog
 
 from app.io.clock import Clock
 from app.io.ids import new_api_key, new_id
 from app.io.postgres import Database, Transaction
-from app.io.redis import RedisStore
+from app.io.redis import RedisStore, RedisUnavailable
 from app.rules.moments import to_at
+from app.rules.seldom import Seldom
 from app.tenants import store
 from app.tenants.schemas import TenantCreated
-from app.tenants.store import FoundKey, NewEnvironment, NewTenantRow
+from app.tenants.store import FoundKey, KeyRow, NewEnvironment, NewTenantRow
+from app.trail import audit
 from app.web.principal import Principal
 from app.wire import key_digest
 from app.wire.ids import show
 from app.wire.scopes import ALL_SCOPES
 from app.wire.snapshot import ApiKeyRecord, encode_api_key
 
+_log: Any = structlog.get_logger(__name__)
+
+USE_NOTED_SECONDS = 60
+"""How often the use of a key is written down at most."""
+MAX_NOTED = 10_000
+"""Keys of which core remembers when it did."""
 DISPLAY_PREFIX_LENGTH = 12
 """How much of a key is kept so that its owner can tell it from others; 4 characters of the secret."""
 
@@ -23,10 +36,12 @@ DISPLAY_PREFIX_LENGTH = 12
 class Keys:
     """The API keys of this installation; at rest there are only their digests under `pepper`."""
 
-    def __init__(self, database: Database, clock: Clock, pepper: str) -> None:
+    def __init__(self, database: Database, redis: RedisStore, clock: Clock, pepper: str) -> None:
         self._database = database
+        self._redis = redis
         self._clock = clock
         self._pepper = pepper.encode()
+        self._noting = Seldom[UUID](USE_NOTED_SECONDS * 1_000_000, MAX_NOTED)
 
     def digest(self, key: str) -> bytes:
         """What is kept of a key."""
@@ -36,16 +51,48 @@ class Keys:
         """Who the key belongs to; None where it is malformed, unknown, revoked or expired."""
         if not key_digest.is_well_formed(key):
             return None
-        found = await self._find(self.digest(key))
-        if found is None or (found.expires_at is not None and found.expires_at <= self._clock.now()):
+        found, now = await self._find(self.digest(key)), self._clock.now()
+        if found is None or (found.expires_at is not None and found.expires_at <= now):
             return None
+        if self._noting.is_due(found.key_id, to_at(now)):
+            await self._note_use(found, now)
         return Principal(found.environment_id, found.environment_kind, found.key_id, found.scopes, found.frozen_at)
 
-    async def load(self, redis: RedisStore, digest: bytes) -> bool:
-        """Tell the edges of a key, or for a while that there is none; whether there is one."""
+    async def _note_use(self, found: FoundKey, now: datetime) -> None:
+        unless_after = now - timedelta(seconds=USE_NOTED_SECONDS)
+        await self._database.run(
+            found.environment_id, lambda tx: store.note_use(tx, found.key_id, now, unless_after=unless_after)
+        )
+
+    async def load(self, digest: bytes) -> bool:
+        """Tell the edges of a key, or for a while that there is none; whether there is one.
+
+        Where it is revoked meanwhile, edges were told of that already, and what was read before does not undo it.
+        """
         found = await self._find(digest)
-        await redis.put_api_key(digest, None if found is None else encode_api_key(_record(found)))
+        record = None
+        if found is not None:
+            environment = (found.environment_id, found.environment_kind)
+            record = encode_record(found.key_id, environment, found.scopes, found.expires_at)
+        await self._redis.put_api_key(digest, record, replaces=False)
         return found is not None
+
+    async def tell_edges(self, principal: Principal, key: KeyRow) -> bool:
+        """Have edges go by what a key of the principal's environment is now; False where Redis does not answer.
+
+        Called before the commit: where this process dies in between, edges refuse for a minute what is still valid, and
+        never go on with what was revoked. What they are not told here, jobs tells them.
+        """
+        record = None
+        if key.revoked_at is None:
+            environment = (principal.environment_id, principal.environment_kind)
+            record = encode_record(key.id, environment, key.scopes, key.expires_at)
+        try:
+            await self._redis.put_api_key(key.digest, record, replaces=True)
+        except RedisUnavailable as error:
+            _log.warning("edges_not_told", key=show("key", key.id), error=str(error))
+            return False
+        return True
 
     async def _find(self, digest: bytes) -> FoundKey | None:
         return await self._database.run(None, lambda tx: store.find_key(tx, digest))
@@ -58,6 +105,8 @@ async def create_tenant(tx: Transaction, keys: Keys, name: str, now: datetime) -
         new_id(now), name, _environment(keys, sandbox_key, now), _environment(keys, live_key, now), ALL_SCOPES, now
     )
     await store.insert_tenant(tx, tenant)
+    for environment in (tenant.sandbox, tenant.live):
+        audit.changed(tx, "tenant", show("ten", tenant.id), environment_id=environment.id)
     return TenantCreated(
         show("ten", tenant.id),
         name,
@@ -72,6 +121,9 @@ def _environment(keys: Keys, key: str, now: datetime) -> NewEnvironment:
     return NewEnvironment(new_id(now), new_id(now), keys.digest(key), key[:DISPLAY_PREFIX_LENGTH])
 
 
-def _record(found: FoundKey) -> ApiKeyRecord:
-    expires_at = None if found.expires_at is None else to_at(found.expires_at)
-    return ApiKeyRecord(found.environment_id, found.environment_kind, found.scopes, expires_at)
+def encode_record(
+    key_id: UUID, environment: tuple[UUID, str], scopes: Iterable[str], expires_at: datetime | None
+) -> bytes:
+    """What edges are told of a key that was not revoked, of this environment and its kind."""
+    end_at = None if expires_at is None else to_at(expires_at)
+    return encode_api_key(ApiKeyRecord(key_id, *environment, frozenset(scopes), end_at))

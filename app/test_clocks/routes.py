@@ -1,29 +1,34 @@
 """Routes of test clocks."""
 
-from collections.abc import Awaitable
-from typing import TypeVar
+from typing import Any
 
 import msgspec
 from litestar import get, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody
 
-from app.errors import ServiceError
 from app.io.postgres import Database, Transaction
 from app.io.redis import RedisStore
 from app.test_clocks import service, store
 from app.test_clocks.schemas import Advance, AdvancedBody, Freeze, Reset, TestClockBody, show_clock
 from app.test_clocks.settling import Settling
-from app.trail.idempotency import STORED_REFUSALS, Mutation
+from app.trail import audit
+from app.trail.idempotency import Mutation
 from app.web.bodies import ExactResponse
 from app.web.principal import SECURITY, Principal, needs
-from app.web.problems import status_of
 from app.web.reader import Reader
+from app.wire.ids import show
 from app.wire.scopes import Scope
 
 CLOCK = needs(Scope.CATALOG_WRITE)
 _OK = 200
-Body = TypeVar("Body", bound=msgspec.Struct)
+
+
+class Moved(msgspec.Struct, frozen=True):
+    """A clock that was moved: where it stood, and what is answered."""
+
+    before: TestClockBody
+    body: TestClockBody | AdvancedBody
 
 
 class Clocks:
@@ -35,38 +40,21 @@ class Clocks:
         self._database = database
         self._redis = redis
 
-    async def freeze(self, asked: Freeze) -> TestClockBody:
+    async def freeze(self, asked: Freeze) -> Moved:
         """Have time stand still, and post what is due by then. Raises ServiceError."""
         service.require_sandbox(self._principal)
         environment_id, now = self._mutation.environment_id, self._mutation.asked_at
         way = await self._database.run(environment_id, lambda tx: service.freeze(tx, asked.at, now))
         await Settling(self._database, self._redis, environment_id, way).run()
-        return TestClockBody(way.to, None)
+        return Moved(show_clock(None), TestClockBody(way.to, None))
 
-    async def advance(self, asked: Advance) -> AdvancedBody:
+    async def advance(self, asked: Advance) -> Moved:
         """Move time on, and post what falls due. Raises ServiceError."""
         service.require_sandbox(self._principal)
         environment_id = self._mutation.environment_id
-        way = await self._database.run(environment_id, lambda tx: service.start_advance(tx, asked))
-        return AdvancedBody(way.to, await Settling(self._database, self._redis, environment_id, way).run())
-
-    async def answer(self, asked: msgspec.Struct, done: Awaitable[Body]) -> ExactResponse[Body]:
-        """Answer with what is done; a refusal is stored beside the key as any answer is."""
-        body: Body | None = None
-        refused: ServiceError | None = None
-        try:
-            body = await done
-        except ServiceError as error:
-            if status_of(error.code) not in STORED_REFUSALS:
-                raise
-            refused = error
-
-        async def answer(_tx: Transaction) -> Body:
-            if body is None:
-                raise refused or AssertionError
-            return body
-
-        return await self._mutation.run(asked, answer, status=_OK)
+        begun_at, way = await self._database.run(environment_id, lambda tx: service.start_advance(tx, asked))
+        accounts = await Settling(self._database, self._redis, environment_id, way).run()
+        return Moved(TestClockBody(begun_at, None), AdvancedBody(way.to, accounts))
 
 
 def provide_clocks(
@@ -95,9 +83,7 @@ async def freeze_test_clock(
     data: JSONBody[Freeze], mutation: NamedDependency[Mutation], clocks: NamedDependency[Clocks]
 ) -> ExactResponse[TestClockBody]:
     """Have the time of this sandbox environment stand still, now or at a later moment, until it is moved on."""
-    if (answered := await mutation.answered(data)) is not None:
-        return answered
-    return await clocks.answer(data, clocks.freeze(data))
+    return await mutation.run_outside(data, lambda: clocks.freeze(data), _tell, status=_OK)
 
 
 @post("/v1/test-clock/advance", guards=[CLOCK], security=SECURITY, tags=["Test clock"], status_code=_OK)
@@ -108,9 +94,7 @@ async def advance_test_clock(
 
     Where that takes longer than one request waits, the answer is 503 `test_clock_advancing`: ask for the same again.
     """
-    if (answered := await mutation.answered(data)) is not None:
-        return answered
-    return await clocks.answer(data, clocks.advance(data))
+    return await mutation.run_outside(data, lambda: clocks.advance(data), _tell, status=_OK)
 
 
 @post("/v1/test-clock/reset", guards=[CLOCK], security=SECURITY, tags=["Test clock"], status_code=_OK)
@@ -121,10 +105,20 @@ async def reset_test_clock(
 
     async def work(tx: Transaction) -> TestClockBody:
         service.require_sandbox(principal)
+        _say(tx, show_clock(await store.read_clock(tx)))
         await service.reset(tx)
         return show_clock(None)
 
     return await mutation.run(data, work, status=_OK)
+
+
+async def _tell(tx: Transaction, moved: Moved) -> Any:  # noqa: ANN401 - the body of its route
+    _say(tx, moved.before)
+    return moved.body
+
+
+def _say(tx: Transaction, before: TestClockBody) -> None:
+    audit.changed(tx, "test_clock", show("env", tx.environment), before=before)
 
 
 ROUTES = [get_test_clock, freeze_test_clock, advance_test_clock, reset_test_clock]

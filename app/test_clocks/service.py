@@ -45,8 +45,8 @@ async def freeze(tx: Transaction, at: datetime | None, now: datetime) -> Way:
     return Way(min(now, row.frozen_at), row.frozen_at)
 
 
-async def start_advance(tx: Transaction, asked: Advance) -> Way:
-    """Send the clock on its way. One that is on its way already goes on.
+async def start_advance(tx: Transaction, asked: Advance) -> tuple[datetime, Way]:
+    """Send the clock on its way; where it stood before it was sent. One that is on its way already goes on.
 
     `by_seconds` counts from where an advance that is not finished began: whoever asks again asks for the same.
     Raises ServiceError.
@@ -60,7 +60,7 @@ async def start_advance(tx: Transaction, asked: Advance) -> Way:
         raise _conflict(row, "A clock never goes back, nor does it stop where it was on its way to a later moment.")
     _require_near("to" if asked.by_seconds is None else "by_seconds", begun_at, to)
     await store.start_advance(tx, begun_at, to)
-    return Way(row.frozen_at, to)
+    return begun_at, Way(row.frozen_at, to)
 
 
 def _target(asked: Advance, begun_at: datetime) -> datetime:

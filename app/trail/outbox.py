@@ -21,7 +21,11 @@ class EventType(StrEnum):
     CREDITS_ADJUSTED = "credits.adjusted"
     CREDITS_LOW = "credits.low"
     CREDITS_DEPLETED = "credits.depleted"
+    CREDITS_EXPIRED = "credits.expired"
     USAGE_OVERAGE = "usage.overage"
+    USAGE_REJECTED = "usage.rejected"
+    RESERVATION_EXPIRED = "reservation.expired"
+    RESERVATION_COMMITTED_LATE = "reservation.committed_late"
     SUBSCRIPTION_CREATED = "subscription.created"
     SUBSCRIPTION_UPDATED = "subscription.updated"
     SUBSCRIPTION_TRIAL_ENDING = "subscription.trial_ending"
@@ -35,15 +39,19 @@ class EventType(StrEnum):
     SUBSCRIPTION_RESUMED = "subscription.resumed"
     SUBSCRIPTION_CANCELED = "subscription.canceled"
     SUBSCRIPTION_FELL_BACK = "subscription.fell_back"
+    TOPUP_GRANTED = "topup.granted"
+    WEBHOOK_ENDPOINT_DISABLED = "webhook_endpoint.disabled"
+    WEBHOOK_TEST = "webhook.test"
 
 
 class Announcement(msgspec.Struct, frozen=True):
-    """Word of what a batch of the stream did. `id` is derived from what happened, so that it is told once."""
+    """Word of what was done in any environment. `id` is derived from what happened, so that it is told once."""
 
     environment_id: UUID
     id: UUID
     type: EventType
-    end_user_id: str
+    end_user_id: str | None
+    """None where it concerns no customer."""
     data: msgspec.Struct
     """What a webhook will show."""
     at: int
@@ -52,9 +60,11 @@ class Announcement(msgspec.Struct, frozen=True):
 
 async def leave(
     tx: Transaction, event_type: EventType, end_user_id: str | None, data: msgspec.Struct, now: datetime
-) -> None:
-    """Leave word; `data` is what a webhook will show."""
-    await store.insert_outbox(tx, store.OutboxEvent(new_id(now), event_type, end_user_id, data, now))
+) -> UUID:
+    """Leave word, under the id that is answered; `data` is what a webhook will show."""
+    event = store.OutboxEvent(new_id(now), event_type, end_user_id, data, now)
+    await store.insert_outbox(tx, event)
+    return event.id
 
 
 async def announce(tx: Transaction, announcements: Sequence[Announcement]) -> None:

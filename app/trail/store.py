@@ -31,43 +31,79 @@ class OutboxEvent(msgspec.Struct, frozen=True):
     created_at: datetime
 
 
-async def claim_key(tx: Transaction, route: str, key: str, request: str, now: datetime) -> bool:
-    """Take the key; False where it was used before.
+class AuditRow(msgspec.Struct, frozen=True):
+    """A mutation that took effect; `request`, `before` and `after` are JSON."""
+
+    id: UUID
+    at: datetime
+    actor: str
+    request_id: str
+    route: str
+    status: int
+    subject_kind: str | None
+    subject_id: str | None
+    request: str
+    before: str | None
+    after: str | None
+    reason: str | None
+    idempotency_key: str | None
+
+
+async def claim_key(tx: Transaction, route: str, key: str, request: str, now: datetime) -> KeyInUse | None:
+    """Take the key; what it was used for where it was used before. Without an environment it is an operator's.
 
     Waits while a twin holds it; raises LockTimeoutError when that takes too long.
     """
-    statement = """
-        INSERT INTO idempotency_keys (environment_id, route, key, request, created_at) VALUES ($1, $2, $3, $4, $5)
-        ON CONFLICT DO NOTHING RETURNING true
-    """
-    return bool(await tx.connection.fetchval(statement, tx.environment, route, key, request, now))
+    if tx.environment_id is None:
+        row = await tx.connection.fetchrow(_SQL["claim_operator_key"], route, key, request, now)
+        return None if row is None else KeyInUse(*row)
+    earlier = None
+    while earlier is None:  # jobs may have forgotten it between the two statements: then it is free
+        if await tx.connection.fetchval(_SQL["insert_key"], tx.environment, route, key, request, now):
+            return None
+        earlier = await read_key(tx, route, key)
+    return earlier
 
 
 async def read_key(tx: Transaction, route: str, key: str) -> KeyInUse | None:
     """What is remembered under the key."""
-    statement = """
-        SELECT request, status, body FROM idempotency_keys WHERE environment_id = $1 AND route = $2 AND key = $3
-    """
-    row = await tx.connection.fetchrow(statement, tx.environment, route, key)
-    return None if row is None else KeyInUse(row["request"], row["status"], row["body"])
+    row = await tx.connection.fetchrow(_SQL["read_key"], tx.environment, route, key)
+    return None if row is None else KeyInUse(*row)
 
 
 async def remember_answer(tx: Transaction, route: str, key: str, status: int, body: bytes) -> None:
     """Put the answer beside the key that this transaction has claimed."""
-    statement = """
-        UPDATE idempotency_keys SET status = $4, body = $5 WHERE environment_id = $1 AND route = $2 AND key = $3
+    if tx.environment_id is None:
+        await tx.connection.execute(_SQL["remember_operator_answer"], route, key, status, body)
+        return
+    await tx.connection.execute(_SQL["update_key"], tx.environment, route, key, status, body, tx.touches_ledger)
+
+
+async def insert_audit(tx: Transaction, environment_id: UUID, row: AuditRow) -> None:
+    """Write what took effect. An operator's transaction enters the environment that it is about."""
+    if tx.environment_id is None:
+        await tx.enter(environment_id)
+    await tx.connection.execute(_SQL["insert_audit"], environment_id, *msgspec.structs.astuple(row))
+
+
+async def list_audit(
+    tx: Transaction, ids: tuple[UUID, UUID], narrowing: Sequence[object], limit: int
+) -> list[AuditRow]:
+    """Rows with ids in [first, last), the newest first.
+
+    `narrowing` is (from, to, actor, kind and id of the subject), None = not by that.
     """
-    await tx.connection.execute(statement, tx.environment, route, key, status, body)
+    # What is asked for decides which index serves.
+    await tx.connection.execute(_SQL["plan_each"])
+    rows = await tx.connection.fetch(_SQL["list_audit"], tx.environment, *ids, *narrowing, limit)
+    return [AuditRow(*row) for row in rows]
 
 
 async def insert_outbox(tx: Transaction, event: OutboxEvent) -> None:
     """Leave word of something that happened."""
-    statement = """
-        INSERT INTO outbox (environment_id, id, type, end_user_id, data, created_at) VALUES ($1, $2, $3, $4, $5, $6)
-    """
     data = encode(event.data).decode()
-    row = (tx.environment, event.id, event.type, event.end_user_id, data, event.created_at)
-    await tx.connection.execute(statement, *row)
+    row = (tx.environment, event.id, event.type, event.end_user_id, data, event.created_at, tx.traceparent)
+    await tx.connection.execute(_SQL["insert_outbox"], *row)
 
 
 async def insert_announced(tx: Transaction, events: Sequence[tuple[UUID, OutboxEvent]]) -> None:

@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 from urllib.parse import unquote
+from weakref import WeakKeyDictionary
 
 from litestar import Litestar, Request
 from litestar.datastructures import State
@@ -22,6 +22,8 @@ from app.wire.problem import FieldError
 
 ANY_QUERY = "any_query"
 """Key of a handler's `opt`: its query is checked elsewhere."""
+_known_query_names: WeakKeyDictionary[BaseRouteHandler, frozenset[str]] = WeakKeyDictionary()
+"""Of each handler; it goes with its application."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -79,9 +81,10 @@ def _refuse_unknown(names: set[str]) -> None:
         raise ServiceError(Code.UNKNOWN_FIELD, detail, errors=errors)
 
 
-@cache
 def _query_names(handler: BaseRouteHandler) -> frozenset[str]:
     """Names under which arguments of the handler and of what it depends on stand in a query."""
+    if (known := _known_query_names.get(handler)) is not None:
+        return known
     dependencies = handler.resolve_dependencies()
     names: set[str] = set()
     waiting = [handler.parsed_fn_signature]
@@ -91,4 +94,5 @@ def _query_names(handler: BaseRouteHandler) -> frozenset[str]:
                 waiting.append(dependencies[name].parsed_fn_signature)
             else:
                 names.add(getattr(field.kwarg_definition, "name", None) or name)
-    return frozenset(names)
+    _known_query_names[handler] = frozenset(names)
+    return _known_query_names[handler]

@@ -14,8 +14,10 @@ from litestar.handlers import BaseRouteHandler
 
 from app.errors import ServiceError
 from app.io.clock import Clock, FrozenClock
+from app.wire import keys
 from app.wire.codes import Code
 from app.wire.ids import show
+from app.wire.rates import Asker
 from app.wire.scopes import Scope, allows
 
 Connection = ASGIConnection[Any, Any, Any, Any]
@@ -35,6 +37,11 @@ class Principal(msgspec.Struct, frozen=True):
     scopes: frozenset[str]
     frozen_at: datetime | None = None
     """Where the test clock of the environment stands; None = it goes by the real time."""
+
+    @property
+    def asker(self) -> Asker:
+        """Whose requests are counted."""
+        return Asker(keys.environment_ref(self.environment_id), self.key_id)
 
     @property
     def actor(self) -> str:
@@ -62,6 +69,7 @@ def needs(*scopes: Scope) -> Guard:
         principal = await connection.app.state.authenticate(key)
         if principal is None:
             raise ServiceError(Code.UNAUTHENTICATED, "This API key is unknown, malformed, expired or revoked.")
+        await connection.app.state.rates.admit(connection, principal.asker)
         if not any(allows(principal.scopes, scope) for scope in scopes):
             wanted = " or ".join(scopes)
             raise ServiceError(Code.MISSING_SCOPE, f"This route needs a key with the scope {wanted}.")

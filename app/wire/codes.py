@@ -47,12 +47,16 @@ class Code(StrEnum):
     PAYMENT_REFERENCE_USED = "payment_reference_used"
     TOO_MANY_BLOCKS = "too_many_blocks"
     TOO_MANY_HOLDERS = "too_many_holders"
+    TOO_MANY_ENDPOINTS = "too_many_endpoints"
     ALREADY_VOIDED = "already_voided"
     NOT_VOIDABLE = "not_voidable"
     GRANT_SPENT = "grant_spent"
     GRANT_EXPIRED = "grant_expired"
     EVENT_PENDING = "event_pending"
     NOTHING_OWED = "nothing_owed"
+    API_KEY_ENDED = "api_key_ended"
+    LAST_API_KEY = "last_api_key"
+    TOO_MANY_API_KEYS = "too_many_api_keys"
     RESERVATION_ENDED = "reservation_ended"
     TOO_MANY_RESERVATIONS = "too_many_reservations"
     ALREADY_RETRIED = "already_retried"
@@ -114,12 +118,16 @@ MEANINGS: dict[Code, Meaning] = {
     Code.PAYMENT_REFERENCE_USED: Meaning(409, "The payment reference was used for something else"),
     Code.TOO_MANY_BLOCKS: Meaning(409, "The customer has as many credit blocks as an account may hold"),
     Code.TOO_MANY_HOLDERS: Meaning(409, "The customer has as many holders of this gauge as there may be"),
+    Code.TOO_MANY_ENDPOINTS: Meaning(409, "The environment has as many webhook endpoints as one may have"),
     Code.ALREADY_VOIDED: Meaning(409, "This was voided before"),
     Code.NOT_VOIDABLE: Meaning(409, "Only usage events and grants can be voided"),
     Code.GRANT_SPENT: Meaning(409, "Some of the grant is spent"),
     Code.GRANT_EXPIRED: Meaning(409, "The grant has expired"),
     Code.EVENT_PENDING: Meaning(409, "The event is not posted yet"),
     Code.NOTHING_OWED: Meaning(409, "There is no overage that could be billed"),
+    Code.API_KEY_ENDED: Meaning(409, "The API key was revoked or has expired"),
+    Code.LAST_API_KEY: Meaning(409, "Without this API key nobody could make keys any more"),
+    Code.TOO_MANY_API_KEYS: Meaning(409, "The environment has as many API keys as one may have"),
     Code.RESERVATION_ENDED: Meaning(409, "The reservation has ended"),
     Code.TOO_MANY_RESERVATIONS: Meaning(409, "The customer has as many open reservations as one may have"),
     Code.ALREADY_RETRIED: Meaning(409, "The event was retried already, or is posted"),

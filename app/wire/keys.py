@@ -120,11 +120,38 @@ def plan(snapshot_id: str) -> bytes:
 
 
 def api_key(digest: bytes) -> bytes:
-    """String: the record of an API key, or UNKNOWN_KEY for a while."""
-    return b"key:" + digest.hex().encode()
+    """String with TTL: the record of an API key, or UNKNOWN_KEY."""
+    return b"apikey:" + digest.hex().encode()
 
 
 UNKNOWN_KEY = b"unknown"
+KEY_USES = b"apikeys:used"
+"""Sorted set of API keys that were used (`key_use`) by when that was; jobs takes them out."""
+_UUID_LENGTH = 16
+
+
+def key_use(environment_id: UUID, key_id: UUID) -> bytes:
+    """An API key in KEY_USES."""
+    return environment_id.bytes + key_id.bytes
+
+
+def parse_key_use(member: bytes) -> tuple[UUID, UUID]:
+    """Environment and key behind a `key_use`."""
+    return UUID(bytes=member[:_UUID_LENGTH]), UUID(bytes=member[_UUID_LENGTH:])
+
+
+def key_requests(partition: int, environment: bytes, key_id: UUID, window: int) -> bytes:
+    """String with TTL: requests of an API key in the window that began at that second.
+
+    It is in the partition of its environment's ref, as `tenant_requests` is, so that one script may touch both.
+    """
+    return b"{%d}:rate:%b:%b:%d" % (partition, environment, key_id.hex.encode(), window)
+
+
+def tenant_requests(partition: int, environment: bytes, window: int) -> bytes:
+    """String with TTL: requests of all keys of the environment in that window."""
+    return b"{%d}:rate:%b:%d" % (partition, environment, window)
+
 
 ANY_ACCOUNT = b"{*}:acct:*"
 """Pattern that every account key matches."""

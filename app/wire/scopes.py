@@ -1,5 +1,6 @@
 """What an API key may do. A key without scopes may do nothing."""
 
+from collections.abc import Collection
 from enum import StrEnum
 
 
@@ -17,6 +18,11 @@ class Scope(StrEnum):
 
 
 ALL_SCOPES = tuple(Scope)
+
+
+def lacking(scopes: frozenset[str], wanted: Collection[str]) -> list[Scope]:
+    """What of `wanted` a key with `scopes` may not do itself, and so may not hand on."""
+    return [scope for scope in Scope if scope in wanted and not allows(scopes, scope)]
 
 
 def allows(scopes: frozenset[str], needed: Scope) -> bool:

@@ -128,6 +128,7 @@ class PlanSnapshot(msgspec.Struct, frozen=True, omit_defaults=True):
 class ApiKeyRecord(msgspec.Struct, frozen=True):
     """What the edge has to know of an API key."""
 
+    key_id: UUID
     environment_id: UUID
     environment_kind: str
     scopes: frozenset[str]

@@ -26,6 +26,7 @@ SECRETS = {
     "admin_token": "admin-token".ljust(40, "x"),
     "key_pepper": "pepper".ljust(40, "x"),
     "internal_secret": "internal".ljust(40, "x"),
+    "webhook_key": "webhook-key".ljust(40, "x"),
 }
 PARTITIONS = 4
 INCARNATION = UUID(int=1)

@@ -37,8 +37,12 @@ def example() -> dict[str, str]:
 
 
 def filled_in() -> dict[str, str]:
-    """An .env as somebody would write it: each secret has 64 digits of its own."""
-    return {name: value or f"{number:064x}" for number, (name, value) in enumerate(example().items())}
+    """An .env as somebody would write it: each secret has 64 digits of its own, what may be empty is."""
+    may_be_empty = {name for name, default in variables().items() if default == ""}
+    names = [(name, value) for name, value in example().items() if name not in may_be_empty]
+    return {name: value or f"{number:064x}" for number, (name, value) in enumerate(names)} | dict.fromkeys(
+        may_be_empty, ""
+    )
 
 
 def environment(service: str) -> dict[str, str]:

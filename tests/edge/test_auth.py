@@ -138,7 +138,7 @@ async def test_scopes(world: World, scopes: tuple[str, ...], may_check: bool, ma
 async def test_a_key_without_scopes(world: World) -> None:
     """It may do nothing."""
     tenant = await world.tenant()
-    record = ApiKeyRecord(tenant.environment_id, "sandbox", frozenset())
+    record = ApiKeyRecord(uuid4(), tenant.environment_id, "sandbox", frozenset())
     await world.redis.set(keys.api_key(key_digest.digest(PEPPER.encode(), tenant.key)), encode_api_key(record))
     assert (await tenant.check("user_1")).status == 403
     assert (await tenant.use("user_1")).status == 403

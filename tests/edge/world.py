@@ -186,8 +186,15 @@ class World:
 
     async def tenant(self, *scopes: str, expires_at: int | None = None) -> "Tenant":
         """A new environment with one key."""
-        tenant = Tenant(self, uuid4(), key_digest.make_key("sandbox", uuid4().int))
-        record = ApiKeyRecord(tenant.environment_id, "sandbox", frozenset(scopes or EVERYTHING), expires_at)
+        return await self._issue(uuid4(), frozenset(scopes or EVERYTHING), expires_at)
+
+    async def another_key(self, tenant: "Tenant") -> "Tenant":
+        """The same environment with another key."""
+        return await self._issue(tenant.environment_id, frozenset(EVERYTHING), None)
+
+    async def _issue(self, environment_id: UUID, scopes: frozenset[str], expires_at: int | None) -> "Tenant":
+        tenant = Tenant(self, environment_id, key_digest.make_key("sandbox", uuid4().int))
+        record = ApiKeyRecord(uuid4(), environment_id, "sandbox", scopes, expires_at)
         await self.redis.set(keys.api_key(key_digest.digest(PEPPER.encode(), tenant.key)), encode_api_key(record))
         return tenant
 

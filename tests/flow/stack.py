@@ -27,7 +27,9 @@ from tests.ports import free_ports
 from tests.waiting import wait_until_async
 
 READY_SECONDS = 30
-SECRETS = {name: name.lower().ljust(40, "x") for name in ("ADMIN_TOKEN", "KEY_PEPPER", "INTERNAL_SECRET")}
+SECRETS = {
+    name: name.lower().ljust(40, "x") for name in ("ADMIN_TOKEN", "KEY_PEPPER", "INTERNAL_SECRET", "WEBHOOK_KEY")
+}
 
 
 @dataclass(frozen=True)

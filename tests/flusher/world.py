@@ -9,16 +9,12 @@ from typing import Any
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
-import asyncpg
-
-from app.embedded.postgres import EmbeddedPostgres
 from app.embedded.valkey import EmbeddedValkey
 from app.entitlements.loading import load_account
 from app.entitlements.publishing import Publisher
 from app.flusher.loop import Flusher, Keeping
 from app.io.clock import Clock
 from app.io.ids import new_id
-from app.io.migrate import ROLES, migrate
 from app.io.postgres import Database, Transaction
 from app.io.redis import AccountView, RedisStore
 from app.io.stream import StreamConnection
@@ -39,6 +35,7 @@ from app.wire.reservations import (
     ReservationState,
     encode_change,
 )
+from tests.databases import DatabaseUrls
 from tests.waiting import wait_until_async
 
 AGREEMENT = Agreement(partitions=4)
@@ -221,13 +218,9 @@ class World:
 
 
 @asynccontextmanager
-async def open_world(postgres: EmbeddedPostgres, valkey: EmbeddedValkey, name: str) -> AsyncIterator[World]:
-    """A world on a database of its own and an emptied Redis."""
-    superuser = await asyncpg.connect(postgres.url("postgres", "postgres"))
-    await superuser.execute(f"CREATE DATABASE {name} OWNER quotastack")
-    await superuser.close()
-    urls = {role: postgres.url(role, name) for role in ROLES} | {"owner": postgres.url("quotastack", name)}
-    await migrate(urls["owner"], {role: urls[role] for role in ROLES})
+async def open_world(database: DatabaseUrls, valkey: EmbeddedValkey) -> AsyncIterator[World]:
+    """A world on a migrated database and an emptied Redis."""
+    urls = database.roles | {"owner": database.owner}
     redis = await RedisStore.connect(valkey.url, AGREEMENT)
     await redis.client.flushall()
     await redis.check_agreement()

@@ -61,6 +61,7 @@ snapshots = st.builds(
 records = st.builds(
     ApiKeyRecord,
     st.uuids(),
+    st.uuids(),
     st.sampled_from(["sandbox", "live"]),
     st.frozensets(st.sampled_from(ALL_SCOPES).map(str)),
     st.none() | st.integers(0, 2**53),

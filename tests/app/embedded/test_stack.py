@@ -139,15 +139,16 @@ def test_each_role_knows_only_its_own_secrets(start_stack: StartStack) -> None:
         "ADMIN_TOKEN",
         "KEY_PEPPER",
         "INTERNAL_SECRET",
+        "WEBHOOK_KEY",
     }
     known = {
         role: confidential & set(stack.kept(f"{role}.env")) for role in ("core", "edge", "flusher", "jobs", "migrate")
     }
     assert known == {
-        "core": {"CORE_DATABASE_URL", "ADMIN_TOKEN", "KEY_PEPPER", "INTERNAL_SECRET"},
+        "core": {"CORE_DATABASE_URL", "ADMIN_TOKEN", "KEY_PEPPER", "INTERNAL_SECRET", "WEBHOOK_KEY"},
         "edge": {"KEY_PEPPER", "INTERNAL_SECRET"},
         "flusher": {"FLUSHER_DATABASE_URL"},
-        "jobs": {"JOBS_DATABASE_URL"},
+        "jobs": {"JOBS_DATABASE_URL", "WEBHOOK_KEY"},
         "migrate": {"DATABASE_URL", "CORE_DATABASE_URL", "FLUSHER_DATABASE_URL", "JOBS_DATABASE_URL"},
     }
     edge = stack.kept("edge.env")

@@ -1,13 +1,14 @@
 """The ledger that tests of verify copy."""
 
 import asyncio
+from collections.abc import Iterator
 
 import pytest
 
 from app.embedded.postgres import EmbeddedPostgres
 from app.embedded.valkey import start_valkey
 from tests.app.ledger.proved import TEMPLATE, Proved, make_proved
-from tests.conftest import DatabaseUrls, make_database
+from tests.databases import DatabaseUrls, own_database
 
 
 @pytest.fixture(scope="session")
@@ -18,7 +19,8 @@ def proved(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture
-def copy(postgres: EmbeddedPostgres, proved: Proved) -> DatabaseUrls:
+def copy(postgres: EmbeddedPostgres, proved: Proved) -> Iterator[DatabaseUrls]:
     """The ledger in a database of the test's own."""
     assert proved
-    return make_database(postgres, TEMPLATE)
+    with own_database(postgres, TEMPLATE) as urls:
+        yield urls

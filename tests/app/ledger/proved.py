@@ -16,7 +16,7 @@ from app.io.postgres import Database
 from app.ledger import checkpoints
 from app.ledger.verify import VerifyReport, verify
 from app.wire.reservations import ReservationState
-from tests.conftest import DatabaseUrls
+from tests.databases import DatabaseUrls, make_database, migrated_template
 from tests.flusher.world import World, open_world
 from tests.waiting import wait_until_async
 
@@ -45,7 +45,8 @@ class Proved(msgspec.Struct, frozen=True):
 
 async def make_proved(postgres: EmbeddedPostgres, valkey: EmbeddedValkey) -> Proved:
     """The ledger, in the database TEMPLATE, with checkpoints of two days."""
-    async with open_world(postgres, valkey, TEMPLATE) as world:
+    urls = await make_database(postgres, TEMPLATE, await migrated_template(postgres))
+    async with open_world(urls, valkey) as world:
         ada, expires_at = await world.customer("ada", 10), datetime.now(UTC) + timedelta(seconds=3)
         await world.grant(ada, 9, expires_at)
         bob = await world.customer("bob", 100)

@@ -5,11 +5,14 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 
-OUTSIDE_THE_RULE = {"tenants", "environments", "stream_cursors", "partition_leases", "flushers", "migration"}
-"""Tables without environment_id: who there is, bookkeeping of the stream, Piccolo's own list."""
+OUTSIDE_THE_RULE = {
+    *("tenants", "environments", "operator_keys"),
+    *("stream_cursors", "partition_leases", "flushers", "reconciliation", "migration"),
+}
+"""Tables without environment_id: who there is, what operators asked, bookkeeping of stream and jobs, Piccolo's own."""
 WRITTEN_ONCE = (
     *("ledger_transactions", "ledger_lines", "usage_events", "usage_event_keys"),
-    *("ledger_checkpoints", "ledger_checkpoint_heads", "ledger_orders"),
+    *("ledger_checkpoints", "ledger_checkpoint_heads", "ledger_orders", "audit_log"),
 )
 
 

@@ -3,6 +3,7 @@
 
 from piccolo.apps.migrations.tables import Migration
 from piccolo.columns import (
+    JSON,
     JSONB,
     UUID,
     Array,
@@ -29,6 +30,7 @@ TYPES: dict[type[Column], str] = {
     Bytea: "bytea",
     Date: "date",
     Integer: "integer",
+    JSON: "json",
     JSONB: "jsonb",
     Numeric: "numeric(38,0)",
     SmallInt: "smallint",

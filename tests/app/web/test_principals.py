@@ -74,6 +74,12 @@ ROUTES: list[tuple[str, str, set[Scope]]] = [
     ("GET", "/v1/usage/events/e", {Scope.USAGE_WRITE, Scope.ENTITLEMENTS_READ}),
     ("GET", "/v1/usage/rejected", {Scope.USAGE_WRITE, Scope.ENTITLEMENTS_READ}),
     ("POST", "/v1/usage/rejected/e/retry", {Scope.USAGE_WRITE}),
+    ("POST", "/v1/api-keys", {Scope.KEYS_WRITE}),
+    ("GET", "/v1/api-keys", {Scope.KEYS_WRITE}),
+    ("GET", "/v1/api-keys/k", {Scope.KEYS_WRITE}),
+    ("PATCH", "/v1/api-keys/k", {Scope.KEYS_WRITE}),
+    ("DELETE", "/v1/api-keys/k", {Scope.KEYS_WRITE}),
+    ("POST", "/v1/api-keys/k/rotate", {Scope.KEYS_WRITE}),
 ]
 
 
