@@ -62,14 +62,14 @@ class CoreSettings(ProcessSettings, frozen=True, kw_only=True):
     admin_token: Secret
     key_pepper: Secret
     internal_secret: Secret
-    rate_limit_key_requests: Requests = 6_000_000
-    rate_limit_tenant_requests: Requests = 12_000_000
-    rate_limit_window_seconds: Annotated[int, Meta(ge=1, le=3_600)] = 60
-    rate_limit_exceptions: Annotated[str, Meta(pattern=EXCEPTIONS_PATTERN)] = ""
     webhook_key: Secret
     webhook_allowed_networks: str = ""
     webhook_https_only: Literal["always", "live", "never"] = "live"
     ready_max_flush_lag_seconds: Annotated[int, Meta(ge=1, le=86_400)] = 60
+    rate_limit_key_requests: Requests = 6_000_000
+    rate_limit_tenant_requests: Requests = 12_000_000
+    rate_limit_window_seconds: Annotated[int, Meta(ge=1, le=3_600)] = 60
+    rate_limit_exceptions: Annotated[str, Meta(pattern=EXCEPTIONS_PATTERN)] = ""
 
     def allowances(self) -> Allowances:
         """How many requests are answered."""
@@ -149,6 +149,11 @@ def read(kind: type[Read], environ: Mapping[str, str] = os.environ) -> Read:
     if wrong:
         raise SettingsError("\n".join(wrong))
     return kind(**values)
+
+
+def all_variables(environ: Mapping[str, str] = os.environ) -> Mapping[str, str]:
+    """Every variable that is set, for `quotastack doctor`, which looks at those of all processes."""
+    return dict(environ)
 
 
 def point_piccolo_at(module: str) -> None:

@@ -80,12 +80,12 @@ class Exchange:
         self.keep_alive = True
         self.is_http_1_0 = False
         self.answer: bytes | None = None
-        self.rate_lines = b""
-        """What the answer says of rate limits, as whole lines, once it is known who asks."""
         self.label: tuple[str, str] = NO_ROUTE
         """Method and pattern of its route."""
         self.began_at = 0
         """Monotonic nanoseconds when the whole request was there; 0 = it never was."""
+        self.rate_lines = b""
+        """What the answer says of rate limits, as whole lines, once it is known who asks."""
         self._id: bytes | None = None
 
     @property
@@ -120,12 +120,8 @@ class Exchange:
 
     def confirm(self, headers: bytes = b"") -> None:
         """Answer 204: done, and nothing more to say; such an answer has no length (RFC 9110, 8.6)."""
-        lines = (self.rate_lines, headers, self._connection_line())
-        self.answer = b"%bX-Request-Id: %b\r\n%b%b%b\r\n" % (
-            _STATUS_LINES[HTTPStatus.NO_CONTENT],
-            self.request_id,
-            *lines,
-        )
+        lines = (self.request_id, self.rate_lines, headers, self._connection_line())
+        self.answer = b"%bX-Request-Id: %b\r\n%b%b%b\r\n" % (_STATUS_LINES[HTTPStatus.NO_CONTENT], *lines)
         self._line.observe(self, HTTPStatus.NO_CONTENT)
         self._line.answered()
 

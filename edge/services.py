@@ -33,6 +33,8 @@ class Services:
         self.reservations = Reservations(self.redis, self.core, self.accounts, settings.partitions)
         self.bounds = Bounds(settings.idempotency_window_seconds * 1000, settings.stream_max_entries)
         self.spool = Spool(Path(settings.spool_directory), settings.spool_max_bytes)
+        self.is_stopping = False
+        """The worker was told to stop: nobody should send it anything new."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:

@@ -26,6 +26,7 @@ class EdgeSettings(msgspec.Struct, frozen=True, kw_only=True):
     edge_host: str = "127.0.0.1"
     edge_port: Port = 8001
     edge_workers: Annotated[int, Meta(ge=1, le=256)] = 2
+    edge_stop_delay_seconds: Annotated[int, Meta(ge=0, le=300)] = 0
     redis_url: Annotated[str, Meta(pattern=REDIS_URL_PATTERN)]
     core_internal_url: Annotated[str, Meta(pattern="^https?://[^/]+$")] = "http://127.0.0.1:8002"
     internal_secret: Secret
@@ -36,11 +37,11 @@ class EdgeSettings(msgspec.Struct, frozen=True, kw_only=True):
     durability: Durability = "always"
     spool_directory: str = "var/spool"
     spool_max_bytes: Annotated[int, Meta(ge=0)] = 1024 * 1024 * 1024
+    metrics_token: Secret | None = None
     rate_limit_key_requests: Requests = 6_000_000
     rate_limit_tenant_requests: Requests = 12_000_000
     rate_limit_window_seconds: Annotated[int, Meta(ge=1, le=3_600)] = 60
     rate_limit_exceptions: Annotated[str, Meta(pattern=EXCEPTIONS_PATTERN)] = ""
-    metrics_token: Secret | None = None
     log_level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$")] = "info"
 
     def agreement(self) -> Agreement:

@@ -28,6 +28,7 @@ from app.tenants.schemas import (
 )
 from app.tenants.service import DISPLAY_PREFIX_LENGTH, Keys
 from app.tenants.store import KeyRow
+from app.trail import audit
 from app.web.principal import Principal
 from app.wire.codes import Code
 from app.wire.ids import show
@@ -35,6 +36,8 @@ from app.wire.scopes import Scope, allows, lacking
 
 MAX_LIVE_KEYS = 100
 """Of one environment. A rotation may go up to twice as many: each key may have its successor beside it."""
+KIND = "api_key"
+"""What the audit log calls them."""
 _NO_END = datetime.max.replace(tzinfo=UTC)
 
 
@@ -74,6 +77,7 @@ async def rotate_key(tx: Transaction, issuer: Issuer, key_id: UUID, asked: Rotat
     made = await _issue(tx, issuer, NewApiKey(old.name, scopes, asked.expires_at))
     ending = replace(old, expires_at=min(_end(old), issuer.now + timedelta(seconds=asked.overlap_seconds)))
     await store.end_key(tx, ending, issuer.now)
+    audit.changed(tx, KIND, show("key", key_id), before=show_key(old), after=show_key(ending))
     told = await issuer.keys.tell_edges(issuer.principal, ending)
     return ApiKeyRotated(api_key=made, replaced=show_key(ending), edges_told=told)
 
@@ -93,6 +97,7 @@ async def revoke_key(tx: Transaction, issuer: Issuer, key_id: UUID, *, force: bo
                 "or say force=true; then only the operator can make keys again."
             )
             raise ServiceError(Code.LAST_API_KEY, detail)
+        audit.changed(tx, KIND, show("key", key_id), before=show_key(key))
         key = replace(key, revoked_at=issuer.now)
         await store.end_key(tx, key, issuer.now)
     return show_revoked_key(key, edges_told=await issuer.keys.tell_edges(issuer.principal, key))
@@ -102,6 +107,7 @@ async def rename_key(tx: Transaction, key_id: UUID, name: str) -> KeyRow:
     """The key by its new name. Raises ServiceError(NOT_FOUND)."""
     key = await find_key(tx, key_id)
     await store.rename_key(tx, key_id, name)
+    audit.changed(tx, KIND, show("key", key_id), before=show_key(key))
     return replace(key, name=name)
 
 
@@ -142,6 +148,7 @@ async def _issue(tx: Transaction, issuer: Issuer, asked: NewApiKey) -> ApiKeyCre
         None if asked.expires_at is None else asked.expires_at.astimezone(UTC),
     )
     await store.insert_key(tx, row)
+    audit.changed(tx, KIND, show("key", row.id), after=show_key(row))
     return show_new_key(row, key)
 
 

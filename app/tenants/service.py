@@ -1,7 +1,7 @@
 """Making tenants, and finding out who asks."""
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -12,9 +12,11 @@ from app.io.ids import new_api_key, new_id
 from app.io.postgres import Database, Transaction
 from app.io.redis import RedisStore, RedisUnavailable
 from app.rules.moments import to_at
+from app.rules.seldom import Seldom
 from app.tenants import store
 from app.tenants.schemas import TenantCreated
 from app.tenants.store import FoundKey, KeyRow, NewEnvironment, NewTenantRow
+from app.trail import audit
 from app.web.principal import Principal
 from app.wire import key_digest
 from app.wire.ids import show
@@ -23,6 +25,10 @@ from app.wire.snapshot import ApiKeyRecord, encode_api_key
 
 _log: Any = structlog.get_logger(__name__)
 
+USE_NOTED_SECONDS = 60
+"""How often the use of a key is written down at most."""
+MAX_NOTED = 10_000
+"""Keys of which core remembers when it did."""
 DISPLAY_PREFIX_LENGTH = 12
 """How much of a key is kept so that its owner can tell it from others; 4 characters of the secret."""
 
@@ -35,6 +41,7 @@ class Keys:
         self._redis = redis
         self._clock = clock
         self._pepper = pepper.encode()
+        self._noting = Seldom[UUID](USE_NOTED_SECONDS * 1_000_000, MAX_NOTED)
 
     def digest(self, key: str) -> bytes:
         """What is kept of a key."""
@@ -44,10 +51,18 @@ class Keys:
         """Who the key belongs to; None where it is malformed, unknown, revoked or expired."""
         if not key_digest.is_well_formed(key):
             return None
-        found = await self._find(self.digest(key))
-        if found is None or (found.expires_at is not None and found.expires_at <= self._clock.now()):
+        found, now = await self._find(self.digest(key)), self._clock.now()
+        if found is None or (found.expires_at is not None and found.expires_at <= now):
             return None
+        if self._noting.is_due(found.key_id, to_at(now)):
+            await self._note_use(found, now)
         return Principal(found.environment_id, found.environment_kind, found.key_id, found.scopes, found.frozen_at)
+
+    async def _note_use(self, found: FoundKey, now: datetime) -> None:
+        unless_after = now - timedelta(seconds=USE_NOTED_SECONDS)
+        await self._database.run(
+            found.environment_id, lambda tx: store.note_use(tx, found.key_id, now, unless_after=unless_after)
+        )
 
     async def load(self, digest: bytes) -> bool:
         """Tell the edges of a key, or for a while that there is none; whether there is one.
@@ -90,6 +105,8 @@ async def create_tenant(tx: Transaction, keys: Keys, name: str, now: datetime) -
         new_id(now), name, _environment(keys, sandbox_key, now), _environment(keys, live_key, now), ALL_SCOPES, now
     )
     await store.insert_tenant(tx, tenant)
+    for environment in (tenant.sandbox, tenant.live):
+        audit.changed(tx, "tenant", show("ten", tenant.id), environment_id=environment.id)
     return TenantCreated(
         show("ten", tenant.id),
         name,

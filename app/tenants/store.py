@@ -1,12 +1,15 @@
 """Rows of keys, and the two functions through which core reaches what it may not read: tenants, and who a key is."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
 import msgspec
 
+from app.io.api_keys import KeyUse
 from app.io.postgres import Transaction
 from app.io.statements import statements
+from app.rules.moments import to_datetime
 
 _SQL = statements("app.tenants")
 
@@ -30,12 +33,25 @@ class KeyRow(msgspec.Struct, frozen=True):
     digest: bytes
     display_prefix: str
     name: str
-    scopes: tuple[str, ...]
+    scopes: Sequence[str]
     created_at: datetime
     created_by: str
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
     last_used_at: datetime | None = None
+
+
+class ChangedKey(msgspec.Struct, frozen=True):
+    """A key of any environment that was revoked or given another end, and what edges have to know of it."""
+
+    changed_at: datetime
+    key_id: UUID
+    digest: bytes
+    environment_id: UUID
+    environment_kind: str
+    scopes: Sequence[str]
+    expires_at: datetime | None
+    is_revoked: bool
 
 
 class NewEnvironment(msgspec.Struct, frozen=True):
@@ -133,3 +149,18 @@ async def end_key(tx: Transaction, key: KeyRow, now: datetime) -> None:
 async def note_use(tx: Transaction, key_id: UUID, used_at: datetime, unless_after: datetime) -> None:
     """Keep that a key was used, unless a use after `unless_after` is known."""
     await tx.connection.execute(_SQL["note_use"], tx.environment, key_id, used_at, unless_after)
+
+
+async def list_changed_keys(tx: Transaction, after: tuple[datetime, UUID], limit: int) -> list[ChangedKey]:
+    """Keys of all environments by when they changed last, after a moment and a key."""
+    return [ChangedKey(*row) for row in await tx.connection.fetch(_SQL["list_changed_keys"], *after, limit)]
+
+
+async def note_uses(tx: Transaction, uses: Sequence[KeyUse]) -> None:
+    """Keep when keys of any environment were used, where no later use is known."""
+    await tx.connection.execute(
+        _SQL["note_uses"],
+        [use.environment_id for use in uses],
+        [use.key_id for use in uses],
+        [to_datetime(use.used_at) for use in uses],
+    )

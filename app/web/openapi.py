@@ -12,7 +12,7 @@ from litestar.openapi.spec import Components, SecurityScheme, Tag
 from app.web.amounts import Amount
 from app.web.bodies import JSON, encode
 from app.web.hot_schemas import BODIES
-from app.web.principal import SECURITY
+from app.web.principal import ADMIN_SECURITY, SECURITY
 from app.wire.problem import CONTENT_TYPE, Problem
 
 VERSION = "0.1.0"
@@ -56,7 +56,9 @@ def make_config() -> OpenAPIConfig:
                     "Customers",
                     "Credits",
                     "Top-ups",
+                    "Webhooks",
                     "Usage",
+                    "Audit log",
                 ),
             )
         ],
@@ -87,7 +89,7 @@ def make_document(application: Litestar) -> bytes:
 
 
 def _finish(method: str, operation: dict[str, Any]) -> None:
-    """Every operation answers problems; everything that changes something with an API key takes an idempotency key."""
+    """Every operation answers problems; everything that changes something takes an idempotency key."""
     operation["responses"].pop("400", None)
     schema = {"$ref": _REFERENCE.format(name="Problem")}
     operation["responses"]["default"] = {
@@ -95,7 +97,7 @@ def _finish(method: str, operation: dict[str, Any]) -> None:
         "content": {CONTENT_TYPE: {"schema": schema}},
     }
     keyless = operation.get("operationId") in _WITHOUT_KEY
-    if method in _CHANGING and operation.get("security") == SECURITY and not keyless:
+    if method in _CHANGING and operation.get("security") in (SECURITY, ADMIN_SECURITY) and not keyless:
         key = {
             "name": "Idempotency-Key",
             "in": "header",

@@ -24,8 +24,6 @@ _log = structlog.get_logger("request")
 _HEADER = b"x-request-id"
 _ACCEPTED = re.compile(r"[!-~]{1,128}")
 _STATE = "request_id"
-_FIELDS = "fields"
-Headers = list[tuple[bytes, bytes]]
 NO_ROUTE = "none"
 """The label of what no route takes, whatever it names as its path and method."""
 _REQUESTS = metrics.counter(
@@ -34,6 +32,8 @@ _REQUESTS = metrics.counter(
 _SECONDS = metrics.histogram(
     "quotastack_core_request_seconds", "From the head of a request to its answer", ["route", "method"]
 )
+_FIELDS = "fields"
+Headers = list[tuple[bytes, bytes]]
 
 
 def request_id_of(scope: "Scope") -> str:

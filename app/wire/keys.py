@@ -125,6 +125,19 @@ def api_key(digest: bytes) -> bytes:
 
 
 UNKNOWN_KEY = b"unknown"
+KEY_USES = b"apikeys:used"
+"""Sorted set of API keys that were used (`key_use`) by when that was; jobs takes them out."""
+_UUID_LENGTH = 16
+
+
+def key_use(environment_id: UUID, key_id: UUID) -> bytes:
+    """An API key in KEY_USES."""
+    return environment_id.bytes + key_id.bytes
+
+
+def parse_key_use(member: bytes) -> tuple[UUID, UUID]:
+    """Environment and key behind a `key_use`."""
+    return UUID(bytes=member[:_UUID_LENGTH]), UUID(bytes=member[_UUID_LENGTH:])
 
 
 def key_requests(partition: int, environment: bytes, key_id: UUID, window: int) -> bytes:

@@ -144,14 +144,14 @@ class EdgeProcess:
                 stderr=output,
             )
 
-    async def ready(self) -> None:
+    async def ready(self, status: str = "ready") -> None:
         """Wait until a worker answers and has Redis."""
-        await wait_until_async(self._is_ready, READY_SECONDS, "the edge is ready")
+        await wait_until_async(lambda: self._is(status), READY_SECONDS, f"the edge is {status}")
 
-    async def _is_ready(self) -> bool:
+    async def _is(self, status: str) -> bool:
         with suppress(OSError, aiohttp.ClientError):
             async with aiohttp.ClientSession() as session, session.get(f"{self.url}/readyz") as response:
-                return response.status == 200
+                return response.status == 200 and (await response.json())["status"] == status
         return False
 
     def worker_pids(self) -> list[int]:
@@ -345,7 +345,7 @@ class Tenant:
 
 @asynccontextmanager
 async def own_edge(
-    world: World, valkey: "EmbeddedValkey", log: Path | None = None, workers: int = 2, **more: str
+    world: World, valkey: "EmbeddedValkey", log: Path | None = None, workers: int = 2, ready: str = "ready", **more: str
 ) -> AsyncIterator[World]:
     """An edge with workers that a test may kill, on the shared Valkey; keyword arguments are variables."""
     edge = EdgeProcess(valkey.url, world.core.url, workers, **more)
@@ -353,7 +353,7 @@ async def own_edge(
     connector = aiohttp.TCPConnector(limit=0, force_close=True)
     try:
         async with aiohttp.ClientSession(connector=connector) as session:
-            await edge.ready()
+            await edge.ready(ready)
             yield World(world.redis, world.core, edge, session)
     finally:
         edge.stop()

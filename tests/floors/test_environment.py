@@ -21,10 +21,10 @@ def settings(path: str, text: str) -> Iterator[str]:
 
 
 def test_the_environment_is_set_in_one_place() -> None:
-    """Database.run, once, for the transaction alone."""
+    """`Transaction.enter`, for the transaction alone: Database.run calls it, and the audit of what operators do."""
     product = [(path, text) for path, text in texts() if PRODUCT.match(path)]
     found = [offence for path, text in product if path != THE_ONE_PLACE for offence in settings(path, text)]
-    repair = "Give Database.run the environment: it sets it for the one transaction, and nothing else does."
+    repair = "Give Database.run the environment: it is set for the one transaction, and in one place."
     refuse(found, repair)
     here = dict(product)[THE_ONE_PLACE]
     assert len(list(settings(THE_ONE_PLACE, here))) == 1

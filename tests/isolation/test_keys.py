@@ -7,7 +7,7 @@ import pytest
 
 from tests.app.schema.catalogue import OUTSIDE_THE_RULE, connected, tenant_tables
 from tests.app.schema.rows import NOW, fill
-from tests.conftest import DatabaseUrls
+from tests.databases import DatabaseUrls
 
 ELSEWISE = {
     "api_keys_digest_key",  # signing in: the environment is what is looked for

@@ -11,7 +11,7 @@ import pytest
 
 from app.io.migrate import ROLES
 from tests.app.schema.catalogue import OUTSIDE_THE_RULE, connected, partitions, tables
-from tests.conftest import DatabaseUrls
+from tests.databases import DatabaseUrls
 from tests.golden.kept import compare
 
 KEPT = Path(__file__).with_name("powers.txt")

@@ -9,10 +9,9 @@ import pytest
 from app.io.migrate import ROLES
 from tests.app.schema.catalogue import OUTSIDE_THE_RULE, connected, partitions, tables, tenant_tables
 from tests.app.schema.rows import fill
-from tests.conftest import DatabaseUrls
+from tests.databases import DatabaseUrls
 
 CORE = "quotastack_core"
-"""Functions through which core reaches what it may not read."""
 
 
 async def fill_two(urls: DatabaseUrls) -> tuple[UUID, UUID]:

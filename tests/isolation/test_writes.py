@@ -14,11 +14,13 @@ import pytest
 from app.embedded.postgres import SUPERUSER, EmbeddedPostgres
 from tests.app.schema.catalogue import connected, tenant_tables
 from tests.app.schema.rows import NOW, fill
-from tests.conftest import DatabaseUrls
+from tests.databases import DatabaseUrls
 
 CORE = "quotastack_core"
 REFUSED = asyncpg.InsufficientPrivilegeError.sqlstate
 MISSING = asyncpg.ForeignKeyViolationError.sqlstate
+UNIQUE_EVERYWHERE = {"api_keys"}
+"""A key's digest is nobody else's: whoever can say it knows the key."""
 COPY = "INSERT INTO {table} ({columns}) SELECT {columns} FROM jsonb_populate_record(NULL::{table}, $1::jsonb)"
 COLUMNS = """
     SELECT attname, has_column_privilege($2, attrelid, attnum, 'UPDATE') AS is_changed
@@ -133,9 +135,9 @@ async def test_ids_of_others_are_worth_what_invented_ones_are(urls: DatabaseUrls
             guessed = await outcome(core, insert, moved(found.row, ours))
             invented = moved(_UUID.sub(lambda _: str(uuid4()), found.row), ours)
             assert guessed == await outcome(core, insert, invented), found.table
-            assert guessed in {"INSERT 0 1", MISSING, REFUSED}, found.table
+            assert guessed in {"INSERT 0 1", MISSING, REFUSED} or found.table in UNIQUE_EVERYWHERE, found.table
             seen.add(guessed)
-    assert seen == {"INSERT 0 1", MISSING, REFUSED}
+    assert seen > {"INSERT 0 1", MISSING, REFUSED}
 
 
 @pytest.mark.parametrize("setting", [None, "", str(UUID(int=0)), "'; --"])

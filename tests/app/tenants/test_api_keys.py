@@ -1,10 +1,11 @@
 """Keys that tenants make, rotate and revoke: what they may do, when they end, and what edges are told of it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import msgspec
 import pytest
@@ -12,91 +13,33 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis.exceptions import ConnectionError as Unreachable
 
-from app.embedded.valkey import EmbeddedValkey
-from app.io.clock import Clock
+from app.tenants import store
 from app.tenants.issuing import MAX_LIVE_KEYS, locks_out
 from app.tenants.store import KeyRow
 from app.wire import keys
 from app.wire.codes import Code
-from app.wire.ids import parse, show
+from app.wire.ids import parse
 from app.wire.scopes import Scope, allows, lacking
-from app.wire.snapshot import ApiKeyRecord, decode_api_key
-from tests.app.core import Client, Core, Tenant, open_core
+from app.wire.snapshot import ApiKeyRecord
+from tests.app.core import Core, Tenant
 from tests.app.schema.catalogue import connected
+from tests.app.tenants.issuer import (
+    DAY,
+    KEYS,
+    NOBODY,
+    NOW,
+    SetClock,
+    load,
+    make,
+    own_id,
+    patch,
+    revoke,
+    rotate,
+    told,
+    works,
+)
 from tests.app.web.test_problems import assert_problem
 from tests.conftest import DatabaseUrls
-
-KEYS = "/v1/api-keys"
-NOBODY = show("key", UUID(int=1))
-NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-DAY = timedelta(days=1)
-
-
-class SetClock(Clock):
-    """Stands where it is put."""
-
-    def __init__(self) -> None:
-        self.at = NOW
-
-    def now(self) -> datetime:
-        """Where it stands."""
-        return self.at
-
-
-@pytest.fixture
-def clock() -> SetClock:
-    """The clock of core."""
-    return SetClock()
-
-
-@pytest.fixture
-async def core(urls: DatabaseUrls, valkey: EmbeddedValkey, clock: SetClock) -> AsyncIterator[Core]:
-    """Core with a clock that tests set."""
-    async with open_core(urls, valkey.url, clock) as opened:
-        yield opened
-
-
-async def make(tenant: Tenant, *scopes: Scope, **more: Any) -> Any:
-    """A key of the sandbox, made by its first key."""
-    return await tenant.sandbox.made(KEYS, {"name": "n", "scopes": list(scopes), **more})
-
-
-async def patch(client: Client, key_id: str, name: str) -> Any:
-    """PATCH a key."""
-    return await client.send("PATCH", f"{KEYS}/{key_id}", content=msgspec.json.encode({"name": name}))
-
-
-async def revoke(client: Client, key_id: str, **query: str) -> Any:
-    """DELETE a key."""
-    return await client.send("DELETE", f"{KEYS}/{key_id}", params=query)
-
-
-async def rotate(client: Client, key_id: str, **body: Any) -> Any:
-    """POST a rotation."""
-    return await client.post(f"{KEYS}/{key_id}/rotate", body)
-
-
-async def own_id(tenant: Tenant) -> str:
-    """The first key of the sandbox."""
-    return (await tenant.sandbox.read(KEYS))["data"][0]["api_key_id"]
-
-
-async def works(core: Core, key: str) -> bool:
-    """Whether core takes the key."""
-    return (await core.client(key).get("/v1/features")).status_code != 401
-
-
-async def told(core: Core, key: str) -> ApiKeyRecord | bytes | None:
-    """What Redis holds of a key."""
-    content = await core.parts.redis.client.get(keys.api_key(core.parts.api_keys.digest(key)))
-    return content if content in (None, keys.UNKNOWN_KEY) else decode_api_key(content)
-
-
-async def load(core: Core, key: str) -> str:
-    """What becomes of an edge's wish to know a key."""
-    answer = await core.edge.post("/internal/keys/load", {"digest": core.parts.api_keys.digest(key).hex()})
-    return answer.json()["status"]
-
 
 # ---- making
 
@@ -210,6 +153,53 @@ async def test_live_keys_have_a_bound(tenant: Tenant, urls: DatabaseUrls, clock:
     assert_problem(await tenant.sandbox.post(KEYS, body), Code.TOO_MANY_API_KEYS)
     clock.at += DAY
     assert (await tenant.sandbox.post(KEYS, body)).status_code == 201
+
+
+async def test_a_key_that_was_shown_is_stored_nowhere(core: Core, tenant: Tenant, urls: DatabaseUrls) -> None:
+    """A replay answers null in its place; neither the stored answer nor the audit log has it."""
+    body = {"name": "n", "scopes": ["usage:write"]}
+    made = await tenant.sandbox.post(KEYS, body, key="k")
+    again = await tenant.sandbox.post(KEYS, body, key="k")
+    assert again.headers["idempotent-replayed"] == "true"
+    assert again.json() == made.json() | {"key": None}
+    path = f"{KEYS}/{made.json()['api_key_id']}/rotate"
+    rotated = await tenant.sandbox.post(path, {}, key="k")
+    again = await tenant.sandbox.post(path, {}, key="k")
+    assert again.json() == rotated.json() | {"api_key": rotated.json()["api_key"] | {"key": None}}
+    async with connected(urls.owner) as connection:
+        rows = [
+            row["row"]
+            for table in ("api_keys", "idempotency_keys", "audit_log")
+            for row in await connection.fetch(f"SELECT t::text AS row FROM {table} t")  # noqa: S608 - names from above
+        ]
+        bodies = await connection.fetch("SELECT body FROM idempotency_keys")
+    stored = "\n".join(rows) + "\n".join(row["body"].decode() for row in bodies)
+    assert made.json()["display_prefix"] in stored
+    for key in (made.json()["key"], rotated.json()["api_key"]["key"], tenant.sandbox.key):
+        assert key not in stored
+        assert key.encode().hex() not in stored
+    assert core
+
+
+async def test_changes_of_keys_are_in_the_audit_log(tenant: Tenant, urls: DatabaseUrls) -> None:
+    """Each by the key that it is about, with what it was before."""
+    made = await make(tenant, Scope.USAGE_WRITE)
+    await patch(tenant.sandbox, made["api_key_id"], "other")
+    rotated = (await rotate(tenant.sandbox, made["api_key_id"])).json()
+    await revoke(tenant.sandbox, made["api_key_id"])
+    async with connected(urls.owner) as connection:
+        rows = await connection.fetch(
+            "SELECT subject_id, before::text, after::text FROM audit_log WHERE subject_kind = 'api_key' ORDER BY id"
+        )
+    assert [row["subject_id"] for row in rows] == [
+        made["api_key_id"],
+        made["api_key_id"],
+        rotated["api_key"]["api_key_id"],
+        made["api_key_id"],
+        made["api_key_id"],
+    ]
+    assert [row["before"] is None for row in rows] == [True, False, True, False, False]
+    assert '"name": "other"' in rows[1]["after"] or '"name":"other"' in rows[1]["after"]
 
 
 async def test_a_key_can_be_renamed(tenant: Tenant) -> None:
@@ -411,3 +401,37 @@ async def test_a_test_clock_does_not_move_the_end_of_a_key(tenant: Tenant) -> No
     rotated = (await rotate(tenant.sandbox, made["api_key_id"], overlap_seconds=60)).json()
     assert datetime.fromisoformat(rotated["replaced"]["expires_at"]) == NOW + timedelta(seconds=60)
     assert parse("key", made["api_key_id"]).version == 7
+
+
+# ---- use
+
+
+async def last_used(core: Core, tenant: Tenant, key_id: str) -> datetime | None:
+    """When a key was used last, as the ledger's database has it: asking core would be a use."""
+    read = partial(store.read_key, key_id=parse("key", key_id))
+    row = await core.parts.database.run(tenant.environment_id, read)
+    assert row is not None
+    return row.last_used_at
+
+
+async def test_core_writes_a_use_down_once_a_minute(core: Core, tenant: Tenant, clock: SetClock) -> None:
+    """The first at once; whoever else has written it down meanwhile counts too."""
+    made = await make(tenant, Scope.CATALOG_WRITE)
+    key_id, written = made["api_key_id"], list[timedelta]()
+    assert await last_used(core, tenant, key_id) is None
+    for seconds in (0, 59, 60, 61, 130):
+        clock.at = NOW + timedelta(seconds=seconds)
+        assert await works(core, made["key"])
+        used_at = await last_used(core, tenant, key_id)
+        assert used_at is not None
+        written.append(used_at - NOW)
+    assert [one.total_seconds() for one in written] == [0, 0, 60, 60, 130]
+
+
+async def test_a_use_does_not_wait_for_who_changes_the_key(core: Core, tenant: Tenant, urls: DatabaseUrls) -> None:
+    """A key that is being revoked goes on until it is."""
+    made = await make(tenant, Scope.CATALOG_WRITE)
+    async with connected(urls.owner) as connection, connection.transaction():
+        await connection.execute("SELECT FROM api_keys FOR UPDATE")
+        assert await works(core, made["key"])
+    assert await last_used(core, tenant, made["api_key_id"]) is None

@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from socket import AF_INET, AF_INET6, AddressFamily, gaierror
 
@@ -142,7 +142,7 @@ def answering(*answers: bytes) -> Behaviour:
 class Names(AbstractResolver):
     """A name server in the hand of the test: for each name one answer after another, the last one for ever."""
 
-    def __init__(self, answers: dict[str, Sequence[Sequence[str]]]) -> None:
+    def __init__(self, answers: Mapping[str, Sequence[Sequence[str]]]) -> None:
         self._answers = {name: list(some) for name, some in answers.items()}
         self.asked: list[str] = []
 

@@ -13,7 +13,7 @@ from aiohttp.abc import ResolveResult
 
 from app.io.guard import MAX_HEAD_BYTES
 from app.io.outbound import WEBHOOK_BODY_BYTES, Failure, Session, open_guarded_session, post_webhook
-from tests.app.io.stranger import (
+from tests.app.io.outbound.stranger import (
     BODY,
     LOOPBACK,
     OK,
@@ -197,9 +197,10 @@ async def dribbles_a_head(peer: Peer) -> None:
     """Sends its head a byte at a time, and never all of it."""
     await peer.request()
     await peer.send(b"HTTP/1.1 200 OK\r\nX: ")
-    while True:
+    for _ in range(1_000):
         await peer.send(b"x")
         await asyncio.sleep(0)
+    await peer.gone()
 
 
 NO_ANSWERS: dict[str, tuple[Behaviour, Failure]] = {

@@ -1,12 +1,19 @@
 """Where webhooks go: to public addresses and to what the operator allows. Real sockets on the loopback."""
 
+import asyncio
+import socket
+from socket import AF_INET, SOCK_STREAM
+from threading import Event
+
 import aiohttp
 import pytest
 
+from app.io.guard import RESOLVING_THREADS
 from app.io.outbound import Failure, Session, open_guarded_session
 from app.rules.addresses import read_networks
-from tests.app.io.stranger import LOOPBACK, OK, UNSPECIFIED, Names, answering, outcome, post, stranger
+from tests.app.io.outbound.stranger import LOOPBACK, OK, UNSPECIFIED, Names, answering, outcome, post, stranger
 
+WAIT_SECONDS = 10
 CLOSING = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
@@ -104,3 +111,28 @@ async def test_other_spellings_of_a_name(host: str, asked: str) -> None:
     async with stranger(answering(OK)) as server, open_guarded_session([], resolver=names) as session:
         assert outcome(await post(session, server.url(host)))[2] == Failure.FORBIDDEN_ADDRESS
         assert names.asked == ([] if asked[0].isdigit() else [asked])
+
+
+async def test_names_are_looked_up_beside_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Name servers that do not answer hold up no other name, as long as there are fewer of them than threads."""
+    answered = Event()
+
+    def ask(host: bytes, port: int, *_: object, **__: object) -> list[tuple[object, ...]]:
+        if host.startswith(b"silent"):
+            answered.wait(WAIT_SECONDS)
+        return [(AF_INET, SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", ask)
+    try:
+        async with stranger(answering(OK)) as server, open_guarded_session(LOOPBACK) as session:
+            waiting = [
+                asyncio.create_task(post(session, server.url(f"silent-{number}.example")))
+                for number in range(RESOLVING_THREADS - 1)
+            ]
+            await asyncio.sleep(0)
+            assert outcome(await post(session, server.url("quick.example"))) == (200, b"ok", None)
+            assert not any(task.done() for task in waiting)
+            answered.set()
+            assert {(await task).status for task in waiting} == {200}
+    finally:
+        answered.set()
