@@ -1,1 +1,1 @@
-"""HTTP, the same for every route: who asks and how often, strict bodies, problem documents, pages, request ids, forwarding."""
+"""HTTP, the same for every route: who asks, how often, strict bodies, problem documents, pages, ids, forwarding."""

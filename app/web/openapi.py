@@ -33,7 +33,8 @@ Credits, entitlements and usage metering. Send an API key as `Authorization: Bea
 Every `POST`, `PUT`, `PATCH` and `DELETE` that is not safe to repeat takes an `Idempotency-Key`: the same request under
 the same key has one effect, and the same answer.
 
-How many requests a key and its environment have left is in `RateLimit` of every answer; beyond that, 429 with `Retry-After`."""
+How many requests a key and its environment have left is in `RateLimit` of every answer; beyond that, 429 with
+`Retry-After`."""
 
 
 def make_config() -> OpenAPIConfig:
