@@ -170,16 +170,19 @@ async def test_workers_together_let_through_the_limit(redis: Redis, limit: int) 
     assert statuses == {200: limit, 429: 3 * limit}
 
 
-async def test_what_idle_workers_hold_is_little(redis: Redis) -> None:
-    """Three workers are asked a few times and no more: the fourth has nine tenths of the window and more."""
+@pytest.mark.parametrize("before", [1, 10, 25, 50, 75, 100, 200, 300])
+async def test_what_idle_workers_hold_is_little(redis: Redis, before: int) -> None:
+    """Whatever three workers were asked before, nine tenths of the window and more can be used through the fourth."""
     _, [first, *others] = workers(redis, 4, 1_000)
     who = asker()
     for worker in others:
-        assert await worker.count(who, 10) == {200: 10}
-    passed = (await first.count(who, 1_000))[200]
-    assert 900 <= passed + 30 <= 1_000
+        for _ in range(before):
+            assert status_of(await worker.send(who)) == 200
+            await redis.ask(b"PING")  # what was asked for ahead is there
+    used = 3 * before + (await first.count(who, 1_000))[200]
+    assert 900 < used <= 1_000
     held = sum([(await worker.count(who, 1_000))[200] for worker in others])
-    assert passed + 30 + held == 1_000
+    assert used + held == 1_000
 
 
 async def test_two_keys_share_what_their_environment_has(redis: Redis) -> None:
@@ -207,7 +210,7 @@ async def test_an_environment_with_limits_of_its_own(redis: Redis) -> None:
     assert read_list(lines_of(await worker.send(special))["RateLimit-Policy"])["tenant"] == {"q": 5, "w": 60}
 
 
-async def test_a_slice_is_a_twentieth_at_most(redis: Redis) -> None:
+async def test_a_slice_is_a_fiftieth_at_most(redis: Redis) -> None:
     """However much a worker is asked, it holds at most a slice and what was left of the one before."""
     _, [worker, looker] = workers(redis, 2, 100_000)
     who = asker()
@@ -216,7 +219,7 @@ async def test_a_slice_is_a_twentieth_at_most(redis: Redis) -> None:
     async def is_at_rest() -> bool:
         left = standing_of(await worker.send(who))["key"]["r"]
         seen = standing_of(await looker.send(who))["key"]["r"]
-        return 0 <= left - seen <= 1.5 * 100_000 / 20
+        return 0 <= left - seen <= 1.5 * 100_000 / 50
 
     await wait_until_async(is_at_rest, WAIT_SECONDS, "Redis knows of all that is held")
 
