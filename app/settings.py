@@ -39,6 +39,9 @@ class ProcessSettings(msgspec.Struct, frozen=True, kw_only=True):
     billing_timezone: str = "UTC"
     log_level: LogLevel = "info"
     metrics_token: Secret | None = None
+    otel_exporter_otlp_endpoint: Annotated[str, Meta(pattern=r"^https?://\S+$")] | None = None
+    role = "quotastack"
+    """What the process is called in logs and traces."""
 
     def agreement(self) -> Agreement:
         """What this process shares with every other, for comparing."""
@@ -65,11 +68,13 @@ class CoreSettings(ProcessSettings, frozen=True, kw_only=True):
     webhook_key: Secret
     webhook_allowed_networks: str = ""
     webhook_https_only: Literal["always", "live", "never"] = "live"
+    trusted_proxies: str = "127.0.0.0/8,::1/128"
     ready_max_flush_lag_seconds: Annotated[int, Meta(ge=1, le=86_400)] = 60
     rate_limit_key_requests: Requests = 6_000_000
     rate_limit_tenant_requests: Requests = 12_000_000
     rate_limit_window_seconds: Annotated[int, Meta(ge=1, le=3_600)] = 60
     rate_limit_exceptions: Annotated[str, Meta(pattern=EXCEPTIONS_PATTERN)] = ""
+    role = "core"
 
     def allowances(self) -> Allowances:
         """How many requests are answered."""
@@ -88,6 +93,7 @@ class FlusherSettings(ProbedSettings, frozen=True, kw_only=True):
 
     flusher_database_url: PostgresUrl
     flusher_metrics_port: Port = 0
+    role = "flusher"
     trim_lag_seconds: Annotated[int, Meta(ge=0, le=86_400)] = 600
     stream_max_entries: Annotated[int, Meta(ge=1_000)] = 1_000_000
 
@@ -99,6 +105,7 @@ class JobsSettings(ProbedSettings, frozen=True, kw_only=True):
     webhook_key: Secret
     webhook_allowed_networks: str = ""
     jobs_metrics_port: Port = 0
+    role = "jobs"
 
 
 class OwnerSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,12 +147,11 @@ def read(kind: type[Read], environ: Mapping[str, str] = os.environ) -> Read:
     zone = values.get("billing_timezone")
     if isinstance(zone, str) and not _is_zone(zone):
         wrong.append("BILLING_TIMEZONE: no such zone; use a name such as Europe/Berlin")
-    networks = values.get("webhook_allowed_networks")
-    if isinstance(networks, str):
+    for name in ("webhook_allowed_networks", "trusted_proxies"):
         try:
-            read_networks(networks)
+            read_networks(str(values.get(name, "")))
         except MalformedNetwork as error:
-            wrong.append(f"WEBHOOK_ALLOWED_NETWORKS: {error}")
+            wrong.append(f"{name.upper()}: {error}")
     if wrong:
         raise SettingsError("\n".join(wrong))
     return kind(**values)
