@@ -11,9 +11,7 @@ from pathlib import Path
 
 import aiohttp
 
-from app.embedded.role import RoleProcess
 from tests.flow.stack import Stack
-from tests.waiting import wait_until_async
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/operations.md"
 BLOCK = re.compile(r"```sh\n(.*?)```", re.DOTALL)
@@ -69,15 +67,9 @@ class Operator:
         return ""
 
     async def _stop(self, names: list[str]) -> None:
-        """Whatever their status is: one whose store is gone cannot say goodbye to it."""
+        """In good order, also where a store is gone."""
         for name in names:
-            role = self._stack.roles[name]
-            role.ask_to_stop()
-
-            async def has_ended(role: RoleProcess = role) -> bool:
-                return role.has_ended()
-
-            await wait_until_async(has_ended, 20, f"the end of {name}")
+            await self._stack.stop(name)
 
     async def _start(self, names: list[str]) -> None:
         for name in names or ROLES:
