@@ -39,6 +39,7 @@ from app.overrides.routes import ROUTES as OVERRIDES
 from app.plans.routes import ROUTES as PLANS
 from app.rejections.routes import ROUTES as REJECTIONS
 from app.reservations.routes import ROUTES as RESERVATIONS
+from app.rules.addresses import read_networks
 from app.settings import CoreSettings, SettingsError
 from app.subscriptions.enrolling import Enroller
 from app.subscriptions.migrating import Migrator
@@ -61,6 +62,9 @@ from app.web.outer import OuterMiddleware
 from app.web.principal import provide_clock, provide_principal
 from app.web.rates import Rates
 from app.web.reader import provide_reader
+from app.webhooks.routes import ROUTES as WEBHOOKS
+from app.webhooks.routes import provide_caller
+from app.webhooks.service import Installation
 
 MAX_DATABASE_CONNECTIONS = 16
 BACKLOG = 1024
@@ -69,7 +73,7 @@ STOP_SECONDS = 5
 
 DOMAINS = (
     *(*TENANTS, *ENVIRONMENTS, *METERING, *PLANS, *CUSTOMERS, *OVERRIDES, *SUBSCRIPTIONS, *LEDGER),
-    *(*TOPUPS, *RESERVATIONS, *CORRECTIONS, *REJECTIONS, *TEST_CLOCKS, *TRAIL),
+    *(*TOPUPS, *RESERVATIONS, *CORRECTIONS, *REJECTIONS, *TEST_CLOCKS, *TRAIL, *WEBHOOKS),
 )
 """Every route of core itself; those of the edge are passed on by `web.forward`."""
 
@@ -159,6 +163,8 @@ def _dependencies(parts: Parts) -> dict[str, Provide]:
         "subscriptions": _constant(Subscriptions(parts.database, parts.orders)),
         "probes": _constant(_probes(parts)),
         "redis": _constant(parts.redis),
+        "webhooks": _constant(_webhooks(parts.settings)),
+        "caller": Provide(provide_caller, sync_to_thread=False),
         "stream_max_entries": _constant(parts.settings.stream_max_entries),
         "principal": Provide(provide_principal, sync_to_thread=False),
         "reader": Provide(provide_reader, sync_to_thread=False),
@@ -175,6 +181,11 @@ def _corrections(parts: Parts) -> Corrections:
 def _probes(parts: Parts) -> Probes:
     settings = parts.settings
     return Probes(parts.database, parts.redis, settings.ready_max_flush_lag_seconds, settings.metrics_token)
+
+
+def _webhooks(settings: CoreSettings) -> Installation:
+    allowed = read_networks(settings.webhook_allowed_networks)
+    return Installation(settings.webhook_key, allowed, settings.webhook_https_only)
 
 
 def _constant(value: object) -> Provide:

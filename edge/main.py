@@ -13,7 +13,7 @@ import sys
 import time
 from typing import NoReturn
 
-from edge import metrics, worker
+from edge import log_lines, metrics, worker
 from edge.listener import DRAIN_SECONDS
 from edge.settings import EdgeSettings, SettingsError, read
 
@@ -32,9 +32,7 @@ def main() -> int:
     except SettingsError as error:
         sys.stderr.write(f"edge: cannot start\n{error}\n")
         return worker.EX_CONFIG
-    logging.basicConfig(
-        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s edge[%(process)d] %(message)s"
-    )
+    log_lines.configure(settings.log_level)
     try:
         reservation = reserve(settings.edge_host, settings.edge_port)
     except OSError as error:

@@ -37,7 +37,7 @@ PAGE = ROOT / "docs" / "performance.md"
 def main(names: tuple[str, ...], rounds: int, seconds: int, *, publish: bool) -> None:
     """Run comparisons (all where none is named), print them, and write them into loadtests/results/."""
     stop_as_interrupted()  # servers and directories go in good order
-    configure_logging("warning")
+    configure_logging("warning", "loadtests")
     chosen = [name for name in BENCHES if name in names or not names]
     try:
         require(program for name in chosen for program in BENCHES[name].programs)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -9,27 +10,56 @@ from typing import TypeVar
 
 import structlog
 import uvloop
+from structlog.typing import EventDict, Processor
 
 from app.io.redis import AgreementMismatch
+from app.io.tracing import recording
 from app.settings import ProcessSettings, SettingsError, read
 
 Settings = TypeVar("Settings", bound=ProcessSettings)
 
 
-def configure_logging(level: str) -> None:
-    """JSON lines on standard error, with whatever the context of the request or process binds."""
+def configure_logging(level: str, process: str) -> None:
+    """JSON lines on standard error (docs/logs.md), with whatever the context of the request binds.
+
+    What libraries log through Python's own logging has the same form.
+    """
+    ours: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+        _Named(process),
+        structlog.processors.format_exc_info,
+    ]
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.JSONRenderer(),
+            ],
+            foreign_pre_chain=ours,
+        )
+    )
+    logging.basicConfig(level=max(logging.WARNING, logging.getLevelNamesMapping()[level.upper()]), handlers=[handler])
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
+        processors=[*ours, structlog.processors.JSONRenderer()],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
+
+
+class _Named:
+    """Says which process a line is of."""
+
+    def __init__(self, process: str) -> None:
+        self._process = process
+
+    def __call__(self, _logger: object, _method: str, line: EventDict) -> EventDict:
+        """Add it."""
+        line["process"], line["pid"] = self._process, os.getpid()
+        return line
 
 
 def stop_as_interrupted() -> None:
@@ -49,8 +79,9 @@ def run_until_stopped(kind: type[Settings], main: Callable[[asyncio.Event, Setti
     """
     try:
         settings = read(kind)
-        configure_logging(settings.log_level)
-        uvloop.run(_with_signals(main, settings))
+        configure_logging(settings.log_level, settings.role)
+        with recording(settings.otel_exporter_otlp_endpoint, f"quotastack-{settings.role}"):
+            uvloop.run(_with_signals(main, settings))
     except (SettingsError, AgreementMismatch) as error:
         sys.exit(str(error))
 

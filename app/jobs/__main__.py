@@ -13,12 +13,14 @@ from app.io.redis import RedisStore
 from app.jobs.checkpoint import Checkpointer
 from app.jobs.deliver import SLOTS, Deliverer
 from app.jobs.enrol import EnrolmentSweeper
+from app.jobs.forget import Forgetter
 from app.jobs.holds import HoldSweeper
 from app.jobs.keys import KeyTeller, UseKeeper
 from app.jobs.partitions import PartitionMaker
 from app.jobs.reconcile import Reconciler
 from app.jobs.relay import Relay
 from app.jobs.reload import Reloader
+from app.jobs.replays import Replays
 from app.jobs.sweep import Sweeper
 from app.jobs.tick import Ticker
 from app.rules.addresses import read_networks
@@ -51,10 +53,12 @@ async def main(stop: asyncio.Event, settings: JobsSettings) -> None:
             group.create_task(Checkpointer(database, clock).run(stop))
             group.create_task(PartitionMaker(database, clock).run(stop))
             group.create_task(HoldSweeper(database, clock).run(stop))
-            group.create_task(reconciler.run(stop))
             group.create_task(KeyTeller(database, redis, clock).run(stop))
             group.create_task(UseKeeper(database, redis).run(stop))
+            group.create_task(reconciler.run(stop))
             group.create_task(Relay(webhooks, clock).run(stop))
+            group.create_task(Replays(webhooks, clock).run(stop))
+            group.create_task(Forgetter(webhooks, clock).run(stop))
             post = partial(post_webhook, session)
             group.create_task(Deliverer(webhooks, post, settings.webhook_key, clock).run(stop))
     finally:

@@ -54,6 +54,7 @@ def make_config() -> OpenAPIConfig:
                     "Customers",
                     "Credits",
                     "Top-ups",
+                    "Webhooks",
                     "Usage",
                     "Audit log",
                 ),

@@ -55,7 +55,7 @@ def main(base_url: str | None, edge_url: str | None, key: str | None, kills: int
     answer was wrong, a probe failed or the books differ.
     """
     stop_as_interrupted()  # servers and directories go in good order
-    configure_logging("warning")
+    configure_logging("warning", "loadtests")
     seed = asked.pop("seed")
     settings = Settings(
         **asked,  # type: ignore[arg-type] # click has seen to it

@@ -50,7 +50,7 @@ def main(seconds: int, users: int, seed: int | None) -> None:
     process grew.
     """
     stop_as_interrupted()  # servers and directories go in good order
-    configure_logging("warning")
+    configure_logging("warning", "loadtests")
     settings = Settings(
         "mixed", "steady", users, seconds, None, secrets.randbelow(SEEDS) if seed is None else seed, OWN
     )

@@ -93,13 +93,10 @@ def _rows_beside(customer: UUID) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "gauge_holds", {**_HOLD, "account_id": customer}
     yield "dirty_accounts", {"account_id": customer, "revision": 1}
     yield "drifting_accounts", {"account_id": customer, "findings": "f", "found_at": NOW}
-    yield from _told()
-    yield "idempotency_keys", {"route": "POST /", "key": "k", "request": "{}", "created_at": NOW}
-    done = {"actor": "a", "request_id": "r", "route": "POST /", "status": 201}
-    yield "audit_log", {"id": uuid4(), "at": NOW, **done, "request": "{}"}
+    yield from _trail()
 
 
-def _told() -> Iterator[tuple[str, dict[str, Any]]]:
+def _trail() -> Iterator[tuple[str, dict[str, Any]]]:
     made = {"created_at": NOW}
     event, endpoint, delivery = uuid4(), uuid4(), uuid4()
     yield "outbox", {"id": event, "type": "t", "sequence": 1, "data": "{}", **made}
@@ -113,3 +110,6 @@ def _told() -> Iterator[tuple[str, dict[str, Any]]]:
     yield "webhook_queues", {**queue, "waiting": 1, "due_at": NOW}
     yield "webhook_attempts", {"delivery_id": delivery, "number": 1, "at": NOW, "elapsed_ms": 1}
     yield "webhook_replays", {"id": uuid4(), "endpoint_id": endpoint, "next_position": 1, "last_position": 1, **made}
+    yield "idempotency_keys", {"route": "POST /", "key": "k", "request": "{}", "created_at": NOW}
+    done = {"actor": "a", "request_id": "r", "route": "POST /", "status": 201}
+    yield "audit_log", {"id": uuid4(), "at": NOW, **done, "request": "{}"}
