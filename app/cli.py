@@ -15,10 +15,11 @@ from uuid import UUID
 import rich_click as click
 from rich.console import Console
 
-from app.settings import OwnerSettings, RunSettings, Secret, SettingsError, read
+from app.settings import OwnerSettings, RunSettings, Secret, SettingsError, all_variables, read
 from app.wire.agreement import Agreement
 
 if TYPE_CHECKING:
+    from app.doctor.examining import System
     from app.embedded.dev_file import DevStack
     from app.ledger.checkpoints import Checkpoint
     from app.ledger.verify import VerifyReport, Watch
@@ -36,6 +37,8 @@ class OperatorSettings(RunSettings, frozen=True, kw_only=True):
     admin_token: Secret | None = None
     partitions: int = 64
     idempotency_window_seconds: int = 86_400
+    stream_max_entries: int = 1_000_000
+    spool_directory: str | None = None
 
 
 def _environment_id(text: str) -> UUID:
@@ -47,6 +50,7 @@ def _environment_id(text: str) -> UUID:
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="quotastack", prog_name="quotastack", message="%(prog)s %(version)s")
 def main() -> None:
     """Credits, entitlements, usage metering and subscriptions, exact to the last credit."""
 
@@ -93,6 +97,42 @@ def migrate() -> None:
     except OSError as error:
         _fail(f"the database cannot be reached: {error}")
     click.echo(f"Ran {', '.join(steps)}." if steps else "Nothing to do.")
+
+
+@main.command()
+@click.option("--json", "is_json", is_flag=True, help="Print the verdicts as JSON and nothing else.")
+@click.option("--quiet", is_flag=True, help="Only what is not as it should be.")
+def doctor(*, is_json: bool, quiet: bool) -> None:
+    """Look at a running system, and say in words what is wrong with it and what to do. It changes nothing.
+
+    Reads DATABASE_URL and REDIS_URL, else the stack on this machine. The exit status is 0 where all is well, 1 where
+    something should not go on like that, and 2 where something does not work or could not be looked at.
+    """
+    from app.doctor.examining import examine, worst_of
+    from app.doctor.showing import EXIT_STATUS, diagnoses_json, print_diagnoses
+
+    diagnoses = asyncio.run(examine(_system_to_examine()))
+    if is_json:
+        click.echo(diagnoses_json(diagnoses), nl=False)
+    else:
+        print_diagnoses(Console(highlight=False), diagnoses, is_quiet=quiet)
+    sys.exit(EXIT_STATUS[worst_of(diagnoses)])
+
+
+def _system_to_examine() -> "System":
+    """What the variables name; without any, the stack on this machine."""
+    from app.doctor.examining import System
+    from app.doctor.patient import Expected
+
+    settings, local = _operator(COULD_NOT_RUN)
+    data = Path(settings.var_dir) / "data"
+    expected = Expected(
+        settings.durability, settings.stream_max_entries, settings.spool_directory or str(data / "spool"), str(data)
+    )
+    agreement = Agreement(settings.partitions, settings.idempotency_window_seconds)
+    if settings.database_url or local is None:
+        return System(settings.database_url, settings.redis_url, agreement, expected, all_variables())
+    return System(local.database_url, local.redis_url, agreement, expected, all_variables())
 
 
 @main.group()

@@ -53,6 +53,7 @@ from app.test_clocks.routes import ROUTES as TEST_CLOCKS
 from app.test_clocks.routes import provide_clocks
 from app.topups.routes import ROUTES as TOPUPS
 from app.trail.idempotency import provide_mutation, provide_operator_mutation
+from app.trail.routes import ROUTES as TRAIL
 from app.web import docs, forward, health
 from app.web.application import make_application
 from app.web.framing import FramingMiddleware
@@ -60,17 +61,22 @@ from app.web.health import Probes
 from app.web.openapi import Document, make_config
 from app.web.outer import OuterMiddleware
 from app.web.principal import MAX_ADDRESSES, TOKENS_AT_ONCE, TOKENS_PER_SECOND, Door, provide_clock, provide_principal
+from app.web.rates import Rates
 from app.web.reader import provide_reader
+from app.webhooks.routes import ROUTES as WEBHOOKS
+from app.webhooks.routes import provide_caller
+from app.webhooks.service import Installation
 
 MAX_DATABASE_CONNECTIONS = 16
 BACKLOG = 1024
 STOP_SECONDS = 5
 """How long requests under way may take once the process is told to stop."""
 
-_DOMAINS = (
+DOMAINS = (
     *(*TENANTS, *ENVIRONMENTS, *METERING, *PLANS, *CUSTOMERS, *OVERRIDES, *SUBSCRIPTIONS, *LEDGER),
-    *(*TOPUPS, *RESERVATIONS, *CORRECTIONS, *REJECTIONS, *TEST_CLOCKS),
+    *(*TOPUPS, *RESERVATIONS, *CORRECTIONS, *REJECTIONS, *TEST_CLOCKS, *TRAIL, *WEBHOOKS),
 )
+"""Every route of core itself; those of the edge are passed on by `web.forward`."""
 
 
 class ListenerEnded(RuntimeError):
@@ -119,11 +125,12 @@ async def open_parts(settings: CoreSettings, clock: Clock) -> AsyncGenerator[Par
 
 def public_application(parts: Parts) -> ASGIApp:
     """What everyone may reach."""
-    state = {"door": _door(parts)}
+    rates = Rates(parts.redis, parts.clock, parts.settings.allowances())
+    state = {"door": _door(parts), "rates": rates}
     dependencies = _dependencies(parts)
-    document = Document(lambda: make_application(_DOMAINS, {}, dependencies=dependencies, openapi=make_config()))
+    document = Document(lambda: make_application(DOMAINS, {}, dependencies=dependencies, openapi=make_config()))
     edge = forward.Edge(parts.session, parts.settings.edge_url)
-    handlers = (*_DOMAINS, *forward.ROUTES, *docs.ROUTES, *health.ROUTES)
+    handlers = (*DOMAINS, *forward.ROUTES, *docs.ROUTES, *health.ROUTES)
     application = make_application(
         handlers, state, dependencies={**dependencies, "document": _constant(document), "edge": _constant(edge)}
     )
@@ -157,6 +164,8 @@ def _dependencies(parts: Parts) -> dict[str, Provide]:
         "subscriptions": _constant(Subscriptions(parts.database, parts.orders)),
         "probes": _constant(_probes(parts)),
         "redis": _constant(parts.redis),
+        "webhooks": _constant(_webhooks(parts.settings)),
+        "caller": Provide(provide_caller, sync_to_thread=False),
         "stream_max_entries": _constant(parts.settings.stream_max_entries),
         "principal": Provide(provide_principal, sync_to_thread=False),
         "reader": Provide(provide_reader, sync_to_thread=False),
@@ -180,6 +189,11 @@ def _door(parts: Parts) -> Door:
     attempts = Attempts(TOKENS_PER_SECOND, TOKENS_AT_ONCE, MAX_ADDRESSES)
     proxies = read_networks(settings.trusted_proxies)
     return Door(parts.api_keys.authenticate, settings.admin_token, proxies, attempts, parts.clock)
+
+
+def _webhooks(settings: CoreSettings) -> Installation:
+    allowed = read_networks(settings.webhook_allowed_networks)
+    return Installation(settings.webhook_key, allowed, settings.webhook_https_only)
 
 
 def _constant(value: object) -> Provide:

@@ -13,10 +13,12 @@ from msgspec import Meta
 
 from app.rules.addresses import MalformedNetwork, read_networks
 from app.wire.agreement import Agreement, Durability
+from app.wire.rates import EXCEPTIONS_PATTERN, Allowances, RateLimits, read_allowances
 from app.wire.slots import REDIS_URL_PATTERN
 
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 Secret = Annotated[str, Meta(min_length=32)]
+Requests = Annotated[int, Meta(ge=1, le=1_000_000_000_000)]
 PostgresUrl = Annotated[str, Meta(pattern="^postgres(ql)?://")]
 RedisUrl = Annotated[str, Meta(pattern=REDIS_URL_PATTERN)]
 HttpUrl = Annotated[str, Meta(pattern="^https?://[^/]+$")]
@@ -65,6 +67,15 @@ class CoreSettings(ProcessSettings, frozen=True, kw_only=True):
     webhook_https_only: Literal["always", "live", "never"] = "live"
     trusted_proxies: str = "127.0.0.0/8,::1/128"
     ready_max_flush_lag_seconds: Annotated[int, Meta(ge=1, le=86_400)] = 60
+    rate_limit_key_requests: Requests = 6_000_000
+    rate_limit_tenant_requests: Requests = 12_000_000
+    rate_limit_window_seconds: Annotated[int, Meta(ge=1, le=3_600)] = 60
+    rate_limit_exceptions: Annotated[str, Meta(pattern=EXCEPTIONS_PATTERN)] = ""
+
+    def allowances(self) -> Allowances:
+        """How many requests are answered."""
+        most = (self.rate_limit_key_requests, self.rate_limit_tenant_requests)
+        return read_allowances(RateLimits(*most, self.rate_limit_window_seconds), self.rate_limit_exceptions)
 
 
 class ProbedSettings(ProcessSettings, frozen=True, kw_only=True):
@@ -138,6 +149,11 @@ def read(kind: type[Read], environ: Mapping[str, str] = os.environ) -> Read:
     if wrong:
         raise SettingsError("\n".join(wrong))
     return kind(**values)
+
+
+def all_variables(environ: Mapping[str, str] = os.environ) -> Mapping[str, str]:
+    """Every variable that is set, for `quotastack doctor`, which looks at those of all processes."""
+    return dict(environ)
 
 
 def point_piccolo_at(module: str) -> None:

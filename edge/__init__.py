@@ -1,7 +1,7 @@
 """The edge: the hot routes, answered from what the ledger has published to Redis.
 
 Owns        `GET /v1/entitlements/check`, `POST /v1/usage`, `POST /v1/usage/batch`, `POST /api/v1/events`, everything at
-            `/v1/reservations`, `/livez` and `/readyz`, on its own address.
+            `/v1/reservations`, `/livez`, `/readyz` and `/metrics`, on its own address.
 Invariants  A decision is made by one script inside Redis, or read from Redis after the question came in; never from
             what a worker remembers. A command that may have run is never sent again. Answers leave a connection in the
             order of its requests. Nothing here outlives the process.

@@ -20,10 +20,12 @@ from app.rules.seldom import Seldom
 from app.wire import key_digest, keys
 from app.wire.codes import Code
 from app.wire.forwarded import client_of
+from app.wire.rates import Asker
 from app.wire.scopes import Scope, allows
 from app.wire.snapshot import ApiKeyRecord, decode_api_key
 from edge.core_client import CoreClient
 from edge.flights import Flights
+from edge.rates import Meter, Rates
 from edge.redis import Redis
 from edge.redis_link import Reply, pack
 from edge.refusals import Refusal, store_unavailable
@@ -63,6 +65,8 @@ class Principal(msgspec.Struct, frozen=True):
     key_id: UUID
     environment_id: UUID
     environment_ref: bytes
+    meter: Meter
+    """Its requests are counted."""
     scopes: frozenset[str]
     fresh_until: float
     """Monotonic seconds."""
@@ -98,8 +102,9 @@ class Bucket:
 class Keys:
     """The API keys that were used last. `start` runs what no request waits for."""
 
-    def __init__(self, redis: Redis, core: CoreClient, trust: Trust, start: Start) -> None:
+    def __init__(self, redis: Redis, core: CoreClient, rates: Rates, trust: Trust, start: Start) -> None:
         self._redis = redis
+        self._rates = rates
         self._core = core
         self._trust = trust
         self._start = start
@@ -147,7 +152,7 @@ class Keys:
     async def _look_up(self, key: bytes, digest: bytes) -> Principal:
         asked = time.monotonic()
         try:
-            principal = _principal(*await self._read(key, digest))
+            record, asked = await self._read(key, digest)
         except Refusal as refusal:
             known = self._known.get(key)
             if not refusal.is_passing or known is None or known.believed_until <= asked:
@@ -155,6 +160,8 @@ class Keys:
             if self._doubting.is_due(digest, time.monotonic_ns() // 1000):
                 self._start(self._doubt(key, digest))
             return known
+        meter = self._rates.meter(Asker(keys.environment_ref(record.environment_id), record.key_id))
+        principal = _principal(record, meter, asked)
         self._note_use(principal)
         return principal
 
@@ -201,7 +208,7 @@ class _Unheeded:
         """It was not."""
 
 
-def _principal(record: ApiKeyRecord, asked: float) -> Principal:
+def _principal(record: ApiKeyRecord, meter: Meter, asked: float) -> Principal:
     """Who that is, and for how long, as of the monotonic second in which Redis was asked. Raises Refusal."""
     left_seconds = BELIEVED_SECONDS
     if record.expires_at is not None:
@@ -212,6 +219,7 @@ def _principal(record: ApiKeyRecord, asked: float) -> Principal:
         record.key_id,
         record.environment_id,
         keys.environment_ref(record.environment_id),
+        meter,
         record.scopes,
         asked + min(FRESH_SECONDS, left_seconds),
         asked + left_seconds,

@@ -68,6 +68,7 @@ class Exchange:
         "method",
         "path",
         "query",
+        "rate_lines",
     )
 
     def __init__(self, line: Line, method: bytes, target: bytes, headers: dict[bytes, bytes]) -> None:
@@ -83,6 +84,8 @@ class Exchange:
         """Method and pattern of its route."""
         self.began_at = 0
         """Monotonic nanoseconds when the whole request was there; 0 = it never was."""
+        self.rate_lines = b""
+        """What the answer says of rate limits, as whole lines, once it is known who asks."""
         self._id: bytes | None = None
 
     @property
@@ -102,11 +105,12 @@ class Exchange:
 
     def respond(self, status: int, body: bytes, headers: bytes = b"", content_type: bytes = _JSON) -> None:
         """Answer; `headers` are whole lines. The answer leaves when those before it have left."""
-        self.answer = b"%b%bContent-Length: %d\r\nX-Request-Id: %b\r\n%b%b\r\n%b" % (
+        self.answer = b"%b%bContent-Length: %d\r\nX-Request-Id: %b\r\n%b%b%b\r\n%b" % (
             _STATUS_LINES[status],
             content_type,
             len(body),
             self.request_id,
+            self.rate_lines,
             headers,
             self._connection_line(),
             b"" if self.method == b"HEAD" or status == HTTPStatus.NOT_MODIFIED else body,
@@ -116,8 +120,8 @@ class Exchange:
 
     def confirm(self, headers: bytes = b"") -> None:
         """Answer 204: done, and nothing more to say; such an answer has no length (RFC 9110, 8.6)."""
-        head = (_STATUS_LINES[HTTPStatus.NO_CONTENT], self.request_id, headers, self._connection_line())
-        self.answer = b"%bX-Request-Id: %b\r\n%b%b\r\n" % head
+        lines = (self.request_id, self.rate_lines, headers, self._connection_line())
+        self.answer = b"%bX-Request-Id: %b\r\n%b%b%b\r\n" % (_STATUS_LINES[HTTPStatus.NO_CONTENT], *lines)
         self._line.observe(self, HTTPStatus.NO_CONTENT)
         self._line.answered()
 

@@ -141,7 +141,7 @@ class Supervisor:
     def _stop(self) -> None:
         if not self._is_stopping:
             self._is_stopping = True
-            signal.alarm(STOP_SECONDS)
+            signal.alarm(self._settings.edge_stop_delay_seconds + STOP_SECONDS)
             self._signal_all(signal.SIGTERM)
 
     def _signal_all(self, number: signal.Signals) -> None:

@@ -20,6 +20,22 @@ class Redis:
         self._server = Server(url, agreement)
         self._durability: Durability = durability
         self._link: Link | None = None
+        self._seen_at: float | None = None
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a connection now."""
+        return self._link is not None
+
+    def was_there_within(self, seconds: float) -> bool:
+        """Whether there is a connection now, or was one within the last seconds."""
+        if self.is_connected:
+            return True
+        return self._seen_at is not None and asyncio.get_running_loop().time() - self._seen_at <= seconds
+
+    def note_seen(self) -> None:
+        """There was a connection until now."""
+        self._seen_at = asyncio.get_running_loop().time()
 
     # ---- commands
 
@@ -73,4 +89,5 @@ class Redis:
                 await lost.wait()
             finally:
                 self._link = None
+                self.note_seen()
                 link.abort()

@@ -65,6 +65,11 @@ class RedisCluster(Redis):
         self._is_agreed = False
         self._news = asyncio.Event()
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a connection to any primary now."""
+        return bool(self._by_tag)
+
     # ---- commands
 
     def send(self, command: bytes, waiter: Waiter, *, is_script: bool = False) -> None:
@@ -196,6 +201,7 @@ class RedisCluster(Redis):
     def _when_lost(self, address: Address) -> Callable[[], None]:
         def forget() -> None:
             if self._links.pop(address, None) is not None:
+                self.note_seen()
                 self._route(self._tags)
                 self._news.set()
 

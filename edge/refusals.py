@@ -13,7 +13,7 @@ from app.wire.redaction import redact_keys
 
 _encoder = msgspec.json.Encoder(decimal_format="number")
 _WWW_AUTHENTICATE = b'WWW-Authenticate: Bearer realm="quotastack"\r\n'
-_RETRY_AFTER = b"Retry-After: %d\r\n" % RETRY_AFTER_SECONDS
+_RETRY_AFTER = b"Retry-After: %d\r\n"
 
 
 class Refusal(Exception):
@@ -28,6 +28,7 @@ class Refusal(Exception):
         mismatch: Sequence[str] = (),
         context: dict[str, Any] | None = None,
         headers: bytes = b"",
+        retry_after_seconds: int = RETRY_AFTER_SECONDS,
     ) -> None:
         super().__init__(detail)
         self.code = code
@@ -36,6 +37,7 @@ class Refusal(Exception):
         self.mismatch = list(mismatch)
         self.context = context
         self.headers = headers
+        self.retry_after_seconds = retry_after_seconds
 
     @property
     def status(self) -> int:
@@ -52,7 +54,7 @@ class Refusal(Exception):
         if self.status == HTTPStatus.UNAUTHORIZED:
             return self.headers + _WWW_AUTHENTICATE
         if self.is_passing or self.status == HTTPStatus.TOO_MANY_REQUESTS:
-            return self.headers + _RETRY_AFTER
+            return self.headers + _RETRY_AFTER % self.retry_after_seconds
         return self.headers
 
     def body(self, instance: str) -> bytes:

@@ -1,12 +1,12 @@
 """Which handler answers which request, and who may ask."""
 
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 
 from app.wire.codes import Code
 from app.wire.scopes import Scope
-from app.wire.scraping import FORWARDED, REFUSED, may_scrape
 from edge import ending, gauges, metrics
 from edge.auth import Principal
 from edge.batch import record_batch
@@ -15,7 +15,7 @@ from edge.checks import check
 from edge.exchange import ID_SEGMENT, NO_ROUTE, Exchange
 from edge.ingesting import record_any, record_emitted
 from edge.listing import list_entitlements
-from edge.redis_link import Reply, pack
+from edge.probing import PROBES, probe
 from edge.refusals import Refusal
 from edge.reserving import reserve
 from edge.services import Services
@@ -51,7 +51,6 @@ _ROUTES = {
     (b"POST", b"/v1/features/{}/acquire"): Route(gauges.acquire, Scope.USAGE_WRITE),
     (b"POST", b"/v1/features/{}/release"): Route(gauges.release, Scope.USAGE_WRITE),
 }
-PROBES = (b"/livez", b"/readyz", b"/metrics")
 
 
 def _label(method: bytes, path: bytes) -> tuple[str, str]:
@@ -88,8 +87,7 @@ class Router:
                 _LOOKUPS.add(_LOOKUP)
                 self._services.start(self._enter(route, exchange))
             else:
-                principal.require(route.scope)
-                route.handler(self._services, exchange, principal)
+                self._admit(route, exchange, principal)
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets its answer
             exchange.fail(error)
 
@@ -97,6 +95,19 @@ class Router:
         """Look the key up first."""
         try:
             principal = await self._services.keys.find(exchange.headers, exchange.peer)
+            self._admit(route, exchange, principal)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the client gets its answer
+            exchange.fail(error)
+
+    def _admit(self, route: Route, exchange: Exchange, principal: Principal) -> None:
+        """Have the request answered that its rate limits let through, now or once Redis has counted it."""
+        if principal.meter.enter(exchange):
+            self._handle(route, exchange, principal)
+        else:
+            principal.meter.wait(exchange, partial(self._handle, route, exchange, principal))
+
+    def _handle(self, route: Route, exchange: Exchange, principal: Principal) -> None:
+        try:
             principal.require(route.scope)
             route.handler(self._services, exchange, principal)
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets its answer
@@ -109,46 +120,12 @@ class Router:
         reading = b"GET" if method == b"HEAD" else method
         if path in PROBES and reading == b"GET":
             exchange.label = _PROBE_LABELS[path]
-            self._probe(exchange)
+            probe(self._services, exchange)
         elif method == b"HEAD" and (route := ROUTES.get((reading, path)) or ROUTES.get((reading, _pattern(path)))):
             exchange.label = route.label
             self._services.start(self._enter(route, exchange))
         else:
             raise _no_route(path)
-
-    def _probe(self, exchange: Exchange) -> None:
-        if exchange.path == b"/livez":
-            exchange.respond(200, b'{"status":"alive"}')
-        elif exchange.path == b"/metrics":
-            tell_figures(exchange, self._services.settings.metrics_token)
-        else:
-            self._services.redis.send(pack(b"PING"), _Ready(exchange))
-
-
-class _Ready:
-    """Says that the edge is ready where Redis answers."""
-
-    def __init__(self, exchange: Exchange) -> None:
-        self._exchange = exchange
-
-    def received(self, reply: Reply) -> None:
-        """Redis answers."""
-        del reply
-        self._exchange.respond(200, b'{"status":"ready"}')
-
-    def failed(self, error: Exception) -> None:
-        """It does not."""
-        self._exchange.fail(error)
-
-
-def tell_figures(exchange: Exchange, token: str | None) -> None:
-    """Answer with what all workers count. Raises Refusal."""
-    headers = exchange.headers
-    is_forwarded = any(name.encode() in headers for name in FORWARDED)
-    authorization = headers.get(b"authorization", b"").decode("latin-1")
-    if not may_scrape(token, authorization, exchange.peer, is_forwarded=is_forwarded):
-        raise Refusal(Code.UNAUTHENTICATED, REFUSED)
-    exchange.respond(200, metrics.exposition(), content_type=metrics.CONTENT_TYPE)
 
 
 def _pattern(path: bytes) -> bytes:
@@ -162,6 +139,8 @@ def _pattern(path: bytes) -> bytes:
 def _no_route(path: bytes) -> Refusal:
     allowed = [method for method, known in ROUTES if known in {path, _pattern(path)}] + [b"GET"] * (path in PROBES)
     shown = path[:MAX_SHOWN_PATH].decode("latin-1")
+    if path.startswith(b"/docs"):  # a problem's `type` is relative to the address that serves everything
+        return Refusal(Code.NOT_FOUND, f"The pages are at {shown} of core's address; here are the hot routes alone.")
     if not allowed:
         return Refusal(Code.NOT_FOUND, f"There is nothing at {shown}; core's /docs/api says what there is.")
     if b"GET" in allowed:

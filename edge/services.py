@@ -12,6 +12,7 @@ from edge.accounts import Accounts
 from edge.auth import Keys, Trust
 from edge.core_client import CoreClient
 from edge.plans import Plans
+from edge.rates import Rates
 from edge.redis import Redis
 from edge.redis_cluster import RedisCluster
 from edge.reservations import Reservations
@@ -27,12 +28,15 @@ class Services:
         self.redis = _redis_of(settings)
         self.core = CoreClient(settings.core_internal_url, settings.internal_secret)
         trust = Trust(settings.key_pepper.encode(), read_networks(settings.trusted_proxies))
-        self.keys = Keys(self.redis, self.core, trust, self.start)
+        rates = Rates(self.redis, settings.allowances(), settings.partitions)
+        self.keys = Keys(self.redis, self.core, rates, trust, self.start)
         self.plans = Plans(self.redis, self.core)
         self.accounts = Accounts(settings.partitions)
         self.reservations = Reservations(self.redis, self.core, self.accounts, settings.partitions)
         self.bounds = Bounds(settings.idempotency_window_seconds * 1000, settings.stream_max_entries)
         self.spool = Spool(Path(settings.spool_directory), settings.spool_max_bytes)
+        self.is_stopping = False
+        """The worker was told to stop: nobody should send it anything new."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:

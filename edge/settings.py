@@ -9,10 +9,12 @@ from msgspec import Meta
 
 from app.rules.addresses import MalformedNetwork, read_networks
 from app.wire.agreement import Agreement, Durability
+from app.wire.rates import EXCEPTIONS_PATTERN, Allowances, RateLimits, read_allowances
 from app.wire.slots import REDIS_URL_PATTERN
 
 Port = Annotated[int, Meta(ge=1, le=65_535)]
 Secret = Annotated[str, Meta(min_length=32)]
+Requests = Annotated[int, Meta(ge=1, le=1_000_000_000_000)]
 
 
 class SettingsError(Exception):
@@ -25,6 +27,7 @@ class EdgeSettings(msgspec.Struct, frozen=True, kw_only=True):
     edge_host: str = "127.0.0.1"
     edge_port: Port = 8001
     edge_workers: Annotated[int, Meta(ge=1, le=256)] = 2
+    edge_stop_delay_seconds: Annotated[int, Meta(ge=0, le=300)] = 0
     redis_url: Annotated[str, Meta(pattern=REDIS_URL_PATTERN)]
     core_internal_url: Annotated[str, Meta(pattern="^https?://[^/]+$")] = "http://127.0.0.1:8002"
     internal_secret: Secret
@@ -37,11 +40,20 @@ class EdgeSettings(msgspec.Struct, frozen=True, kw_only=True):
     spool_max_bytes: Annotated[int, Meta(ge=0)] = 1024 * 1024 * 1024
     metrics_token: Secret | None = None
     trusted_proxies: str = "127.0.0.0/8,::1/128"
+    rate_limit_key_requests: Requests = 6_000_000
+    rate_limit_tenant_requests: Requests = 12_000_000
+    rate_limit_window_seconds: Annotated[int, Meta(ge=1, le=3_600)] = 60
+    rate_limit_exceptions: Annotated[str, Meta(pattern=EXCEPTIONS_PATTERN)] = ""
     log_level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$")] = "info"
 
     def agreement(self) -> Agreement:
         """What this process shares with every other, for comparing."""
         return Agreement(self.partitions, self.idempotency_window_seconds)
+
+    def allowances(self) -> Allowances:
+        """How many requests are answered."""
+        most = (self.rate_limit_key_requests, self.rate_limit_tenant_requests)
+        return read_allowances(RateLimits(*most, self.rate_limit_window_seconds), self.rate_limit_exceptions)
 
 
 def read(environ: Mapping[str, str] = os.environ) -> EdgeSettings:

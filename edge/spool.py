@@ -88,11 +88,21 @@ class Spool:
         self._writing: asyncio.Task[None] | None = None
         self._telling: asyncio.TimerHandle | None = None
         self._is_closed = False
+        self._cannot_write = False
 
     @property
     def size(self) -> int:
         """Bytes that are on disk or on their way there."""
         return self._bytes
+
+    @property
+    def complaint(self) -> str:
+        """Why it takes nothing at this moment, and what to do; nothing where it does."""
+        if self._bytes >= self._max_bytes:
+            return "It is full, or SPOOL_MAX_BYTES is 0; usage is taken in as soon as the stores are there again."
+        if self._cannot_write:
+            return "It could not be written the last time; see the log, and the disk of SPOOL_DIRECTORY."
+        return ""
 
     @property
     def oldest_at(self) -> int | None:
@@ -209,8 +219,10 @@ class Spool:
                     start = await asyncio.to_thread(self._current.append, records)
                 except (OSError, RuntimeError, MemoryError) as error:  # no room on the disk, no thread, no memory
                     log.error("the spool cannot be written: %s", error)  # noqa: TRY400 - a full disk has no traceback
+                    self._cannot_write = True
                     self._give_up(taken)
                 else:
+                    self._cannot_write = False
                     self._acknowledge(taken, self._current, start)
         finally:
             self._writing = None

@@ -86,6 +86,9 @@ async def serve(settings: EdgeSettings) -> int:
     for task in (connected, draining):
         if task.done():
             task.result()  # raises: there is no other end
+    services.is_stopping = True
+    if stopped.done():  # whoever sends requests here learns of it from /readyz, and is served until then
+        await asyncio.sleep(settings.edge_stop_delay_seconds)
     await listener.drain()
     draining.cancel()
     connected.cancel()

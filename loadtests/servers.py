@@ -95,7 +95,9 @@ http {
 
 
 @contextmanager
-def running(command: Sequence[str], environment: Mapping[str, str], log_path: Path) -> Iterator[RoleProcess]:
+def running(
+    command: Sequence[str], environment: Mapping[str, str], log_path: Path, stop_seconds: int = STOP_SECONDS
+) -> Iterator[RoleProcess]:
     """A process that is told to stop at the end, and ended where it does not; it never outlives us."""
     process = RoleProcess(command, environment, log_path)
     process.start()
@@ -103,7 +105,7 @@ def running(command: Sequence[str], environment: Mapping[str, str], log_path: Pa
         yield process
     finally:
         process.ask_to_stop()
-        process.finish_stop(time.monotonic() + STOP_SECONDS)
+        process.finish_stop(time.monotonic() + stop_seconds)
 
 
 def wait_ready(port: int, target: str, log_path: Path) -> None:

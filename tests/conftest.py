@@ -19,6 +19,11 @@ MEMORY = Path("/dev/shm")  # noqa: S108 - pytest and tempfile make directories o
 LEAST_MEMORY_BYTES = 4 * 2**30
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`pytest tests/golden tests/isolation --write-golden` keeps what comes out."""
+    parser.addoption("--write-golden", action="store_true", help="write the expected files anew from what comes out")
+
+
 def pytest_configure() -> None:
     """Keep what servers write in memory, unless TMPDIR names another place.
 

@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 
 from app.io.postgres import Transaction
-from app.ledger import service
+from app.ledger import granting, service
 from app.ledger.service import GrantRequest
 from app.trail import outbox
 from app.trail.outbox import EventType
@@ -32,6 +32,7 @@ async def add(
 ) -> CreditsAdjusted:
     """Add credit as a correction (see `service.grant` for what it raises); the word of it that the outbox has."""
     granted = await service.grant(tx, account_id, request, now)
+    granting.say_changed(tx, end_user_id, request, granted)
     if granted.transaction_id is None:
         message = "an adjustment is posted at once, never scheduled"
         raise RuntimeError(message)

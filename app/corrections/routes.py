@@ -90,7 +90,6 @@ async def _add(data: NewAdjustment, mutation: Mutation, redis: RedisStore) -> Ex
 
     async def work(tx: Transaction) -> AdjustmentBody:
         figures = await reading.read_figures(tx, data.end_user_id)
-        audit.changed(tx, "customer", data.end_user_id, before=TotalBody(Credits(figures.total_micro)))
         told = await adjusting.add(tx, figures.account_id, data.end_user_id, request, mutation.now)
         return AdjustmentBody(
             transaction_id=told.transaction_id,

@@ -10,6 +10,7 @@ from litestar.params import FromPath, JSONBody
 from app.customers import service, store
 from app.customers.schemas import CustomerBody, NewCustomer, show_customer
 from app.io.postgres import Transaction
+from app.trail import audit
 from app.trail.idempotency import Mutation
 from app.web.bodies import ExactResponse
 from app.web.paging import Cursor, Limit, Page, decode_cursor, page
@@ -36,6 +37,7 @@ async def create_customer(
     """
 
     async def work(tx: Transaction) -> CustomerBody:
+        audit.changed(tx, "customer", data.end_user_id)
         return show_customer(await service.create_customer(tx, data.end_user_id, mutation.now))
 
     made = await mutation.run(data, work)

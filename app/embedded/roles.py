@@ -17,12 +17,14 @@ ROLE_COMMANDS: Final[Mapping[str, tuple[str, ...]]] = {
 MIGRATE_COMMAND: Final = (sys.executable, "-m", "app.cli", "migrate")
 
 # Who may know what. Everything else in the environment is no secret and goes to everybody.
-_CONFIDENTIAL: Final = frozenset({"DATABASE_URL", *DATABASE_ROLES, *SECRETS})
+_CONFIDENTIAL: Final = frozenset({"DATABASE_URL", *DATABASE_ROLES, *SECRETS, "METRICS_TOKEN"})
 _CONFIDED: Final[Mapping[str, frozenset[str]]] = {
-    "core": frozenset({"CORE_DATABASE_URL", "ADMIN_TOKEN", "KEY_PEPPER", "INTERNAL_SECRET", "WEBHOOK_KEY"}),
-    "edge": frozenset({"KEY_PEPPER", "INTERNAL_SECRET"}),
-    "flusher": frozenset({"FLUSHER_DATABASE_URL"}),
-    "jobs": frozenset({"JOBS_DATABASE_URL", "WEBHOOK_KEY"}),
+    "core": frozenset(
+        {"CORE_DATABASE_URL", "ADMIN_TOKEN", "KEY_PEPPER", "INTERNAL_SECRET", "WEBHOOK_KEY", "METRICS_TOKEN"}
+    ),
+    "edge": frozenset({"KEY_PEPPER", "INTERNAL_SECRET", "METRICS_TOKEN"}),
+    "flusher": frozenset({"FLUSHER_DATABASE_URL", "METRICS_TOKEN"}),
+    "jobs": frozenset({"JOBS_DATABASE_URL", "WEBHOOK_KEY", "METRICS_TOKEN"}),
     "migrate": frozenset({"DATABASE_URL", *DATABASE_ROLES}),
 }
 

@@ -7,6 +7,7 @@ from litestar.params import JSONBody
 from app.environments import service
 from app.environments.schemas import EnvironmentBody, EnvironmentChange, show_environment
 from app.io.postgres import Transaction
+from app.trail import audit
 from app.trail.idempotency import Mutation
 from app.web.bodies import ExactResponse
 from app.web.principal import SECURITY, Principal, needs
@@ -41,8 +42,12 @@ async def change_environment(
     """
 
     async def work(tx: Transaction) -> EnvironmentBody:
-        settings = await service.change_settings(tx, data, mutation.now)
-        return show_environment(tx.environment, principal.environment_kind, settings)
+        before, after = (
+            show_environment(tx.environment, principal.environment_kind, settings)
+            for settings in await service.change_settings(tx, data, mutation.now)
+        )
+        audit.changed(tx, "environment", after.environment_id, before=before)
+        return after
 
     return await mutation.run(data, work, status=_OK)
 

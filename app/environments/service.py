@@ -25,18 +25,19 @@ async def read_free_plan(tx: Transaction, environment_id: UUID) -> FreePlan | No
     return await store.read_free_plan(tx, environment_id)
 
 
-async def change_settings(tx: Transaction, change: EnvironmentChange, now: datetime) -> Settings:
-    """What is set from now on.
+async def change_settings(tx: Transaction, change: EnvironmentChange, now: datetime) -> tuple[Settings, Settings]:
+    """What was set until now, and what is from now on.
 
     Raises ServiceError: INVALID_VALUE, NOT_FOUND for a variant that there is not.
     """
-    settings = _changed(await store.lock_settings(tx, now), change)
+    before = await store.lock_settings(tx, now)
+    settings = _changed(before, change)
     if settings.auto_enroll and settings.free_variant_id is None:
         raise invalid_value("auto_enroll", "needs a free plan: send free_plan_variant_id too, or set it to false")
     if settings.free_variant_id is not None and change.free_plan_variant_id is not UNSET:
         await _require_free(tx, settings.free_variant_id)
     await store.update_settings(tx, settings, now)
-    return settings
+    return before, settings
 
 
 def _changed(settings: Settings, change: EnvironmentChange) -> Settings:

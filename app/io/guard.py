@@ -10,6 +10,7 @@ import socket
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from ssl import SSLContext
 from typing import Any, Final
 
 import aiohttp
@@ -27,6 +28,9 @@ MAX_HEAD_BYTES: Final = 65_536
 RESOLVING_THREADS: Final = 64
 """Names that are looked up at once. Name servers that never answer hold as many threads as there are such names."""
 
+MAX_IDLE: Final = 256
+"""Connections that are kept for later. With those in use they stay below the open files that a process may have."""
+
 _NAME_CACHE_SECONDS: Final = 30
 _NAMES: Final = 4_096
 _KEEP_ALIVE_SECONDS: Final = 4  # common servers hang up after five: who reuses a connection then loses a message
@@ -39,13 +43,16 @@ class ForbiddenAddress(OSError):
 class GuardedConnector(aiohttp.TCPConnector):
     """Connects to public addresses and to what is `allowed`; of a name's addresses all others are passed over.
 
-    At most `connections` are in use, and as many again are kept idle.
+    At most `connections` are in use, and no more than that or MAX_IDLE are kept idle.
     """
 
-    def __init__(self, allowed: Sequence[Network], connections: int, resolver: Resolver | None) -> None:
+    def __init__(
+        self, allowed: Sequence[Network], connections: int, resolver: Resolver | None, tls: SSLContext | None
+    ) -> None:
         self._names = resolver or ThreadedResolver()
         super().__init__(  # pyright: ignore[reportUnknownMemberType] - aiohttp leaves open what an address is
             resolver=self._names,
+            ssl=tls or True,
             socket_factory=partial(_open_socket, allowed),
             limit=connections,
             keepalive_timeout=_KEEP_ALIVE_SECONDS,
@@ -62,7 +69,7 @@ class GuardedConnector(aiohttp.TCPConnector):
     def _release(self, key: Any, protocol: ResponseHandler, *, should_close: bool = False) -> None:  # noqa: ANN401 - aiohttp's own
         super()._release(key, protocol, should_close=should_close)
         idle = self._conns
-        while sum(map(len, idle.values())) > self._limit:
+        while sum(map(len, idle.values())) > min(self._limit, MAX_IDLE):
             longest_idle = next(iter(idle))
             idle[longest_idle].popleft()[0].close()
             if not idle[longest_idle]:

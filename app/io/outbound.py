@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from enum import StrEnum
+from ssl import SSLContext
 from time import monotonic
 from typing import Any, Final
 
@@ -123,16 +124,17 @@ def open_guarded_session(
     total_seconds: float = WEBHOOK_SECONDS,
     connections: int = _WEBHOOK_CONNECTIONS,
     resolver: Resolver | None = None,
+    tls: SSLContext | None = None,
 ) -> Session:
     """Make a session for URLs that strangers named; open it inside a running event loop and close it when done.
 
     It connects to public addresses and to `allowed` ones, whatever a name resolves to (app/io/guard.py), verifies
-    certificates, keeps no cookies, takes no proxy from the environment and unpacks nothing. `total_seconds` runs from
-    looking up the name to the last byte that is read. Who has more than `connections` requests under way has them wait
-    inside their time.
+    certificates by what the system trusts unless `tls` says otherwise, keeps no cookies, takes no proxy from the
+    environment and unpacks nothing. `total_seconds` runs from looking up the name to the last byte that is read. Who
+    has more than `connections` requests under way has them wait inside their time.
     """
     return Session(
-        connector=GuardedConnector(allowed, connections, resolver),
+        connector=GuardedConnector(allowed, connections, resolver, tls),
         timeout=aiohttp.ClientTimeout(total_seconds, sock_connect=_CONNECT_SECONDS, ceil_threshold=WEBHOOK_SECONDS),
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,

@@ -106,6 +106,16 @@ class Transaction:
     touches_ledger: bool = False
     """Whether it writes to the ledger; the idempotency key of what does is never forgotten."""
 
+    async def enter(self, environment_id: UUID) -> None:
+        """See and write the rows of this environment, and no others, until the transaction ends.
+
+        One that was begun for an environment stays in it; an operator's goes where it makes something.
+        """
+        if self.environment_id not in {None, environment_id}:
+            message = "a transaction that was begun for an environment enters no other"
+            raise RuntimeError(message)
+        await self.connection.execute("SELECT set_config('app.environment_id', $1, true)", str(environment_id))
+
     @property
     def environment(self) -> UUID:
         """The environment of work that cannot be without one."""
@@ -260,7 +270,7 @@ class Database:
             token = ENGINE.current_transaction.set(cast("Any", tx))
             try:
                 if environment_id is not None:
-                    await connection.execute("SELECT set_config('app.environment_id', $1, true)", str(environment_id))
+                    await tx.enter(environment_id)
                 result = await work(tx)
                 if tx.whole_environment:
                     bound.set(None)  # every account is composed anew: Postgres alone says how long that may take

@@ -160,6 +160,13 @@ class RedisStore:
     @classmethod
     async def connect(cls, url: str, agreement: Agreement, *, socket_timeout: float = COMMAND_TIMEOUT_SECONDS) -> Self:
         """A client whose agreement was compared. Raises AgreementMismatch or RedisUnavailable."""
+        store = cls.open(url, agreement, socket_timeout=socket_timeout)
+        await store.check_agreement()
+        return store
+
+    @classmethod
+    def open(cls, url: str, agreement: Agreement, *, socket_timeout: float = COMMAND_TIMEOUT_SECONDS) -> Self:
+        """A client that has not connected yet."""
 
         def make_client(url: str) -> Redis:
             pool = BlockingConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType] - untyped in redis-py
@@ -174,9 +181,7 @@ class RedisStore:
             return Redis.from_pool(pool)
 
         client = ClusterClient(url, make_client, follows=True) if is_cluster(url) else make_client(url)
-        store = cls(client, agreement)
-        await store.check_agreement()
-        return store
+        return cls(client, agreement)
 
     async def check_agreement(self) -> None:
         """The first process ever writes the agreement down; every other one must share it."""

@@ -8,17 +8,19 @@ from app.io.outbound import open_guarded_session, post_webhook
 from app.io.postgres import Database
 from app.io.probes import open_probes
 from app.io.process import run_until_stopped
-from app.io.readiness import Report, examine, store_checks
+from app.io.readiness import Check, Report, examine, store_checks
 from app.io.redis import RedisStore
 from app.jobs.checkpoint import Checkpointer
 from app.jobs.deliver import SLOTS, Deliverer
 from app.jobs.enrol import EnrolmentSweeper
+from app.jobs.forget import Forgetter
 from app.jobs.holds import HoldSweeper
 from app.jobs.keys import KeyTeller, UseKeeper
 from app.jobs.partitions import PartitionMaker
 from app.jobs.reconcile import Reconciler
 from app.jobs.relay import Relay
 from app.jobs.reload import Reloader
+from app.jobs.replays import Replays
 from app.jobs.sweep import Sweeper
 from app.jobs.tick import Ticker
 from app.rules.addresses import read_networks
@@ -32,8 +34,11 @@ async def main(stop: asyncio.Event, settings: JobsSettings) -> None:
     redis = await RedisStore.connect(settings.redis_url, settings.agreement())
     clock, networks = Clock(), read_networks(settings.webhook_allowed_networks)
 
+    reconciler = Reconciler(database, redis, clock)
+
     async def ready() -> Report:
-        return await examine(store_checks(database, redis))
+        drift = Check(reconciler.tell, "Nobody knows whether accounts agree with the ledger.")
+        return await examine({**store_checks(database, redis), "drift": drift})
 
     try:
         async with (
@@ -50,8 +55,10 @@ async def main(stop: asyncio.Event, settings: JobsSettings) -> None:
             group.create_task(HoldSweeper(database, clock).run(stop))
             group.create_task(KeyTeller(database, redis, clock).run(stop))
             group.create_task(UseKeeper(database, redis).run(stop))
-            group.create_task(Reconciler(database, redis, clock).run(stop))
+            group.create_task(reconciler.run(stop))
             group.create_task(Relay(webhooks, clock).run(stop))
+            group.create_task(Replays(webhooks, clock).run(stop))
+            group.create_task(Forgetter(webhooks, clock).run(stop))
             post = partial(post_webhook, session)
             group.create_task(Deliverer(webhooks, post, settings.webhook_key, clock).run(stop))
     finally:

@@ -13,9 +13,11 @@ from uuid import UUID
 import msgspec
 import structlog
 
+from app.io import metrics
 from app.io.clock import Clock
 from app.io.edge_accounts import StreamId, read_touched
 from app.io.postgres import Database, Transaction
+from app.io.readiness import OK, Part
 from app.io.redis import RedisStore, RedisUnavailable
 from app.io.statements import statements
 from app.jobs.rounds import Pace, run_rounds
@@ -34,6 +36,7 @@ MOST_SUSPECTS = 1_000
 WALK = timedelta(minutes=15)
 """A walk through all accounts begins no sooner than this after the one before it."""
 START = UUID(int=0), UUID(int=0)
+_ADRIFT = metrics.gauge("quotastack_drift_accounts", "Accounts that do not agree with their entries or the edge")
 
 
 class _Walk(msgspec.Struct):
@@ -58,13 +61,15 @@ class Reconciler:
         self._touched_to: list[StreamId] = [(0, 0)] * redis.agreement.partitions
         self._suspects: dict[Customer, Look] = {}
         """By what made them suspect."""
+        self.adrift = 0
+        """Accounts that do not agree, as of the last round, whoever found them."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """A round every ROUND_SECONDS; one that fails is tried again."""
         await run_rounds(self.round, Pace("reconciliation", ROUND_SECONDS), stop)
 
     async def round(self) -> int:
-        """Look at what has its turn; how many accounts are adrift by now.
+        """Look at what has its turn; how many accounts that was.
 
         Raises ExceptionGroup of RedisUnavailable, after all that could be looked at.
         """
@@ -76,11 +81,18 @@ class Reconciler:
             found = await look_at(self._database, self._redis, names[start : start + PAGE])
             looks += found.looks
             failures += found.failures
-        count = await self._note(known, looks)
+        self.adrift = await self._note(known, looks)
+        _ADRIFT.set(self.adrift)
         await self._end_walk(is_whole=not failures)
         if failures:
             raise ExceptionGroup("servers that are away", failures)
-        return count
+        return len(looks)
+
+    async def tell(self) -> Part:
+        """For readiness: it works, and somebody should look where accounts are adrift."""
+        if not self.adrift:
+            return OK
+        return Part("degraded", f"{self.adrift} accounts do not agree with the ledger; run `quotastack doctor`.")
 
     async def _list_touched(self) -> tuple[list[Customer], list[RedisUnavailable]]:
         """Whose entries came since the last round, so far as they are looked at now."""

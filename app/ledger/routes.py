@@ -1,10 +1,9 @@
 """Routes of credits, the ledger and usage: granting, and reading what was posted."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated
 from uuid import UUID
 
-import msgspec
 from litestar import get, post
 from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
@@ -26,7 +25,6 @@ from app.ledger.schemas import (
     GrantBody,
     GrantState,
     NewGrant,
-    TotalBody,
     TransactionBody,
     UsageBody,
     UsageEventBody,
@@ -41,11 +39,10 @@ from app.ledger.schemas import (
 )
 from app.ledger.service import GrantRequest
 from app.ledger.store import PartitionCursor
-from app.trail import audit
 from app.trail.idempotency import Mutation
 from app.web.amounts import Credits, credits_or_none, read_credits
 from app.web.bodies import ExactResponse
-from app.web.fields import Moment
+from app.web.fields import read_moment
 from app.web.paging import Cursor, Limit, Page, decode_cursor, page
 from app.web.principal import SECURITY, needs
 from app.web.reader import Reader
@@ -88,7 +85,6 @@ async def create_grant(
 
     async def work(tx: Transaction) -> GrantBody:
         figures = await reading.read_figures(tx, data.end_user_id)
-        audit.changed(tx, "customer", data.end_user_id, before=TotalBody(Credits(figures.total_micro)))
         granted = await granting.grant(tx, figures.account_id, data.end_user_id, request, mutation.now)
         return GrantBody(
             credit_block_id=show("blk", granted.block_id),
@@ -183,7 +179,7 @@ async def get_balance(
     Entries are dated when what they post happened. Of a moment that has just passed, some may still have to be posted.
     """
     now = clock.now()
-    asked_at = None if at is None else _moment("at", at)
+    asked_at = None if at is None else read_moment("at", at)
     is_past = asked_at is not None and asked_at < now
 
     async def work(tx: Transaction) -> BalanceBody:
@@ -227,8 +223,8 @@ async def provide_usage_query(
 ) -> UsageQuery:
     """What usage is asked for. Raises ServiceError(INVALID_VALUE) for what is no moment."""
     # What is used at this very moment counts too: on a test clock time stands still.
-    end_at = clock.now() + timedelta(microseconds=1) if end is None else _moment("to", end)
-    start_at = end_at - DEFAULT_RANGE if start is None else _moment("from", start)
+    end_at = clock.now() + timedelta(microseconds=1) if end is None else read_moment("to", end)
+    start_at = end_at - DEFAULT_RANGE if start is None else read_moment("from", start)
     return UsageQuery(end_user_id, feature_key, start_at, end_at, bucket.value)
 
 
@@ -299,13 +295,6 @@ async def get_event(
     if not pending:
         raise ServiceError(Code.NOT_FOUND, f"No event with the id {event_id} was accepted.")
     return EventStatusBody(event_id, EventStatus.PENDING)
-
-
-def _moment(name: str, text: str) -> datetime:
-    try:
-        return msgspec.convert(text, Moment).astimezone(UTC)
-    except (msgspec.ValidationError, OverflowError) as error:
-        raise invalid_value(name, "must be a moment such as 2026-01-31T00:00:00Z") from error
 
 
 ROUTES = [

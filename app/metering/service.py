@@ -11,11 +11,11 @@ from app.errors import ServiceError, invalid_value
 from app.io.ids import new_id
 from app.io.postgres import Transaction
 from app.metering import store
-from app.metering.schemas import FeatureChange, NewFeature, NewPrice, parse_price, parse_value
+from app.metering.schemas import FeatureChange, NewFeature, NewPrice, parse_price, parse_value, show_feature
 from app.metering.tables import Feature, PriceVersion
 from app.rules.entitlement import FeatureKind
 from app.rules.moments import NEVER_AT, to_at
-from app.trail import dirty
+from app.trail import audit, dirty
 from app.web.amounts import optional_micro
 from app.wire.codes import Code
 from app.wire.problem import FieldError
@@ -82,6 +82,7 @@ async def create_feature(tx: Transaction, new: NewFeature, now: datetime) -> tup
         raise ServiceError(Code.CONFLICT, f"There is a feature with the key {new.key!r} already.")
     await _check_readers(tx, new.event_type)
     dirty.mark_environment(tx)
+    audit.changed(tx, "feature", new.key)
     if price is None:
         return feature, None
     return feature, await add_price(tx, PriceTarget(feature.id), price, 1, now)
@@ -97,6 +98,7 @@ async def change_feature(
     feature = await store.lock_feature(tx, key)
     if feature is None:
         raise _unknown(key)
+    audit.changed(tx, "feature", key, before=show_feature(*await find_feature(tx, key, now)))
     before = Reading(feature.event_type, feature.units_from)
     reading = before.changed(change)
     reading.check()
@@ -140,6 +142,7 @@ async def add_default_price(tx: Transaction, key: str, new: NewPrice, now: datet
         message = f"of a feature may be {MAX_PRICES}, those to come included; wait until some of them have begun"
         raise invalid_value("prices", message)
     dirty.mark_environment(tx)
+    audit.changed(tx, "feature", key)
     return feature, await add_price(tx, PriceTarget(feature.id), new, standing.last_version + 1, now)
 
 

@@ -16,7 +16,7 @@ from app.overrides.schemas import OverrideBody, OverrideTerms, show_override
 from app.overrides.store import OverrideRow
 from app.rules.entitlement import FeatureKind, OveragePolicy
 from app.rules.moments import NEVER_AT, to_at
-from app.trail import dirty
+from app.trail import audit, dirty
 from app.web.amounts import optional_micro
 from app.wire.codes import Code
 
@@ -31,8 +31,11 @@ async def set_override(
     check_terms(terms, now)
     customer_id, feature = await _find(tx, end_user_id, feature_key, now)
     row = _row_of(feature, customer_id, terms, now)
+    before = await store.lock_override(tx, customer_id, feature.id)
     await store.upsert_override(tx, row)
     dirty.mark(tx, customer_id)
+    shown = None if before is None else show_override(end_user_id, feature_key, before, now)
+    audit.changed(tx, "override", f"{end_user_id}/{feature_key}", before=shown)
     return show_override(end_user_id, feature_key, row, now)
 
 
@@ -61,7 +64,9 @@ async def remove_override(tx: Transaction, end_user_id: str, feature_key: str, n
     if row is None:
         raise _none(end_user_id, feature_key)
     dirty.mark(tx, customer_id)
-    return show_override(end_user_id, feature_key, row, now)
+    removed = show_override(end_user_id, feature_key, row, now)
+    audit.changed(tx, "override", f"{end_user_id}/{feature_key}", before=removed, after=None)
+    return removed
 
 
 async def _find(tx: Transaction, end_user_id: str, feature_key: str, now: datetime) -> tuple[UUID, Feature]:

@@ -40,6 +40,12 @@ async def read_override(tx: Transaction, customer_id: UUID, feature_id: UUID) ->
     return None if row is None else OverrideRow(*row)
 
 
+async def lock_override(tx: Transaction, customer_id: UUID, feature_id: UUID) -> OverrideRow | None:
+    """The same, kept as it is until the transaction ends."""
+    row = await tx.connection.fetchrow(_SQL["lock_override"], tx.environment, customer_id, feature_id)
+    return None if row is None else OverrideRow(*row)
+
+
 async def list_overrides(
     tx: Transaction, customer_id: UUID, after: str | None, limit: int
 ) -> list[tuple[str, OverrideRow]]:

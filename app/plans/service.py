@@ -12,11 +12,21 @@ from app.metering.service import PriceTarget
 from app.metering.tables import Feature
 from app.plans import store
 from app.plans.checking import check_terms, cycle_of, keys_of, own_prices, own_value, why_not_free
-from app.plans.schemas import GrantTerms, NewPlan, PlanChange, VariantBody, VariantTerms, VersionTerms, show_variant
+from app.plans.schemas import (
+    GrantTerms,
+    NewPlan,
+    PlanChange,
+    VariantBody,
+    VariantTerms,
+    VersionTerms,
+    show_plan,
+    show_variant,
+)
 from app.plans.store import Variant
 from app.plans.tables import Plan, PlanFeature, PlanGrant, PlanVariant, PlanVariantVersion
 from app.plans.terms import name_of, terms_of
 from app.rules.terms import PlanKind, SubscriptionTerms, VersionName
+from app.trail import audit
 from app.web.amounts import optional_micro
 from app.wire.codes import Code
 from app.wire.ids import show
@@ -36,6 +46,7 @@ async def create_plan(tx: Transaction, new: NewPlan, now: datetime) -> Plan:
     )
     if not await store.insert_plan(plan):
         raise ServiceError(Code.CONFLICT, f"There is a plan with the key {new.key!r} already.")
+    audit.changed(tx, "plan", new.key)
     return plan
 
 
@@ -49,6 +60,9 @@ async def find_plan(tx: Transaction, key: str) -> Plan:
 
 async def change_plan(tx: Transaction, key: str, change: PlanChange) -> Plan:
     """The plan with another name. Raises ServiceError(NOT_FOUND)."""
+    before = await store.lock_plan(tx, key)
+    if before is not None:
+        audit.changed(tx, "plan", key, before=show_plan(before))
     await store.rename_plan(tx, key, change.name)
     return await find_plan(tx, key)
 
@@ -108,6 +122,7 @@ async def create_variant(tx: Transaction, plan_key: str, terms: VariantTerms, no
         raise ServiceError(Code.CONFLICT, f"The plan {plan_key!r} has a variant with the key {terms.key!r} already.")
     version = _version_of(tx, variant.id, FIRST_VERSION, terms, now)
     await _insert_version(tx, version, terms, features)
+    audit.changed(tx, "plan_variant", f"{plan_key}/{terms.key}")
     return await _describe_present(tx, variant.id)
 
 
@@ -124,6 +139,7 @@ async def publish_version(tx: Transaction, plan_key: str, key: str, terms: Versi
         raise await _no_variant(tx, plan_key, key)
     before = await find_variant(tx, variant_id)  # a statement of its own: it sees what the lock has waited for
     await _require_still_free(tx, before, terms)
+    audit.changed(tx, "plan_variant", f"{plan_key}/{key}", before=await _describe_present(tx, variant_id))
     await _insert_version(tx, _version_of(tx, variant_id, before.version + 1, terms, now), terms, features)
     return await _describe_present(tx, variant_id)
 

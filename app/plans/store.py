@@ -84,6 +84,12 @@ async def read_plan(tx: Transaction, key: str) -> Plan | None:
     return await Plan.objects().where(Plan.environment_id == tx.environment, Plan.key == key).first()
 
 
+async def lock_plan(tx: Transaction, key: str) -> Plan | None:
+    """The same, kept as it is until the transaction ends."""
+    query = Plan.objects().where(Plan.environment_id == tx.environment, Plan.key == key)
+    return await query.lock_rows("UPDATE").first()
+
+
 async def rename_plan(tx: Transaction, key: str, name: str) -> None:
     """Call the plan so from now on, where there is one with this key."""
     await Plan.update({Plan.name: name}).where(Plan.environment_id == tx.environment, Plan.key == key)

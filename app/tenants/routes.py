@@ -3,14 +3,12 @@
 from typing import Annotated
 from uuid import UUID
 
-from litestar import Request, delete, get, patch, post
-from litestar.datastructures import State
+from litestar import delete, get, patch, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter
 
 from app.errors import invalid_value
-from app.io.clock import Clock
-from app.io.postgres import Database, Transaction
+from app.io.postgres import Transaction
 from app.tenants import issuing, service, store
 from app.tenants.issuing import Issuer
 from app.tenants.schemas import (
@@ -30,7 +28,7 @@ from app.tenants.schemas import (
     show_key,
 )
 from app.tenants.service import Keys
-from app.trail.idempotency import HEADER, Mutation
+from app.trail.idempotency import Mutation, OperatorMutation
 from app.web.bodies import ExactResponse
 from app.web.paging import Cursor, Limit, Page, decode_cursor, page
 from app.web.principal import (
@@ -54,16 +52,15 @@ _OK = 200
 @post("/v1/tenants", guards=[needs_admin_token], security=ADMIN_SECURITY, tags=["Tenants"])
 async def create_tenant(
     data: JSONBody[NewTenant],
-    request: Request[None, None, State],
-    database: NamedDependency[Database],
+    operator_mutation: NamedDependency[OperatorMutation],
     api_keys: NamedDependency[Keys],
-    clock: NamedDependency[Clock],
-) -> TenantCreated:
-    """Make a tenant. Takes no Idempotency-Key: the answer holds the keys in clear, and those are never stored."""
-    if HEADER in request.headers:
-        raise invalid_value(HEADER, "is not taken here: the answer holds keys in clear, which are never stored")
-    now = clock.now()
-    return await database.run(None, lambda tx: service.create_tenant(tx, api_keys, data.name, now))
+) -> ExactResponse[TenantCreated]:
+    """Make a tenant. The two keys are shown once: a replay has null in their places."""
+
+    async def work(tx: Transaction) -> TenantCreated:
+        return await service.create_tenant(tx, api_keys, data.name, operator_mutation.asked_at)
+
+    return await operator_mutation.run(data, work)
 
 
 @post(_LIST, guards=[WRITE], security=SECURITY, tags=["API keys"])

@@ -29,14 +29,18 @@ class NewTenant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TenantCreated(msgspec.Struct, frozen=True):
-    """A new tenant. The two keys are shown here and never again."""
+    """A new tenant. The two keys are shown here and never again: in a replay they are null."""
 
     tenant_id: str
     name: str
     sandbox_environment_id: str
     live_environment_id: str
-    sandbox_key: str
-    live_key: str
+    sandbox_key: str | None
+    live_key: str | None
+
+    def without_secrets(self) -> Self:
+        """What is kept of it."""
+        return msgspec.structs.replace(self, sandbox_key=None, live_key=None)
 
 
 class NewApiKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

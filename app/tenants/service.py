@@ -17,6 +17,7 @@ from app.rules.seldom import Seldom
 from app.tenants import store
 from app.tenants.schemas import TenantCreated
 from app.tenants.store import FoundKey, KeyRow, NewEnvironment, NewTenantRow
+from app.trail import audit
 from app.web.principal import MAX_ADDRESSES, Principal, too_many_attempts
 from app.wire import key_digest
 from app.wire.ids import show
@@ -120,6 +121,8 @@ async def create_tenant(tx: Transaction, keys: Keys, name: str, now: datetime) -
         new_id(now), name, _environment(keys, sandbox_key, now), _environment(keys, live_key, now), ALL_SCOPES, now
     )
     await store.insert_tenant(tx, tenant)
+    for environment in (tenant.sandbox, tenant.live):
+        audit.changed(tx, "tenant", show("ten", tenant.id), environment_id=environment.id)
     return TenantCreated(
         show("ten", tenant.id),
         name,

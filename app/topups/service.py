@@ -13,9 +13,10 @@ from app.ledger.book import BlockNotes
 from app.ledger.schemas import check_price
 from app.ledger.service import GrantRequest
 from app.topups import store
-from app.topups.schemas import DEFAULT_PRIORITY, NewPackage, NewTopup, TopupBody, show_topup
+from app.topups.schemas import DEFAULT_PRIORITY, NewPackage, NewTopup, TopupBody, show_package, show_topup
 from app.topups.store import NewTopupRow, TopupRow
 from app.topups.tables import TopupPackage
+from app.trail import audit
 from app.trail.idempotency import Repeated
 from app.wire.codes import Code
 from app.wire.ids import show
@@ -59,6 +60,7 @@ async def create_package(tx: Transaction, new: NewPackage, now: datetime) -> Top
     )
     if not await store.insert_package(package):
         raise ServiceError(Code.CONFLICT, f"There is a top-up package with the key {new.key!r} already.")
+    audit.changed(tx, "topup_package", new.key)
     return package
 
 
@@ -72,6 +74,9 @@ async def find_package(tx: Transaction, key: str) -> TopupPackage:
 
 async def change_package(tx: Transaction, key: str, *, active: bool) -> TopupPackage:
     """Put a package on sale, or take it off. Raises ServiceError(UNKNOWN_PACKAGE)."""
+    before = await store.lock_package(tx, key)
+    if before is not None:
+        audit.changed(tx, "topup_package", key, before=show_package(before))
     await store.set_active(tx, key, active=active)
     return await find_package(tx, key)
 

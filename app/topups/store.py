@@ -59,6 +59,12 @@ async def read_package(tx: Transaction, key: str) -> TopupPackage | None:
     return await query.first()
 
 
+async def lock_package(tx: Transaction, key: str) -> TopupPackage | None:
+    """The same, kept as it is until the transaction ends."""
+    query = TopupPackage.objects().where(TopupPackage.environment_id == tx.environment, TopupPackage.key == key)
+    return await query.lock_rows("UPDATE").first()
+
+
 async def list_packages(tx: Transaction, after: str | None, limit: int) -> list[TopupPackage]:
     """Packages by key, after the key `after`."""
     query = TopupPackage.objects().where(TopupPackage.environment_id == tx.environment)

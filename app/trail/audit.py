@@ -11,6 +11,7 @@ import msgspec
 from app.io.ids import new_id
 from app.io.postgres import Changed, Transaction
 from app.trail import store
+from app.trail.store import AuditRow
 from app.web.bodies import encode
 
 OPERATOR = "operator"
@@ -49,17 +50,15 @@ def changed(
 
 async def record(tx: Transaction, occasion: Occasion, status: int, answer: bytes) -> None:
     """Write the rows of what this transaction has changed; `answer` is what was answered, without secrets."""
-    changes: list[Changed | None] = [*tx.changes]
-    if not changes and tx.environment_id is not None:
-        changes = [None]
-    for change in changes:
-        await store.insert_audit(tx, _row(tx, occasion, status, answer, change))
+    if not tx.changes and tx.environment_id is not None:
+        await store.insert_audit(tx, tx.environment_id, _row(occasion, status, answer, None))
+    for change in tx.changes:
+        await store.insert_audit(tx, change.environment_id, _row(occasion, status, answer, change))
 
 
-def _row(tx: Transaction, occasion: Occasion, status: int, answer: bytes, change: Changed | None) -> store.NewAuditRow:
-    shown = answer.decode()
-    return store.NewAuditRow(
-        environment_id=tx.environment if change is None else change.environment_id,
+def _row(occasion: Occasion, status: int, answer: bytes, change: Changed | None) -> AuditRow:
+    after: object | None = ANSWER if change is None else change.after
+    return AuditRow(
         id=new_id(occasion.at),
         at=occasion.at,
         actor=occasion.actor,
@@ -70,7 +69,7 @@ def _row(tx: Transaction, occasion: Occasion, status: int, answer: bytes, change
         subject_id=None if change is None else change.id,
         request=occasion.request,
         before=None if change is None else _shown(change.before),
-        after=shown if change is None or change.after is ANSWER else _shown(change.after),
+        after=answer.decode() if after is ANSWER else _shown(after),
         reason=occasion.reason,
         idempotency_key=occasion.idempotency_key,
     )

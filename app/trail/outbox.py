@@ -60,9 +60,11 @@ class Announcement(msgspec.Struct, frozen=True):
 
 async def leave(
     tx: Transaction, event_type: EventType, end_user_id: str | None, data: msgspec.Struct, now: datetime
-) -> None:
-    """Leave word; `data` is what a webhook will show."""
-    await store.insert_outbox(tx, store.OutboxEvent(new_id(now), event_type, end_user_id, data, now))
+) -> UUID:
+    """Leave word, under the id that is answered; `data` is what a webhook will show."""
+    event = store.OutboxEvent(new_id(now), event_type, end_user_id, data, now)
+    await store.insert_outbox(tx, event)
+    return event.id
 
 
 async def announce(tx: Transaction, announcements: Sequence[Announcement]) -> None:

@@ -31,10 +31,9 @@ class OutboxEvent(msgspec.Struct, frozen=True):
     created_at: datetime
 
 
-class NewAuditRow(msgspec.Struct, frozen=True):
+class AuditRow(msgspec.Struct, frozen=True):
     """A mutation that took effect; `request`, `before` and `after` are JSON."""
 
-    environment_id: UUID
     id: UUID
     at: datetime
     actor: str
@@ -80,11 +79,24 @@ async def remember_answer(tx: Transaction, route: str, key: str, status: int, bo
     await tx.connection.execute(_SQL["update_key"], tx.environment, route, key, status, body, tx.touches_ledger)
 
 
-async def insert_audit(tx: Transaction, row: NewAuditRow) -> None:
+async def insert_audit(tx: Transaction, environment_id: UUID, row: AuditRow) -> None:
     """Write what took effect. An operator's transaction enters the environment that it is about."""
     if tx.environment_id is None:
-        await tx.connection.execute(_SQL["enter_environment"], str(row.environment_id))
-    await tx.connection.execute(_SQL["insert_audit"], *msgspec.structs.astuple(row))
+        await tx.enter(environment_id)
+    await tx.connection.execute(_SQL["insert_audit"], environment_id, *msgspec.structs.astuple(row))
+
+
+async def list_audit(
+    tx: Transaction, ids: tuple[UUID, UUID], narrowing: Sequence[object], limit: int
+) -> list[AuditRow]:
+    """Rows with ids in [first, last), the newest first.
+
+    `narrowing` is (from, to, actor, kind and id of the subject), None = not by that.
+    """
+    # What is asked for decides which index serves.
+    await tx.connection.execute(_SQL["plan_each"])
+    rows = await tx.connection.fetch(_SQL["list_audit"], tx.environment, *ids, *narrowing, limit)
+    return [AuditRow(*row) for row in rows]
 
 
 async def insert_outbox(tx: Transaction, event: OutboxEvent) -> None:

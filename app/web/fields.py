@@ -1,9 +1,12 @@
 """Types of fields that many bodies share."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated
 
+import msgspec
 from msgspec import Meta
+
+from app.errors import invalid_value
 
 # Python's `$` lets a line end through; `(?!\n)` does not, and means the same in every dialect.
 _KEY = r"^[a-z0-9_.-]{1,64}$(?!\n)"
@@ -46,3 +49,11 @@ Currency = Annotated[str, Meta(pattern=_CURRENCY, description="ISO 4217, such as
 Moment = Annotated[datetime, Meta(tz=True, description="RFC 3339, with its offset from UTC.")]
 IntervalCount = Annotated[int, Meta(ge=1, le=366)]
 Priority = Annotated[int, Meta(ge=0, le=1000, description="Blocks of a lower priority are spent first.")]
+
+
+def read_moment(name: str, text: str) -> datetime:
+    """The moment that a query names, in UTC. Raises ServiceError(INVALID_VALUE) for what is none."""
+    try:
+        return msgspec.convert(text, Moment).astimezone(UTC)
+    except (msgspec.ValidationError, OverflowError) as error:
+        raise invalid_value(name, "must be a moment such as 2026-01-31T00:00:00Z") from error

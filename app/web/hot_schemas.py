@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from app.rules.entitlement import OveragePolicy, Reason
 from app.web.amounts import Credits, Units
-from app.web.fields import EndUserId, Key
+from app.web.fields import EndUserId, Key, Moment
 from app.wire.gauges import MAX_HELD_UNITS, MAX_HOLD_SECONDS, MAX_HOLDER_LENGTH
 from app.wire.held import DEFAULT_TTL_SECONDS, MAX_TTL_SECONDS
 from app.wire.reservations import ReservationState
@@ -27,7 +27,7 @@ class UsageEvent(msgspec.Struct):
     feature_key: Key
     units: Units | msgspec.UnsetType = msgspec.UNSET
     idempotency_key: str | None = None
-    timestamp: datetime | None = None
+    timestamp: Moment | None = None
     properties: dict[str, Any] | None = None
     enforce: bool = False
 
@@ -92,7 +92,7 @@ class CloudEvent(msgspec.Struct):
     source: Attribute
     type: Attribute
     subject: EndUserId
-    time: datetime | None = None
+    time: Moment | None = None
     data: Any = None
 
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from litestar import Litestar
@@ -12,7 +12,7 @@ from litestar.openapi.spec import Components, SecurityScheme, Tag
 from app.web.amounts import Amount
 from app.web.bodies import JSON, encode
 from app.web.hot_schemas import BODIES
-from app.web.principal import SECURITY
+from app.web.principal import ADMIN_SECURITY, SECURITY
 from app.wire.problem import CONTENT_TYPE, Problem
 
 VERSION = "0.1.0"
@@ -24,6 +24,8 @@ _LOOKAHEAD = rb"$(?!\\n)"
 _CHANGING = ("post", "put", "patch", "delete")
 _WITHOUT_KEY = ("CheckEntitlements", "AcquireGauge", "ReleaseGauge")
 """They change nothing, or are safe to repeat as they are."""
+_OPEN = ("CloudEvent",)
+"""Has extension attributes, of whatever name."""
 _METHODS = ("get", "post", "put", "patch", "delete")
 _DESCRIPTION = """\
 Credits, entitlements and usage metering. Send an API key as `Authorization: Bearer qs_test_…` (sandbox) or `qs_live_…`.
@@ -52,7 +54,9 @@ def make_config() -> OpenAPIConfig:
                     "Customers",
                     "Credits",
                     "Top-ups",
+                    "Webhooks",
                     "Usage",
+                    "Audit log",
                 ),
             )
         ],
@@ -73,15 +77,17 @@ def make_document(application: Litestar) -> bytes:
     document["components"]["schemas"].update(components)
     for path, operations in _hot_paths().items():
         document["paths"].setdefault(path, {}).update(operations)
+    _widen(document)
     for path in document["paths"].values():
         for method in _METHODS:
             if method in path:
                 _finish(method, path[method])
+                _close(path[method].get("requestBody"), document["components"]["schemas"])
     return _PAGE_NAME.sub(rb"\1Page", encode(document)).replace(_LOOKAHEAD, b"$")
 
 
 def _finish(method: str, operation: dict[str, Any]) -> None:
-    """Every operation answers problems; everything that changes something with an API key takes an idempotency key."""
+    """Every operation answers problems; everything that changes something takes an idempotency key."""
     operation["responses"].pop("400", None)
     schema = {"$ref": _REFERENCE.format(name="Problem")}
     operation["responses"]["default"] = {
@@ -89,7 +95,7 @@ def _finish(method: str, operation: dict[str, Any]) -> None:
         "content": {CONTENT_TYPE: {"schema": schema}},
     }
     keyless = operation.get("operationId") in _WITHOUT_KEY
-    if method in _CHANGING and operation.get("security") == SECURITY and not keyless:
+    if method in _CHANGING and operation.get("security") in (SECURITY, ADMIN_SECURITY) and not keyless:
         key = {
             "name": "Idempotency-Key",
             "in": "header",
@@ -99,13 +105,44 @@ def _finish(method: str, operation: dict[str, Any]) -> None:
         operation["parameters"] = [*operation.get("parameters", []), key]
 
 
+def _widen(node: object) -> None:
+    """Where anything may stand, null may: `oneOf` would refuse a null that two of its schemas take."""
+    if isinstance(node, list):
+        for item in cast("list[object]", node):
+            _widen(item)
+    elif isinstance(node, dict):
+        found = cast("dict[str, Any]", node)
+        if {} in found.get("oneOf", ()):
+            del found["oneOf"]
+        for item in found.values():
+            _widen(item)
+
+
+def _close(node: object, schemas: dict[str, Any]) -> None:
+    """Say of whatever is sent that it has no other members: a misspelt one is refused by name."""
+    if isinstance(node, list):
+        for item in cast("list[object]", node):
+            _close(item, schemas)
+    elif isinstance(node, dict):
+        found = cast("dict[str, Any]", node)
+        name = found.get("$ref", "").rpartition("/")[2]
+        if name in schemas and name not in _OPEN and "additionalProperties" not in schemas[name]:
+            if schemas[name].get("type") == "object":
+                schemas[name]["additionalProperties"] = False
+            _close(schemas[name], schemas)
+        for item in found.values():
+            _close(item, schemas)
+
+
 def _hot_paths() -> dict[str, Any]:
     user, feature = _parameter("end_user_id"), _parameter("feature_key")
     units = _parameter("units", required=False, schema={"type": "number", "default": 1})
     properties = {
-        **_parameter("properties", required=False),
+        "name": "properties",
+        "in": "query",
+        "required": False,
         "description": "A JSON object, as usage has it: a price may be for some properties only.",
-        "example": '{"model": "large"}',
+        "content": {JSON: {"schema": {"type": "object"}, "example": {"model": "large"}}},
     }
     check = _operation("May this customer use this feature now?", "CheckEntitlement", "200", "CheckAnswer")
     check_many = _operation("Up to 100 checks at once", "CheckEntitlements", "200", "CheckBatchAnswer", "CheckBatch")

@@ -32,11 +32,18 @@ _REQUESTS = metrics.counter(
 _SECONDS = metrics.histogram(
     "quotastack_core_request_seconds", "From the head of a request to its answer", ["route", "method"]
 )
+_FIELDS = "fields"
+Headers = list[tuple[bytes, bytes]]
 
 
 def request_id_of(scope: "Scope") -> str:
     """The name of the request under way."""
     return cast("str", cast("dict[str, object]", scope["state"]).get(_STATE, ""))
+
+
+def add_headers(scope: "Scope", headers: Headers) -> None:
+    """Have the answer to the request under way carry these, whatever answer it is; names in small letters."""
+    cast("dict[str, Headers]", scope["state"]).setdefault(_FIELDS, []).extend(headers)
 
 
 class OuterMiddleware:
@@ -61,7 +68,8 @@ class OuterMiddleware:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], (_HEADER, request_id.encode())]
+                more = cast("Headers", scope["state"].get(_FIELDS, []))
+                message["headers"] = [*message["headers"], (_HEADER, request_id.encode()), *more]
             await send(message)
 
         began = time.perf_counter()

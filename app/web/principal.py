@@ -18,10 +18,12 @@ from app.io.clock import Clock, FrozenClock
 from app.rules.addresses import Network
 from app.rules.guesses import Attempts
 from app.rules.moments import to_at
+from app.wire import keys
 from app.wire.codes import Code
 from app.wire.forwarded import HEADER as FORWARDED_FOR
 from app.wire.forwarded import client_of
 from app.wire.ids import show
+from app.wire.rates import Asker
 from app.wire.scopes import Scope, allows
 
 Connection = ASGIConnection[Any, Any, Any, Any]
@@ -50,6 +52,11 @@ class Principal(msgspec.Struct, frozen=True):
     scopes: frozenset[str]
     frozen_at: datetime | None = None
     """Where the test clock of the environment stands; None = it goes by the real time."""
+
+    @property
+    def asker(self) -> Asker:
+        """Whose requests are counted."""
+        return Asker(keys.environment_ref(self.environment_id), self.key_id)
 
     @property
     def actor(self) -> str:
@@ -112,6 +119,7 @@ def needs(*scopes: Scope) -> Guard:
         principal = await connection.app.state.door.authenticate(key, address_of(connection))
         if principal is None:
             raise ServiceError(Code.UNAUTHENTICATED, "This API key is unknown, malformed, expired or revoked.")
+        await connection.app.state.rates.admit(connection, principal.asker)
         if not any(allows(principal.scopes, scope) for scope in scopes):
             wanted = " or ".join(scopes)
             raise ServiceError(Code.MISSING_SCOPE, f"This route needs a key with the scope {wanted}.")

@@ -10,6 +10,7 @@ from app.wire.ids import show
 
 ENDPOINT_PREFIX = "whe"
 _ALL_BELOW = ".*"
+EVENT_TYPES = frozenset[str](EventType)
 _FAMILIES = frozenset(event_type.partition(".")[0] + _ALL_BELOW for event_type in EventType)
 
 
@@ -55,7 +56,7 @@ class Spread(msgspec.Struct, frozen=True):
 
 def unknown_types(event_types: Iterable[str]) -> list[str]:
     """Those that name no event, and no family of them such as `subscription.*`."""
-    return [name for name in event_types if name not in _FAMILIES and name not in EventType]
+    return [name for name in event_types if name not in _FAMILIES | EVENT_TYPES]
 
 
 def wants(event_types: Collection[str] | None, event_type: str) -> bool:

@@ -110,6 +110,24 @@ async def queue(tx: Transaction, deliveries: Sequence[Delivery], now: datetime) 
     )
 
 
+async def take_replay(tx: Transaction) -> Record | None:
+    """The replay that was asked for first, which nobody else goes on with until the transaction ends."""
+    return await tx.connection.fetchrow(_SQL["take_replay"])
+
+
+async def list_replayed(tx: Transaction, environment_id: UUID, first: int, last: int) -> list[Event]:
+    """Events of a part of a feed, in its order."""
+    return [Event(*row) for row in await tx.connection.fetch(_SQL["list_replayed"], environment_id, first, last)]
+
+
+async def move_replay(tx: Transaction, environment_id: UUID, replay_id: UUID, next_position: int | None) -> None:
+    """How far a replay has come; None = to its end."""
+    if next_position is None:
+        await tx.connection.execute(_SQL["delete_replay"], environment_id, replay_id)
+    else:
+        await tx.connection.execute(_SQL["move_replay"], environment_id, replay_id, next_position)
+
+
 # ---- delivering
 
 
@@ -225,6 +243,47 @@ async def write_health(tx: Transaction, changed: Sequence[tuple[Endpoint, Health
         [None if health.disabled is None else health.disabled.value for _, health in changed],
         now,
     )
+
+
+# ---- forgetting
+
+
+async def list_feeds(tx: Transaction, after: UUID, limit: int) -> list[UUID]:
+    """Environments in which something happened, behind one of them."""
+    return [row["environment_id"] for row in await tx.connection.fetch(_SQL["list_feeds"], after, limit)]
+
+
+async def lock_dropped_queues(
+    tx: Transaction, environment_id: UUID, disabled_before: datetime, limit: int
+) -> list[QueueKey]:
+    """Some queues of which nothing is to be sent any more, locked until the transaction ends."""
+    rows = await tx.connection.fetch(_SQL["lock_dropped_queues"], environment_id, disabled_before, limit)
+    return [QueueKey(*row) for row in rows]
+
+
+async def drop_deliveries(tx: Transaction, queues: Sequence[QueueKey], most: int) -> None:
+    """Let go of what waits in queues that are locked, so many of each at most, and of those that are empty then."""
+    if queues:
+        await tx.connection.execute(_SQL["drop_deliveries"], *_keys(queues), most)
+        await tx.connection.execute(_SQL["delete_empty_queues"], *_keys(queues))
+
+
+async def forget_deliveries(
+    tx: Transaction, environment_id: UUID, before_id: UUID, before: datetime, limit: int
+) -> int:
+    """Forget deliveries that ended before then; how many."""
+    return await tx.connection.fetchval(_SQL["forget_deliveries"], environment_id, before_id, before, limit)
+
+
+async def forget_events(tx: Transaction, environment_id: UUID, before: datetime, limit: int) -> int:
+    """Forget events that were told before then and are in no delivery; how many."""
+    return await tx.connection.fetchval(_SQL["forget_events"], environment_id, before, limit)
+
+
+async def forget_endpoints(tx: Transaction, environment_id: UUID) -> None:
+    """Forget endpoints that were deleted and of which nothing is left."""
+    await tx.connection.execute(_SQL["forget_replays"], environment_id)
+    await tx.connection.execute(_SQL["forget_endpoints"], environment_id)
 
 
 def _keys(keys: Sequence[QueueKey]) -> tuple[list[UUID], list[UUID], list[str]]:

@@ -140,6 +140,19 @@ def parse_key_use(member: bytes) -> tuple[UUID, UUID]:
     return UUID(hex=member[:_UUID_DIGITS].decode()), UUID(hex=member[_UUID_DIGITS:].decode())
 
 
+def key_requests(partition: int, environment: bytes, key_id: UUID, window: int) -> bytes:
+    """String with TTL: requests of an API key in the window that began at that second.
+
+    It is in the partition of its environment's ref, as `tenant_requests` is, so that one script may touch both.
+    """
+    return b"{%d}:rate:%b:%b:%d" % (partition, environment, key_id.hex.encode(), window)
+
+
+def tenant_requests(partition: int, environment: bytes, window: int) -> bytes:
+    """String with TTL: requests of all keys of the environment in that window."""
+    return b"{%d}:rate:%b:%d" % (partition, environment, window)
+
+
 ANY_ACCOUNT = b"{*}:acct:*"
 """Pattern that every account key matches."""
 

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple
 
-from loadtests.bench import check, diy, durability, flush, many, renewals, reserve, size, usage, verify
+from loadtests.bench import check, diy, durability, flush, many, renewals, reserve, size, usage, verify, webhooks
 from loadtests.measuring import Comparison, Measure
 
 
@@ -21,5 +21,5 @@ BENCHES: Mapping[str, Bench] = {
     module.__name__.rpartition(".")[2]: Bench(
         module.PROGRAMS, getattr(module, "comparisons", None), getattr(module, "measures", None)
     )
-    for module in (check, many, usage, reserve, durability, flush, renewals, verify, diy, size)
+    for module in (check, many, usage, reserve, durability, flush, renewals, webhooks, verify, diy, size)
 }

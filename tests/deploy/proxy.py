@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from app.embedded.role import RoleProcess
+from tests.certificates import Certificate
 from tests.deploy.files import NGINX
 from tests.ports import free_port
 from tests.programs import program
@@ -21,13 +22,6 @@ class Upstreams(NamedTuple):
 
     core: int
     edge: int
-
-
-class Certificate(NamedTuple):
-    """Files of a certificate and its key."""
-
-    chain: Path
-    key: Path
 
 
 def localized(port: int, upstreams: Upstreams, certificate: Certificate | None = None, more: str = "") -> str:

@@ -65,13 +65,15 @@ def test_a_service_is_told_what_it_reads_and_nothing_else(service: str) -> None:
 def test_names_and_ports_lead_where_somebody_listens() -> None:
     """The ports are the defaults of the settings; every address names a service and its port."""
     core, edge = settings_of("core"), settings_of("edge")
-    assert not [name for service in OURS for name in environment(service) if name.endswith("_PORT")]
+    ports = {name: port for service in OURS for name, port in environment(service).items() if name.endswith("_PORT")}
+    assert ports == {"FLUSHER_METRICS_PORT": "8003", "JOBS_METRICS_PORT": "8004"}
     assert (core.core_port, core.core_internal_port, edge.edge_port) == (8000, 8002, 8001)
     assert core.edge_url == f"http://edge:{edge.edge_port}"
     assert edge.core_internal_url == f"http://core:{core.core_internal_port}"
     assert {settings_of(role).redis_url for role in ROLES} == {"redis://valkey:6379"}
-    assert f"127.0.0.1:{core.core_port}/readyz" in SERVICES["core"]["healthcheck"]["test"][-1]
-    assert f"127.0.0.1:{edge.edge_port}/readyz" in SERVICES["edge"]["healthcheck"]["test"][-1]
+    probed = {"core": core.core_port, "edge": edge.edge_port, "flusher": 8003, "jobs": 8004}
+    for service, port in probed.items():
+        assert f"127.0.0.1:{port}/readyz" in SERVICES[service]["healthcheck"]["test"][-1]
 
 
 def test_each_process_logs_in_as_itself() -> None:
@@ -139,7 +141,7 @@ def test_everything_starts_in_order_and_again() -> None:
     assert [waits[role] for role in ROLES] == [started] * len(ROLES)
     assert waits["proxy"] == {"core": healthy, "edge": healthy}
     listening = {name for name, service in SERVICES.items() if "healthcheck" in service}
-    assert listening == {*STORES, "core", "edge", "proxy"}
+    assert listening == {*STORES, *ROLES, "proxy"}
 
 
 @pytest.mark.parametrize("service", OURS)

@@ -125,6 +125,13 @@ def test_everything_else_reaches_core(alive: int, method: str, target: str) -> N
     assert send(alive, method, target).text.startswith(f"core {method} {target} ")
 
 
+@pytest.mark.parametrize("target", ["/metrics", "/metrics/", "//metrics", "/%6detrics?a=b"])
+def test_figures_are_told_to_nobody(alive: int, target: str) -> None:
+    """However they are asked for, they are not passed on."""
+    answer = send(alive, "GET", target)
+    assert (answer.status, json.loads(answer.text)["code"]) == (404, "not_found")
+
+
 def test_a_body_of_four_mebibytes_passes(alive: int) -> None:
     """The largest batch that the edge takes."""
     assert send(alive, "POST", "/v1/usage/batch", b"x" * max(BODY_LIMITS.values())).status == 200

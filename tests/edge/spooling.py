@@ -66,7 +66,8 @@ async def away(tenant: Tenant, valkey: EmbeddedValkey) -> None:
     os.kill(valkey.pid, signal.SIGKILL)
 
     async def is_noticed() -> bool:
-        return (await tenant.world.send("GET", "/readyz")).status == 503
+        answer = await tenant.world.send("GET", "/readyz")
+        return answer.status == 503 or answer.body["status"] == "degraded"
 
     await wait_until_async(is_noticed, SECONDS, "the loss is noticed")
     await tenant.world.redis.connection_pool.disconnect()

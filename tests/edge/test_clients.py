@@ -3,7 +3,6 @@
 import asyncio
 import inspect
 import json
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,8 @@ from typing import Any
 import pytest
 
 from loadtests import wrk
-from tests.deploy.proxy import Certificate, Upstreams, running_proxy
+from tests.certificates import Certificate, make_certificate
+from tests.deploy.proxy import Upstreams, running_proxy
 from tests.edge import http_clients
 from tests.edge.http_clients import Ask, Place, Told
 from tests.edge.world import Tenant
@@ -34,7 +34,6 @@ CONVERSATION = (
     Ask("GET", CHECK),
 )
 CONNECTIONS, SECONDS, MANY = 16, 1, 1_000
-OPENSSL_SECONDS = 10
 
 
 def assert_as_expected(told: list[Told]) -> None:
@@ -101,12 +100,7 @@ async def test_wrk(tenant: Tenant, body: str) -> None:
 @pytest.fixture
 def certificate(tmp_path: Path) -> Certificate:
     """Of this test alone, for the loopback address."""
-    made = Certificate(tmp_path / "chain.pem", tmp_path / "key.pem")
-    options = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1"]
-    options += ["-subj", "/CN=edge", "-addext", "subjectAltName=IP:127.0.0.1"]
-    command = [program("openssl"), *options, "-keyout", made.key, "-out", made.chain]
-    subprocess.run(command, check=True, capture_output=True, timeout=OPENSSL_SECONDS)
-    return made
+    return make_certificate(tmp_path, "IP:127.0.0.1")
 
 
 @pytest.mark.parametrize("by", [http_clients.by_http_client, http_clients.by_curl], ids=["http.client", "curl"])

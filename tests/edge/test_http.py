@@ -42,10 +42,11 @@ async def test_probes(world: World) -> None:
     """Alive and ready, without a key."""
     alive, ready = await world.send("GET", "/livez"), await world.send("GET", "/readyz")
     assert (alive.status, alive.body) == (200, {"status": "alive"})
-    assert (ready.status, ready.body) == (200, {"status": "ready"})
+    parts = {"redis": {"status": "ok"}, "spool": {"status": "ok"}}
+    assert (ready.status, ready.body) == (200, {"status": "ready", "parts": parts})
 
 
-@pytest.mark.parametrize("path", ["/", "/v1/usage/", "/v1/usage%2Fbatch", "/v1", "/favicon.ico", "/metrics", "/..%2f"])
+@pytest.mark.parametrize("path", ["/", "/v1/usage/", "/v1/usage%2Fbatch", "/v1", "/favicon.ico", "/metrics/", "/..%2f"])
 async def test_nothing_is_there(world: World, path: str) -> None:
     """404, as a problem document."""
     answer = await world.send("GET", path)

@@ -61,7 +61,6 @@ async def is_unavailable(tenant: Tenant) -> bool:
     answers += [await tenant.batch([{"end_user_id": "user_1", "feature_key": "api_calls", "enforce": True}])]
     answers += [await tenant.reserve("user_1", units=1), await tenant.show(A_RESERVATION)]
     answers += [await tenant.change(A_RESERVATION, verb) for verb in ("commit", "release", "extend")]
-    answers += [await tenant.world.send("GET", "/readyz")]
     assert (await tenant.world.send("GET", "/livez")).status == 200
     for answer in answers:
         if answer.status != 503:

@@ -147,14 +147,14 @@ class EdgeProcess:
                 stderr=output,
             )
 
-    async def ready(self) -> None:
+    async def ready(self, status: str = "ready") -> None:
         """Wait until a worker answers and has Redis."""
-        await wait_until_async(self._is_ready, READY_SECONDS, "the edge is ready")
+        await wait_until_async(lambda: self._is(status), READY_SECONDS, f"the edge is {status}")
 
-    async def _is_ready(self) -> bool:
+    async def _is(self, status: str) -> bool:
         with suppress(OSError, aiohttp.ClientError):
             async with aiohttp.ClientSession() as session, session.get(f"{self.url}/readyz") as response:
-                return response.status == 200
+                return response.status == 200 and (await response.json())["status"] == status
         return False
 
     def worker_pids(self) -> list[int]:
@@ -189,8 +189,15 @@ class World:
 
     async def tenant(self, *scopes: str, expires_at: int | None = None) -> "Tenant":
         """A new environment with one key."""
-        tenant = Tenant(self, uuid4(), key_digest.make_key("sandbox", uuid4().int))
-        record = ApiKeyRecord(uuid4(), tenant.environment_id, "sandbox", frozenset(scopes or EVERYTHING), expires_at)
+        return await self._issue(uuid4(), frozenset(scopes or EVERYTHING), expires_at)
+
+    async def another_key(self, tenant: "Tenant") -> "Tenant":
+        """The same environment with another key."""
+        return await self._issue(tenant.environment_id, frozenset(EVERYTHING), None)
+
+    async def _issue(self, environment_id: UUID, scopes: frozenset[str], expires_at: int | None) -> "Tenant":
+        tenant = Tenant(self, environment_id, key_digest.make_key("sandbox", uuid4().int))
+        record = ApiKeyRecord(uuid4(), environment_id, "sandbox", scopes, expires_at)
         digest = key_digest.digest(PEPPER.encode(), tenant.key)
         await self.redis.set(keys.api_key(digest), encode_api_key(record))
         self.core.issued.add(digest.hex())
@@ -343,7 +350,7 @@ class Tenant:
 
 @asynccontextmanager
 async def own_edge(
-    world: World, valkey: "EmbeddedValkey", log: Path | None = None, workers: int = 2, **more: str
+    world: World, valkey: "EmbeddedValkey", log: Path | None = None, workers: int = 2, ready: str = "ready", **more: str
 ) -> AsyncIterator[World]:
     """An edge with workers that a test may kill, on the shared Valkey; keyword arguments are variables."""
     edge = EdgeProcess(valkey.url, world.core.url, workers, **more)
@@ -351,7 +358,7 @@ async def own_edge(
     connector = aiohttp.TCPConnector(limit=0, force_close=True)
     try:
         async with aiohttp.ClientSession(connector=connector) as session:
-            await edge.ready()
+            await edge.ready(ready)
             yield World(world.redis, world.core, edge, session)
     finally:
         edge.stop()

@@ -205,7 +205,7 @@ class Stack:
             async def answers(url: str = url) -> bool:
                 try:
                     async with session.get(url) as response:
-                        return response.status == HTTPStatus.OK
+                        return response.status == HTTPStatus.OK and (await response.json())["status"] == "ready"
                 except aiohttp.ClientError:
                     return False
 

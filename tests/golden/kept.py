@@ -7,10 +7,16 @@ import pytest
 
 
 def compare(made: str, path: Path, request: pytest.FixtureRequest) -> None:
-    """Byte for byte; the difference is the message. `pytest tests/golden --write-golden` writes the file anew."""
-    if request.config.getoption("--write-golden", default=False):
+    """Byte for byte; the difference is the message. With `--write-golden` the file is written anew."""
+    if request.config.getoption("--write-golden"):
         path.write_text(made)
     kept = path.read_text()
     if made != kept:
-        lines = unified_diff(kept.splitlines(), made.splitlines(), path.name, "what comes out", lineterm="")
+        lines = unified_diff(
+            kept.splitlines(),
+            made.splitlines(),
+            path.name,
+            "what comes out (`pytest --write-golden` keeps it)",
+            lineterm="",
+        )
         pytest.fail("\n".join(lines), pytrace=False)

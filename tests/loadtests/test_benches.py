@@ -12,12 +12,15 @@ from loadtests.bench.check import TARGET
 from loadtests.bench.renewals import Renewals
 from loadtests.bench.reserve import drive_pairs
 from loadtests.bench.usage import usage_request
+from loadtests.bench.webhooks import percentile, running_webhooks
 from loadtests.catalogue import Catalogue
 from loadtests.customer import END_USER_ID
 from loadtests.flushing import time_copy
 from loadtests.ledger import check_ledger
 from loadtests.measuring import WrongResult
+from loadtests.notifying import check
 from loadtests.programs import MissingPrograms, find
+from loadtests.receiver import Received
 from loadtests.renewing import time_plain_sql
 from loadtests.servers import get
 from loadtests.stack import running_edge_stack
@@ -63,3 +66,37 @@ def test_months_of_subscribers_pass(tmp_path: Path) -> None:
         assert renewals.renew_all(5).rate_per_second > 0
         asyncio.run(check_ledger(postgres.url_owner, redis_url, 0))
         assert asyncio.run(time_plain_sql(postgres.url_owner, 10)) > 0
+
+
+def test_webhooks_are_delivered_and_judged(tmp_path: Path) -> None:
+    """With bad endpoints and without, from a backlog and at a pace, by the jobs and by the loop of one's own."""
+    with running_webhooks(tmp_path, endpoints=20) as webhooks:
+        assert webhooks.deliver(100, badly=False).rate_per_second > 0
+        assert webhooks.deliver(100, badly=True).rate_per_second > 0
+        assert webhooks.deliver_plainly(100).rate_per_second > 0
+        lags = webhooks.lags_ms(1, 50, badly=True)
+        assert len(lags) == 22 or len(lags) == 23
+        assert 0 < percentile(lags, 50) <= percentile(lags, 99)
+
+
+def received(name: str, sequence: int, *, is_genuine: bool = True) -> Received:
+    """A delivery to one customer's endpoint."""
+    return Received("/tenants/1", name, "user_1", sequence, "credits.granted", 2, 1, 200, is_genuine)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        [received("a", 1)],
+        [received("a", 1), received("a", 2)],
+        [received("a", 2), received("b", 1)],
+        [received("a", 1), received("b", 2), received("b", 2)],
+        [received("a", 1), received("b", 2, is_genuine=False)],
+    ],
+    ids=["lost", "one id", "order", "twice", "forged"],
+)
+def test_deliveries_that_are_wrong_are_no_result(wrong: list[Received]) -> None:
+    """What is lost, sent twice, out of order or not signed."""
+    check([received("a", 1), received("b", 2)], 2)
+    with pytest.raises(WrongResult):
+        check(wrong, 2)

@@ -51,3 +51,26 @@ def test_each_process_asks_for_its_own_only() -> None:
     with pytest.raises(SettingsError) as error:
         read(OwnerSettings, {})
     assert str(error.value).count("is not set") == 4
+
+
+@pytest.mark.parametrize(
+    ("exceptions", "is_good"),
+    [
+        (f"env_{'0' * 32}=1/2", True),
+        (f"env_{'0' * 32}=1/2,env_{'a' * 32}=999999999999/1", True),
+        (f"env_{'0' * 32}=0/2", False),
+        (f"env_{'0' * 32}=1", False),
+        (f"env_{'0' * 31}=1/2", False),
+        (f"ten_{'0' * 32}=1/2", False),
+        (f"env_{'0' * 32}=1/2,", False),
+        (f"env_{'0' * 32}=1/2 env_{'a' * 32}=1/2", False),
+    ],
+)
+def test_exceptions_to_rate_limits_have_one_form(exceptions: str, is_good: bool) -> None:  # noqa: FBT001 - a column
+    """What is misspelt is found at the start, and not by a client."""
+    environ = COMPLETE | {"RATE_LIMIT_EXCEPTIONS": exceptions}
+    if is_good:
+        assert len(read(CoreSettings, environ).allowances().others) == exceptions.count("=")
+    else:
+        with pytest.raises(SettingsError, match=r"^RATE_LIMIT_EXCEPTIONS: "):
+            read(CoreSettings, environ)

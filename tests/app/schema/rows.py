@@ -21,7 +21,7 @@ async def fill(connection: asyncpg.Connection, digest: bytes) -> UUID:
     await connection.execute("INSERT INTO tenants VALUES ($1, 'acme', $2)", tenant_id, NOW)
     await connection.execute("INSERT INTO environments VALUES ($1, $2, 'sandbox', $3)", environment_id, tenant_id, NOW)
     await connection.execute("SELECT make_usage_partition($1)", NOW)
-    for table, row in (("test_clocks", {"frozen_at": NOW, "created_at": NOW}), *_rows(digest)):
+    for table, row in (("test_clocks", {"frozen_at": NOW, "created_at": NOW}), *rows(digest)):
         columns = ["environment_id", *row]
         places = ", ".join(f"${number}" for number in range(1, len(columns) + 1))
         statement = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places})"  # noqa: S608 - names from this file
@@ -29,7 +29,8 @@ async def fill(connection: asyncpg.Connection, digest: bytes) -> UUID:
     return environment_id
 
 
-def _rows(digest: bytes) -> Iterator[tuple[str, dict[str, Any]]]:  # noqa: PLR0915 - a few for each table
+def rows(digest: bytes) -> Iterator[tuple[str, dict[str, Any]]]:  # noqa: PLR0915 - a few for each table
+    """(table, its columns) of each, in an order in which they can be written."""
     customer, feature, plan, variant, version, block, event_id = (uuid4() for _ in range(7))
     interval = {"interval_unit": "month", "interval_count": 1}
     made = {"created_at": NOW}
@@ -92,13 +93,10 @@ def _rows_beside(customer: UUID) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "gauge_holds", {**_HOLD, "account_id": customer}
     yield "dirty_accounts", {"account_id": customer, "revision": 1}
     yield "drifting_accounts", {"account_id": customer, "findings": "f", "found_at": NOW}
-    yield from _told()
-    yield "idempotency_keys", {"route": "POST /", "key": "k", "request": "{}", "created_at": NOW}
-    done = {"actor": "a", "request_id": "r", "route": "POST /", "status": 201}
-    yield "audit_log", {"id": uuid4(), "at": NOW, **done, "request": "{}"}
+    yield from _trail()
 
 
-def _told() -> Iterator[tuple[str, dict[str, Any]]]:
+def _trail() -> Iterator[tuple[str, dict[str, Any]]]:
     made = {"created_at": NOW}
     event, endpoint, delivery = uuid4(), uuid4(), uuid4()
     yield "outbox", {"id": event, "type": "t", "sequence": 1, "data": "{}", **made}
@@ -112,3 +110,6 @@ def _told() -> Iterator[tuple[str, dict[str, Any]]]:
     yield "webhook_queues", {**queue, "waiting": 1, "due_at": NOW}
     yield "webhook_attempts", {"delivery_id": delivery, "number": 1, "at": NOW, "elapsed_ms": 1}
     yield "webhook_replays", {"id": uuid4(), "endpoint_id": endpoint, "next_position": 1, "last_position": 1, **made}
+    yield "idempotency_keys", {"route": "POST /", "key": "k", "request": "{}", "created_at": NOW}
+    done = {"actor": "a", "request_id": "r", "route": "POST /", "status": 201}
+    yield "audit_log", {"id": uuid4(), "at": NOW, **done, "request": "{}"}

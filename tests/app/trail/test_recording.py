@@ -10,7 +10,7 @@ from app.trail import store
 from app.wire.codes import Code
 from tests.app.core import Core, Tenant
 from tests.app.schema.catalogue import connected
-from tests.app.trail.log import read_log
+from tests.app.trail.log import read_changes
 from tests.app.web.test_problems import assert_problem
 from tests.conftest import DatabaseUrls
 
@@ -24,7 +24,7 @@ async def test_a_row_says_who_asked_for_what_and_when(core: Core, tenant: Tenant
     answer = await tenant.sandbox.send("POST", "/v1/plans", json=PLAN, headers=headers)
     principal = await core.parts.api_keys.authenticate(tenant.sandbox.key, "192.0.2.1")
     assert principal is not None
-    [row] = await read_log(urls, tenant.environment_id)
+    [row] = await read_changes(urls, tenant.environment_id)
     assert before <= row["at"] <= Clock().now()
     assert (row["actor"], row["request_id"], row["route"]) == (principal.actor, "mine", "POST /v1/plans")
     assert (row["status"], row["after"], row["idempotency_key"]) == (201, answer.json(), "k")
@@ -37,7 +37,7 @@ async def test_the_path_and_the_reason_are_in_it(tenant: Tenant, urls: DatabaseU
     await tenant.sandbox.made("/v1/credits/grants", {"end_user_id": "u", "amount": 5, "reason": "an apology"})
     await tenant.sandbox.made("/v1/plans", PLAN)
     await tenant.sandbox.send("PATCH", "/v1/plans/p", json={"name": "Q"})
-    _, grant, _, change = await read_log(urls, tenant.environment_id)
+    _, grant, _, change = await read_changes(urls, tenant.environment_id)
     assert grant["reason"] == "an apology"
     assert (change["reason"], change["request"]) == (None, {"path": {"key": "p"}, "body": {"name": "Q"}})
 
@@ -48,20 +48,20 @@ async def test_of_a_refusal_there_is_nothing(tenant: Tenant, urls: DatabaseUrls,
     grant = {"end_user_id": "u", "amount": 5}
     assert_problem(await tenant.sandbox.post("/v1/credits/grants", grant, key), Code.UNKNOWN_CUSTOMER)
     assert_problem(await tenant.sandbox.post("/v1/plans", PLAN | {"key": "!"}, key), Code.INVALID_VALUE, "key")
-    assert await read_log(urls, tenant.environment_id) == []
+    assert await read_changes(urls, tenant.environment_id) == []
     await tenant.sandbox.made("/v1/customers", {"end_user_id": "u"})
     block = (await tenant.sandbox.made("/v1/credits/grants", grant))["credit_block_id"]
-    rows = await read_log(urls, tenant.environment_id)
+    rows = await read_changes(urls, tenant.environment_id)
     asked = {"credit_block_id": block, "reason": "r", "dry_run": True}
     assert (await tenant.sandbox.post("/v1/credits/voids", asked, key)).status_code == 200
-    assert await read_log(urls, tenant.environment_id) == rows
+    assert await read_changes(urls, tenant.environment_id) == rows
 
 
 async def test_replays_and_twins_leave_one_row(tenant: Tenant, urls: DatabaseUrls) -> None:
     """The row is in the transaction that had the effect."""
     answers = await asyncio.gather(*(tenant.sandbox.post("/v1/plans", PLAN, key="k") for _ in range(20)))
     assert {answer.status_code for answer in answers} == {201}
-    assert len(await read_log(urls, tenant.environment_id)) == 1
+    assert len(await read_changes(urls, tenant.environment_id)) == 1
 
 
 async def test_no_effect_without_its_row(tenant: Tenant, urls: DatabaseUrls, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,7 +75,7 @@ async def test_no_effect_without_its_row(tenant: Tenant, urls: DatabaseUrls, mon
         assert_problem(await tenant.sandbox.post("/v1/plans", PLAN, key="k"), Code.INTERNAL_ERROR)
     assert (await tenant.sandbox.read("/v1/plans"))["data"] == []
     assert (await tenant.sandbox.post("/v1/plans", PLAN, key="k")).status_code == 201
-    assert len(await read_log(urls, tenant.environment_id)) == 1
+    assert len(await read_changes(urls, tenant.environment_id)) == 1
 
 
 async def test_any_text_of_json_can_be_told(tenant: Tenant, urls: DatabaseUrls) -> None:
@@ -83,17 +83,17 @@ async def test_any_text_of_json_can_be_told(tenant: Tenant, urls: DatabaseUrls) 
     await tenant.sandbox.made("/v1/customers", {"end_user_id": "u"})
     metadata = {"a\u0000b": "\u0000\ud7ff\\u0000", "n": 12345678901234567890}
     await tenant.sandbox.made("/v1/credits/grants", {"end_user_id": "u", "amount": 5, "metadata": metadata})
-    assert (await read_log(urls, tenant.environment_id))[1]["request"]["body"]["metadata"] == metadata
+    assert (await read_changes(urls, tenant.environment_id))[1]["request"]["body"]["metadata"] == metadata
 
 
 async def test_an_environment_has_its_own(tenant: Tenant, urls: DatabaseUrls) -> None:
     """Core neither sees nor writes the rows of another, and changes none."""
     await tenant.sandbox.made("/v1/plans", PLAN)
     async with connected(urls.of("quotastack_core"), tenant.environment_id) as connection:
-        assert await connection.fetchval("SELECT count(*) FROM audit_log") == 1
+        assert await connection.fetchval("SELECT count(*) FROM audit_log") == 2
         for change in ("UPDATE audit_log SET reason = 'x'", "DELETE FROM audit_log"):
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await connection.execute(change)
     live = tenant.made["live_environment_id"].removeprefix("env_")
     async with connected(urls.of("quotastack_core"), live) as connection:
-        assert await connection.fetchval("SELECT count(*) FROM audit_log") == 0
+        assert await connection.fetchval("SELECT count(*) FROM audit_log") == 1

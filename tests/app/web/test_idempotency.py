@@ -167,9 +167,3 @@ async def test_keys_have_a_form(tenant: Tenant, key: str) -> None:
     headers = {b"idempotency-key": key.encode("latin-1"), b"authorization": f"Bearer {tenant.sandbox.key}".encode()}
     answer = await tenant.sandbox.http.post("/v1/features", json={"key": "f", "name": "F"}, headers=headers)
     assert_problem(answer, Code.INVALID_VALUE, "Idempotency-Key")
-
-
-async def test_making_a_tenant_takes_no_key(core: Core) -> None:
-    """Its answer holds API keys in clear, and those are never stored."""
-    answer = await core.operator.post("/v1/tenants", {"name": "x"}, key="k")
-    assert_problem(answer, Code.INVALID_VALUE, "Idempotency-Key")

@@ -1,0 +1,2 @@
+-- What time it is for Postgres.
+SELECT clock_timestamp() AS now
