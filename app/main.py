@@ -184,16 +184,16 @@ def _probes(parts: Parts) -> Probes:
     return Probes(parts.database, parts.redis, settings.ready_max_flush_lag_seconds, settings.metrics_token)
 
 
+def _webhooks(settings: CoreSettings) -> Installation:
+    allowed = read_networks(settings.webhook_allowed_networks)
+    return Installation(settings.webhook_key, allowed, settings.webhook_https_only)
+
+
 def _door(parts: Parts) -> Door:
     settings = parts.settings
     attempts = Attempts(TOKENS_PER_SECOND, TOKENS_AT_ONCE, MAX_ADDRESSES)
     proxies = read_networks(settings.trusted_proxies)
     return Door(parts.api_keys.authenticate, settings.admin_token, proxies, attempts, parts.clock)
-
-
-def _webhooks(settings: CoreSettings) -> Installation:
-    allowed = read_networks(settings.webhook_allowed_networks)
-    return Installation(settings.webhook_key, allowed, settings.webhook_https_only)
 
 
 def _constant(value: object) -> Provide:

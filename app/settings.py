@@ -39,6 +39,9 @@ class ProcessSettings(msgspec.Struct, frozen=True, kw_only=True):
     billing_timezone: str = "UTC"
     log_level: LogLevel = "info"
     metrics_token: Secret | None = None
+    otel_exporter_otlp_endpoint: Annotated[str, Meta(pattern=r"^https?://\S+$")] | None = None
+    role = "quotastack"
+    """What the process is called in logs and traces."""
 
     def agreement(self) -> Agreement:
         """What this process shares with every other, for comparing."""
@@ -71,6 +74,7 @@ class CoreSettings(ProcessSettings, frozen=True, kw_only=True):
     rate_limit_tenant_requests: Requests = 12_000_000
     rate_limit_window_seconds: Annotated[int, Meta(ge=1, le=3_600)] = 60
     rate_limit_exceptions: Annotated[str, Meta(pattern=EXCEPTIONS_PATTERN)] = ""
+    role = "core"
 
     def allowances(self) -> Allowances:
         """How many requests are answered."""
@@ -89,6 +93,7 @@ class FlusherSettings(ProbedSettings, frozen=True, kw_only=True):
 
     flusher_database_url: PostgresUrl
     flusher_metrics_port: Port = 0
+    role = "flusher"
     trim_lag_seconds: Annotated[int, Meta(ge=0, le=86_400)] = 600
     stream_max_entries: Annotated[int, Meta(ge=1_000)] = 1_000_000
 
@@ -100,6 +105,7 @@ class JobsSettings(ProbedSettings, frozen=True, kw_only=True):
     webhook_key: Secret
     webhook_allowed_networks: str = ""
     jobs_metrics_port: Port = 0
+    role = "jobs"
 
 
 class OwnerSettings(msgspec.Struct, frozen=True, kw_only=True):

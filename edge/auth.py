@@ -152,7 +152,7 @@ class Keys:
     async def _look_up(self, key: bytes, digest: bytes) -> Principal:
         asked = time.monotonic()
         try:
-            record, asked = await self._read(key, digest)
+            record, answered = await self._read(key, digest)
         except Refusal as refusal:
             known = self._known.get(key)
             if not refusal.is_passing or known is None or known.believed_until <= asked:
@@ -161,7 +161,7 @@ class Keys:
                 self._start(self._doubt(key, digest))
             return known
         meter = self._rates.meter(Asker(keys.environment_ref(record.environment_id), record.key_id))
-        principal = _principal(record, meter, asked)
+        principal = _principal(record, meter, answered)
         self._note_use(principal)
         return principal
 

@@ -8,6 +8,7 @@ from typing import Protocol
 from app.wire import problem
 from app.wire.codes import Code
 from edge import metrics
+from edge.log_lines import fields
 from edge.refusals import Refusal
 
 log = getLogger(__name__)
@@ -61,6 +62,7 @@ class Exchange:
         "answer",
         "began_at",
         "body",
+        "code",
         "headers",
         "is_http_1_0",
         "keep_alive",
@@ -82,6 +84,8 @@ class Exchange:
         self.answer: bytes | None = None
         self.label: tuple[str, str] = NO_ROUTE
         """Method and pattern of its route."""
+        self.code: Code | None = None
+        """Why it was refused."""
         self.began_at = 0
         """Monotonic nanoseconds when the whole request was there; 0 = it never was."""
         self.rate_lines = b""
@@ -132,6 +136,7 @@ class Exchange:
 
     def refuse(self, refusal: Refusal, instance: str | None = None, headers: bytes = b"") -> None:
         """Answer with a problem document."""
+        self.code = refusal.code
         REFUSALS.add(_REFUSAL_ROWS[refusal.code])
         body = refusal.body(instance or self.request_id.decode())
         self.respond(refusal.status, body, refusal.header_lines() + headers, _PROBLEM)
@@ -145,5 +150,5 @@ def as_refusal(error: Exception, request_id: bytes) -> Refusal:
     """The refusal that an exception is, or a 500 that tells nothing but the request id under which it was logged."""
     if isinstance(error, Refusal):
         return error
-    log.error("request %s failed", request_id.decode(), exc_info=error)
+    log.error("request failed", exc_info=error, extra=fields(request_id=request_id.decode()))
     return Refusal(Code.INTERNAL_ERROR, f"The request could not be answered; it was logged as {request_id.decode()}.")

@@ -14,7 +14,7 @@ import time
 from typing import NoReturn
 
 from app.wire.redaction import Redactor, secrets_of
-from edge import metrics, worker
+from edge import log_lines, metrics, worker
 from edge.listener import DRAIN_SECONDS
 from edge.settings import EdgeSettings, Secret, SettingsError, read
 
@@ -26,18 +26,6 @@ YOUNG_SECONDS = 1.0
 """A worker that dies younger than this is replaced after as long, so that a lasting fault does not spin."""
 
 
-class RedactingFormatter(logging.Formatter):
-    """Lines of text with nothing secret in them."""
-
-    def __init__(self, redactor: Redactor) -> None:
-        super().__init__("%(asctime)s %(levelname)s edge[%(process)d] %(message)s")
-        self._redactor = redactor
-
-    def format(self, record: logging.LogRecord) -> str:
-        """What is written of a record, its traceback too."""
-        return self._redactor.redact(super().format(record))
-
-
 def main() -> int:
     """Run until told to stop; the exit code."""
     try:
@@ -45,9 +33,7 @@ def main() -> int:
     except SettingsError as error:
         sys.stderr.write(f"edge: cannot start\n{error}\n")
         return worker.EX_CONFIG
-    handler = logging.StreamHandler()
-    handler.setFormatter(RedactingFormatter(Redactor(secrets_of(settings, Secret))))
-    logging.basicConfig(level=settings.log_level.upper(), handlers=[handler])
+    log_lines.configure(settings.log_level, Redactor(secrets_of(settings, Secret)))
     try:
         reservation = reserve(settings.edge_host, settings.edge_port)
     except OSError as error:

@@ -27,8 +27,8 @@ class Services:
         self.settings = settings
         self.redis = _redis_of(settings)
         self.core = CoreClient(settings.core_internal_url, settings.internal_secret)
-        trust = Trust(settings.key_pepper.encode(), read_networks(settings.trusted_proxies))
         rates = Rates(self.redis, settings.allowances(), settings.partitions)
+        trust = Trust(settings.key_pepper.encode(), read_networks(settings.trusted_proxies))
         self.keys = Keys(self.redis, self.core, rates, trust, self.start)
         self.plans = Plans(self.redis, self.core)
         self.accounts = Accounts(settings.partitions)

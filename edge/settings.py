@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -15,6 +15,7 @@ from app.wire.slots import REDIS_URL_PATTERN
 Port = Annotated[int, Meta(ge=1, le=65_535)]
 Secret = Annotated[str, Meta(min_length=32)]
 Requests = Annotated[int, Meta(ge=1, le=1_000_000_000_000)]
+LogRequests = Literal["all", "errors", "none"]
 
 
 class SettingsError(Exception):
@@ -39,11 +40,12 @@ class EdgeSettings(msgspec.Struct, frozen=True, kw_only=True):
     spool_directory: str = "var/spool"
     spool_max_bytes: Annotated[int, Meta(ge=0)] = 1024 * 1024 * 1024
     metrics_token: Secret | None = None
-    trusted_proxies: str = "127.0.0.0/8,::1/128"
     rate_limit_key_requests: Requests = 6_000_000
     rate_limit_tenant_requests: Requests = 12_000_000
     rate_limit_window_seconds: Annotated[int, Meta(ge=1, le=3_600)] = 60
     rate_limit_exceptions: Annotated[str, Meta(pattern=EXCEPTIONS_PATTERN)] = ""
+    log_requests: LogRequests = "errors"
+    trusted_proxies: str = "127.0.0.0/8,::1/128"
     log_level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$")] = "info"
 
     def agreement(self) -> Agreement:

@@ -73,7 +73,9 @@ async def serve(settings: EdgeSettings) -> int:
     """Answer requests until told to stop; the exit code. Raises SettingsError and AgreementMismatch."""
     services = Services(settings)
     await services.spool.open()
-    listener = Listener(Router(services).dispatch, BODY_LIMITS, Observer(services.spool), room_for_connections())
+    listener = Listener(
+        Router(services).dispatch, BODY_LIMITS, Observer(services.spool, settings.log_requests), room_for_connections()
+    )
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

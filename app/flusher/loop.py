@@ -22,6 +22,7 @@ from app.flusher.reading import BATCH_ENTRIES, Reader
 from app.flusher.store import Fenced
 from app.flusher.under_way import UnderWay
 from app.flusher.writer import Batch, Writer, customers_of
+from app.io import tracing
 from app.io.clock import Clock
 from app.io.postgres import UNSTORABLE, Database, Transaction
 from app.io.readiness import OK, Part, Report
@@ -166,6 +167,11 @@ class Flusher:
     async def _post(self, entries: dict[int, Entries]) -> None:
         """Post and publish; an entry that the ledger's tables do not take is searched for, and rejected."""
         batch = Batch({partition: self._cursors[partition] for partition in entries}, entries)
+        size = {"quotastack.entries": batch.size(), "quotastack.partitions": len(entries)}
+        with tracing.span("flusher batch", size):
+            await self._post_batch(batch)
+
+    async def _post_batch(self, batch: Batch) -> None:
         started_at = self._now()
         try:
             posting = await self._writer.post(batch)
@@ -180,7 +186,8 @@ class Flusher:
         committed_at = self._now()
         metrics.BATCH_SECONDS.observe(committed_at - started_at)
         metrics.count_batch(batch.size(), posting)
-        await self._publish(posting, batch.ends())
+        with tracing.part("publish"):
+            await self._publish(posting, batch.ends())
         metrics.PUBLISH_SECONDS.observe(self._now() - committed_at)
 
     # ---- partitions

@@ -11,6 +11,7 @@ FAILED_TURNS = metrics.counter("quotastack_flusher_failed_turns_total", "Turns t
 _ENTRIES = metrics.counter("quotastack_flusher_entries_total", "Entries of the stream that are behind a cursor now")
 _DUPLICATES = metrics.counter("quotastack_flusher_duplicates_total", "Events that the ledger had already")
 _REJECTED = metrics.counter("quotastack_flusher_rejected_total", "Entries that were listed as rejected", ["code"])
+_KNOWN = frozenset(code.value for code in Code)
 OTHER = "other"
 """The label of a code that this release does not know: an entry may come from a later edge."""
 
@@ -20,4 +21,4 @@ def count_batch(entries: int, posting: Posting) -> None:
     _ENTRIES.inc(entries)
     _DUPLICATES.inc(posting.duplicates)
     for rejected in posting.rejected:
-        _REJECTED.labels(rejected.code if rejected.code in Code else OTHER).inc()
+        _REJECTED.labels(rejected.code if rejected.code in _KNOWN else OTHER).inc()

@@ -18,7 +18,7 @@ from asyncpg.pool import PoolConnectionProxy
 from piccolo.engine.postgres import PostgresEngine
 
 from app.errors import ServiceError
-from app.io import metrics
+from app.io import metrics, tracing
 from app.wire.codes import Code
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ RETRY_DELAY_SECONDS = 0.01
 
 _IN_USE = metrics.gauge("quotastack_postgres_connections_in_use", "Connections on which a transaction is under way")
 _MOST = metrics.gauge("quotastack_postgres_connections_max", "Connections that this process opens at most")
+_SPAN = {"db.system.name": "postgresql"}
 _RETRIED = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 _UNAVAILABLE = (
     OSError,  # TimeoutError is one: no connection was free, or none could be made
@@ -234,7 +235,8 @@ class Database:
             message = "transactions do not nest: hand the one under way down"
             raise RuntimeError(message)
         try:
-            result, marked = await self._with_retries(environment_id, work, isolation)
+            with tracing.part("postgres transaction", _SPAN, kind="client"):
+                result, marked = await self._with_retries(environment_id, work, isolation)
         except _UNAVAILABLE as error:
             if isinstance(error, ValueError):
                 raise  # not the connection is at fault, but an argument that does not fit its statement

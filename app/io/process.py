@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -9,44 +10,58 @@ from typing import TypeVar, cast
 
 import structlog
 import uvloop
+from structlog.typing import EventDict, Processor
 
 from app.io.redis import AgreementMismatch
+from app.io.tracing import recording
 from app.settings import ProcessSettings, Secret, SettingsError, read
 from app.wire.redaction import Redactor, secrets_of
 
 Settings = TypeVar("Settings", bound=ProcessSettings)
 
 
-class _RedactingFormatter(logging.Formatter):
-    """Of what libraries log by themselves."""
+def configure_logging(level: str, process: str, redactor: Redactor) -> None:
+    """JSON lines on standard error (docs/logs.md), with whatever the context of the request binds; nothing secret.
 
-    def __init__(self, redactor: Redactor) -> None:
-        super().__init__("%(levelname)s %(name)s %(message)s")
-        self._redactor = redactor
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The lines without secrets."""
-        return self._redactor.redact(super().format(record))
-
-
-def configure_logging(level: str, redactor: Redactor) -> None:
-    """JSON lines on standard error, with whatever the context of the request or process binds; nothing secret."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(_RedactingFormatter(redactor))
-    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    What libraries log through Python's own logging has the same form.
+    """
+    ours: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+        _Named(process),
+        structlog.processors.format_exc_info,
+    ]
+    last: list[Processor] = [
+        structlog.processors.JSONRenderer(),
+        lambda _logger, _name, line: redactor.redact(cast("str", line)),
+    ]
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
+            foreign_pre_chain=ours,
+        )
+    )
+    logging.basicConfig(level=max(logging.WARNING, logging.getLevelNamesMapping()[level.upper()]), handlers=[handler])
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-            lambda _logger, _name, line: redactor.redact(cast("str", line)),
-        ],
+        processors=[*ours, *last],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
+
+
+class _Named:
+    """Says which process a line is of."""
+
+    def __init__(self, process: str) -> None:
+        self._process = process
+
+    def __call__(self, _logger: object, _method: str, line: EventDict) -> EventDict:
+        """Add it."""
+        line["process"], line["pid"] = self._process, os.getpid()
+        return line
 
 
 def stop_as_interrupted() -> None:
@@ -66,8 +81,9 @@ def run_until_stopped(kind: type[Settings], main: Callable[[asyncio.Event, Setti
     """
     try:
         settings = read(kind)
-        configure_logging(settings.log_level, Redactor(secrets_of(settings, Secret)))
-        uvloop.run(_with_signals(main, settings))
+        configure_logging(settings.log_level, settings.role, Redactor(secrets_of(settings, Secret)))
+        with recording(settings.otel_exporter_otlp_endpoint, f"quotastack-{settings.role}"):
+            uvloop.run(_with_signals(main, settings))
     except (SettingsError, AgreementMismatch) as error:
         sys.exit(str(error))
 

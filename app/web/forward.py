@@ -10,6 +10,7 @@ from yarl import URL
 
 from app.errors import ServiceError
 from app.io.outbound import NO_ANSWER, Session
+from app.io.tracing import current_traceparent
 from app.web.application import ANY_QUERY
 from app.web.bodies import ExactResponse
 from app.web.outer import request_id_of
@@ -22,7 +23,7 @@ TIMEOUT_SECONDS = 10
 CONNECTIONS = 200
 SENT_ON = (
     *("authorization", "x-api-key", "content-type", "content-encoding"),
-    *("idempotency-key", "if-none-match", "traceparent"),
+    *("idempotency-key", "if-none-match"),
 )
 NOT_ADDED = ("content-type", "user-agent")
 NOT_SENT_BACK = {"connection", "keep-alive", "transfer-encoding", "content-length", "date", "server", "x-request-id"}
@@ -56,6 +57,8 @@ class Edge:
         url = URL(f"{self._url}{path}?{query}".rstrip("?"), encoded=True)
         headers = {name: request.headers[name] for name in SENT_ON if name in request.headers}
         headers |= {"x-request-id": request_id_of(request.scope), "accept-encoding": "identity"}
+        if traceparent := current_traceparent():
+            headers["traceparent"] = traceparent
         headers["x-forwarded-for"] = address_of(request)
         body = await request.body()
         data = BytesIO(body) if body else None  # a large one as plain bytes would hold up the loop

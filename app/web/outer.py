@@ -11,17 +11,19 @@ from typing import TYPE_CHECKING, cast
 
 import structlog
 
-from app.io import metrics
+from app.io import metrics, tracing
 from app.io.ids import new_request_id
+from app.io.tracing import Span
 from app.web.principal import Principal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 _log = structlog.get_logger("request")
 _HEADER = b"x-request-id"
+_TRACE = b"traceparent"
 _ACCEPTED = re.compile(r"[!-~]{1,128}")
 _STATE = "request_id"
 NO_ROUTE = "none"
@@ -58,7 +60,8 @@ class OuterMiddleware:
             await self._app(scope, receive, send)
             return
         scope = cast("HTTPScope", scope)
-        request_id = _given(scope["headers"]) or new_request_id()
+        sent_id, traceparent = (_header(scope["headers"], name) for name in (_HEADER, _TRACE))
+        request_id = sent_id if sent_id and _ACCEPTED.fullmatch(sent_id) else new_request_id()
         scope["path"] = scope["raw_path"].decode("latin-1")
         cast("dict[str, object]", scope).setdefault("state", {})
         scope["state"][_STATE] = request_id
@@ -73,17 +76,23 @@ class OuterMiddleware:
             await send(message)
 
         began = time.perf_counter()
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
+        with (
+            structlog.contextvars.bound_contextvars(request_id=request_id),
+            tracing.within_trace(traceparent) as parent,
+            tracing.span("request", {"quotastack.request_id": request_id}, kind="server", parent=parent) as span,
+        ):
             try:
                 await self._app(scope, receive, send_named)
             finally:
-                _tell(scope, status, time.perf_counter() - began)
+                _tell(scope, status, time.perf_counter() - began, span)
 
 
-def _tell(scope: "HTTPScope", status: int, seconds: float) -> None:
-    """Log the request and count it."""
+def _tell(scope: "HTTPScope", status: int, seconds: float, span: Span) -> None:
+    """Log the request, count it, and name its span, now that its route is known."""
     route = cast("Mapping[str, str | None]", scope).get("path_template")
     method = scope["method"] if route else NO_ROUTE
+    span.rename(f"{method} {route}" if route else "request")
+    span.note({"http.request.method": method, "http.route": route or NO_ROUTE, "http.response.status_code": status})
     _REQUESTS.labels(route or NO_ROUTE, method, f"{status // 100}xx").inc()
     _SECONDS.labels(route or NO_ROUTE, method).observe(seconds)
     asked = cast("Mapping[str, object]", scope).get("user")
@@ -94,9 +103,5 @@ def _tell(scope: "HTTPScope", status: int, seconds: float) -> None:
     )
 
 
-def _given(headers: "list[tuple[bytes, bytes]] | object") -> str | None:
-    for name, value in cast("list[tuple[bytes, bytes]]", headers):
-        if name.lower() == _HEADER:
-            text = value.decode("latin-1")
-            return text if _ACCEPTED.fullmatch(text) else None
-    return None
+def _header(headers: "Iterable[tuple[bytes, bytes]]", wanted: bytes) -> str | None:
+    return next((value.decode("latin-1") for name, value in headers if name.lower() == wanted), None)

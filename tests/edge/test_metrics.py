@@ -154,7 +154,7 @@ async def test_figures_want_the_token(world: World, valkey: EmbeddedValkey) -> N
 
 async def test_counting_costs_a_request_little() -> None:
     """Less than 2 µs of this process' own time: reading the clock, its route, its status, its outcome, its command."""
-    observer = observing.Observer(Spool(Path("nowhere"), 0))
+    observer = observing.Observer(Spool(Path("nowhere"), 0), "errors")
     exchange = Exchange(cast("Line", None), b"POST", b"/v1/usage", {})
     exchange.label = ("POST", "/v1/usage")
 

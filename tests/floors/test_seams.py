@@ -12,6 +12,7 @@ DRIVER_HOMES = {
     "redis": ("app/io/*", "edge/redis*.py"),
     "aiohttp": ("app/io/*", "edge/core_client.py"),
     "prometheus_client": ("app/io/*",),
+    "opentelemetry": ("app/io/otlp.py",),
     "httptools": ("app/io/*", "edge/server.py", "edge/http*.py"),
 }
 POSTGRES_ITSELF = ("app/io/postgres.py", "app/io/migrate.py", "app/embedded/postgres.py")
