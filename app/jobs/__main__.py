@@ -23,6 +23,7 @@ from app.jobs.reload import Reloader
 from app.jobs.replays import Replays
 from app.jobs.sweep import Sweeper
 from app.jobs.tick import Ticker
+from app.jobs.webhook_figures import refresh_backlog
 from app.rules.addresses import read_networks
 from app.settings import JobsSettings
 
@@ -40,9 +41,12 @@ async def main(stop: asyncio.Event, settings: JobsSettings) -> None:
         drift = Check(reconciler.tell, "Nobody knows whether accounts agree with the ledger.")
         return await examine({**store_checks(database, redis), "drift": drift})
 
+    async def refresh() -> None:
+        await refresh_backlog(database, clock.now())
+
     try:
         async with (
-            open_probes(settings, settings.jobs_metrics_port, ready),
+            open_probes(settings, settings.jobs_metrics_port, ready, refresh),
             open_guarded_session(networks, connections=SLOTS) as session,
             asyncio.TaskGroup() as group,
         ):

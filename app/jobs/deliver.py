@@ -18,6 +18,7 @@ from app.io.postgres import Database
 from app.jobs.lanes import FIRST_WIDTH, Lanes
 from app.jobs.recorder import Recorder
 from app.jobs.rounds import Pace, run_rounds
+from app.jobs.webhook_figures import count_attempt
 from app.rules.moments import to_at
 from app.rules.retry import JITTER_RANGE
 from app.webhooks import store
@@ -120,6 +121,7 @@ class Deliverer:
             if traceparent := tracing.current_traceparent():
                 headers["traceparent"] = traceparent
             answered = await self._post(head.url, headers, body)
+        count_attempt(answered.status, answered.elapsed_ms)
         return Attempt(
             to_at(self._clock.now()),
             answered.status,
