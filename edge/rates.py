@@ -25,6 +25,7 @@ from app.wire.rates import (
     script_keys,
     why_refused,
 )
+from edge import metrics
 from edge.exchange import Exchange
 from edge.redis import Redis
 from edge.redis_link import Reply, pack
@@ -37,6 +38,10 @@ SHOWN_PARTS = 1000
 """What is left is told anew after so small a part of the limit, and after each second."""
 NANOSECONDS = 1_000_000_000
 _NEVER = -1
+_UNCOUNTED = metrics.counter(
+    "quotastack_edge_uncounted_requests_total", "Requests that no rate limit held, since Redis could not be asked"
+)
+_UNCOUNTED_ROW = _UNCOUNTED.row()
 _LINES = b"%b%b: %b\r\n" % (b"%b", STANDING_FIELD, STANDING)
 Clock = Callable[[], int]
 """Nanoseconds since the epoch: what the machine says, without a division on every request."""
@@ -199,5 +204,6 @@ class Meter:
             log.error("requests cannot be counted", exc_info=error)
         waiting, self._waiting = self._waiting, deque()
         for exchange, go in waiting:
+            _UNCOUNTED.add(_UNCOUNTED_ROW)
             exchange.rate_lines = self._policy_line
             go()

@@ -33,7 +33,7 @@ TOUCHED_ENTRIES = 10
 """Entries of each partition whose accounts are looked at in a round; what is more comes in the next."""
 MOST_SUSPECTS = 1_000
 """Accounts that are looked at again in a round; where there are more, the walk comes to the others again."""
-WALK = timedelta(minutes=15)
+WALK = timedelta(minutes=1)
 """A walk through all accounts begins no sooner than this after the one before it."""
 START = UUID(int=0), UUID(int=0)
 _ADRIFT = metrics.gauge("quotastack_drift_accounts", "Accounts that do not agree with their entries or the edge")

@@ -78,6 +78,10 @@ class Look(msgspec.Struct, frozen=True):
         """Whose account it is."""
         return self.ledger.environment_id, self.ledger.end_user_id
 
+    def of_ledger(self) -> "Look":
+        """Without the edge."""
+        return Look(self.ledger, None)
+
 
 def find(look: Look) -> list[Finding]:
     """What does not hold by this look alone."""
@@ -94,7 +98,7 @@ def find(look: Look) -> list[Finding]:
         report(10, row, "among its newest transactions, one is missing")
     if not ledger.is_checkpointed:
         report(9, row, "its checkpoint has another hash of its transaction: the chain was rewritten")
-    if edge is not None:
+    if edge is not None and edge.published >= ledger.cursor.last_id:  # else it is not told yet, or it went back
         found += compare_published(ledger.published, edge.view)
         if edge.costs_micro is not None:
             found += compare_accepted(ledger.published, edge.view, edge.costs_micro)
@@ -108,6 +112,8 @@ def is_suspect(look: Look) -> bool:
 
 def judge(first: Look, second: Look) -> list[Finding]:
     """What has not held at either look, or cannot be between them. `second` began after `first` was over."""
+    if first.edge is not None and first.edge.published > second.ledger.cursor.last_id:
+        first, second = first.of_ledger(), second.of_ledger()  # which was restored: the flusher begins anew
     before = {finding.invariant for finding in find(first)}
     found = [finding for finding in find(second) if finding.invariant in before]
     if second.edge is None:

@@ -10,6 +10,7 @@ import structlog
 from litestar.connection import ASGIConnection
 
 from app.errors import ServiceError
+from app.io import metrics
 from app.io.clock import Clock
 from app.io.redis import RedisStore, RedisUnavailable
 from app.rules.moments import to_at
@@ -36,6 +37,9 @@ COUNTING_SECONDS = 0.5
 """How long a request waits to be counted."""
 PAUSE_SECONDS = 1.0
 """How long nothing is counted after Redis did not count: not every request waits for it."""
+_UNCOUNTED = metrics.counter(
+    "quotastack_core_uncounted_requests_total", "Requests that no rate limit held, since Redis could not be asked"
+)
 Connection = ASGIConnection[Any, Any, Any, Any]
 
 
@@ -57,6 +61,7 @@ class Rates:
         add_headers(connection.scope, [(POLICY_FIELD.lower(), limits.policy())])
         admission = await self._count(asker, limits, now_at)
         if admission is None:
+            _UNCOUNTED.inc()
             return
         seconds = limits.seconds_left(now_at)
         standing = STANDING % (admission.key_left, seconds, admission.tenant_left, seconds)

@@ -142,6 +142,7 @@ async def prove(linked: LinkedStack, tenant: Tenant, oracle: Oracle) -> None:
     ]
     assert not found, "\n".join([f"{len(found)} differences", *found[:MOST_SHOWN]])
     assert (await stack.verify()).findings == []
+    assert "account_adrift" not in stack.roles["jobs"].log_path.read_text(), "jobs took for drift what was none"
 
 
 def have_ended(oracle: Oracle, ledger: Ledger) -> bool:

@@ -33,6 +33,12 @@ async def limited_edge(
         "RATE_LIMIT_WINDOW_SECONDS": str(limits.window_seconds),
     }
     async with own_edge(world, valkey, None, workers, **settings) as own:
+
+        async def are_ready() -> bool:
+            probes = [own.send("GET", "/readyz") for _ in range(10 * workers)]
+            return {answer.status for answer in await asyncio.gather(*probes)} == {200}
+
+        await wait_until_async(are_ready, WAIT_SECONDS, "every worker has Redis")
         yield own
 
 

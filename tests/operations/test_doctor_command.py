@@ -33,3 +33,11 @@ def test_every_check_is_on_the_page(repository: Path) -> None:
     page = (repository / "docs/operations.md").read_text()
     section = page.partition("## The doctor")[2].partition("\n## ")[0]
     assert ROW.findall(section) == [check.name for check in CHECKS]
+
+
+def test_the_page_names_figures_that_exist(repository: Path) -> None:
+    """Whoever is woken by one finds it."""
+    named = set(re.findall(r"quotastack_[a-z_]+", (repository / "docs/operations.md").read_text()))
+    known = set(re.findall(r"^\| `(quotastack_[a-z_]+)`", (repository / "docs/metrics.md").read_text(), re.MULTILINE))
+    roles = {"quotastack_core", "quotastack_flusher", "quotastack_jobs"}
+    assert named - roles <= known

@@ -14,6 +14,7 @@ from uuid import uuid4
 import httpx
 
 from app.embedded.valkey import EmbeddedValkey, start_valkey
+from app.io import metrics
 from app.io.clock import Clock
 from app.wire import key_digest, keys
 from app.wire.codes import Code
@@ -61,6 +62,11 @@ async def another_key(urls: DatabaseUrls, core: Core, tenant: Tenant) -> Client:
             *(tenant.environment_id, uuid4(), key_digest.digest(PEPPER, key)),
         )
     return core.client(key)
+
+
+def uncounted() -> float:
+    """Requests that this process let through uncounted."""
+    return metrics.REGISTRY.get_sample_value("quotastack_core_uncounted_requests_total") or 0.0
 
 
 def standing_of(answer: httpx.Response) -> dict[str, dict[str, int]]:
@@ -136,7 +142,7 @@ async def test_core_counts_where_edges_do(urls: DatabaseUrls, valkey: EmbeddedVa
     async with limited_core(urls, valkey.url, key=20) as (core, tenant):
         for _ in range(3):
             await tenant.sandbox.get("/v1/features")
-        principal = await core.parts.api_keys.authenticate(tenant.sandbox.key)
+        principal = await core.parts.api_keys.authenticate(tenant.sandbox.key, "192.0.2.1")
         assert principal is not None
         asker = Asker(keys.environment_ref(tenant.environment_id), principal.key_id)
         counters = script_keys(asker, int(MINUTE.timestamp()), PARTITIONS)
@@ -144,12 +150,14 @@ async def test_core_counts_where_edges_do(urls: DatabaseUrls, valkey: EmbeddedVa
 
 
 async def go_on_uncounted(tenant: Tenant) -> None:
-    """More requests than the limit of two, and no answer that says what is left."""
+    """More requests than the limit of two, and no answer that says what is left; the operator is told."""
+    before = uncounted()
     for _ in range(5):
         answer = await tenant.sandbox.get("/v1/features")
         assert answer.status_code == 200
         assert read_list(answer.headers["ratelimit-policy"])["key"] == {"q": 2, "w": 60}
         assert "ratelimit" not in answer.headers
+    assert uncounted() == before + 5
 
 
 async def test_redis_is_killed(urls: DatabaseUrls) -> None:
