@@ -24,9 +24,9 @@ from edge.decoding import (
     MAX_PROPERTIES_BYTES,
     UsageEvent,
     check_text,
-    decode,
     read_utf8,
 )
+from edge.json_bodies import decode, decode_outer
 from edge.refusals import Refusal, invalid_field, invalid_value
 
 SPEC_VERSION = "1.0"
@@ -106,7 +106,7 @@ _number_decoder = msgspec.json.Decoder(float_hook=Decimal)
 
 def read_cloud_batch(body: bytes) -> list[msgspec.Raw]:
     """The events of a batch, still as text; the specification lets it be empty. Raises Refusal."""
-    events = decode(_batch_decoder, body)
+    events = decode_outer(_batch_decoder, body)
     if len(events) > MAX_BATCH_EVENTS:
         raise Refusal(Code.BATCH_TOO_LARGE, f"A batch may have {MAX_BATCH_EVENTS} events; this one has {len(events)}.")
     return events
@@ -156,7 +156,7 @@ def _properties(data: bytes) -> str | None:
 
 
 def _members(data: bytes) -> dict[str, msgspec.Raw]:
-    return decode(_members_decoder, data) if data[:1] == b"{" else {}
+    return decode_outer(_members_decoder, data) if data[:1] == b"{" else {}
 
 
 def _read_units(name: str, sent: bytes) -> int:

@@ -4,7 +4,7 @@ import re
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 from urllib.parse import unquote_to_bytes
 
 import msgspec
@@ -14,8 +14,8 @@ from app.rules.credits import MAX_COST_MICRO, MAX_UNITS_MICRO, MICRO, NotAnAmoun
 from app.rules.moments import to_at
 from app.wire.codes import Code
 from app.wire.held import DEFAULT_TTL_SECONDS, MAX_TTL_SECONDS
-from app.wire.problem import FieldError
 from edge.exchange import Exchange
+from edge.json_bodies import decode, decode_many, invalid_units, unknown
 from edge.refusals import Refusal, invalid_field, invalid_value
 
 JSON = b"application/json"
@@ -26,17 +26,12 @@ MAX_PROPERTIES_BYTES = 4096
 MAX_BATCH_EVENTS = 1000
 MAX_BATCH_CHECKS = 100
 MAX_NUMBER_CHARACTERS = 40
-MAX_SHOWN_NAME = 100
-"""Of a name that a client sent, as much comes back to it."""
 MAX_QUERIES = 10_000
 """Queries of checks that a worker remembers the meaning of: the same ones come again and again."""
 MAX_REMEMBERED_QUERY = 1024
 """Bytes; longer ones are read each time they come."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_AT_PATH = re.compile(r"(?P<message>.*?)(?: - at `\$\.?(?P<path>.*)`)?", re.DOTALL)
-_NAMED = re.compile(r"Object (?P<what>contains unknown|missing required) field `(?P<name>.*)`", re.DOTALL)
-_POSITION = re.compile(r"JSON is malformed: (?P<message>.*) \(byte (?P<byte>\d+)\)", re.DOTALL)
 
 
 def _read_number(text: str) -> Decimal:
@@ -171,7 +166,6 @@ _extension_decoder = msgspec.json.Decoder(ExtensionBody)
 _nothing_decoder = msgspec.json.Decoder(NoBody | None)
 _object_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _number_decoder = msgspec.json.Decoder(float_hook=_read_number)
-Body = TypeVar("Body")
 
 
 def require_json(exchange: Exchange) -> None:
@@ -197,7 +191,7 @@ def refuse_query(exchange: Exchange) -> None:
     """Raises Refusal where there is a query."""
     if exchange.query:
         name = _unquote("the query", exchange.query.partition(b"&")[0].partition(b"=")[0])
-        raise _unknown(name, "query parameter")
+        raise unknown(name, "query parameter")
 
 
 def header_key(exchange: Exchange) -> str | None:
@@ -280,12 +274,12 @@ def _invalid_amount(amount: Amount, message: str) -> Refusal:
 
 def read_batch(body: bytes) -> list[msgspec.Raw]:
     """The events of a batch, still as text. Raises Refusal."""
-    return _some("events", decode(_batch_decoder, body).events, MAX_BATCH_EVENTS)
+    return _some("events", decode_many(_batch_decoder, body, "events").events, MAX_BATCH_EVENTS)
 
 
 def read_check_batch(body: bytes) -> list[msgspec.Raw]:
     """The checks of a batch, still as text. Raises Refusal."""
-    return _some("checks", decode(_check_batch_decoder, body).checks, MAX_BATCH_CHECKS)
+    return _some("checks", decode_many(_check_batch_decoder, body, "checks").checks, MAX_BATCH_CHECKS)
 
 
 def _some(name: str, found: list[msgspec.Raw], most: int) -> list[msgspec.Raw]:
@@ -356,7 +350,7 @@ def _parameters(query: bytes) -> dict[bytes, bytes]:
 
 def _refuse_rest(sent: dict[bytes, bytes]) -> None:
     if sent:
-        raise _unknown(_unquote("the query", next(iter(sent))), "query parameter")
+        raise unknown(_unquote("the query", next(iter(sent))), "query parameter")
 
 
 def _parameter(sent: dict[bytes, bytes], name: str) -> str:
@@ -435,49 +429,3 @@ def _query_properties(text: str) -> str | None:
         except (msgspec.MsgspecError, RecursionError):
             raise invalid_field("properties", "must be a JSON object.") from None
     return properties
-
-
-def decode(decoder: msgspec.json.Decoder[Body], body: bytes | msgspec.Raw) -> Body:
-    """What the decoder makes of the body. Raises Refusal that says what is wrong, and where."""
-    try:
-        return decoder.decode(body)
-    except msgspec.ValidationError as error:
-        raise _not_as_expected(str(error)) from None
-    except msgspec.DecodeError as error:
-        raise _malformed(str(error), len(body)) from None
-    except UnicodeDecodeError:
-        raise Refusal(Code.MALFORMED_JSON, "A text is not valid UTF-8.") from None
-    except RecursionError:
-        raise Refusal(Code.MALFORMED_JSON, "The JSON is nested too deeply.") from None
-
-
-def _not_as_expected(text: str) -> Refusal:
-    """A refusal from what msgspec says of JSON that has another form than it should."""
-    at_path = _AT_PATH.fullmatch(text)
-    message, path = (at_path["message"], at_path["path"] or "") if at_path else (text, "")
-    named = _NAMED.fullmatch(message)
-    if named is None:
-        if path == "units":  # an int of more digits than are read
-            return invalid_units("is beyond every bound.")
-        return invalid_field(path or "the body", f"is not as it should be: {message.lower()}.")
-    if named["what"] == "contains unknown":
-        return _unknown(named["name"], "field")
-    return invalid_field(named["name"], "is missing.")
-
-
-def _malformed(text: str, length: int) -> Refusal:
-    found = _POSITION.fullmatch(text)
-    if found is None:
-        return Refusal(Code.MALFORMED_JSON, f"The JSON ends too early, at byte {length}.")
-    return Refusal(Code.MALFORMED_JSON, f"{found['message'].capitalize()} at byte {found['byte']}.")
-
-
-def _unknown(name: str, kind: str) -> Refusal:
-    shown = name[:MAX_SHOWN_NAME]
-    detail = f"There is no {kind} '{shown}' here."
-    return Refusal(Code.UNKNOWN_FIELD, detail, errors=[FieldError(shown, f"is no {kind} of this route.")])
-
-
-def invalid_units(message: str) -> Refusal:
-    """Units that are none, or too many."""
-    return Refusal(Code.INVALID_UNITS, f"units {message}", errors=[FieldError("units", message)])

@@ -6,8 +6,9 @@ from urllib.parse import unquote_to_bytes
 import msgspec
 
 from app.wire.gauges import MAX_HELD_UNITS, MAX_HOLD_SECONDS, MAX_HOLDER_LENGTH
-from edge.decoding import check_names, check_text, decode, invalid_units, read_utf8, require_json
+from edge.decoding import check_names, check_text, read_utf8, require_json
 from edge.exchange import ID_SEGMENT, Exchange
+from edge.json_bodies import decode, invalid_units
 from edge.refusals import invalid_field, invalid_value
 
 

@@ -23,8 +23,9 @@ from edge.attempt import Attempt, clock_at
 from edge.auth import Principal
 from edge.batch import BatchAnswer, Result, SpooledResult, decided_result, refused_result
 from edge.cloud_events import CloudEvent, read_cloud_batch, read_cloud_event
-from edge.decoding import JSON, MAX_SHOWN_NAME, media_type, require_plain
+from edge.decoding import JSON, media_type, require_plain
 from edge.exchange import REPLAYED, Exchange, as_refusal
+from edge.json_bodies import MAX_SHOWN_NAME
 from edge.plans import Plan
 from edge.recording import SPOOLED_CODES, Outcome, Recording, believes_plan
 from edge.redis_link import Reply

@@ -17,6 +17,7 @@ from app.jobs.forget import Forgetter
 from app.jobs.holds import HoldSweeper
 from app.jobs.keys import KeyTeller, UseKeeper
 from app.jobs.partitions import PartitionMaker
+from app.jobs.prune import KeyPruner
 from app.jobs.reconcile import Reconciler
 from app.jobs.relay import Relay
 from app.jobs.reload import Reloader
@@ -30,7 +31,7 @@ from app.settings import JobsSettings
 async def main(stop: asyncio.Event, settings: JobsSettings) -> None:
     """Run until stopped."""
     database = await Database.open(settings.jobs_database_url, "quotastack jobs", max_size=4, work_seconds=None)
-    webhooks = await Database.open(settings.jobs_database_url, "quotastack webhooks", max_size=3, work_seconds=None)
+    webhooks = await Database.open(settings.jobs_database_url, "quotastack webhooks", max_size=3)
     redis = await RedisStore.connect(settings.redis_url, settings.agreement())
     clock, networks = Clock(), read_networks(settings.webhook_allowed_networks)
 
@@ -53,6 +54,7 @@ async def main(stop: asyncio.Event, settings: JobsSettings) -> None:
             group.create_task(Checkpointer(database, clock).run(stop))
             group.create_task(PartitionMaker(database, clock).run(stop))
             group.create_task(HoldSweeper(database, clock).run(stop))
+            group.create_task(KeyPruner(database, clock).run(stop))
             group.create_task(KeyTeller(database, redis, clock).run(stop))
             group.create_task(UseKeeper(database, redis).run(stop))
             group.create_task(reconciler.run(stop))

@@ -39,12 +39,14 @@ class Clocks:
         self._mutation = mutation
         self._database = database
         self._redis = redis
+        self._name = None if mutation.key is None else f"{mutation.route} {mutation.key}"
+        """What tells the request from others; None = nothing does."""
 
     async def freeze(self, asked: Freeze) -> Moved:
         """Have time stand still, and post what is due by then. Raises ServiceError."""
         service.require_sandbox(self._principal)
         environment_id, now = self._mutation.environment_id, self._mutation.asked_at
-        way = await self._database.run(environment_id, lambda tx: service.freeze(tx, asked.at, now))
+        way = await self._database.run(environment_id, lambda tx: service.freeze(tx, asked.at, now, self._name))
         await Settling(self._database, self._redis, environment_id, way).run()
         return Moved(show_clock(None), TestClockBody(way.to, None))
 
@@ -52,7 +54,9 @@ class Clocks:
         """Move time on, and post what falls due. Raises ServiceError."""
         service.require_sandbox(self._principal)
         environment_id = self._mutation.environment_id
-        begun_at, way = await self._database.run(environment_id, lambda tx: service.start_advance(tx, asked))
+        begun_at, way = await self._database.run(
+            environment_id, lambda tx: service.start_advance(tx, asked, self._name)
+        )
         accounts = await Settling(self._database, self._redis, environment_id, way).run()
         return Moved(TestClockBody(begun_at, None), AdvancedBody(way.to, accounts))
 

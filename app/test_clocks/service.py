@@ -23,10 +23,11 @@ def require_sandbox(principal: Principal) -> None:
         raise ServiceError(Code.SANDBOX_ONLY, "Only sandbox environments have a test clock; use the sandbox's key.")
 
 
-async def freeze(tx: Transaction, at: datetime | None, now: datetime) -> Way:
+async def freeze(tx: Transaction, at: datetime | None, now: datetime, name: str | None) -> Way:
     """Have the environment's time stand still; from where to where it comes with that.
 
-    Raises ServiceError where it stands still already.
+    `name` tells the request from others: the one that froze it may come again. Raises ServiceError where it stands
+    still already.
     """
     row = await store.lock_clock(tx)
     if row is None:
@@ -36,31 +37,38 @@ async def freeze(tx: Transaction, at: datetime | None, now: datetime) -> Way:
         if frozen_at < earliest:
             raise invalid_value("at", f"must not be before {earliest.isoformat()}: what happened has happened")
         _require_near("at", now, frozen_at)
-        await store.insert_clock(tx, frozen_at, now)
+        await store.insert_clock(tx, frozen_at, now, name)
         row = await store.lock_clock(tx)
-    elif not row.is_new:
+    elif not row.is_new and not _is_again(row, name):
         raise _conflict(row, "The environment's time stands still already; advance it.")
     if row is None or at not in {None, row.frozen_at}:  # somebody else was first
         raise _conflict(row, "The environment's clock was set by another request.")
     return Way(min(now, row.frozen_at), row.frozen_at)
 
 
-async def start_advance(tx: Transaction, asked: Advance) -> tuple[datetime, Way]:
+async def start_advance(tx: Transaction, asked: Advance, name: str | None) -> tuple[datetime, Way]:
     """Send the clock on its way; where it stood before it was sent. One that is on its way already goes on.
 
-    `by_seconds` counts from where an advance that is not finished began: whoever asks again asks for the same.
-    Raises ServiceError.
+    `by_seconds` counts from where an advance that is not finished began: whoever asks again asks for the same. `name`
+    tells the request from others: one that came through, and could not be answered, moves it once. Raises ServiceError.
     """
     row = await store.lock_clock(tx)
     if row is None:
         raise _conflict(row, "The environment goes by the real time; freeze it first.")
     begun_at = row.advanced_from or row.frozen_at
+    if row.advancing_to is None and _is_again(row, name):
+        return begun_at, Way(begun_at, begun_at)
     to = _target(asked, begun_at)
     if to < (row.advancing_to or row.frozen_at):
         raise _conflict(row, "A clock never goes back, nor does it stop where it was on its way to a later moment.")
     _require_near("to" if asked.by_seconds is None else "by_seconds", begun_at, to)
-    await store.start_advance(tx, begun_at, to)
+    await store.start_advance(tx, begun_at, to, name)
     return begun_at, Way(row.frozen_at, to)
+
+
+def _is_again(row: store.ClockRow, name: str | None) -> bool:
+    """Whether the request that moved the clock last has come again."""
+    return name is not None and row.moved_under == name
 
 
 def _target(asked: Advance, begun_at: datetime) -> datetime:

@@ -17,6 +17,8 @@ class ClockRow(msgspec.Struct, frozen=True):
     frozen_at: datetime
     advanced_from: datetime | None
     advancing_to: datetime | None
+    moved_under: str | None
+    """The request that moved it last: its route and key."""
 
     @property
     def is_new(self) -> bool:
@@ -65,14 +67,14 @@ async def lock_clock(tx: Transaction) -> ClockRow | None:
     return None if row is None else ClockRow(*row)
 
 
-async def insert_clock(tx: Transaction, frozen_at: datetime, now: datetime) -> None:
+async def insert_clock(tx: Transaction, frozen_at: datetime, now: datetime, moved_under: str | None) -> None:
     """A clock that is on its way to where it stands already; nothing where there is one."""
-    await tx.connection.execute(_SQL["insert_clock"], tx.environment, frozen_at, now)
+    await tx.connection.execute(_SQL["insert_clock"], tx.environment, frozen_at, now, moved_under)
 
 
-async def start_advance(tx: Transaction, advanced_from: datetime, to: datetime) -> None:
+async def start_advance(tx: Transaction, advanced_from: datetime, to: datetime, moved_under: str | None) -> None:
     """The clock is on its way."""
-    await tx.connection.execute(_SQL["start_advance"], tx.environment, advanced_from, to)
+    await tx.connection.execute(_SQL["start_advance"], tx.environment, advanced_from, to, moved_under)
 
 
 async def move_clock(tx: Transaction, to: datetime) -> None:

@@ -15,3 +15,4 @@ class TestClock(Table, tablename="test_clocks", db=ENGINE):
     advanced_from = Timestamptz(null=True, default=None)
     advancing_to = Timestamptz(null=True, default=None)
     created_at = Timestamptz(default=None)
+    moved_under = Text(null=True, default=None)

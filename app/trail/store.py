@@ -79,6 +79,18 @@ async def remember_answer(tx: Transaction, route: str, key: str, status: int, bo
     await tx.connection.execute(_SQL["update_key"], tx.environment, route, key, status, body, tx.touches_ledger)
 
 
+async def delete_old_keys(tx: Transaction, *, used_before: datetime, limit: int) -> int:
+    """Forget some of the keys that were used before that, of environments and of operators; the larger number of both.
+
+    What touched the ledger stays.
+    """
+    statuses = [
+        await tx.connection.execute(_SQL[name], used_before, limit)
+        for name in ("delete_old_keys", "delete_old_operator_keys")
+    ]
+    return max(int(status.rpartition(" ")[2]) for status in statuses)
+
+
 async def insert_audit(tx: Transaction, environment_id: UUID, row: AuditRow) -> None:
     """Write what took effect. An operator's transaction enters the environment that it is about."""
     if tx.environment_id is None:

@@ -14,6 +14,7 @@ from app.rules.credits import NotAnAmount
 from app.web.amounts import decode_amount, encode_amount
 from app.web.fields import PATTERN_MEANINGS
 from app.wire.codes import Code
+from app.wire.members import repeated_member
 from app.wire.problem import FieldError
 
 Body = TypeVar("Body")
@@ -41,7 +42,8 @@ def decode(body: bytes, kind: type[Body]) -> Body:
     if decoder is None:
         decoder = _decoders[kind] = msgspec.json.Decoder(kind, dec_hook=decode_amount, float_hook=_read_decimal)
     try:
-        return decoder.decode(body)
+        found = decoder.decode(body)
+        repeated = repeated_member(body)
     except msgspec.ValidationError as error:
         _refuse(error)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -49,6 +51,10 @@ def decode(body: bytes, kind: type[Body]) -> Body:
         position = int(found[1]) if found else len(body)
         detail = f"The body is not valid JSON; reading stopped at byte {position}."
         raise ServiceError(Code.MALFORMED_JSON, detail, context={"position": position}) from error
+    if repeated is not None:
+        errors = [FieldError(repeated, "is given more than once")]
+        raise ServiceError(Code.INVALID_BODY, f"{repeated} is given more than once.", errors=errors)
+    return found
 
 
 def _read_decimal(text: str) -> Decimal:
@@ -89,6 +95,8 @@ class StrictRequest(Request[Any, Any, State]):
         if media_type and media_type != JSON and not media_type.endswith("+json"):
             detail = f"The body must be JSON (Content-Type: {JSON}), not {media_type}."
             raise ServiceError(Code.UNSUPPORTED_MEDIA_TYPE, detail)
+        if self.headers.get("content-encoding", "identity").lower() != "identity":
+            raise ServiceError(Code.UNSUPPORTED_MEDIA_TYPE, "Send the body as it is, without a Content-Encoding.")
         declared = self.route_handler.parsed_data_field
         if declared is None:
             raise HTTPException(status_code=500, detail="a body is read that no handler declares")

@@ -56,6 +56,9 @@ ALTER TABLE idempotency_keys ALTER COLUMN touched_ledger SET DEFAULT false;
 -- Jobs forgets the others by age, of all environments.
 CREATE INDEX idempotency_keys_old ON idempotency_keys (created_at) WHERE NOT touched_ledger;
 
+-- A request moves a clock once: which one moved it last (its route and key; NULL = one without a key).
+ALTER TABLE test_clocks ADD COLUMN moved_under text;
+
 -- Keys of operators -----------------------------------------------------------------------------------------------------
 -- What an operator asks for belongs to no environment. Core reaches these rows through two functions only: no environment's
 -- transaction can read whose tenant is whose.

@@ -289,4 +289,12 @@ HOT = [
     ),
     Example("POST", "/v1/reservations/{reservation_id}/release", "/v1/reservations/<other_reservation_id>/release"),
 ]
-EXAMPLES = [*CATALOGUE, *CUSTOMERS, *MONEY, *SUBSCRIPTIONS, *USAGE, *HOT]
+API_KEYS = [
+    Example("GET", "/v1/api-keys", "/v1/api-keys?limit=1&cursor=<api_keys_cursor>"),
+    Example("POST", "/v1/api-keys", "/v1/api-keys", '{"name": "K", "scopes": ["usage:write"]}'),
+    Example("GET", "/v1/api-keys/{api_key_id}", "/v1/api-keys/<api_key_id>"),
+    Example("PATCH", "/v1/api-keys/{api_key_id}", "/v1/api-keys/<api_key_id>", '{"name": "Changed"}'),
+    Example("POST", "/v1/api-keys/{api_key_id}/rotate", "/v1/api-keys/<api_key_id>/rotate", "{}"),
+    Example("DELETE", "/v1/api-keys/{api_key_id}", "/v1/api-keys/<api_key_id>"),
+]
+EXAMPLES = [*CATALOGUE, *CUSTOMERS, *MONEY, *SUBSCRIPTIONS, *USAGE, *API_KEYS, *HOT]

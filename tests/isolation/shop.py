@@ -94,6 +94,8 @@ class Furnishing:
         await self._core.created(f"{path}/{names['variant_key']}/versions", {"interval_count": 2, **terms})
         other = await self._core.created(path, {"key": f"z{self._tag}", **terms})
         names["other_variant_id"] = other["plan_variant_id"]
+        key = await self._core.created("/v1/api-keys", {"name": f"k{self._tag}", "scopes": ["usage:write"]})
+        names["api_key_id"] = key["api_key_id"]
         sold = {"name": "T", "credits": 5, "price_paid": 5, "currency": "EUR"}
         for key in (names["package_key"], f"z{self._tag}"):
             await self._core.created("/v1/topup-packages", {"key": key, **sold})
@@ -159,6 +161,7 @@ class Furnishing:
         variants = f"/v1/plans/{self._names['plan_key']}/variants"
         end_user = f"end_user_id={self._names['end_user_id']}"
         lists = {
+            "api_keys": "/v1/api-keys?",
             "features": "/v1/features?",
             "prices": f"/v1/features/{self._names['feature_key']}/prices?",
             "plans": "/v1/plans?",

@@ -31,6 +31,7 @@ METHODS = {"get", "post", "put", "patch", "delete"}
 NOT_COMPARED = {"date", "x-request-id", "content-length"}
 _NAME = re.compile(r"<(\w+)>")
 _MADE = re.compile(r"\b([a-z]+)_[0-9a-f]{32}\b|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_KEY = re.compile(r"\bqs_(?:test|live)_\w+")
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+(?:Z|\+00:00)")
 _CURSOR = re.compile(r'("next_cursor": ?)"[\w-]+"')
 
@@ -62,7 +63,7 @@ def told(answer: Answer, sent: Names, shop: Shop) -> str:
     for names in (sent, shop.names, {"tag": shop.tag}):
         for name, value in sorted(names.items(), key=lambda item: -len(item[1])):
             text = text.replace(value, f"<{name}>")
-    return _MOMENT.sub("<moment>", _MADE.sub(r"\1_<id>", text))
+    return _MOMENT.sub("<moment>", _MADE.sub(r"\1_<id>", _KEY.sub("<key>", text)))
 
 
 def clients(example: Example) -> Iterator[str]:

@@ -24,7 +24,8 @@ UNIQUE_EVERYWHERE = {"api_keys"}
 COPY = "INSERT INTO {table} ({columns}) SELECT {columns} FROM jsonb_populate_record(NULL::{table}, $1::jsonb)"
 COLUMNS = """
     SELECT attname, has_column_privilege($2, attrelid, attnum, 'UPDATE') AS is_changed
-    FROM pg_attribute WHERE attrelid = $1::text::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum
+    FROM pg_attribute WHERE attrelid = $1::text::regclass AND attnum > 0 AND NOT attisdropped AND attidentity = ''
+    ORDER BY attnum
 """
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 

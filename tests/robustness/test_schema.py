@@ -20,36 +20,20 @@ from schemathesis.checks import negative_data_rejection
 from schemathesis.core.failures import FailureGroup
 from schemathesis.core.result import Ok
 
-from app.wire.codes import MEANINGS, Code
-from app.wire.problem import CONTENT_TYPE
 from tests.flow.stack import SECRETS
 from tests.isolation.shop import Names
 from tests.robustness.conftest import House
+from tests.robustness.routes import assert_problem, known_name
 
 EXAMPLES = 5
 """Of each operation, of requests that fit and of requests that do not."""
 TIMEOUT_SECONDS = 20
-FITTING = ["2xx", "402", "403", "404", "409", "412", "422"]
+FITTING = ["2xx", "304", "402", "403", "404", "409", "412", "422"]
 """What may be answered to a request that fits the document: values may still not do."""
 CHANGING = {"POST", "PUT", "PATCH", "DELETE"}
 NOT_LOOKED_AT: list[HealthCheck] = list(HealthCheck)  # type: ignore[arg-type]
 """Making requests from a document is slow, and that is no matter here."""
 IN_BATCHES = {"/v1/usage", "/v1/usage/batch", "/api/v1/events", "/v1/entitlements/check"}
-KNOWN_IN_PATHS = {
-    "/v1/features/{key}/acquire": "gauge_key",
-    "/v1/features/{key}/release": "gauge_key",
-    "/v1/features/{key}": "feature_key",
-    "/v1/plans/{key}": "plan_key",
-    "/v1/topup-packages/{key}": "package_key",
-    "/v1/usage/rejected/{event_id}": "rejected_event_id",
-}
-"""What a path parameter is called in a shop, where it is called otherwise; by the beginning of the path."""
-
-
-def known_name(path: str, parameter: str) -> str:
-    """Which of a shop's names a path parameter takes."""
-    found = [name for start, name in KNOWN_IN_PATHS.items() if path.startswith(start)]
-    return found[0] if found and parameter in {"key", "event_id"} else parameter
 
 
 def with_known_names(case: Any, names: Names) -> None:
@@ -76,23 +60,13 @@ def in_batches(case: Any) -> bool:
     return case.method.upper() == "POST" and case.path in IN_BATCHES
 
 
-def assert_problem(response: Any) -> None:
-    """What is not 2xx is a whole problem document with a code that is known."""
-    assert response.headers["content-type"][0] == CONTENT_TYPE, response.headers
-    problem = response.json()
-    code = Code(problem["code"])
-    assert (response.status_code, problem["title"]) == MEANINGS[code]
-    assert (problem["status"], problem["type"]) == (response.status_code, f"/docs/errors#{code}")
-    assert problem["detail"]
-    assert {"type", "title", "status", "detail", "instance", "code"} <= problem.keys()
-
-
 class Asking:
     """Sends cases and looks at the answers."""
 
     def __init__(self, house: House, session: Session) -> None:
         self._house = house
         self._session = session
+        self.mode = GenerationMode.POSITIVE
 
     def send(self, case: Any, **headers: str) -> Any:
         """One request."""
@@ -101,14 +75,18 @@ class Asking:
         url = self._house.stack.core_url
         return case.call(base_url=url, headers=headers, session=self._session, timeout=TIMEOUT_SECONDS)
 
+    def _excluded(self, case: Any) -> list[Any]:
+        """What fits as we have changed it is not to be refused."""
+        return [negative_data_rejection] if self.mode is GenerationMode.POSITIVE or in_batches(case) else []
+
     def check(self, case: Any) -> None:
         """One case: its answer, and the answer to the same again."""
         response = self.send(case)
         assert response.status_code < 500, response.text
         if response.status_code >= 400:
-            assert_problem(response)
+            assert_problem(response.status_code, response.headers["content-type"][0], response.json())
         try:
-            case.validate_response(response, excluded_checks=[negative_data_rejection] if in_batches(case) else [])
+            case.validate_response(response, excluded_checks=self._excluded(case))
         except FailureGroup as group:
             reasons = "; ".join(f"{type(reason).__name__} {reason}" for reason in group.exceptions)
             raise AssertionError(f"{reasons}\n{response.text}\n{case.as_curl_command()}") from None
@@ -120,6 +98,7 @@ class Asking:
 
 def explore(asking: Asking, operation: Any, mode: GenerationMode, names: Names, examples: int) -> None:
     """Some cases of an operation."""
+    asking.mode = mode
 
     @settings(
         max_examples=examples or EXAMPLES,

@@ -44,6 +44,20 @@ async def make_environment(database: Database) -> UUID:
     return environment_id
 
 
+async def test_a_transaction_stays_in_its_environment(database: Database) -> None:
+    """Work that was begun for one cannot go to another; work that was begun for none may go anywhere."""
+    ours, theirs = [await make_environment(database) for _ in range(2)]
+
+    async def seen(tx: Transaction) -> str:
+        await tx.enter(theirs)
+        return await tx.connection.fetchval("SELECT current_setting('app.environment_id')")
+
+    with pytest.raises(RuntimeError, match="enters no other"):
+        await database.run(ours, seen)
+    assert await database.run(None, seen) == str(theirs)
+    assert await database.run(theirs, seen) == str(theirs)
+
+
 async def count_notes(database: Database) -> int:
     """Rows of the table."""
     return await database.run(None, lambda tx: tx.connection.fetchval("SELECT count(*) FROM notes"))

@@ -1,5 +1,6 @@
 """What may be asked of a test clock, and what its environment's time is a moment later."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from app.rules.moments import to_at
 from app.test_clocks import settling
+from app.trail import store
 from app.wire import keys
 from tests.app.core import PARTITIONS, Client, Core, Tenant
 from tests.conftest import DatabaseUrls
@@ -54,6 +56,33 @@ async def test_time_stands_still_and_moves_on(tenant: Tenant) -> None:
         assert datetime.fromisoformat(answer.json()["frozen_at"]) == begun_at + moved
         shown = await client.read("/v1/test-clock")
         assert shown == {"frozen_at": answer.json()["frozen_at"], "advancing_to": None}
+
+
+async def test_a_key_moves_time_once_whatever_dies(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where core moved the clock and died before it could say so, whoever asks again does not move it further.
+
+    Neither do twins, of which one is through before the other begins.
+    """
+    client = tenant.sandbox
+    for path, body in (("freeze", {}), ("advance", {"by_seconds": 60})):
+
+        async def die(*_: object) -> None:
+            raise ZeroDivisionError
+
+        with monkeypatch.context() as patched:
+            patched.setattr(store, "remember_answer", die)
+            assert (await client.post(f"/v1/test-clock/{path}", body, "k")).status_code == 500
+        stands_at = (await client.read("/v1/test-clock"))["frozen_at"]
+        answer = await client.post(f"/v1/test-clock/{path}", body, "k")
+        assert (answer.status_code, answer.json()["frozen_at"]) == (200, stands_at), answer.text
+    begun_at = datetime.fromisoformat((await client.read("/v1/test-clock"))["frozen_at"])
+    asked = {"by_seconds": 60}
+    answers = await asyncio.gather(*(client.post("/v1/test-clock/advance", asked, "twin") for _ in range(8)))
+    assert {datetime.fromisoformat(answer.json()["frozen_at"]) for answer in answers} == {
+        begun_at + timedelta(minutes=1)
+    }
+    answer = await client.post("/v1/test-clock/advance", asked, "next")
+    assert datetime.fromisoformat(answer.json()["frozen_at"]) == begun_at + timedelta(minutes=2)
 
 
 async def test_a_key_moves_time_once(tenant: Tenant) -> None:
