@@ -40,6 +40,7 @@ from app.plans.routes import ROUTES as PLANS
 from app.rejections.routes import ROUTES as REJECTIONS
 from app.reservations.routes import ROUTES as RESERVATIONS
 from app.rules.addresses import read_networks
+from app.rules.guesses import Attempts
 from app.settings import CoreSettings, SettingsError
 from app.subscriptions.enrolling import Enroller
 from app.subscriptions.migrating import Migrator
@@ -59,7 +60,7 @@ from app.web.framing import FramingMiddleware
 from app.web.health import Probes
 from app.web.openapi import Document, make_config
 from app.web.outer import OuterMiddleware
-from app.web.principal import provide_clock, provide_principal
+from app.web.principal import MAX_ADDRESSES, TOKENS_AT_ONCE, TOKENS_PER_SECOND, Door, provide_clock, provide_principal
 from app.web.rates import Rates
 from app.web.reader import provide_reader
 from app.webhooks.routes import ROUTES as WEBHOOKS
@@ -125,7 +126,7 @@ async def open_parts(settings: CoreSettings, clock: Clock) -> AsyncGenerator[Par
 def public_application(parts: Parts) -> ASGIApp:
     """What everyone may reach."""
     rates = Rates(parts.redis, parts.clock, parts.settings.allowances())
-    state = {"authenticate": parts.api_keys.authenticate, "admin_token": parts.settings.admin_token, "rates": rates}
+    state = {"door": _door(parts), "rates": rates}
     dependencies = _dependencies(parts)
     document = Document(lambda: make_application(DOMAINS, {}, dependencies=dependencies, openapi=make_config()))
     edge = forward.Edge(parts.session, parts.settings.edge_url)
@@ -186,6 +187,13 @@ def _probes(parts: Parts) -> Probes:
 def _webhooks(settings: CoreSettings) -> Installation:
     allowed = read_networks(settings.webhook_allowed_networks)
     return Installation(settings.webhook_key, allowed, settings.webhook_https_only)
+
+
+def _door(parts: Parts) -> Door:
+    settings = parts.settings
+    attempts = Attempts(TOKENS_PER_SECOND, TOKENS_AT_ONCE, MAX_ADDRESSES)
+    proxies = read_networks(settings.trusted_proxies)
+    return Door(parts.api_keys.authenticate, settings.admin_token, proxies, attempts, parts.clock)
 
 
 def _constant(value: object) -> Provide:

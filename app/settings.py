@@ -68,6 +68,7 @@ class CoreSettings(ProcessSettings, frozen=True, kw_only=True):
     webhook_key: Secret
     webhook_allowed_networks: str = ""
     webhook_https_only: Literal["always", "live", "never"] = "live"
+    trusted_proxies: str = "127.0.0.0/8,::1/128"
     ready_max_flush_lag_seconds: Annotated[int, Meta(ge=1, le=86_400)] = 60
     rate_limit_key_requests: Requests = 6_000_000
     rate_limit_tenant_requests: Requests = 12_000_000
@@ -146,12 +147,11 @@ def read(kind: type[Read], environ: Mapping[str, str] = os.environ) -> Read:
     zone = values.get("billing_timezone")
     if isinstance(zone, str) and not _is_zone(zone):
         wrong.append("BILLING_TIMEZONE: no such zone; use a name such as Europe/Berlin")
-    networks = values.get("webhook_allowed_networks")
-    if isinstance(networks, str):
+    for name in ("webhook_allowed_networks", "trusted_proxies"):
         try:
-            read_networks(networks)
+            read_networks(str(values.get(name, "")))
         except MalformedNetwork as error:
-            wrong.append(f"WEBHOOK_ALLOWED_NETWORKS: {error}")
+            wrong.append(f"{name.upper()}: {error}")
     if wrong:
         raise SettingsError("\n".join(wrong))
     return kind(**values)

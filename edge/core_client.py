@@ -55,7 +55,7 @@ class CoreClient:
         return await self._ask("/internal/plans/load", question, Code.ACCOUNT_UNAVAILABLE)
 
     async def load_key(self, digest: bytes) -> str:
-        """Have an API key's record put into Redis: 'loaded' | 'unknown'."""
+        """Have an API key's record put into Redis: 'loaded' | 'unknown' | 'found' (core cannot reach Redis)."""
         return await self._ask("/internal/keys/load", {"digest": digest.hex()}, Code.STORE_UNAVAILABLE)
 
     async def close(self) -> None:

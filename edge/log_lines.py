@@ -7,11 +7,20 @@ from typing import Any
 
 import msgspec
 
+from app.wire.redaction import Redactor
+
 PROCESS = "edge"
 
 
 class JsonLines(logging.Formatter):
-    """`time`, `level`, `event`, `process`, `pid`; then what the record has under `fields`, and its `exception`."""
+    """`time`, `level`, `event`, `process`, `pid`; then what the record has under `fields`, and its `exception`.
+
+    Nothing secret, wherever it stands.
+    """
+
+    def __init__(self, redactor: Redactor) -> None:
+        super().__init__()
+        self._redactor = redactor
 
     def format(self, record: logging.LogRecord) -> str:
         """One line."""
@@ -26,13 +35,13 @@ class JsonLines(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return msgspec.json.encode(line, enc_hook=str).decode()
+        return self._redactor.redact(msgspec.json.encode(line, enc_hook=str).decode())
 
 
-def configure(level: str) -> None:
+def configure(level: str, redactor: Redactor) -> None:
     """Write lines of this level and above to standard error."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines())
+    handler.setFormatter(JsonLines(redactor))
     logging.basicConfig(level=level.upper(), handlers=[handler])
 
 

@@ -13,9 +13,10 @@ import sys
 import time
 from typing import NoReturn
 
+from app.wire.redaction import Redactor, secrets_of
 from edge import log_lines, metrics, worker
 from edge.listener import DRAIN_SECONDS
-from edge.settings import EdgeSettings, SettingsError, read
+from edge.settings import EdgeSettings, Secret, SettingsError, read
 
 log = logging.getLogger("edge")
 
@@ -32,7 +33,7 @@ def main() -> int:
     except SettingsError as error:
         sys.stderr.write(f"edge: cannot start\n{error}\n")
         return worker.EX_CONFIG
-    log_lines.configure(settings.log_level)
+    log_lines.configure(settings.log_level, Redactor(secrets_of(settings, Secret)))
     try:
         reservation = reserve(settings.edge_host, settings.edge_port)
     except OSError as error:

@@ -9,6 +9,7 @@ import msgspec
 from app.rules.entitlement import FeatureKind, Reason
 from app.wire.codes import MEANINGS, RETRY_AFTER_SECONDS, Code
 from app.wire.problem import FieldError, problem
+from app.wire.redaction import redact_keys
 
 _encoder = msgspec.json.Encoder(decimal_format="number")
 _WWW_AUTHENTICATE = b'WWW-Authenticate: Bearer realm="quotastack"\r\n'
@@ -66,7 +67,7 @@ class Refusal(Exception):
             mismatch=self.mismatch,
             context=self.context,
         )
-        return _encoder.encode(document)
+        return redact_keys(_encoder.encode(document))
 
 
 def invalid_field(field: str, message: str) -> Refusal:

@@ -94,7 +94,7 @@ class Router:
     async def _enter(self, route: Route, exchange: Exchange) -> None:
         """Look the key up first."""
         try:
-            principal = await self._services.keys.find(exchange.headers)
+            principal = await self._services.keys.find(exchange.headers, exchange.peer)
             self._admit(route, exchange, principal)
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets its answer
             exchange.fail(error)

@@ -5,10 +5,11 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
+from app.rules.addresses import read_networks
 from app.wire.held import Bounds
 from app.wire.slots import is_cluster
 from edge.accounts import Accounts
-from edge.auth import Keys
+from edge.auth import Keys, Trust
 from edge.core_client import CoreClient
 from edge.plans import Plans
 from edge.rates import Rates
@@ -27,7 +28,8 @@ class Services:
         self.redis = _redis_of(settings)
         self.core = CoreClient(settings.core_internal_url, settings.internal_secret)
         rates = Rates(self.redis, settings.allowances(), settings.partitions)
-        self.keys = Keys(self.redis, self.core, rates, settings.key_pepper.encode())
+        trust = Trust(settings.key_pepper.encode(), read_networks(settings.trusted_proxies))
+        self.keys = Keys(self.redis, self.core, rates, trust, self.start)
         self.plans = Plans(self.redis, self.core)
         self.accounts = Accounts(settings.partitions)
         self.reservations = Reservations(self.redis, self.core, self.accounts, settings.partitions)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from app.rules.addresses import MalformedNetwork, read_networks
 from app.wire.agreement import Agreement, Durability
 from app.wire.rates import EXCEPTIONS_PATTERN, Allowances, RateLimits, read_allowances
 from app.wire.slots import REDIS_URL_PATTERN
@@ -44,6 +45,7 @@ class EdgeSettings(msgspec.Struct, frozen=True, kw_only=True):
     rate_limit_window_seconds: Annotated[int, Meta(ge=1, le=3_600)] = 60
     rate_limit_exceptions: Annotated[str, Meta(pattern=EXCEPTIONS_PATTERN)] = ""
     log_requests: LogRequests = "errors"
+    trusted_proxies: str = "127.0.0.0/8,::1/128"
     log_level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$")] = "info"
 
     def agreement(self) -> Agreement:
@@ -74,6 +76,10 @@ def read(environ: Mapping[str, str] = os.environ) -> EdgeSettings:
             values[field.name] = msgspec.convert(text, field.type, strict=False)
         except msgspec.ValidationError as error:
             wrong.append(f"{name}: {error}")
+    try:
+        read_networks(str(values.get("trusted_proxies", "")))
+    except MalformedNetwork as error:
+        wrong.append(f"TRUSTED_PROXIES: {error}")
     if wrong:
         raise SettingsError("\n".join(wrong))
     return msgspec.convert(values, EdgeSettings)

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from app.embedded.errors import EmbeddedError
 from app.io.process import configure_logging, stop_as_interrupted
+from app.wire.redaction import Redactor
 from loadtests import report
 from loadtests.bench import BENCHES
 from loadtests.machine import describe
@@ -37,7 +38,7 @@ PAGE = ROOT / "docs" / "performance.md"
 def main(names: tuple[str, ...], rounds: int, seconds: int, *, publish: bool) -> None:
     """Run comparisons (all where none is named), print them, and write them into loadtests/results/."""
     stop_as_interrupted()  # servers and directories go in good order
-    configure_logging("warning", "loadtests")
+    configure_logging("warning", "loadtests", Redactor())
     chosen = [name for name in BENCHES if name in names or not names]
     try:
         require(program for name in chosen for program in BENCHES[name].programs)

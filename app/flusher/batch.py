@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 
 from app.corrections.deciding import Carried, carry_out
-from app.flusher import falling_due, reserving, subscribing
+from app.flusher import falling_due, reserving, subscribing, telling
 from app.flusher.counting import count
 from app.flusher.grouping import UsageGroup
 from app.flusher.posting import AccountKey, Entries, Posting, RejectedEntry, by_hour
@@ -113,6 +113,8 @@ def _post_usage(
     if account.debt_micro:
         falling_due.settle(posting, group, entry.accepted_at, entry.revision)
     group.add(posting, entry, payload)
+    if payload.is_late:
+        telling.tell_committed_late(posting, account, entry, payload)
     if entry.period_at is not None:
         posting.counted.append(count(account, payload.feature_key, entry.period_at, payload.units_micro))
 

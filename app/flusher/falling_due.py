@@ -1,6 +1,6 @@
 """What happens to an account by itself, posted when an entry shows that its time has come; and the paying of debt."""
 
-from app.flusher import subscribing
+from app.flusher import subscribing, telling
 from app.flusher.counting import turn_period
 from app.flusher.grouping import UsageGroup
 from app.flusher.posting import FLUSHER, Posting
@@ -112,6 +112,7 @@ def _expire(posting: Posting, account: Account, block: Block) -> None:
     amount, block.remaining_micro = block.remaining_micro, 0
     lines: Lines = [(block_account(block.id), -amount), (EXPIRED, amount)]
     posting.transactions.append(account.post("expiry", lines, block.expires_at, FLUSHER))
+    telling.tell_expiry(posting, account, block, amount)
 
 
 def _ends(posting: Posting, account: Account, tie: Tie | None, at: int) -> bool:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from app.flusher import falling_due
+from app.flusher import falling_due, telling
 from app.flusher.counting import count
 from app.flusher.grouping import UsageGroup
 from app.flusher.posting import FLUSHER, Posting, by_hour
@@ -56,6 +56,8 @@ def post_change(
             is_again = is_charged and change.state is ReservationState.COMMITTED
             end = replace(change, state=ReservationState.RELEASED) if is_again else change
             _note(posting, targets, _end(posting, account, entry, end, targets))
+            if end.state is ReservationState.EXPIRED:
+                telling.tell_reservation_expired(posting, account, known, entry.accepted_at)
             group.next_boundary_at = account.next_boundary()
             if end.state is ReservationState.COMMITTED:
                 posted_ids.add((account.environment_id, change.reservation_id))

@@ -19,6 +19,7 @@ from app.flusher.closing import close_periods
 from app.flusher.memory import Cursor
 from app.flusher.posting import Entries, Posting
 from app.flusher.store import Fenced, RejectedFrom
+from app.flusher.telling import tell_rejected
 from app.io.clock import Clock
 from app.io.postgres import Database, Transaction, UniqueViolationError
 from app.ledger import store as ledger_store
@@ -246,4 +247,5 @@ async def _write(tx: Transaction, posting: Posting, rejected: list[RejectedFrom]
     await orders_store.insert_outcomes(tx, posting.outcomes, now)
     await metering_store.write_holds(tx, posting.holds.values())
     await store.insert_rejected(tx, rejected, now)
-    await outbox.announce(tx, posting.announcements)
+    told = [tell_rejected(each.rejected, each.incarnation, now) for each in rejected]
+    await outbox.announce(tx, [*posting.announcements, *filter(None, told)])

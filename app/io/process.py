@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import structlog
 import uvloop
@@ -14,13 +14,14 @@ from structlog.typing import EventDict, Processor
 
 from app.io.redis import AgreementMismatch
 from app.io.tracing import recording
-from app.settings import ProcessSettings, SettingsError, read
+from app.settings import ProcessSettings, Secret, SettingsError, read
+from app.wire.redaction import Redactor, secrets_of
 
 Settings = TypeVar("Settings", bound=ProcessSettings)
 
 
-def configure_logging(level: str, process: str) -> None:
-    """JSON lines on standard error (docs/logs.md), with whatever the context of the request binds.
+def configure_logging(level: str, process: str, redactor: Redactor) -> None:
+    """JSON lines on standard error (docs/logs.md), with whatever the context of the request binds; nothing secret.
 
     What libraries log through Python's own logging has the same form.
     """
@@ -31,19 +32,20 @@ def configure_logging(level: str, process: str) -> None:
         _Named(process),
         structlog.processors.format_exc_info,
     ]
+    last: list[Processor] = [
+        structlog.processors.JSONRenderer(),
+        lambda _logger, _name, line: redactor.redact(cast("str", line)),
+    ]
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.JSONRenderer(),
-            ],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
             foreign_pre_chain=ours,
         )
     )
     logging.basicConfig(level=max(logging.WARNING, logging.getLevelNamesMapping()[level.upper()]), handlers=[handler])
     structlog.configure(
-        processors=[*ours, structlog.processors.JSONRenderer()],
+        processors=[*ours, *last],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
@@ -79,7 +81,7 @@ def run_until_stopped(kind: type[Settings], main: Callable[[asyncio.Event, Setti
     """
     try:
         settings = read(kind)
-        configure_logging(settings.log_level, settings.role)
+        configure_logging(settings.log_level, settings.role, Redactor(secrets_of(settings, Secret)))
         with recording(settings.otel_exporter_otlp_endpoint, f"quotastack-{settings.role}"):
             uvloop.run(_with_signals(main, settings))
     except (SettingsError, AgreementMismatch) as error:

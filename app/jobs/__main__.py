@@ -31,7 +31,7 @@ from app.settings import JobsSettings
 async def main(stop: asyncio.Event, settings: JobsSettings) -> None:
     """Run until stopped."""
     database = await Database.open(settings.jobs_database_url, "quotastack jobs", max_size=4, work_seconds=None)
-    webhooks = await Database.open(settings.jobs_database_url, "quotastack webhooks", max_size=3, work_seconds=None)
+    webhooks = await Database.open(settings.jobs_database_url, "quotastack webhooks", max_size=3)
     redis = await RedisStore.connect(settings.redis_url, settings.agreement())
     clock, networks = Clock(), read_networks(settings.webhook_allowed_networks)
 

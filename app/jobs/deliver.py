@@ -61,16 +61,20 @@ class Deliverer:
         self._freed = asyncio.Event()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Look for due queues until told to stop, then let what is under way end; a round that fails is tried again."""
-        recording = asyncio.create_task(self._recorder.run())
-        try:
-            await run_rounds(partial(self._round, stop), Pace("deliveries", LOOK_SECONDS), stop)
-            await self._wind_up()
-        finally:
-            recording.cancel()
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(recording, *self._tasks, return_exceptions=True)
+        """Look for due queues until told to stop, then let what is under way end; a round that fails is tried again.
+
+        Raises what the recorder raises: without it nothing could go on.
+        """
+        async with asyncio.TaskGroup() as group:
+            recording = group.create_task(self._recorder.run())
+            try:
+                await run_rounds(partial(self._round, stop), Pace("deliveries", LOOK_SECONDS), stop)
+                await self._wind_up()
+            finally:
+                recording.cancel()
+                for task in self._tasks:
+                    task.cancel()
+                await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _round(self, stop: asyncio.Event) -> bool:
         """Take some queues; whether there may be more."""

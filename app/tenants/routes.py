@@ -165,7 +165,7 @@ async def load_key(data: JSONBody[KeyLoad], api_keys: NamedDependency[Keys]) -> 
         digest = bytes.fromhex(data.digest)
     except ValueError as error:
         raise invalid_value("digest", "must be hexadecimal") from error
-    return LoadOutcome("loaded" if await api_keys.load(digest) else "unknown")
+    return LoadOutcome(await api_keys.load(digest))
 
 
 ROUTES = [

@@ -126,7 +126,7 @@ class KeyLoad(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LoadOutcome(msgspec.Struct, frozen=True):
-    """What became of a load: loaded | unknown | busy."""
+    """What became of a load: loaded | unknown | busy; of a key also found: there is one, and Redis does not answer."""
 
     status: str
 

@@ -11,13 +11,14 @@ from app.io.clock import Clock
 from app.io.ids import new_api_key, new_id
 from app.io.postgres import Database, Transaction
 from app.io.redis import RedisStore, RedisUnavailable
+from app.rules.guesses import Attempts, Guesses
 from app.rules.moments import to_at
 from app.rules.seldom import Seldom
 from app.tenants import store
 from app.tenants.schemas import TenantCreated
 from app.tenants.store import FoundKey, KeyRow, NewEnvironment, NewTenantRow
 from app.trail import audit
-from app.web.principal import Principal
+from app.web.principal import MAX_ADDRESSES, Principal, too_many_attempts
 from app.wire import key_digest
 from app.wire.ids import show
 from app.wire.scopes import ALL_SCOPES
@@ -28,7 +29,10 @@ _log: Any = structlog.get_logger(__name__)
 USE_NOTED_SECONDS = 60
 """How often the use of a key is written down at most."""
 MAX_NOTED = 10_000
-"""Keys of which core remembers when it did."""
+"""Keys of which core remembers that it knows them, and when it wrote that down."""
+GUESSES_PER_SECOND = 10
+GUESSES_AT_ONCE = 100
+"""Keys that are none and that one address may send: on average, and where it sent none for a while."""
 DISPLAY_PREFIX_LENGTH = 12
 """How much of a key is kept so that its owner can tell it from others; 4 characters of the secret."""
 
@@ -41,19 +45,26 @@ class Keys:
         self._redis = redis
         self._clock = clock
         self._pepper = pepper.encode()
+        self._guesses = Guesses(Attempts(GUESSES_PER_SECOND, GUESSES_AT_ONCE, MAX_ADDRESSES), MAX_NOTED)
         self._noting = Seldom[UUID](USE_NOTED_SECONDS * 1_000_000, MAX_NOTED)
 
     def digest(self, key: str) -> bytes:
         """What is kept of a key."""
         return key_digest.digest(self._pepper, key)
 
-    async def authenticate(self, key: str) -> Principal | None:
-        """Who the key belongs to; None where it is malformed, unknown, revoked or expired."""
-        if not key_digest.is_well_formed(key):
+    async def authenticate(self, key: str, address: str) -> Principal | None:
+        """Who a key belongs to that came from an address; None where it is malformed, unknown, revoked or expired.
+
+        Raises ServiceError(TOO_MANY_REQUESTS) where many keys that are none came from there, and this one is new here.
+        """
+        digest, now = self.digest(key), self._clock.now()
+        if not self._guesses.allows(address, digest, to_at(now)):
+            raise too_many_attempts()
+        found = await self._find(digest) if key_digest.is_well_formed(key) else None
+        if found is None or _has_expired(found, now):
+            self._guesses.prove_wrong(address, digest, to_at(now))
             return None
-        found, now = await self._find(self.digest(key)), self._clock.now()
-        if found is None or (found.expires_at is not None and found.expires_at <= now):
-            return None
+        self._guesses.prove_right(digest)
         if self._noting.is_due(found.key_id, to_at(now)):
             await self._note_use(found, now)
         return Principal(found.environment_id, found.environment_kind, found.key_id, found.scopes, found.frozen_at)
@@ -64,18 +75,23 @@ class Keys:
             found.environment_id, lambda tx: store.note_use(tx, found.key_id, now, unless_after=unless_after)
         )
 
-    async def load(self, digest: bytes) -> bool:
-        """Tell the edges of a key, or for a while that there is none; whether there is one.
+    async def load(self, digest: bytes) -> str:
+        """Tell the edges of a key, or for a while that there is none: 'loaded' | 'unknown'.
 
-        Where it is revoked meanwhile, edges were told of that already, and what was read before does not undo it.
+        'found': there is one, and Redis does not answer. Where it is revoked meanwhile, edges were told of that
+        already, and what was read before does not undo it.
         """
-        found = await self._find(digest)
-        record = None
-        if found is not None:
+        found, record = await self._find(digest), None
+        if found is not None and not _has_expired(found, self._clock.now()):
             environment = (found.environment_id, found.environment_kind)
             record = encode_record(found.key_id, environment, found.scopes, found.expires_at)
-        await self._redis.put_api_key(digest, record, replaces=False)
-        return found is not None
+        status = "unknown" if record is None else "loaded"
+        try:
+            await self._redis.put_api_key(digest, record, replaces=False)
+        except RedisUnavailable as error:
+            _log.warning("edges_not_told", error=str(error))
+            status = "unknown" if record is None else "found"
+        return status
 
     async def tell_edges(self, principal: Principal, key: KeyRow) -> bool:
         """Have edges go by what a key of the principal's environment is now; False where Redis does not answer.
@@ -119,6 +135,10 @@ async def create_tenant(tx: Transaction, keys: Keys, name: str, now: datetime) -
 
 def _environment(keys: Keys, key: str, now: datetime) -> NewEnvironment:
     return NewEnvironment(new_id(now), new_id(now), keys.digest(key), key[:DISPLAY_PREFIX_LENGTH])
+
+
+def _has_expired(found: FoundKey, now: datetime) -> bool:
+    return found.expires_at is not None and found.expires_at <= now
 
 
 def encode_record(

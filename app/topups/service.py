@@ -16,8 +16,9 @@ from app.topups import store
 from app.topups.schemas import DEFAULT_PRIORITY, NewPackage, NewTopup, TopupBody, show_package, show_topup
 from app.topups.store import NewTopupRow, TopupRow
 from app.topups.tables import TopupPackage
-from app.trail import audit
+from app.trail import audit, outbox
 from app.trail.idempotency import Repeated
+from app.trail.outbox import EventType
 from app.wire.codes import Code
 from app.wire.ids import show
 
@@ -138,7 +139,9 @@ async def top_up(tx: Transaction, new: NewTopup, occasion: Occasion) -> TopupBod
     if made is None:
         message = "a top-up is gone in the transaction that made it"
         raise RuntimeError(message)
-    return show_topup(made)
+    body = show_topup(made)
+    await outbox.leave(tx, EventType.TOPUP_GRANTED, new.end_user_id, body, occasion.now)
+    return body
 
 
 async def _terms(tx: Transaction, new: NewTopup, now: datetime) -> Terms:

@@ -14,6 +14,7 @@ from app.io.tracing import current_traceparent
 from app.web.application import ANY_QUERY
 from app.web.bodies import ExactResponse
 from app.web.outer import request_id_of
+from app.web.principal import address_of
 from app.wire.codes import Code
 
 MAX_FORWARDED_BYTES = 8 << 20
@@ -58,6 +59,7 @@ class Edge:
         headers |= {"x-request-id": request_id_of(request.scope), "accept-encoding": "identity"}
         if traceparent := current_traceparent():
             headers["traceparent"] = traceparent
+        headers["x-forwarded-for"] = address_of(request)
         body = await request.body()
         data = BytesIO(body) if body else None  # a large one as plain bytes would hold up the loop
         try:

@@ -1,8 +1,9 @@
 """Who asks: an API key of one environment, or the operator. Guards run before anything of the body is read."""
 
 import hmac
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
+from hashlib import sha256
 from typing import Any, cast
 from uuid import UUID
 
@@ -14,8 +15,13 @@ from litestar.handlers import BaseRouteHandler
 
 from app.errors import ServiceError
 from app.io.clock import Clock, FrozenClock
+from app.rules.addresses import Network
+from app.rules.guesses import Attempts
+from app.rules.moments import to_at
 from app.wire import keys
 from app.wire.codes import Code
+from app.wire.forwarded import HEADER as FORWARDED_FOR
+from app.wire.forwarded import client_of
 from app.wire.ids import show
 from app.wire.rates import Asker
 from app.wire.scopes import Scope, allows
@@ -25,7 +31,16 @@ Guard = Callable[[Connection, BaseRouteHandler], Awaitable[None]]
 _BEARER = "bearer "
 SECURITY: list[dict[str, list[str]]] = [{"bearer": []}, {"api_key": []}]
 """What the OpenAPI document says of routes that take an API key."""
+Authenticate = Callable[[str, str], Awaitable["Principal | None"]]
+"""From the text of a key, and the address that sent it, to its principal; None where it is not valid (any more)."""
 ADMIN_SECURITY: list[dict[str, list[str]]] = [{"admin": []}]
+
+
+TOKENS_PER_SECOND = 1
+TOKENS_AT_ONCE = 20
+"""Wrong tokens of the operator's that one address may try: on average, and where it tried none for a while."""
+MAX_ADDRESSES = 10_000
+"""Of which it is remembered that they sent keys or tokens that are none."""
 
 
 class Principal(msgspec.Struct, frozen=True):
@@ -54,8 +69,43 @@ class Principal(msgspec.Struct, frozen=True):
         return show("env", self.environment_id)
 
 
-Authenticate = Callable[[str], Awaitable[Principal | None]]
-"""From the text of a key to its principal; None where the key is not valid (any more)."""
+class Door(msgspec.Struct, frozen=True):
+    """What guards look at: it is core's `state.door`."""
+
+    authenticate: Authenticate
+    admin_token: str
+    proxies: Sequence[Network]
+    """Whose word is taken for the address that a request came from."""
+    attempts: Attempts
+    """With the operator's token."""
+    clock: Clock
+
+    def admit_operator(self, address: str, token: str) -> None:
+        """Let the operator in. Raises ServiceError: UNAUTHENTICATED, TOO_MANY_REQUESTS after many wrong tokens."""
+        now = to_at(self.clock.now())
+        if not self.attempts.allows(address, now):
+            raise too_many_attempts()
+        if not is_same(token, self.admin_token):
+            if token:
+                self.attempts.fail(address, now)
+            raise ServiceError(Code.UNAUTHENTICATED, "This route needs 'Authorization: Bearer <ADMIN_TOKEN>'.")
+
+
+def too_many_attempts() -> ServiceError:
+    """The refusal of who has shown too much that is neither a key nor a token."""
+    return ServiceError(Code.TOO_MANY_REQUESTS, "Too many keys that are none came from this address; try again.")
+
+
+def is_same(shown: str, secret: str) -> bool:
+    """Whether somebody knows a secret, in a time that says nothing of either, nor of how long they are."""
+    return hmac.compare_digest(sha256(shown.encode()).digest(), sha256(secret.encode()).digest())
+
+
+def address_of(connection: Connection) -> str:
+    """Which client asks, as far as trusted proxies tell."""
+    peer = connection.scope["client"]
+    forwarded_for = ",".join(connection.headers.getall(FORWARDED_FOR, []))
+    return client_of(peer[0] if peer else "", forwarded_for, connection.app.state.door.proxies)
 
 
 def needs(*scopes: Scope) -> Guard:
@@ -66,7 +116,7 @@ def needs(*scopes: Scope) -> Guard:
         if key is None:
             detail = "Send an API key as 'Authorization: Bearer qs_…' or 'X-API-Key: qs_…'."
             raise ServiceError(Code.UNAUTHENTICATED, detail)
-        principal = await connection.app.state.authenticate(key)
+        principal = await connection.app.state.door.authenticate(key, address_of(connection))
         if principal is None:
             raise ServiceError(Code.UNAUTHENTICATED, "This API key is unknown, malformed, expired or revoked.")
         await connection.app.state.rates.admit(connection, principal.asker)
@@ -80,13 +130,12 @@ def needs(*scopes: Scope) -> Guard:
 
 async def needs_admin_token(connection: Connection, _handler: BaseRouteHandler) -> None:
     """A guard that lets the operator in."""
-    if not _is_secret(connection, connection.app.state.admin_token):
-        raise ServiceError(Code.UNAUTHENTICATED, "This route needs 'Authorization: Bearer <ADMIN_TOKEN>'.")
+    connection.app.state.door.admit_operator(address_of(connection), _bearer(connection) or "")
 
 
 async def needs_internal_secret(connection: Connection, _handler: BaseRouteHandler) -> None:
     """A guard that lets in the processes of this installation."""
-    if not _is_secret(connection, connection.app.state.internal_secret):
+    if not is_same(_bearer(connection) or "", connection.app.state.internal_secret):
         raise ServiceError(Code.UNAUTHENTICATED, "This listener is for the edge only.")
 
 
@@ -109,7 +158,3 @@ def _bearer(connection: Connection) -> str | None:
 
 def _credential(connection: Connection) -> str | None:
     return _bearer(connection) or connection.headers.get("x-api-key")
-
-
-def _is_secret(connection: Connection, secret: str) -> bool:
-    return hmac.compare_digest((_bearer(connection) or "").encode(), secret.encode())

@@ -13,6 +13,7 @@ from app.web.bodies import MAX_BODY_BYTES, OTHER_TYPE, encode
 from app.web.outer import request_id_of
 from app.wire.codes import MEANINGS, RETRY_AFTER_SECONDS, Code
 from app.wire.problem import CONTENT_TYPE, FieldError, problem
+from app.wire.redaction import redact_keys
 
 _log = structlog.get_logger(__name__)
 _SERVER_ERROR = 500
@@ -29,18 +30,21 @@ _CODES_OF_STATUS = {
 }
 
 
+_SOON = {Code.IDEMPOTENCY_KEY_IN_FLIGHT, Code.TOO_MANY_REQUESTS}
+"""What may go well in a moment."""
+
+
 def status_of(code: Code) -> int:
     """The HTTP status that belongs to a code."""
     return MEANINGS[code].status
 
 
 def problem_body(error: ServiceError, request_id: str) -> bytes:
-    """The document as JSON."""
-    return encode(
-        problem(
-            error.code, error.detail, request_id, errors=error.errors, mismatch=error.mismatch, context=error.context
-        )
+    """The document as JSON; of an API key that was sent in a wrong place it shows the beginning."""
+    document = problem(
+        error.code, error.detail, request_id, errors=error.errors, mismatch=error.mismatch, context=error.context
     )
+    return redact_keys(encode(document))
 
 
 def headers_of(code: Code) -> dict[str, str]:
@@ -48,7 +52,7 @@ def headers_of(code: Code) -> dict[str, str]:
     status = status_of(code)
     if status == status_of(Code.UNAUTHENTICATED):
         return {"WWW-Authenticate": 'Bearer realm="quotastack"'}
-    if status == status_of(Code.STORE_UNAVAILABLE) or code is Code.IDEMPOTENCY_KEY_IN_FLIGHT:
+    if status == status_of(Code.STORE_UNAVAILABLE) or code in _SOON:
         return {"Retry-After": str(RETRY_AFTER_SECONDS)}
     return {}
 

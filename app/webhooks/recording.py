@@ -34,6 +34,11 @@ class Outcome(msgspec.Struct, frozen=True):
     goes_on: bool
     """Whether this process takes what comes next in the queue."""
 
+    @property
+    def delivery(self) -> "tuple[UUID, UUID]":
+        """Environment and id of what was sent."""
+        return self.head.queue.key.environment_id, self.head.delivery_id
+
 
 class EndpointDisabled(msgspec.Struct, frozen=True):
     """What a webhook says of `webhook_endpoint.disabled`: `reason` is `gone` or `failing`."""
@@ -48,18 +53,21 @@ async def record(tx: Transaction, outcomes: Sequence[Outcome], now: datetime) ->
     """Write down what became of heads; the next heads of those queues that go on.
 
     A queue that was taken by another process meanwhile is left to it, and its attempt is forgotten: it is made again.
+    What was written down already, by a transaction whose commit was not heard of, stays as it is: its queue goes on.
     """
     held = await store.hold_queues(tx, [outcome.head.queue for outcome in outcomes])
     known = [outcome for outcome in outcomes if outcome.head.queue in held]
     if not known:
         return {}
-    await store.insert_attempts(tx, [(each.head, each.attempt) for each in known])
-    await store.settle_deliveries(tx, [(each.head, each.fate.state) for each in known], now)
-    going_on = await store.settle_queues(tx, [_settled(each, now) for each in known])
-    if any(not each.attempt.went_well or each.head.is_failing for each in known):
-        await _judge_endpoints(tx, known, now)
+    written = await store.insert_attempts(tx, [(each.head, each.attempt) for each in known])
+    new = [each for each in known if each.delivery in written]
+    await store.settle_deliveries(tx, [(each.head, each.fate.state) for each in new], now)
+    settled = await store.settle_queues(tx, [_settled(each, now) for each in new])
+    if any(not each.attempt.went_well or each.head.is_failing for each in new):
+        await _judge_endpoints(tx, new, now)
+    going_on = {*settled, *[each.head.queue.key for each in known if each.delivery not in written]}
     claims = {each.head.queue.key: each.head.queue for each in known}
-    return {head.queue: head for head in await store.read_heads(tx, [claims[key] for key in going_on])}
+    return {head.queue: head for head in await store.read_heads(tx, [claims[key] for key in sorted(going_on)])}
 
 
 def _settled(outcome: Outcome, now: datetime) -> Settled:

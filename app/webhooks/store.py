@@ -183,9 +183,9 @@ async def give_back(tx: Transaction, queues: Sequence[Claimed], now: datetime) -
     await tx.connection.execute(_SQL["give_back_queues"], *keys, _claims(queues), now)
 
 
-async def insert_attempts(tx: Transaction, made: Sequence[tuple[Head, Attempt]]) -> None:
-    """Remember attempts."""
-    await tx.connection.execute(
+async def insert_attempts(tx: Transaction, made: Sequence[tuple[Head, Attempt]]) -> set[tuple[UUID, UUID]]:
+    """Remember attempts; environment and delivery of those that were not remembered already."""
+    rows = await tx.connection.fetch(
         _SQL["insert_attempts"],
         [head.queue.key.environment_id for head, _ in made],
         [head.delivery_id for head, _ in made],
@@ -196,6 +196,7 @@ async def insert_attempts(tx: Transaction, made: Sequence[tuple[Head, Attempt]])
         [attempt.elapsed_ms for _, attempt in made],
         [attempt.answer for _, attempt in made],
     )
+    return {(row["environment_id"], row["delivery_id"]) for row in rows}
 
 
 async def settle_deliveries(tx: Transaction, settled: Sequence[tuple[Head, State]], now: datetime) -> None:

@@ -49,6 +49,8 @@ class UsagePayload(msgspec.Struct, frozen=True, array_like=True):
     """None where the client sent no key: the retry of such an event is another event."""
     properties: str | None
     """The text of the JSON object as it was sent."""
+    is_late: bool = False
+    """Whether it is the commit of a reservation that had expired; the event has its id."""
 
 
 NO_PRICE = UUID(int=0)

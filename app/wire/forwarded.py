@@ -5,28 +5,15 @@ is no such proxy; what stands before was written by that client, and may be anyt
 """
 
 from collections.abc import Sequence
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+
+from app.rules.addresses import Address, Network
 
 HEADER = "x-forwarded-for"
 MAX_HOPS = 16
 """Of the addresses in the header the last ones are looked at; nobody has so many proxies."""
 _IPV6_PREFIX = 64
 """Of an IPv6 address, as much stands for one client: the rest is theirs to choose."""
-Network = IPv4Network | IPv6Network
-_Address = IPv4Address | IPv6Address
-
-
-class MalformedNetwork(ValueError):
-    """The text is no network such as 10.0.0.0/8."""
-
-
-def parse_networks(text: str) -> tuple[Network, ...]:
-    """Networks from a list with commas. Raises MalformedNetwork."""
-    names = [name.strip() for name in text.split(",")]
-    try:
-        return tuple(ip_network(name) for name in names if name)
-    except ValueError as error:
-        raise MalformedNetwork(str(error)) from error
 
 
 def client_of(peer: str, forwarded_for: str, trusted: Sequence[Network]) -> str:
@@ -42,7 +29,7 @@ def client_of(peer: str, forwarded_for: str, trusted: Sequence[Network]) -> str:
     return peer if client is None else _show(client)
 
 
-def _parse(text: str) -> _Address | None:
+def _parse(text: str) -> Address | None:
     try:
         address = ip_address(text)
     except ValueError:
@@ -51,7 +38,7 @@ def _parse(text: str) -> _Address | None:
     return address if mapped is None else mapped
 
 
-def _show(address: _Address) -> str:
+def _show(address: Address) -> str:
     if isinstance(address, IPv4Address):
         return str(address)
     return str(IPv6Network((address.packed[: _IPV6_PREFIX // 8] + bytes(8), _IPV6_PREFIX)))

@@ -204,7 +204,8 @@ def _end(place: Place, facts: Facts, ending: Ending) -> bytes:
 def _late_usage(place: Place, facts: Facts, ending: Ending) -> bytes:
     """The event has the reservation's id, so that it has one effect in the ledger, whenever it comes."""
     event_id, units_micro = keys.reservation_id_of(place.member), _used_units_micro(facts, ending)
-    return encode_usage(UsagePayload(event_id, facts.feature_key, units_micro, facts.price_id, None, None, None))
+    payload = UsagePayload(event_id, facts.feature_key, units_micro, facts.price_id, None, None, None, is_late=True)
+    return encode_usage(payload)
 
 
 def _used_units_micro(facts: Facts, ending: Ending) -> int:

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from app.embedded.errors import EmbeddedError
 from app.io.process import configure_logging, stop_as_interrupted
+from app.wire.redaction import Redactor
 from loadtests.__main__ import FAILED, NARROWEST_TABLE, RESULTS, VAR, fail, tell
 from loadtests.load import outcome
 from loadtests.load.addresses import AddressRefused, loopback_url
@@ -55,7 +56,7 @@ def main(base_url: str | None, edge_url: str | None, key: str | None, kills: int
     answer was wrong, a probe failed or the books differ.
     """
     stop_as_interrupted()  # servers and directories go in good order
-    configure_logging("warning", "loadtests")
+    configure_logging("warning", "loadtests", Redactor())
     seed = asked.pop("seed")
     settings = Settings(
         **asked,  # type: ignore[arg-type] # click has seen to it

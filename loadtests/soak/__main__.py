@@ -14,6 +14,7 @@ import rich_click as click
 from rich.console import Console
 
 from app.io.process import configure_logging, stop_as_interrupted
+from app.wire.redaction import Redactor
 from loadtests.__main__ import FAILED, NARROWEST_TABLE, RESULTS, VAR, fail, tell
 from loadtests.load import outcome
 from loadtests.load.__main__ import MAX_RATE, SEEDS, TROUBLE
@@ -50,7 +51,7 @@ def main(seconds: int, users: int, seed: int | None) -> None:
     process grew.
     """
     stop_as_interrupted()  # servers and directories go in good order
-    configure_logging("warning", "loadtests")
+    configure_logging("warning", "loadtests", Redactor())
     settings = Settings(
         "mixed", "steady", users, seconds, None, secrets.randbelow(SEEDS) if seed is None else seed, OWN
     )

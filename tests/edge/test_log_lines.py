@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from app.embedded.valkey import EmbeddedValkey
+from app.wire.redaction import Redactor
 from edge.log_lines import JsonLines, fields
 from edge.observing import MAX_LOGGED_PER_SECOND
 from tests.edge.world import Answer, World, own_edge
@@ -104,7 +105,7 @@ async def test_a_line_is_one_line() -> None:
         *("a", logging.ERROR, __file__, 1, 'what "%s"\n', ("happened",), (LookupError, error, None)),
         extra=fields(request_id="x", path=Path("a")),
     )
-    text = JsonLines().format(record)
+    text = JsonLines(Redactor()).format(record)
     line = msgspec.json.decode(text)
     assert "\n" not in text
     assert (line["event"], line["level"]) == ('what "happened"\n', "error")

@@ -165,6 +165,23 @@ async def test_keys_that_were_seen_lately_serve(tenant: Tenant, own_valkey: Embe
     await spooled(tenant)  # its second is over, too
 
 
+async def test_a_key_that_is_revoked_while_redis_is_away(tenant: Tenant, own_valkey: EmbeddedValkey) -> None:
+    """Core knows of it, is asked beside the requests that go on, and the key is believed no more; others are."""
+    revoked = await tenant.world.tenant()
+    for each in (tenant, revoked):
+        await each.seed("user_1")
+        assert (await each.use("user_1")).status == 202
+    await away(tenant, own_valkey)
+    await spooled(revoked)
+    tenant.world.core.issued.discard(key_digest.digest(PEPPER.encode(), revoked.key).hex())
+
+    async def is_believed_no_more() -> bool:
+        return (await revoked.use("user_1")).status == 503
+
+    await wait_until_async(is_believed_no_more, 3, "the key to be believed no more")
+    await spooled(tenant)
+
+
 # ---- core or the flusher is away
 
 

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from app.io.process import stop_as_interrupted
+from app.wire.redaction import Redactor
 from edge.log_lines import JsonLines
 
 
@@ -51,7 +52,8 @@ def test_lines_have_one_form() -> None:
     """What we log and what a library logs: one JSON object a line, with the same members as the edge's."""
     script = (
         "import logging, structlog; from app.io.process import configure_logging\n"
-        "configure_logging('info', 'core')\n"
+        "from app.wire.redaction import Redactor\n"
+        "configure_logging('info', 'core', Redactor())\n"
         "with structlog.contextvars.bound_contextvars(request_id='r-1'):\n"
         "    structlog.get_logger().info('ours', status=200)\n"
         "    try: raise LookupError('two\\nlines')\n"
@@ -66,6 +68,6 @@ def test_lines_have_one_form() -> None:
     assert (theirs["event"], theirs["level"], theirs["process"]) == ("theirs 1", "error", "core")
     assert theirs["exception"].endswith("LookupError: two\nlines")
     record = logging.getLogger("edge").makeRecord("edge", logging.INFO, "", 1, "x", (), None)
-    edges = msgspec.json.decode(JsonLines().format(record))
+    edges = msgspec.json.decode(JsonLines(Redactor()).format(record))
     assert edges.keys() == always - {"request_id"}
     assert len(edges["time"]) == len(ours["time"])

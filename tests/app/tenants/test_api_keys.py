@@ -58,7 +58,7 @@ async def test_a_key_is_made_and_shown_once(core: Core, tenant: Tenant) -> None:
     assert (made["name"], made["revoked_at"], made["last_used_at"]) == ("n", None, None)
     assert await tenant.sandbox.read(f"{KEYS}/{made['api_key_id']}") == made
     assert (await tenant.sandbox.read(KEYS))["data"][-1] == made
-    principal = await core.parts.api_keys.authenticate(key)
+    principal = await core.parts.api_keys.authenticate(key, "192.0.2.1")
     assert principal is not None
     assert (principal.environment_id, principal.scopes) == (tenant.environment_id, set(made["scopes"]))
 

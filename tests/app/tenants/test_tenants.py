@@ -23,7 +23,7 @@ async def test_a_tenant_has_two_environments_and_a_key_of_each(core: Core) -> No
     assert made["live_key"].startswith("qs_live_")
     assert all(key_digest.is_well_formed(made[name]) for name in ("sandbox_key", "live_key"))
     for name, kind in (("sandbox_key", "sandbox"), ("live_key", "live")):
-        principal = await core.parts.api_keys.authenticate(made[name])
+        principal = await core.parts.api_keys.authenticate(made[name], "192.0.2.1")
         assert principal is not None
         assert (principal.environment_kind, principal.scopes) == (kind, frozenset(Scope))
 
@@ -54,7 +54,7 @@ async def test_a_replay_has_everything_but_the_keys(core: Core, urls: DatabaseUr
     for replay in answers:
         if replay is not first:
             assert replay.json() == shown | {"sandbox_key": None, "live_key": None}
-    assert await core.parts.api_keys.authenticate(shown["sandbox_key"]) is not None
+    assert await core.parts.api_keys.authenticate(shown["sandbox_key"], "192.0.2.1") is not None
     async with connected(urls.owner) as connection:
         assert await connection.fetchval("SELECT count(*) FROM tenants") == 1
         kept = await connection.fetch("SELECT request, body FROM operator_keys")

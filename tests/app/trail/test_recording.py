@@ -22,7 +22,7 @@ async def test_a_row_says_who_asked_for_what_and_when(core: Core, tenant: Tenant
     before = Clock().now()
     headers = {"x-request-id": "mine", "idempotency-key": "k"}
     answer = await tenant.sandbox.send("POST", "/v1/plans", json=PLAN, headers=headers)
-    principal = await core.parts.api_keys.authenticate(tenant.sandbox.key)
+    principal = await core.parts.api_keys.authenticate(tenant.sandbox.key, "192.0.2.1")
     assert principal is not None
     [row] = await read_changes(urls, tenant.environment_id)
     assert before <= row["at"] <= Clock().now()

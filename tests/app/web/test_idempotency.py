@@ -8,7 +8,8 @@ import pytest
 from app.embedded.valkey import EmbeddedValkey
 from app.io import postgres
 from app.trail import store
-from app.wire.codes import Code
+from app.trail.idempotency import is_stored
+from app.wire.codes import MEANINGS, Code
 from tests.app.core import Core, Tenant, make_catalogue, open_core
 from tests.app.web.test_problems import assert_problem
 from tests.conftest import DatabaseUrls
@@ -167,3 +168,12 @@ async def test_keys_have_a_form(tenant: Tenant, key: str) -> None:
     headers = {b"idempotency-key": key.encode("latin-1"), b"authorization": f"Bearer {tenant.sandbox.key}".encode()}
     answer = await tenant.sandbox.http.post("/v1/features", json={"key": "f", "name": "F"}, headers=headers)
     assert_problem(answer, Code.INVALID_VALUE, "Idempotency-Key")
+
+
+def test_which_refusals_are_answers() -> None:
+    """Those that follow from how things stand, and do not pass by themselves; nothing about who asks, or about us."""
+    stored = {code for code in Code if is_stored(code)}
+    assert stored >= {Code.UNKNOWN_CUSTOMER, Code.INSUFFICIENT_CREDITS, Code.CONFLICT, Code.ALREADY_VOIDED}
+    assert {MEANINGS[code].status for code in stored} == {402, 404, 409}
+    passing = {code for code in Code if MEANINGS[code].status in {402, 404, 409}} - stored
+    assert passing == {Code.EVENT_PENDING, Code.IDEMPOTENCY_KEY_IN_FLIGHT}

@@ -142,7 +142,7 @@ async def test_core_counts_where_edges_do(urls: DatabaseUrls, valkey: EmbeddedVa
     async with limited_core(urls, valkey.url, key=20) as (core, tenant):
         for _ in range(3):
             await tenant.sandbox.get("/v1/features")
-        principal = await core.parts.api_keys.authenticate(tenant.sandbox.key)
+        principal = await core.parts.api_keys.authenticate(tenant.sandbox.key, "192.0.2.1")
         assert principal is not None
         asker = Asker(keys.environment_ref(tenant.environment_id), principal.key_id)
         counters = script_keys(asker, int(MINUTE.timestamp()), PARTITIONS)
