@@ -10,7 +10,8 @@ Neighbours  Core, over its internal listener, for an account, API key or plan sn
             flusher reads what the edge leaves in the streams.
 Not mine    Prices, periods, blocks and debts: `app.rules` decides and the ledger records. Postgres is not spoken to.
 
-A request goes `server` (HTTP) → `routes` (who asks, and what) → `checks`, `recording`, `reserving` or `ending` (one
-command, one callback) → `exchange` (one write). A CloudEvent goes through `ingesting` first, which asks what reads it.
-What can stand in the way of that, such as an account that is not loaded, is met in `attempt`.
+A request goes `server` (HTTP) → `routes` (who asks, and what) → `rates` (how often) → `checks`, `recording`,
+`reserving` or `ending` (one command, one callback) → `exchange` (one write). A CloudEvent goes through `ingesting`
+first, which asks what reads it. What can stand in the way of that, such as an account that is not loaded, is met in
+`attempt`.
 """

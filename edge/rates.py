@@ -1,6 +1,6 @@
 """Rate limits: a worker draws permits from Redis in slices, so that the usual request costs one subtraction.
 
-A slice is as large as what the key has used of the window in this worker, and at most a twentieth of what is left: so a
+A slice is as large as what the key has used of the window in this worker, and at most a fiftieth of what is left: so a
 worker that nobody asks holds next to nothing, and all workers together never let more through than there is. The next
 slice is asked for when half of one is used. Where Redis cannot be asked requests go on, uncounted.
 """

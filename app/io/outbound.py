@@ -1,4 +1,4 @@
-"""HTTP that goes out from here: the only importer of aiohttp in `app`."""
+"""HTTP that goes out from here: with `probes`, which listens, the only importer of aiohttp in `app`."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress

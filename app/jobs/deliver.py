@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from uuid import uuid4
 
+from app.io import tracing
 from app.io.clock import Clock
 from app.io.outbound import Delivery
 from app.io.postgres import Database
@@ -117,7 +118,12 @@ class Deliverer:
     async def _attempt(self, head: Head) -> Attempt:
         now, body = self._clock.now(), body_of(head.event)
         secrets = head.secrets.good(self._key, head.queue.key.endpoint_id, now)
-        answered = await self._post(head.url, headers_of(head.event, body, secrets, now), body)
+        headers = dict(headers_of(head.event, body, secrets, now))
+        told = {"quotastack.event_id": headers["webhook-id"], "quotastack.event_type": head.event.type}
+        with tracing.span("webhook delivery", told, kind="client", parent=head.event.traceparent):
+            if traceparent := tracing.current_traceparent():
+                headers["traceparent"] = traceparent
+            answered = await self._post(head.url, headers, body)
         return Attempt(
             to_at(self._clock.now()),
             answered.status,

@@ -14,12 +14,12 @@ from app.io.redis import RedisUnavailable
 
 log: Any = structlog.get_logger()
 _BUCKETS = (0.01, 0.05, 0.25, 1.0, 5.0, 30.0, 120.0, 600.0)
-_SECONDS = metrics.histogram("quotastack_jobs_round_seconds", "How long rounds took", ["job"], _BUCKETS)
-_FAILURES = metrics.counter("quotastack_jobs_round_failures_total", "Rounds that a store failed", ["job"])
-_DONE = metrics.counter("quotastack_jobs_done_total", "What rounds did: ticks, ends of reservations, loads…", ["job"])
-_LAST = metrics.gauge("quotastack_jobs_last_round_done", "What the last round did: what was due or overdue", ["job"])
+_SECONDS = metrics.histogram("quotastack_jobs_round_seconds", "How long rounds took", ["task"], _BUCKETS)
+_FAILURES = metrics.counter("quotastack_jobs_round_failures_total", "Rounds that a store failed", ["task"])
+_DONE = metrics.counter("quotastack_jobs_done_total", "What rounds did: ticks, ends of reservations, loads…", ["task"])
+_LAST = metrics.gauge("quotastack_jobs_last_round_done", "What the last round did: what was due or overdue", ["task"])
 _SUCCEEDED = metrics.gauge(
-    "quotastack_jobs_last_success_timestamp_seconds", "When a round went well last, in Unix time", ["job"]
+    "quotastack_jobs_last_success_timestamp_seconds", "When a round went well last, in Unix time", ["task"]
 )
 
 

@@ -1,1 +1,1 @@
-"""HTTP, the same for every route: who asks, strict bodies, problem documents, pages, request ids, forwarding."""
+"""HTTP, the same for every route: who asks, how often, strict bodies, problem documents, pages, ids, forwarding."""

@@ -31,7 +31,10 @@ _DESCRIPTION = """\
 Credits, entitlements and usage metering. Send an API key as `Authorization: Bearer qs_test_…` (sandbox) or `qs_live_…`.
 
 Every `POST`, `PUT`, `PATCH` and `DELETE` that is not safe to repeat takes an `Idempotency-Key`: the same request under
-the same key has one effect, and the same answer."""
+the same key has one effect, and the same answer.
+
+How many requests a key and its environment have left is in `RateLimit` of every answer; beyond that, 429 with
+`Retry-After`."""
 
 
 def make_config() -> OpenAPIConfig:

@@ -11,8 +11,8 @@ import msgspec
 from app.wire import keys
 from app.wire.ids import parse
 
-AHEAD_SHARE = 20
-"""Of what is left of a window, nobody is given more ahead of its requests than this part: a twentieth."""
+AHEAD_SHARE = 50
+"""Of what is left of a window, nobody is given more ahead of its requests than this part: a fiftieth."""
 POLICY_FIELD = b"RateLimit-Policy"
 STANDING_FIELD = b"RateLimit"
 STANDING = b'"key";r=%d;t=%d, "tenant";r=%d;t=%d'

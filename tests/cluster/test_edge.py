@@ -17,6 +17,7 @@ from tests.cluster.servers import FAILOVER_SECONDS, Cluster, Node
 from tests.edge.world import PARTITIONS, Answer, EdgeProcess, StandInCore, Tenant, World
 from tests.faults.customer import SPOOLED
 from tests.waiting import wait_until_async
+from tests.wire.rate_models import read_list
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -71,6 +72,17 @@ async def answered(status: int, ask: Callable[[], Awaitable[Answer]], seconds: f
 async def test_the_partitions_are_on_all_servers(cluster: Cluster) -> None:
     """Or the tests of this file would show nothing."""
     assert len({cluster.primary_of(partition).port for partition in range(PARTITIONS)}) == 3
+
+
+async def test_requests_are_counted_where_their_environment_is(tenant: Tenant) -> None:
+    """Of many environments, each on the server that its ref leads to."""
+    for _ in range(2 * PARTITIONS):
+        other = await tenant.world.tenant()
+        await other.seed("user_1", 10)
+        for _ in range(3):
+            answer = await answered(200, lambda other=other: other.check("user_1"))
+            most = read_list(answer.headers["RateLimit-Policy"])["key"]["q"]
+            assert most - 3 <= read_list(answer.headers["RateLimit"])["key"]["r"] < most
 
 
 async def test_everything_that_an_edge_does(tenant: Tenant) -> None:

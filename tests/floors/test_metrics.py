@@ -4,7 +4,7 @@ import ast
 import re
 from collections.abc import Iterator
 
-from tests.floors.source import Source, refuse, sources
+from tests.floors.source import ROOT, Source, refuse, sources
 from tests.floors.test_pages import differences
 
 METRIC_ENTRY = re.compile(r"^\| `(quotastack_\w+)`", re.MULTILINE)
@@ -43,3 +43,19 @@ def test_metrics_are_made_by_their_makers() -> None:
         and node.value not in set(metrics_of(source))
     ]
     refuse(strays, "Make the metric with counter, gauge or histogram, its name as the first argument.")
+
+
+def test_every_job_is_named() -> None:
+    """The page says which values the label `task` has: they are the names of the paces."""
+    page = (ROOT / PAGE).read_text()
+    names = {
+        node.args[0].value
+        for source in sources("app")
+        for node in source.nodes
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "Pace"
+        and isinstance(node.args[0], ast.Constant)
+    }
+    assert len(names) > 5
+    refuse((f"{name} is not on the page" for name in names if f"`{name}`" not in page), f"Name each job in {PAGE}.")

@@ -8,6 +8,7 @@ import pytest
 import pytest_asyncio
 
 from tests.flow.stack import Stack, Tenant, open_session, running_stack
+from tests.ports import free_ports
 
 
 @pytest.fixture(scope="session")
@@ -19,7 +20,8 @@ def stack_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def stack(stack_directory: Path) -> AsyncIterator[Stack]:
     """Core, edge with two workers, flusher and jobs on servers of their own."""
-    async with running_stack(stack_directory) as running:
+    ports = dict(zip(("FLUSHER_METRICS_PORT", "JOBS_METRICS_PORT"), map(str, free_ports(2)), strict=True))
+    async with running_stack(stack_directory, **ports) as running:
         yield running
 
 

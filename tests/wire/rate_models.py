@@ -28,12 +28,12 @@ class Counters:
     tenants: dict[tuple[int, int], int] = field(default_factory=dict)
 
     def admit(self, call: Call) -> list[int]:
-        """Grant what there is: to those that wait all of it, ahead a twentieth of the rest at most."""
+        """Grant what there is: to those that wait all of it, ahead a fiftieth of the rest at most."""
         key, tenant = (call.tenant, call.key, call.window), (call.tenant, call.window)
         key_left = max(0, call.key_most - self.keys.get(key, 0))
         tenant_left = max(0, call.tenant_most - self.tenants.get(tenant, 0))
         granted = min(call.waiting, key_left, tenant_left)
-        granted += min(call.ahead, (min(key_left, tenant_left) - granted) // 20)
+        granted += min(call.ahead, (min(key_left, tenant_left) - granted) // 50)
         self.keys[key] = self.keys.get(key, 0) + granted
         self.tenants[tenant] = self.tenants.get(tenant, 0) + granted
         return [granted, key_left - granted, tenant_left - granted]

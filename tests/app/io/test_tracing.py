@@ -10,6 +10,8 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import asyncpg
+import msgspec
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
@@ -218,3 +220,15 @@ def test_a_collector_that_is_away_holds_up_nobody() -> None:
         [sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=True, timeout=60
     )
     assert float(done.stdout) < otlp.CLOSE_SECONDS + 10
+
+
+async def test_what_happens_is_told_in_the_clients_trace(core: Core, urls: DatabaseUrls) -> None:
+    """The event of a change carries the traceparent of the request that made it; without one it has none."""
+    tenant = await core.tenant()
+    for name, headers in (("traced", {"traceparent": TRACE}), ("untraced", {"traceparent": "nonsense"})):
+        body = msgspec.json.encode({"end_user_id": name})
+        assert (await tenant.sandbox.send("POST", "/v1/customers", content=body, headers=headers)).status_code == 201
+    connection = await asyncpg.connect(urls.owner)
+    rows = await connection.fetch("SELECT end_user_id, traceparent FROM outbox WHERE type = 'customer.created'")
+    await connection.close()
+    assert dict(map(tuple, rows)) == {"traced": TRACE, "untraced": None}
