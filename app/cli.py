@@ -35,6 +35,7 @@ class OperatorSettings(RunSettings, frozen=True, kw_only=True):
     """Of the commands that work on a running system; what is missing is taken from the one on this machine."""
 
     admin_token: Secret | None = None
+    key_pepper: Secret | None = None
     partitions: int = 64
     idempotency_window_seconds: int = 86_400
     stream_max_entries: int = 1_000_000
@@ -155,6 +156,41 @@ def create_tenant(name: str, core_url: str | None) -> None:
     answer = asyncio.run(_post_tenant(core_url or (local.core_url if local else "http://127.0.0.1:8000"), token, name))
     for member in ("tenant_id", "sandbox_key", "live_key"):
         click.echo(f"{member:<12} {answer[member]}")
+
+
+@main.group()
+def keys() -> None:
+    """Work on API keys."""
+
+
+@keys.command("create")
+@click.argument("environment", type=_environment_id)
+@click.argument("name")
+def create_key(environment: UUID, name: str) -> None:
+    """Make a key called NAME that may do everything in ENVIRONMENT: env_… or a UUID.
+
+    It is for a tenant that has lost its own, and shown once. Reads DATABASE_URL and KEY_PEPPER, else those of the stack
+    on this machine.
+    """
+    from app.errors import ServiceError
+    from app.io.postgres import DatabaseError
+    from app.tenants.rescuing import NoSuchEnvironment, make_key
+
+    settings, local = _operator()
+    database_url = settings.database_url or (local.database_url if local else None)
+    pepper = settings.key_pepper or (_local_pepper(Path(settings.var_dir)) if local else None)
+    if database_url is None or pepper is None:
+        _fail("DATABASE_URL or KEY_PEPPER is not set, and no stack runs on this machine.")
+    try:
+        click.echo(asyncio.run(make_key(database_url, pepper, environment, name)))
+    except (NoSuchEnvironment, ValueError, OSError, DatabaseError, ServiceError) as error:
+        _fail(str(error))
+
+
+def _local_pepper(var_dir: Path) -> str:
+    from app.embedded.secret_file import load_secrets
+
+    return load_secrets(var_dir, {})["KEY_PEPPER"]
 
 
 @main.command("replay")

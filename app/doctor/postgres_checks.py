@@ -15,6 +15,8 @@ MONTHS_AHEAD = 2
 """Months from now on whose partitions have to be there; jobs keeps more."""
 KEY_NOTICE = timedelta(days=14)
 """How long before its end an API key is told."""
+KEY_USED = timedelta(days=7)
+"""How long ago a key may have been used that counts as in use."""
 
 
 async def look_at_version(patient: Patient) -> Verdict:
@@ -111,16 +113,16 @@ async def look_at_partitions(patient: Patient) -> Verdict:
 
 
 async def look_at_keys(patient: Patient) -> Verdict:
-    """No API key is about to end."""
+    """No API key is about to end that somebody uses still."""
     now = patient.now()
-    keys = await patient.fetch("list_expiring_keys", now, now + KEY_NOTICE)
+    keys = await patient.fetch("list_expiring_keys", now, now + KEY_NOTICE, now - KEY_USED)
     if keys:
         first = keys[0]
         seen = (
             f"{len(keys)} within {KEY_NOTICE.days} days, first {first['display_prefix']}… on {first['expires_at']:%F}"
         )
-        return warning(seen, "Tell its tenant to rotate it.")
-    return ok(f"none ends within {KEY_NOTICE.days} days")
+        return warning(seen, "Tell its tenant to take another one: it is in use still.")
+    return ok(f"none that is in use ends within {KEY_NOTICE.days} days")
 
 
 CHECKS = (

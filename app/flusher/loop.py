@@ -98,7 +98,8 @@ class Flusher:
                 self._turned_at = self._now()
             metrics.LEASES.set(len(self._cursors))
             await asyncio.sleep(max(0.0, started_at + FLUSH_INTERVAL_SECONDS - self._now()))
-        await self._database.run(None, self._release_leases)
+        with suppress(ServiceError):  # where Postgres is away they run out by themselves
+            await self._database.run(None, self._release_leases)
 
     async def _reopen(self) -> None:
         """A new connection to the streams, where that can be had; else the next turn fails and comes here again."""

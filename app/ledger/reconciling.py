@@ -6,7 +6,7 @@ read. So load, lag and processes that stand still are no drift, however long the
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 import msgspec
@@ -153,8 +153,9 @@ async def look_at(database: Database, redis: RedisStore, customers: Sequence[Cus
         partition = redis.partition(_ref(row["environment_id"], row["end_user_id"]))
         by_partition[partition].append(_ledger_side(row, cursors.get(partition, NOTHING_READ)))
     found = await run_all(_look_at_edge(redis, partition, there) for partition, there in by_partition.items())
-    failures = [answer for answer in found if isinstance(answer, RedisUnavailable)]
-    return Looks([look for answer in found if not isinstance(answer, RedisUnavailable) for look in answer], failures)
+    return Looks(
+        [look for looks in found for look in looks.looks], [error for looks in found for error in looks.failures]
+    )
 
 
 async def list_accounts_after(database: Database, place: tuple[UUID, UUID], limit: int) -> list[tuple[UUID, UUID, str]]:
@@ -208,17 +209,15 @@ def _ledger_side(row: Record, cursor: PartitionCursor) -> LedgerSide:
     )
 
 
-async def _look_at_edge(
-    redis: RedisStore, partition: int, there: Sequence[LedgerSide]
-) -> list[Look] | RedisUnavailable:
+async def _look_at_edge(redis: RedisStore, partition: int, there: Sequence[LedgerSide]) -> Looks:
     cursor = there[0].cursor
     refs = [_ref(side.environment_id, side.end_user_id) for side in there]
     try:
         found = await read_edge_accounts(redis, partition, refs, cursor.last_id, MOST_ENTRIES)
     except RedisUnavailable as error:
-        return error
-    views: Mapping[bytes, AccountView | None] = dict(zip(refs, found.views, strict=True))
-    return [Look(side, _edge_side(found, ref, views[ref], cursor)) for side, ref in zip(there, refs, strict=True)]
+        return Looks([], [error])
+    sides = zip(there, refs, found.views, strict=True)
+    return Looks([Look(side, _edge_side(found, ref, view, cursor)) for side, ref, view in sides], [])
 
 
 def _edge_side(found: EdgeAccounts, ref: bytes, view: AccountView | None, cursor: PartitionCursor) -> EdgeSide | None:

@@ -164,3 +164,8 @@ async def note_uses(tx: Transaction, uses: Sequence[KeyUse]) -> None:
         [use.key_id for use in uses],
         [to_datetime(use.used_at) for use in uses],
     )
+
+
+async def read_kind(tx: Transaction) -> str | None:
+    """Whether the environment is sandbox or live; None where there is none. For the owner: core may not look."""
+    return await tx.connection.fetchval("SELECT kind FROM environments WHERE id = $1", tx.environment)

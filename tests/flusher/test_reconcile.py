@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 
 from app.embedded.postgres import SUPERUSER, EmbeddedPostgres
+from app.embedded.valkey import EmbeddedValkey
 from app.flusher.loop import Flusher, Keeping
 from app.io.clock import Clock
 from app.io.edge_accounts import read_edge_accounts
@@ -148,6 +149,24 @@ async def test_a_ledger_that_differs_is_found_and_named(
         assert await found(reconciler) == 1
     assert {account for account, _ in await adrift(world)} == {customer}
     assert invariants in (await adrift(world))[0][1]
+
+
+async def test_while_redis_is_away_nothing_is_forgotten(world: World, valkey: EmbeddedValkey) -> None:
+    """A round tells that it could not look; what is adrift stays adrift until somebody has seen that it is not."""
+    await settle(world)
+    account = keys.account(world.redis.partition(world.ref("u")), world.ref("u"))
+    async with reconciling(world) as reconciler:
+        await world.redis.client.hincrby(account, "base", CREDIT)
+        assert [await found(reconciler) for _ in range(2)] == [0, 1]
+        valkey.stop()
+        for _ in range(2):
+            with pytest.raises(ExceptionGroup, match="servers that are away"):
+                await reconciler.round()
+            assert reconciler.adrift == 1
+        valkey.start()
+        assert await found(reconciler) == 1
+        await world.redis.client.hincrby(account, "base", -CREDIT)
+        assert await found(reconciler) == 0
 
 
 async def test_an_edge_that_was_not_told_yet_is_no_drift(world: World) -> None:

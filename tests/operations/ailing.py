@@ -135,7 +135,7 @@ by_statements(
 by_statements("partitions", f"ALTER TABLE {NEXT_MONTH} RENAME TO away", f"ALTER TABLE away RENAME TO {NEXT_MONTH}")
 by_statements(
     "api-keys",
-    "UPDATE api_keys SET expires_at = now() + interval '1 day'",
+    "UPDATE api_keys SET expires_at = now() + interval '1 day', last_used_at = now()",
     "UPDATE api_keys SET expires_at = NULL",
 )
 by_setting("redis", lambda system: replace(system, redis_url=f"redis://{NOWHERE}"))

@@ -67,11 +67,12 @@ async def posted(stack: Stack) -> dict[str, dict[str, int]]:
     """Units by customer and key, as the ledger has them; each key once."""
     connection = await asyncpg.connect(stack.stores.database_url)
     try:
-        rows = await connection.fetch(
-            "SELECT a.end_user_id, e.idempotency_key, e.units_micro FROM usage_events e "
-            "JOIN accounts a ON a.environment_id = e.environment_id AND a.id = e.account_id"
-        )
-        totals = await connection.fetch("SELECT end_user_id, total_micro FROM accounts")
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            rows = await connection.fetch(
+                "SELECT a.end_user_id, e.idempotency_key, e.units_micro FROM usage_events e "
+                "JOIN accounts a ON a.environment_id = e.environment_id AND a.id = e.account_id"
+            )
+            totals = await connection.fetch("SELECT end_user_id, total_micro FROM accounts")
     finally:
         await connection.close()
     found: dict[str, dict[str, int]] = {row["end_user_id"]: {} for row in totals}

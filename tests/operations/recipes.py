@@ -11,9 +11,7 @@ from pathlib import Path
 
 import aiohttp
 
-from app.embedded.role import RoleProcess
 from tests.flow.stack import Stack
-from tests.waiting import wait_until_async
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/operations.md"
 BLOCK = re.compile(r"```sh\n(.*?)```", re.DOTALL)
@@ -38,46 +36,50 @@ class Operator:
         return [await self._type(command) for command in commands]
 
     async def _type(self, command: str) -> str:
-        match shlex.split(command.partition(" > ")[0].partition(" < ")[0])[2:]:
+        match words := shlex.split(command.partition(" > ")[0].partition(" < ")[0])[2:]:
             case ["stop", *names]:
                 await self._stop([name for name in names if name in ROLES])
             case ["up", "--detach", "--wait", "postgres", "valkey"]:
                 self._stack.postgres.start()
                 self._stack.valkey.start()
             case ["up", "--detach", "--no-deps", "--wait", name]:
-                await self._stack.stop(name)
+                await self._stop([name])
                 await self._start([name])
                 await self._stack.ready(self._session)
-            case ["build"]:
-                pass  # there is one version of it here
             case ["up", "--detach", *names]:
                 await self._start([name for name in names if name in ROLES])
-            case ["exec", "-T", "valkey", "valkey-cli", *words]:
+            case ["build"]:
+                pass  # there is one version of it here
+            case _:
+                return await self._type_inside(command, words)
+        return ""
+
+    async def _type_inside(self, command: str, words: list[str]) -> str:
+        """What runs inside a container."""
+        postgres = self._stack.postgres
+        match words:
+            case ["exec", "-T", "valkey", "valkey-cli", *asked]:
                 redis = await self._stack.redis()
-                await redis.client.execute_command(*words)
+                await redis.client.execute_command(*asked)
                 await redis.close()
+                return ""
             case ["exec", "-T", "postgres", *_]:
-                server = self._stack.postgres
-                variables = {"PATH": str(server.binary.file.parent), "PGHOST": str(server.socket_directory)}
+                variables = {"PATH": str(postgres.binary.file.parent), "PGHOST": str(postgres.socket_directory)}
                 return await self._run(command.partition("exec -T postgres ")[2], variables)
+            case ["run", "--rm", "-T", "--entrypoint", "sh", "postgres", "-c", typed]:
+                whole = f"{BASH} -c {shlex.quote(typed)} <{command.partition(' < ')[2]}"
+                return await self._run(whole, {"PGDATA": str(postgres.directory)})
             case ["run", "--rm", "--env", _, "migrate", "quotastack", *arguments]:
                 return await self._quotastack(arguments, {"REDIS_URL": self._stack.stores.redis_url})
             case ["run", "--rm", "migrate", *arguments]:
                 return await self._quotastack(arguments[1:] or ["migrate"], {})
             case _:
                 raise AssertionError(f"nobody knows how to type {command!r} here")
-        return ""
 
     async def _stop(self, names: list[str]) -> None:
-        """Whatever their status is: one whose store is gone cannot say goodbye to it."""
+        """In good order, also where a store is gone."""
         for name in names:
-            role = self._stack.roles[name]
-            role.ask_to_stop()
-
-            async def has_ended(role: RoleProcess = role) -> bool:
-                return role.has_ended()
-
-            await wait_until_async(has_ended, 20, f"the end of {name}")
+            await self._stack.stop(name)
 
     async def _start(self, names: list[str]) -> None:
         for name in names or ROLES:

@@ -16,10 +16,14 @@ from tests.waiting import wait_until_async
 
 EVENTS = 400
 BACKUP, RESTORE = "Backups", "Coming back from a backup"
+DUMP, FILES = 0, 1
+"""The two kinds, in the order in which the page has them."""
 
 
 @asynccontextmanager
-async def lost(directory: Path, stack: Stack, session: aiohttp.ClientSession) -> AsyncIterator[tuple[Sender, Operator]]:
+async def lost(
+    directory: Path, stack: Stack, session: aiohttp.ClientSession, backup: int = DUMP
+) -> AsyncIterator[tuple[Sender, Operator]]:
     """A stack with a backup that was taken under load, and whose Postgres is gone for good while its edge goes on."""
     tenant, operator = await stack.tenant(session), Operator(stack, session, directory)
     await subscribe(tenant)
@@ -30,7 +34,7 @@ async def lost(directory: Path, stack: Stack, session: aiohttp.ClientSession) ->
         return len(sender.acknowledged) >= EVENTS // 4
 
     await wait_until_async(is_under_way, 60, "load")
-    await operator.follow(recipe(BACKUP))
+    await operator.follow(recipe(BACKUP, backup))
     await load
     stack.postgres.stop()
     shutil.rmtree(stack.postgres.directory)
@@ -46,15 +50,23 @@ async def lost(directory: Path, stack: Stack, session: aiohttp.ClientSession) ->
     assert (await stack.verify()).findings == []
 
 
+def steps_of(backup: int) -> list[str]:
+    """How to come back from a kind of backup."""
+    steps = recipe(RESTORE)
+    migrations = [number for number, step in enumerate(steps) if step.endswith("migrate")]
+    return steps if backup == DUMP else [*recipe(RESTORE, 1), *steps[migrations[1] :]]
+
+
 @pytest.mark.timeout(300)
-async def test_both_stores_are_lost(tmp_path: Path) -> None:
+@pytest.mark.parametrize("backup", [DUMP, FILES])
+async def test_both_stores_are_lost(tmp_path: Path, backup: int) -> None:
     """The copy is whole and of one moment; what edges spooled and what clients send again is in it once afterwards."""
     async with running_stack(tmp_path) as stack, open_session() as session:
-        async with lost(tmp_path, stack, session) as (sender, operator):
+        async with lost(tmp_path, stack, session, backup) as (sender, operator):
             stack.valkey.stop()
             shutil.rmtree(stack.valkey.directory)
             await sender.send_all(events("meanwhile", 20))
-            steps = recipe(RESTORE)
+            steps = steps_of(backup)
             said = await operator.follow(steps[:-2])
             assert "Nothing differs." in said[-1]
             restored = keys_of(await posted(stack))
@@ -75,7 +87,7 @@ async def test_postgres_alone_is_lost(tmp_path: Path) -> None:
     ):
         await sender.send_all(events("meanwhile", 20))
         await operator.follow(recipe(RESTORE)[:-2])
-        steps = recipe(RESTORE, 1)
+        steps = recipe(RESTORE, 2)
         await operator.follow(steps[:1])
 
         async def is_posted() -> bool:

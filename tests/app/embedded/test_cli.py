@@ -57,6 +57,19 @@ def test_asking_for_help_is_quick() -> None:
     assert done.stdout.strip() == ""
 
 
+def test_making_a_key_where_it_cannot_be_made(tmp_path: Path) -> None:
+    """One line that says why."""
+    environment = f"env_{7:032x}"
+    alone = quotastack("keys", "create", environment, "n", VAR_DIR=str(tmp_path))
+    assert (alone.exit_code, "KEY_PEPPER is not set" in alone.output) == (1, True)
+    given = {"DATABASE_URL": NOWHERE, "KEY_PEPPER": "p" * 32, "VAR_DIR": str(tmp_path)}
+    away = quotastack("keys", "create", environment, "n", **given)
+    assert (away.exit_code, away.output.startswith("quotastack: ")) == (1, True)
+    assert quotastack("keys", "create", "elsewhere", "n", **given).exit_code == USAGE_ERROR
+    nameless = quotastack("keys", "create", environment, "", **given)
+    assert (nameless.exit_code, "name" in nameless.output) == (1, True)
+
+
 def test_migrate_then_verify(postgres: EmbeddedPostgres) -> None:
     """The schema is made once; an empty ledger has nothing wrong with it."""
     variables = addresses(postgres.url_owner)
