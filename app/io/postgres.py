@@ -100,8 +100,6 @@ class Transaction:
     whole_environment: bool = False
     unpublished: set[UUID] = field(default_factory=set[UUID])
     """Accounts that an earlier transaction changed and that may still have to be published."""
-    traceparent: str | None = None
-    """Of the request that is answered: what happens in it is told with it."""
     changes: list[Changed] = field(default_factory=list[Changed])
     """Set through `app.trail.audit`."""
     touches_ledger: bool = False

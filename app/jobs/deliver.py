@@ -8,10 +8,15 @@ same id.
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from functools import partial
+from typing import Any
 from uuid import uuid4
 
-from app.io import tracing
+import structlog
+
+from app.errors import ServiceError
+from app.io import metrics, tracing
 from app.io.clock import Clock
 from app.io.outbound import Delivery
 from app.io.postgres import Database
@@ -26,6 +31,7 @@ from app.webhooks.recording import LEASE, Outcome, take
 from app.webhooks.sending import Claimed, Head, body_of, headers_of
 from app.webhooks.store import Asked
 
+log: Any = structlog.get_logger()
 SLOTS = 512
 """Attempts that one process has under way at once."""
 QUEUES_AT_ONCE = 256
@@ -42,6 +48,9 @@ SPARE_SECONDS = 20
 STOP_SECONDS = 5
 """How long attempts under way may take once the process is told to stop."""
 ANSWER_CHARACTERS = 1_024
+_ATTEMPTS = metrics.counter("quotastack_webhook_attempts_total", "Attempts, by what became of the event", ["outcome"])
+_SECONDS = metrics.histogram("quotastack_webhook_attempt_seconds", "From looking up the name to the end of the answer")
+_UNDER_WAY = metrics.gauge("quotastack_webhook_attempts_under_way", "Queues that this process is at")
 
 
 Post = Callable[[str, Mapping[str, str], bytes], Awaitable[Delivery]]
@@ -81,7 +90,8 @@ class Deliverer:
         """Take some queues; whether there may be more."""
         while SLOTS - len(self._tasks) < LEAST_FREE and not stop.is_set():
             self._freed.clear()
-            await self._freed.wait()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._freed.wait(), LOOK_SECONDS)
         now = self._clock.now()
         lease_until = _seconds() + LEASE.total_seconds() - SPARE_SECONDS
         asked = Asked(
@@ -92,6 +102,7 @@ class Deliverer:
             self._lanes.begin(head.queue.key.endpoint_id, to_at(now), is_failing=head.is_failing)
             task = asyncio.create_task(self._deliver(head, lease_until))
             self._tasks[task] = head.queue
+            _UNDER_WAY.inc()
             task.add_done_callback(self._ended)
         if heads:
             await asyncio.sleep(PAUSE_SECONDS)
@@ -99,6 +110,9 @@ class Deliverer:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         queue = self._tasks.pop(task)
+        _UNDER_WAY.dec()
+        if not task.cancelled() and (error := task.exception()):
+            log.error("delivery_broke_off", endpoint_id=str(queue.key.endpoint_id), error=repr(error))
         self._lanes.end(queue.key.endpoint_id, to_at(self._clock.now()))
         self._freed.set()
 
@@ -111,6 +125,8 @@ class Deliverer:
             attempt = await self._attempt(head)
             self._lanes.learn(head.queue.key.endpoint_id, attempt)
             fate = fate_after(attempt, head.number, random.randint(0, JITTER_RANGE))  # noqa: S311 - no secret
+            _SECONDS.observe(attempt.elapsed_ms / 1_000)
+            _ATTEMPTS.labels("failed" if fate.due_at is not None else fate.state.value).inc()
             lease_until = _seconds() + LEASE.total_seconds() - SPARE_SECONDS
             goes_on = attempt.went_well and count < RUN
             head = await self._recorder.record(Outcome(head, attempt, fate, goes_on=goes_on))
@@ -143,7 +159,8 @@ class Deliverer:
             task.cancel()
         if left:
             await asyncio.gather(*late, return_exceptions=True)
-            await self._database.run(None, partial(store.give_back, queues=left, now=self._clock.now()))
+            with suppress(ServiceError):  # their leases run out
+                await self._database.run(None, partial(store.give_back, queues=left, now=self._clock.now()))
 
 
 def _seconds() -> float:

@@ -1,6 +1,7 @@
 """The route of the audit log: pages of it, and all of it as a file."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, cast
 from uuid import UUID
@@ -8,6 +9,7 @@ from uuid import UUID
 import msgspec
 from litestar import Request, Response, get
 from litestar.di import NamedDependency, Provide
+from litestar.openapi.spec import OpenAPIMediaType, OpenAPIResponse, OpenAPIType, Operation, Schema
 from litestar.params import FromQuery, QueryParameter
 from litestar.response import Stream
 
@@ -51,6 +53,17 @@ _FILES = {
 _MEDIA_TYPES = {JSON: Format.JSON, **{file.media_type: name for name, file in _FILES.items()}}
 
 
+@dataclass
+class _WithFiles(Operation):
+    """Tells the OpenAPI document of the forms beside JSON."""
+
+    def __post_init__(self) -> None:
+        answered = (self.responses or {})["200"]
+        if isinstance(answered, OpenAPIResponse):
+            text = OpenAPIMediaType(schema=Schema(type=OpenAPIType.STRING))
+            answered.content = (answered.content or {}) | {file.media_type: text for file in _FILES.values()}
+
+
 async def provide_asked(
     *,
     actor: FromQuery[str | None] = None,
@@ -77,6 +90,7 @@ async def provide_asked(
     security=SECURITY,
     tags=["Audit log"],
     dependencies={"asked": Provide(provide_asked)},
+    operation_class=_WithFiles,
 )
 async def list_audit_log(
     request: Request[Any, Any, Any],

@@ -8,6 +8,7 @@ import msgspec
 
 from app.io.postgres import Transaction
 from app.io.statements import statements
+from app.io.tracing import current_traceparent
 from app.web.bodies import encode
 
 _SQL = statements("app.trail")
@@ -114,7 +115,7 @@ async def list_audit(
 async def insert_outbox(tx: Transaction, event: OutboxEvent) -> None:
     """Leave word of something that happened."""
     data = encode(event.data).decode()
-    row = (tx.environment, event.id, event.type, event.end_user_id, data, event.created_at, tx.traceparent)
+    row = (tx.environment, event.id, event.type, event.end_user_id, data, event.created_at, current_traceparent())
     await tx.connection.execute(_SQL["insert_outbox"], *row)
 
 

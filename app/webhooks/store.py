@@ -39,6 +39,14 @@ class Settled(msgspec.Struct, frozen=True):
     goes_on: bool
 
 
+class Backlog(msgspec.Struct, frozen=True):
+    """How much waits to be told."""
+
+    unplaced: int
+    waiting: int
+    due_since: datetime | None
+
+
 class Endpoint(msgspec.Struct, frozen=True):
     """An endpoint as attempts change it."""
 
@@ -244,6 +252,12 @@ async def write_health(tx: Transaction, changed: Sequence[tuple[Endpoint, Health
         [None if health.disabled is None else health.disabled.value for _, health in changed],
         now,
     )
+
+
+async def read_backlog(tx: Transaction) -> Backlog:
+    """How much waits now."""
+    row = await tx.connection.fetchrow(_SQL["read_backlog"])
+    return Backlog(0, 0, None) if row is None else Backlog(*row)
 
 
 # ---- forgetting

@@ -173,3 +173,12 @@ async def explain(tx: Transaction, asked: Asked) -> str:
     await tx.connection.execute(SQL["plan_each"])
     statement = f"EXPLAIN {SQL['list_audit']}"
     return "\n".join(row[0] for row in await tx.connection.fetch(statement, *values, asked.subject_id, 101))
+
+
+async def test_the_document_says_which_forms_there_are(tenant: Tenant) -> None:
+    """Whoever makes a client from it knows of the files, too."""
+    document = (await tenant.sandbox.get("/schema")).json()
+    content = document["paths"][PATH]["get"]["responses"]["200"]["content"]
+    assert content.keys() == {"application/json", "text/csv", "application/jsonl"}
+    assert content["application/json"]["schema"]["$ref"].endswith("Page")
+    assert content["text/csv"]["schema"] == {"type": "string"}

@@ -80,6 +80,18 @@ ROUTES: list[tuple[str, str, set[Scope]]] = [
     ("PATCH", "/v1/api-keys/k", {Scope.KEYS_WRITE}),
     ("DELETE", "/v1/api-keys/k", {Scope.KEYS_WRITE}),
     ("POST", "/v1/api-keys/k/rotate", {Scope.KEYS_WRITE}),
+    ("GET", "/v1/audit-log", {Scope.ADMIN}),
+    ("POST", "/v1/webhook-endpoints", {Scope.WEBHOOKS_WRITE}),
+    ("GET", "/v1/webhook-endpoints", {Scope.WEBHOOKS_WRITE}),
+    ("GET", "/v1/webhook-endpoints/w", {Scope.WEBHOOKS_WRITE}),
+    ("PATCH", "/v1/webhook-endpoints/w", {Scope.WEBHOOKS_WRITE}),
+    ("DELETE", "/v1/webhook-endpoints/w", {Scope.WEBHOOKS_WRITE}),
+    ("POST", "/v1/webhook-endpoints/w/rotate-secret", {Scope.WEBHOOKS_WRITE}),
+    ("POST", "/v1/webhook-endpoints/w/test", {Scope.WEBHOOKS_WRITE}),
+    ("GET", "/v1/webhook-deliveries", {Scope.WEBHOOKS_WRITE}),
+    ("POST", "/v1/webhook-deliveries/d/retry", {Scope.WEBHOOKS_WRITE}),
+    ("POST", "/v1/webhook-deliveries/replay", {Scope.WEBHOOKS_WRITE}),
+    ("GET", "/v1/events", {Scope.WEBHOOKS_WRITE, Scope.ENTITLEMENTS_READ}),
 ]
 
 

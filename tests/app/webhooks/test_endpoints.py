@@ -151,6 +151,16 @@ async def test_a_secret_that_is_rotated_signs_beside_the_new_one(shop: Shop) -> 
         shop.clock.at = datetime.fromisoformat(new["updated_at"]) + 2 * HOUR if verifies else shop.clock.at
 
 
+async def test_a_trace_goes_on_in_the_webhook(shop: Shop) -> None:
+    """What the request that made it happen came with; nothing where it came with none."""
+    await shop.endpoint()
+    traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    for name, headers in (("ada", {"traceparent": traceparent}), ("ben", {})):
+        await shop.client.send("POST", "/v1/customers", json={"end_user_id": name}, headers=headers)
+        await shop.settled()
+    assert [headers.get("traceparent") for _, headers, _ in shop.stranger.sent] == [traceparent, None]
+
+
 @pytest.mark.parametrize(
     ("body", "field"),
     [
