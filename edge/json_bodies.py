@@ -8,11 +8,12 @@ import msgspec
 from app.wire.codes import Code
 from app.wire.members import outer_members, repeated_member
 from app.wire.problem import FieldError
-from edge.refusals import Refusal, invalid_field
+from edge.refusals import Refusal, invalid_field, invalid_value
 
 MAX_SHOWN_NAME = 100
 """Of a name that a client sent, as much comes back to it."""
 _AT_PATH = re.compile(r"(?P<message>.*?)(?: - at `\$\.?(?P<path>.*)`)?", re.DOTALL)
+_OTHER_TYPE = re.compile(r"Expected `.*`, got `.*`", re.DOTALL)
 _NAMED = re.compile(r"Object (?P<what>contains unknown|missing required) field `(?P<name>.*)`", re.DOTALL)
 _POSITION = re.compile(r"JSON is malformed: (?P<message>.*) \(byte (?P<byte>\d+)\)", re.DOTALL)
 
@@ -70,7 +71,8 @@ def _not_as_expected(text: str) -> Refusal:
     if named is None:
         if path == "units":  # an int of more digits than are read
             return invalid_units("is beyond every bound.")
-        return invalid_field(path or "the body", f"is not as it should be: {message.lower()}.")
+        refuse = invalid_field if _OTHER_TYPE.fullmatch(message) else invalid_value
+        return refuse(path or "the body", f"is not as it should be: {message.lower()}.")
     if named["what"] == "contains unknown":
         return unknown(named["name"], "field")
     return invalid_field(named["name"], "is missing.")

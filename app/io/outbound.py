@@ -29,12 +29,8 @@ WEBHOOK_BODY_BYTES: Final = 16_384
 _CONNECT_SECONDS: Final = 5
 _CONNECTIONS: Final = 100
 _WEBHOOK_CONNECTIONS: Final = 256
-_WEBHOOK_HEADERS: Final = {
-    "Accept": "*/*",
-    "Accept-Encoding": "identity",
-    "Content-Type": "application/json",
-    "User-Agent": "QuotaStack-Webhooks",
-}
+_WEBHOOK_HEADERS: Final = {"Accept": "*/*", "Accept-Encoding": "identity"}
+_NOT_OURS: Final = ("Content-Type", "User-Agent")  # the caller's, and not what aiohttp would say of this machine
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -139,6 +135,7 @@ def open_guarded_session(
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
         headers=_WEBHOOK_HEADERS,
+        skip_auto_headers=_NOT_OURS,
         read_bufsize=WEBHOOK_BODY_BYTES,
     )
 

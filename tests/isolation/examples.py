@@ -297,4 +297,56 @@ API_KEYS = [
     Example("POST", "/v1/api-keys/{api_key_id}/rotate", "/v1/api-keys/<api_key_id>/rotate", "{}"),
     Example("DELETE", "/v1/api-keys/{api_key_id}", "/v1/api-keys/<api_key_id>"),
 ]
-EXAMPLES = [*CATALOGUE, *CUSTOMERS, *MONEY, *SUBSCRIPTIONS, *USAGE, *API_KEYS, *HOT]
+AUDIT = [
+    Example("GET", "/v1/audit-log", "/v1/audit-log?limit=1&cursor=<audit_cursor>"),
+    Example("GET", "/v1/audit-log", "/v1/audit-log?actor=<api_key_id>"),
+    Example("GET", "/v1/audit-log", "/v1/audit-log?subject_kind=customer&subject_id=<end_user_id>"),
+]
+WEBHOOKS = [
+    Example("GET", "/v1/webhook-endpoints", "/v1/webhook-endpoints?limit=1&cursor=<endpoints_cursor>"),
+    Example(
+        "POST",
+        "/v1/webhook-endpoints",
+        "/v1/webhook-endpoints",
+        '{"url": "https://hooks.example/<new_key>", "enabled": false}',
+    ),
+    Example("GET", "/v1/webhook-endpoints/{webhook_endpoint_id}", "/v1/webhook-endpoints/<webhook_endpoint_id>"),
+    Example(
+        "PATCH",
+        "/v1/webhook-endpoints/{webhook_endpoint_id}",
+        "/v1/webhook-endpoints/<webhook_endpoint_id>",
+        '{"description": "Changed"}',
+    ),
+    Example(
+        "POST",
+        "/v1/webhook-endpoints/{webhook_endpoint_id}/rotate-secret",
+        "/v1/webhook-endpoints/<webhook_endpoint_id>/rotate-secret",
+        "{}",
+    ),
+    Example(
+        "POST",
+        "/v1/webhook-endpoints/{webhook_endpoint_id}/test",
+        "/v1/webhook-endpoints/<webhook_endpoint_id>/test",
+    ),
+    Example("GET", "/v1/webhook-deliveries", "/v1/webhook-deliveries?limit=1&cursor=<deliveries_cursor>"),
+    Example(
+        "GET",
+        "/v1/webhook-deliveries",
+        "/v1/webhook-deliveries?endpoint_id=<webhook_endpoint_id>&event_id=<webhook_event_id>&end_user_id=<end_user_id>",
+    ),
+    Example(
+        "POST",
+        "/v1/webhook-deliveries/{webhook_delivery_id}/retry",
+        "/v1/webhook-deliveries/<webhook_delivery_id>/retry",
+    ),
+    Example(
+        "POST",
+        "/v1/webhook-deliveries/replay",
+        "/v1/webhook-deliveries/replay",
+        '{"webhook_endpoint_id": "<webhook_endpoint_id>", "event_ids": ["<webhook_event_id>"]}',
+    ),
+    Example("DELETE", "/v1/webhook-endpoints/{webhook_endpoint_id}", "/v1/webhook-endpoints/<webhook_endpoint_id>"),
+    Example("GET", "/v1/events", "/v1/events?limit=1&cursor=<feed_cursor>"),
+    Example("GET", "/v1/events", "/v1/events?end_user_id=<end_user_id>"),
+]
+EXAMPLES = [*CATALOGUE, *CUSTOMERS, *MONEY, *SUBSCRIPTIONS, *USAGE, *API_KEYS, *AUDIT, *WEBHOOKS, *HOT]

@@ -9,10 +9,12 @@ import asyncpg
 import msgspec
 
 from app.web.paging import decode_cursor, encode_cursor
-from app.wire.ids import show
+from app.wire.ids import parse, show
 from tests.flow.stack import Client, drained
+from tests.waiting import wait_until_async
 
 Names = dict[str, str]
+RELAY_SECONDS = 30
 _END_OF_ID = re.compile(r"(?:(?<=[0-9a-f]{20})|(?<=-))[0-9a-f]{12}\b")
 _REJECT = """
     INSERT INTO rejected_events (environment_id, id, end_user_id, stream_id, code, detail, entry, recorded_at)
@@ -73,6 +75,7 @@ class Furnishing:
         await self._catalogue()
         await self._customer()
         await self._usage()
+        await self._webhooks()
         await self._cursors()
         return Shop(self._core, self._edge, self._environment_id, self._tag, self._names)
 
@@ -155,13 +158,34 @@ class Furnishing:
             await connection.close()
         self._names["rejected_event_id"] = show("evt", ids[0])
 
+    async def _webhooks(self) -> None:
+        """Endpoints that are told nothing yet, and what waits for one of them."""
+        for name in ("webhook_endpoint_id", "other_endpoint_id"):
+            endpoint = {"url": f"https://hooks.example/{self._tag}", "enabled": False}
+            self._names[name] = (await self._core.created("/v1/webhook-endpoints", endpoint))["webhook_endpoint_id"]
+        for _ in range(2):
+            path = f"/v1/webhook-endpoints/{self._names['webhook_endpoint_id']}/test"
+            answer = await self._core.post(path, None)
+            assert answer.status == HTTPStatus.ACCEPTED, answer.body
+
+        async def queued() -> Any:
+            found = (await self._core.get("/v1/webhook-deliveries")).body["data"]
+            return found if len(found) > 1 else None
+
+        delivery = (await wait_until_async(queued, RELAY_SECONDS, "events to be queued"))[0]
+        self._names["webhook_delivery_id"] = delivery["webhook_delivery_id"]
+        self._names["webhook_event_id"] = delivery["event_id"]
+
     async def _cursors(self) -> None:
         """The second page of every list."""
         customer = f"/v1/customers/{self._names['end_user_id']}"
         variants = f"/v1/plans/{self._names['plan_key']}/variants"
         end_user = f"end_user_id={self._names['end_user_id']}"
         lists = {
-            "api_keys": "/v1/api-keys?",
+            "audit": "/v1/audit-log?",
+            "endpoints": "/v1/webhook-endpoints?",
+            "deliveries": "/v1/webhook-deliveries?",
+            "feed": "/v1/events?",
             "features": "/v1/features?",
             "prices": f"/v1/features/{self._names['feature_key']}/prices?",
             "plans": "/v1/plans?",
@@ -184,4 +208,6 @@ class Furnishing:
             assert answer.status == HTTPStatus.OK, answer.body
             assert answer.body["next_cursor"], path
             self._names[f"{name}_cursor"] = answer.body["next_cursor"]
+        # The first keys of all tenants were made in one millisecond: what stands behind them stands behind all of them.
+        self._names["api_keys_cursor"] = encode_cursor(parse("key", self._names["api_key_id"]))
         self._names["migrate_cursor"] = self._names["subscriptions_cursor"]

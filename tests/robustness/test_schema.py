@@ -6,6 +6,7 @@ twice alike. `pytest tests/robustness --schema-examples 500` does it at length, 
 """
 
 import asyncio
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 from uuid import uuid4
@@ -33,6 +34,8 @@ FITTING = ["2xx", "304", "402", "403", "404", "409", "412", "422"]
 CHANGING = {"POST", "PUT", "PATCH", "DELETE"}
 NOT_LOOKED_AT: list[HealthCheck] = list(HealthCheck)  # type: ignore[arg-type]
 """Making requests from a document is slow, and that is no matter here."""
+SECRET = re.compile(rb'"(?:qs_(?:test|live)_\w{38}|whsec_[\w+/=]+)"')
+"""Is shown once: the answer that is stored has null in its place."""
 IN_BATCHES = {"/v1/usage", "/v1/usage/batch", "/api/v1/events", "/v1/entitlements/check"}
 
 
@@ -93,7 +96,8 @@ class Asking:
         if case.method.upper() in CHANGING and case.path != "/v1/tenants":
             again = {"Idempotency-Key": uuid4().hex, "X-Request-Id": "same"}
             one, other = self.send(case, **again), self.send(case, **again)
-            assert (one.status_code, one.content) == (other.status_code, other.content), (one.text, other.text)
+            shown_once = SECRET.sub(b"null", one.content)
+            assert (one.status_code, shown_once) == (other.status_code, other.content), (one.text, other.text)
 
 
 def explore(asking: Asking, operation: Any, mode: GenerationMode, names: Names, examples: int) -> None:

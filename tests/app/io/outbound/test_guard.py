@@ -96,6 +96,33 @@ async def test_names_that_are_none(url: str) -> None:
         assert outcome(await post(session, url))[2] == Failure.NAME_NOT_RESOLVED
 
 
+@pytest.mark.parametrize("host", [f"{'a' * 70}.invalid", "a." * 200, "x" * 300, "..", "nobody.invalid"])
+async def test_names_that_the_system_does_not_know(session: Session, host: str) -> None:
+    """The same where the system is asked: names that no name server could ever have among them."""
+    assert outcome(await post(session, f"http://{host}/"))[2] in {Failure.NAME_NOT_RESOLVED, Failure.MALFORMED_URL}
+
+
+async def test_an_end_waits_for_no_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session is closed while a name server is silent: whoever waited for it is let go."""
+    asked, answered = Event(), Event()
+
+    def ask(*_: object, **__: object) -> None:
+        asked.set()
+        answered.wait(WAIT_SECONDS)
+
+    monkeypatch.setattr(socket, "getaddrinfo", ask)
+    try:
+        async with asyncio.timeout(WAIT_SECONDS / 2):
+            async with open_guarded_session(LOOPBACK) as session:
+                waiting = asyncio.create_task(post(session, "http://silent.example/"))
+                await asyncio.to_thread(asked.wait, WAIT_SECONDS)
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+    finally:
+        answered.set()
+
+
 @pytest.mark.parametrize(
     ("host", "asked"),
     [

@@ -36,7 +36,7 @@ MUCH = 50_000_000
 
 
 async def test_what_is_sent(session: Session) -> None:
-    """The headers and the bytes that were given, as JSON, and nothing of the machine that they come from."""
+    """The headers and the bytes that were given, and nothing of the machine that they come from."""
     async with stranger(answering(OK)) as server:
         delivery = await post_webhook(
             session, server.url() + "?tenant=7", {"webhook-id": "evt_1", "webhook-signature": "v1,x v1,y"}, BODY
@@ -51,9 +51,7 @@ async def test_what_is_sent(session: Session) -> None:
         "accept": "*/*",
         "accept-encoding": "identity",
         "content-length": str(len(BODY)),
-        "content-type": "application/json",
         "host": f"127.0.0.1:{server.port}",
-        "user-agent": "quotastack-webhooks",
         "webhook-id": "evt_1",
         "webhook-signature": "v1,x v1,y",
     }
