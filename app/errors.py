@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from app.wire.codes import Code
+from app.wire.codes import RETRY_AFTER_SECONDS, Code
 from app.wire.problem import FieldError
 
 
@@ -12,6 +12,7 @@ class ServiceError(Exception):
 
     `detail` tells the client what they sent, what is wrong with it and what to do. `errors` name fields, `mismatch`
     names what differs from the first request under an idempotency key, `context` is data that the client can act on.
+    `retry_after_seconds` is told where the code says that it may go well later.
     """
 
     def __init__(
@@ -22,6 +23,7 @@ class ServiceError(Exception):
         errors: Sequence[FieldError] = (),
         mismatch: Sequence[str] = (),
         context: Mapping[str, Any] | None = None,
+        retry_after_seconds: int = RETRY_AFTER_SECONDS,
     ) -> None:
         super().__init__(f"{code.value}: {detail}")
         self.code = code
@@ -29,6 +31,7 @@ class ServiceError(Exception):
         self.errors = list(errors)
         self.mismatch = list(mismatch)
         self.context = dict(context or {})
+        self.retry_after_seconds = retry_after_seconds
 
 
 def invalid_value(field: str, message: str) -> ServiceError:

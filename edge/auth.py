@@ -15,7 +15,7 @@ from uuid import UUID
 import msgspec
 
 from app.rules.addresses import Network
-from app.rules.guesses import Attempts, Guesses
+from app.rules.guesses import Attempts, Guesses, Seen
 from app.rules.seldom import Seldom
 from app.wire import key_digest, keys
 from app.wire.codes import Code
@@ -113,6 +113,7 @@ class Keys:
         self._misses = Bucket(MISSES_PER_SECOND, MISSES_AT_ONCE)
         self._guesses = Guesses(Attempts(GUESSES_PER_SECOND, GUESSES_AT_ONCE, MAX_ADDRESSES), MAX_KEYS)
         self._noting = Seldom[UUID](USE_NOTED_SECONDS * _SECOND, MAX_KEYS)
+        self._ended = Seen(MAX_KEYS)
         self._doubting = Seldom[bytes](DOUBT_SECONDS * _SECOND, MAX_KEYS)
 
     def known(self, headers: dict[bytes, bytes]) -> Principal | None:
@@ -155,10 +156,10 @@ class Keys:
             record, answered = await self._read(key, digest)
         except Refusal as refusal:
             known = self._known.get(key)
-            if not refusal.is_passing or known is None or known.believed_until <= asked:
+            if known is None or not refusal.is_passing or known.believed_until <= asked or digest in self._ended:
                 raise
             if self._doubting.is_due(digest, time.monotonic_ns() // 1000):
-                self._start(self._doubt(key, digest))
+                self._start(self._doubt(digest))
             return known
         meter = self._rates.meter(Asker(keys.environment_ref(record.environment_id), record.key_id))
         principal = _principal(record, meter, answered)
@@ -181,14 +182,14 @@ class Keys:
             raise _unauthenticated("This API key is not known: it was never issued, was revoked, or has expired.")
         return decode_api_key(content), asked
 
-    async def _doubt(self, key: bytes, digest: bytes) -> None:
+    async def _doubt(self, digest: bytes) -> None:
         """Ask core of a key that Redis cannot be asked of; where core does not answer either, it is believed on."""
         try:
             status = await self._core.load_key(digest)
         except Refusal:
             return
         if status == "unknown":
-            self._known.pop(key, None)
+            self._ended.add(digest)
 
     def _note_use(self, principal: Principal) -> None:
         """Tell jobs that the key was used, about once a minute; what does not arrive is told by a later use."""

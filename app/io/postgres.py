@@ -266,7 +266,7 @@ class Database:
             connection.transaction(isolation=isolation),
         ):
             beginning.reschedule(None)
-            tx = Transaction(connection, environment_id, traceparent=tracing.current_traceparent())
+            tx = Transaction(connection, environment_id)
             token = ENGINE.current_transaction.set(cast("Any", tx))
             try:
                 if environment_id is not None:

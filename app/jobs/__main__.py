@@ -10,7 +10,7 @@ from app.io.probes import open_probes
 from app.io.process import run_until_stopped
 from app.io.readiness import Check, Report, examine, store_checks
 from app.io.redis import RedisStore
-from app.jobs.backlog import BacklogWatch
+from app.jobs.backlog import refresh_backlog
 from app.jobs.checkpoint import Checkpointer
 from app.jobs.deliver import SLOTS, Deliverer
 from app.jobs.enrol import EnrolmentSweeper
@@ -42,9 +42,12 @@ async def main(stop: asyncio.Event, settings: JobsSettings) -> None:
         drift = Check(reconciler.tell, "Nobody knows whether accounts agree with the ledger.")
         return await examine({**store_checks(database, redis), "drift": drift})
 
+    async def refresh() -> None:
+        await refresh_backlog(database, clock.now())
+
     try:
         async with (
-            open_probes(settings, settings.jobs_metrics_port, ready),
+            open_probes(settings, settings.jobs_metrics_port, ready, refresh),
             open_guarded_session(networks, connections=SLOTS) as session,
             asyncio.TaskGroup() as group,
         ):
@@ -62,7 +65,6 @@ async def main(stop: asyncio.Event, settings: JobsSettings) -> None:
             group.create_task(Relay(webhooks, clock).run(stop))
             group.create_task(Replays(webhooks, clock).run(stop))
             group.create_task(Forgetter(webhooks, clock).run(stop))
-            group.create_task(BacklogWatch(webhooks, clock).run(stop))
             post = partial(post_webhook, session)
             group.create_task(Deliverer(webhooks, post, settings.webhook_key, clock).run(stop))
     finally:

@@ -1,15 +1,13 @@
 """How much waits to be told, as figures for whoever is woken by them."""
 
-import asyncio
 from datetime import datetime
+from math import nan
 
+from app.errors import ServiceError
 from app.io import metrics
-from app.io.clock import Clock
 from app.io.postgres import Database
-from app.jobs.rounds import Pace, run_rounds
-from app.webhooks.store import read_backlog
+from app.webhooks.store import Backlog, read_backlog
 
-LOOK_SECONDS = 15.0
 _UNPLACED = metrics.gauge("quotastack_events_unplaced", "Events that have no place in their feed yet")
 _WAITING = metrics.gauge(
     "quotastack_webhook_deliveries_waiting", "Deliveries that wait, those of disabled endpoints too"
@@ -19,21 +17,21 @@ _OLDEST = metrics.gauge(
 )
 
 
-class BacklogWatch:
-    """Looks until told to stop."""
+async def refresh_backlog(database: Database, now: datetime) -> None:
+    """Bring the figures up to date; where Postgres is away, they are no numbers."""
+    try:
+        backlog = await database.run(None, read_backlog)
+    except ServiceError:  # readiness tells that
+        _show(nan, nan, nan)
+    else:
+        _show(backlog.unplaced, backlog.waiting, _seconds_due(backlog, now))
 
-    def __init__(self, database: Database, clock: Clock) -> None:
-        self._database = database
-        self._clock = clock
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Look every LOOK_SECONDS; a round that fails is tried again."""
-        await run_rounds(lambda: self.round(self._clock.now()), Pace("backlog", LOOK_SECONDS), stop)
+def _seconds_due(backlog: Backlog, now: datetime) -> float:
+    return 0 if backlog.due_since is None else max(0.0, (now - backlog.due_since).total_seconds())
 
-    async def round(self, now: datetime) -> None:
-        """Look once."""
-        backlog = await self._database.run(None, read_backlog)
-        _UNPLACED.set(backlog.unplaced)
-        _WAITING.set(backlog.waiting)
-        due_for = 0.0 if backlog.due_since is None else (now - backlog.due_since).total_seconds()
-        _OLDEST.set(max(0.0, due_for))
+
+def _show(unplaced: float, waiting: float, oldest: float) -> None:
+    _UNPLACED.set(unplaced)
+    _WAITING.set(waiting)
+    _OLDEST.set(oldest)

@@ -11,7 +11,7 @@ from app.errors import ServiceError
 from app.io.redis import RedisUnavailable
 from app.web.bodies import MAX_BODY_BYTES, OTHER_TYPE, encode
 from app.web.outer import request_id_of
-from app.wire.codes import MEANINGS, RETRY_AFTER_SECONDS, Code
+from app.wire.codes import MEANINGS, Code
 from app.wire.problem import CONTENT_TYPE, FieldError, problem
 from app.wire.redaction import redact_keys
 
@@ -47,13 +47,13 @@ def problem_body(error: ServiceError, request_id: str) -> bytes:
     return redact_keys(encode(document))
 
 
-def headers_of(code: Code) -> dict[str, str]:
+def headers_of(error: ServiceError) -> dict[str, str]:
     """What the client's library has to know beside the document."""
-    status = status_of(code)
+    status = status_of(error.code)
     if status == status_of(Code.UNAUTHENTICATED):
         return {"WWW-Authenticate": 'Bearer realm="quotastack"'}
-    if status == status_of(Code.STORE_UNAVAILABLE) or code in _SOON:
-        return {"Retry-After": str(RETRY_AFTER_SECONDS)}
+    if status == status_of(Code.STORE_UNAVAILABLE) or error.code in _SOON:
+        return {"Retry-After": str(error.retry_after_seconds)}
     return {}
 
 
@@ -66,7 +66,7 @@ def answer_service_error(request: Request[Any, Any, Any], error: ServiceError) -
         problem_body(error, request_id_of(request.scope)),
         status_code=status,
         media_type=CONTENT_TYPE,
-        headers=headers_of(error.code),
+        headers=headers_of(error),
     )
 
 

@@ -67,8 +67,8 @@ class Rates:
         standing = STANDING % (admission.key_left, seconds, admission.tenant_left, seconds)
         add_headers(connection.scope, [(STANDING_FIELD.lower(), standing)])
         if not admission.granted:
-            add_headers(connection.scope, [(b"retry-after", b"%d" % seconds)])
-            raise ServiceError(Code.TOO_MANY_REQUESTS, why_refused(limits, admission.key_left, seconds))
+            detail = why_refused(limits, admission.key_left, seconds)
+            raise ServiceError(Code.TOO_MANY_REQUESTS, detail, retry_after_seconds=seconds)
 
     async def _count(self, asker: Asker, limits: RateLimits, now_at: int) -> Admission | None:
         loop = asyncio.get_running_loop()

@@ -116,4 +116,4 @@ def test_http_1_0_without_a_host(tmp_path: Path) -> None:
     with running_proxy(tmp_path, Upstreams(core.port, free_port())) as port:
         answer = exchange(port, b"GET /core HTTP/1.0\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 200 ")
-    assert core.close() == [b"GET /core HTTP/1.1\r\nHost: quotastack\r\n\r\n"]
+    assert core.close() == [b"GET /core HTTP/1.1\r\nHost: quotastack\r\nX-Forwarded-For: 127.0.0.1\r\n\r\n"]
