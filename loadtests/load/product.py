@@ -9,6 +9,9 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
+
+from app.doctor.showing import CheckDocument, DoctorDocument
 from app.embedded.dev_file import DevStack, read_dev_stack
 from app.embedded.logs import tail
 from app.embedded.role import RoleProcess
@@ -20,6 +23,7 @@ STOP_SECONDS = 60
 KILL_SECONDS = 30
 """Until a process that was killed runs again."""
 VERIFY_SECONDS = 300
+WALK_SECONDS = 600
 PORTS = ("CORE_PORT", "CORE_INTERNAL_PORT", "EDGE_PORT")
 
 
@@ -54,17 +58,32 @@ class Product:
 
     async def verify(self) -> str | None:
         """What `quotastack ledger verify` says is wrong; None where nothing is."""
-        command = (sys.executable, "-m", "app.cli", "ledger", "verify")
-        pipe = asyncio.subprocess.PIPE
+        status, output = await self._ask("ledger", "verify")
+        return output.decode(errors="replace") if status else None
+
+    async def look_at_drift(self) -> CheckDocument:
+        """What `quotastack doctor` says of drift, once jobs has been through all accounts. Raises NoAnswer."""
+
+        async def look() -> CheckDocument | None:
+            _, output = await self._ask("doctor", "--json")
+            checks = msgspec.json.decode(output, type=DoctorDocument).checks
+            [drift] = (each for each in checks if each.check == "drift")
+            return None if drift.status == "warning" else drift
+
+        return await until(look, "jobs to look at every account", WALK_SECONDS)
+
+    async def _ask(self, *arguments: str) -> tuple[int | None, bytes]:
+        """Exit status and output of a command of the operator's."""
+        command = (sys.executable, "-m", "app.cli", *arguments)
         process = await asyncio.create_subprocess_exec(
-            *command, env=self._environment, stdout=pipe, stderr=asyncio.subprocess.STDOUT
+            *command, env=self._environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
         )
         try:
             output, _ = await asyncio.wait_for(process.communicate(), VERIFY_SECONDS)
         finally:
             if process.returncode is None:
                 process.kill()
-        return output.decode(errors="replace") if process.returncode else None
+        return process.returncode, output
 
     async def _is_child(self, pid: int) -> bool:
         """Whether a process is the supervisor's and lives: a number may belong to somebody else by now."""

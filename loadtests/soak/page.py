@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 from rich.table import Table
 
+from app.doctor.showing import CheckDocument
 from loadtests.load import outcome
 from loadtests.load.outcome import Outcome
 from loadtests.report import markdown_table, stem_of, write_files
@@ -41,13 +42,17 @@ class Soak(msgspec.Struct, frozen=True):
     """Requests a second that the machine took as fast as it could, before."""
     window_seconds: int
     """For which the product remembers keys and posted entries: over before the warm-up is."""
+    kills: int
+    """Of processes that were asked for; those without are judged over the whole run."""
+    drift: CheckDocument
+    """What `quotastack doctor` says of it when the load is over."""
     verdict: Verdict
     samples: list[Sample]
 
     @property
     def has_passed(self) -> bool:
-        """Whether every answer was right, the books are, and nothing grew."""
-        return self.outcome.has_passed and self.verdict.is_flat
+        """Whether every answer was right, the books are, no account drifted, and nothing grew."""
+        return self.outcome.has_passed and self.drift.status == "ok" and self.verdict.is_flat
 
 
 def rows(verdict: Verdict) -> list[list[str]]:
@@ -88,6 +93,8 @@ def markdown(soak: Soak) -> str:
         "",
         f"- load: {requests:,.0f} requests a second, of {soak.most_a_second:,.0f} that the machine took before",
         f"- keys and posted entries are remembered for {soak.window_seconds} seconds, so that they go during the run",
+        *([f"- kills asked for: {soak.kills}; each process is judged by its longest life"] if soak.kills else []),
+        f"- drift: {soak.drift.seen}",
         *outcome.lines_of(done),
         "## What the processes hold",
         "",

@@ -1,7 +1,7 @@
 """Whether processes stay as they are once they are warm: pure."""
 
 from collections.abc import Iterator, Sequence
-from itertools import dropwhile
+from itertools import dropwhile, groupby
 from statistics import median
 
 import msgspec
@@ -53,16 +53,32 @@ class Verdict(msgspec.Struct, frozen=True):
         return not self.changed and all(line.is_flat for line in self.lines)
 
 
-def judge(samples: Sequence[Sample]) -> Verdict:
-    """Compare what was held after the warm-up with what was held at the end. Raises TooShort."""
-    warm_at = max(samples[-1].seconds * WARM_UP_SHARE, LEAST_WARM_UP_SECONDS) if samples else 0
+def judge(samples: Sequence[Sample], *, are_killed: bool = False) -> Verdict:
+    """Compare what was held after the warm-up with what was held at the end. Raises TooShort.
+
+    Where processes are killed on purpose, each is judged by its longest life, as if that were all of the run.
+    """
+    _warm(samples)
+    names = sorted({name for one in samples for name in one.held})
+    changed = [] if are_killed else [name for name in names if _has_changed(name, samples)]
+    lines = [line for name in names if name not in changed for line in _lines(name, _longest_life(name, samples))]
+    return Verdict(lines, changed)
+
+
+def _warm(samples: Sequence[Sample]) -> Sequence[Sample]:
+    """What comes after the warm-up. Raises TooShort where that is too little."""
+    began_at, ended_at = (samples[0].seconds, samples[-1].seconds) if samples else (0, 0)
+    warm_at = began_at + max((ended_at - began_at) * WARM_UP_SHARE, LEAST_WARM_UP_SECONDS)
     warm = [one for one in samples if one.seconds >= warm_at]
     if len(warm) < LEAST_SAMPLES:
         raise TooShort(f"{len(samples)} samples are too few to compare: let it run for longer.")
-    names = sorted({name for one in samples for name in one.held})
-    changed = [name for name in names if _has_changed(name, samples)]
-    lines = [line for name in names if name not in changed for line in _lines(name, samples, warm)]
-    return Verdict(lines, changed)
+    return warm
+
+
+def _longest_life(name: str, samples: Sequence[Sample]) -> list[Sample]:
+    """The most samples in a row with one and the same process of this name."""
+    lives = groupby(samples, lambda one: one.held[name].pid if name in one.held else None)
+    return max((list(life) for pid, life in lives if pid is not None), key=len)
 
 
 def _has_changed(name: str, samples: Sequence[Sample]) -> bool:
@@ -71,9 +87,9 @@ def _has_changed(name: str, samples: Sequence[Sample]) -> bool:
     return len(set(dropwhile(lambda pid: pid is None, pids))) > 1
 
 
-def _lines(name: str, samples: Sequence[Sample], warm: Sequence[Sample]) -> Iterator[Line]:
-    everything = [one.held[name] for one in samples if name in one.held]
-    held = [one.held[name] for one in warm]
+def _lines(name: str, life: Sequence[Sample]) -> Iterator[Line]:
+    everything = [one.held[name] for one in life]
+    held = [one.held[name] for one in _warm(life)]
     memory = [one.memory_bytes for one in held]
     yield _line(name, "memory", memory, max(one.memory_bytes for one in everything), LEAST_GROWTH_BYTES)
     descriptors = [one.descriptors for one in held]

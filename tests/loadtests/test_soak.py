@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
+from app.doctor.showing import CheckDocument
 from loadtests.soak import page
 from loadtests.soak.__main__ import main
 from loadtests.soak.page import Soak
@@ -68,6 +69,17 @@ def test_a_process_that_was_not_there_all_the_time_is_named(held: dict[str, Held
     assert not judge(samples).is_flat
 
 
+@pytest.mark.parametrize(("grows", "is_flat"), [(0, True), (1, False)])
+def test_a_process_that_is_killed_is_judged_by_its_longest_life(grows: float, *, is_flat: bool) -> None:
+    """Its warm-up begins when it does; what shorter lives held says nothing."""
+    samples = samples_of(lambda share: 500 * MEBIBYTE * (1 + grows * max(0, share - 0.3)))
+    early = int(0.3 * SAMPLES)
+    samples[:early] = [Sample(one.seconds, {"edge": Held(6, 5_000 * MEBIBYTE, 20)}) for one in samples[:early]]
+    samples[early] = Sample(samples[early].seconds, {})
+    assert judge(samples).changed == ["edge"]
+    assert judge(samples, are_killed=True).is_flat is is_flat
+
+
 def test_a_process_may_be_late_to_come() -> None:
     """A worker that was not there yet at the first look has not ended."""
     samples = samples_of(lambda _: 50 * MEBIBYTE)
@@ -97,8 +109,11 @@ def test_what_a_process_holds_is_read() -> None:
 def test_page_says_what_grew(tmp_path: Path) -> None:
     """A soak with a process that grew has failed, whatever the load says, and both files are there."""
     flat, grown = (judge(samples_of(lambda share, by=by: 500 * MEBIBYTE * (1 + by * share))) for by in (0, 1))
-    soaks = [Soak(OUTCOME, 1_000, 20, verdict, samples_of(lambda _: 1)) for verdict in (flat, grown)]
+    agree = CheckDocument("drift", "ok", "none of 9 accounts", "")
+    soaks = [Soak(OUTCOME, 1_000, 20, 0, agree, verdict, samples_of(lambda _: 1)) for verdict in (flat, grown)]
     assert [soak.has_passed for soak in soaks] == [True, False]
+    adrift = msgspec.structs.replace(agree, status="problem", seen="1 account")
+    assert not msgspec.structs.replace(soaks[0], drift=adrift).has_passed
     pages = [page.markdown(soak) for soak in soaks]
     assert [("passed" in text, "GREW" in text) for text in pages] == [(True, False), (False, True)]
     assert "| edge | memory | 737.4 MiB | 963.6 MiB |" in pages[1]
