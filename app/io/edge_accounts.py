@@ -13,13 +13,19 @@ from app.wire.snapshot import ACCOUNT_FIELDS
 StreamId = tuple[int, int]
 
 
+class Unreadable(msgspec.Struct, frozen=True):
+    """An account whose figures are none: somebody has written into Redis."""
+
+    why: str
+
+
 class EdgeAccounts(msgspec.Struct, frozen=True):
     """What was seen of a partition."""
 
     incarnation: UUID | None
     """Whose memory it is; None = nobody has named it."""
     published: StreamId
-    views: list[AccountView | None]
+    views: list[AccountView | Unreadable | None]
     """Of the customers that were asked for, in their order; None = not loaded."""
     costs_micro: dict[bytes, int] | None
     """Costs of the entries after the position, by customer; None = some are gone already, or there are too many."""
@@ -46,7 +52,7 @@ async def read_edge_accounts(
     return EdgeAccounts(
         None if incarnation is None else UUID(hex=incarnation.decode()),
         published_to,
-        [view_of(values) for values in accounts],
+        [_view_of(values) for values in accounts],
         costs if is_whole and len(entries) <= most_entries else None,
     )
 
@@ -61,3 +67,10 @@ async def read_touched(redis: RedisStore, after: Sequence[StreamId], count: int)
         (parse_stream_id(page[-1][0]) if page else position, {fields.get(b"a", b"") for _, fields in page})
         for page, position in zip(pages, after, strict=True)
     ]
+
+
+def _view_of(values: list[bytes | None]) -> AccountView | Unreadable | None:
+    try:
+        return view_of(values)
+    except (msgspec.ValidationError, UnicodeDecodeError) as error:
+        return Unreadable(str(error))

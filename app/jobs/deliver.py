@@ -34,6 +34,8 @@ from app.webhooks.store import Asked
 log: Any = structlog.get_logger()
 SLOTS = 512
 """Attempts that one process has under way at once."""
+ENVIRONMENT_SLOTS = SLOTS // 2
+"""Of one environment: one whose endpoints all hang leaves the others as many."""
 QUEUES_AT_ONCE = 256
 LEAST_FREE = 16
 """Slots that have to be free before queues are asked for."""
@@ -65,7 +67,7 @@ class Deliverer:
         self._post = post
         self._key = key.encode()
         self._clock = clock
-        self._lanes = Lanes()
+        self._lanes = Lanes(ENVIRONMENT_SLOTS)
         self._recorder = Recorder(database, clock)
         self._tasks: dict[asyncio.Task[None], Claimed] = {}
         self._freed = asyncio.Event()
@@ -95,11 +97,17 @@ class Deliverer:
         now = self._clock.now()
         lease_until = _seconds() + LEASE.total_seconds() - SPARE_SECONDS
         asked = Asked(
-            uuid4(), min(QUEUES_AT_ONCE, SLOTS - len(self._tasks)), FIRST_WIDTH, self._lanes.rooms(to_at(now))
+            uuid4(),
+            min(QUEUES_AT_ONCE, SLOTS - len(self._tasks)),
+            FIRST_WIDTH,
+            self._lanes.rooms(to_at(now)),
+            ENVIRONMENT_SLOTS,
+            self._lanes.environment_rooms(),
         )
         heads = await self._database.run(None, partial(take, asked=asked, now=now))
         for head in heads:
-            self._lanes.begin(head.queue.key.endpoint_id, to_at(now), is_failing=head.is_failing)
+            key = head.queue.key
+            self._lanes.begin(key.environment_id, key.endpoint_id, to_at(now), is_failing=head.is_failing)
             task = asyncio.create_task(self._deliver(head, lease_until))
             self._tasks[task] = head.queue
             _UNDER_WAY.inc()

@@ -12,7 +12,7 @@ from uuid import UUID
 import msgspec
 
 from app.io.cluster import run_all
-from app.io.edge_accounts import EdgeAccounts, StreamId, read_edge_accounts
+from app.io.edge_accounts import EdgeAccounts, StreamId, Unreadable, read_edge_accounts
 from app.io.postgres import Database, Record
 from app.io.postgres import Transaction as DatabaseTransaction
 from app.io.redis import AccountView, RedisStore, RedisUnavailable
@@ -61,7 +61,7 @@ class LedgerSide(msgspec.Struct, frozen=True):
 class EdgeSide(msgspec.Struct, frozen=True):
     """What Redis says of it a moment later, where that is the memory which the ledger's cursor speaks of."""
 
-    view: AccountView
+    view: AccountView | Unreadable
     published: StreamId
     costs_micro: int | None
     """Of the account's entries behind the cursor; None = there are too many of everybody's."""
@@ -99,6 +99,8 @@ def find(look: Look) -> list[Finding]:
     if not ledger.is_checkpointed:
         report(9, row, "its checkpoint has another hash of its transaction: the chain was rewritten")
     if edge is not None and edge.published >= ledger.cursor.last_id:  # else it is not told yet, or it went back
+        if isinstance(edge.view, Unreadable):
+            return [*found, Finding(42, row, f"the edge has figures that are none: {edge.view.why}")]
         found += compare_published(ledger.published, edge.view)
         if edge.costs_micro is not None:
             found += compare_accepted(ledger.published, edge.view, edge.costs_micro)
@@ -107,7 +109,12 @@ def find(look: Look) -> list[Finding]:
 
 def is_suspect(look: Look) -> bool:
     """Whether a second look is needed."""
-    return bool(find(look)) or (look.edge is not None and look.edge.view.revision != look.ledger.revision)
+    return bool(find(look)) or _told(look) not in (None, look.ledger.revision)
+
+
+def _told(look: Look) -> int | None:
+    """The revision that the edge has, where it has one."""
+    return None if look.edge is None or isinstance(look.edge.view, Unreadable) else look.edge.view.revision
 
 
 def judge(first: Look, second: Look) -> list[Finding]:
@@ -116,13 +123,13 @@ def judge(first: Look, second: Look) -> list[Finding]:
         first, second = first.of_ledger(), second.of_ledger()  # which was restored: the flusher begins anew
     before = {finding.invariant for finding in find(first)}
     found = [finding for finding in find(second) if finding.invariant in before]
-    if second.edge is None:
+    told, row = _told(second), second.ledger.figures.row
+    if second.edge is None or told is None:
         return found
-    told, row = second.edge.view.revision, second.ledger.figures.row
     was_published = second.edge.published >= second.ledger.cursor.last_id
     if told < first.ledger.revision and was_published and not second.ledger.is_dirty:
         found.append(Finding(42, row, f"the edge was not told of revision {first.ledger.revision}, it has {told}"))
-    if first.edge is not None and min(told, first.edge.view.revision) > second.ledger.revision:
+    if min(told, _told(first) or 0) > second.ledger.revision:
         message = f"the edge has revision {told}, the ledger is at {second.ledger.revision}"
         found.append(Finding(37, row, message))
     return found
@@ -173,9 +180,11 @@ def customers_of(refs: Iterable[bytes]) -> list[Customer]:
     found: list[Customer] = []
     for ref in refs:
         try:
-            found.append(keys.parse_account_ref(ref))
+            customer = keys.parse_account_ref(ref)
         except ValueError:
             continue  # an entry that cannot be read, which the flusher lists as rejected
+        if "\0" not in customer[1]:  # no column takes it, so nobody has that name
+            found.append(customer)
     return found
 
 
@@ -220,7 +229,9 @@ async def _look_at_edge(redis: RedisStore, partition: int, there: Sequence[Ledge
     return Looks([Look(side, _edge_side(found, ref, view, cursor)) for side, ref, view in sides], [])
 
 
-def _edge_side(found: EdgeAccounts, ref: bytes, view: AccountView | None, cursor: PartitionCursor) -> EdgeSide | None:
+def _edge_side(
+    found: EdgeAccounts, ref: bytes, view: AccountView | Unreadable | None, cursor: PartitionCursor
+) -> EdgeSide | None:
     if view is None or cursor.incarnation is None or found.incarnation != cursor.incarnation:
         return None
     costs = found.costs_micro

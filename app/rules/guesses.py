@@ -54,6 +54,8 @@ class Seen:
 class Guesses:
     """Attempts with keys. One that was looked up before is no guess, whatever it turned out to be.
 
+    One that was wrong is not looked up again for a second.
+
     So a key that is in use passes from an address where others guess, and a client that goes on sending a key that was
     revoked takes nothing from its neighbours. Keys are named by their digests.
     """
@@ -62,6 +64,12 @@ class Guesses:
         self._attempts = attempts
         self._good = Seen(most)
         self._bad = Seen(most)
+        self._most = most
+        self._wrong_until: OrderedDict[bytes, int] = OrderedDict()
+
+    def is_wrong(self, digest: bytes, now: int) -> bool:
+        """Whether the key was looked up within the last second, and was none."""
+        return now < self._wrong_until.get(digest, now)
 
     def allows(self, address: str, digest: bytes, now: int) -> bool:
         """Whether the key is looked up."""
@@ -70,9 +78,14 @@ class Guesses:
     def prove_right(self, digest: bytes) -> None:
         """There is such a key."""
         self._good.add(digest)
+        self._wrong_until.pop(digest, None)
 
     def prove_wrong(self, address: str, digest: bytes, now: int) -> None:
         """There is no such key, or not any more."""
         if digest not in self._bad and digest not in self._good:
             self._attempts.fail(address, now)
         self._bad.add(digest)
+        self._wrong_until.pop(digest, None)
+        if len(self._wrong_until) >= self._most:
+            self._wrong_until.popitem(last=False)
+        self._wrong_until[digest] = now + _SECOND

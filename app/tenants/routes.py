@@ -28,7 +28,7 @@ from app.tenants.schemas import (
     show_key,
 )
 from app.tenants.service import Keys
-from app.trail.idempotency import Mutation, OperatorMutation
+from app.trail.idempotency import Mutation, OperatorMutation, Unchanged
 from app.web.bodies import ExactResponse
 from app.web.paging import Cursor, Limit, Page, decode_cursor, page
 from app.web.principal import (
@@ -131,8 +131,9 @@ async def revoke_api_key(
     """
     wanted, issuer = parse_key_id(api_key_id), Issuer(api_keys, principal, mutation.asked_at)
 
-    async def work(tx: Transaction) -> ApiKeyRevoked:
-        return await issuing.revoke_key(tx, issuer, wanted, force=force)
+    async def work(tx: Transaction) -> ApiKeyRevoked | Unchanged:
+        revoked = await issuing.revoke_key(tx, issuer, wanted, force=force)
+        return revoked if tx.changes else Unchanged(revoked)
 
     return await mutation.run(Revocation(force), work, status=_OK)
 

@@ -58,6 +58,8 @@ class Keys:
         Raises ServiceError(TOO_MANY_REQUESTS) where many keys that are none came from there, and this one is new here.
         """
         digest, now = self.digest(key), self._clock.now()
+        if self._guesses.is_wrong(digest, to_at(now)):
+            return None
         if not self._guesses.allows(address, digest, to_at(now)):
             raise too_many_attempts()
         found = await self._find(digest) if key_digest.is_well_formed(key) else None

@@ -18,10 +18,8 @@ from app.io.clock import Clock, FrozenClock
 from app.rules.addresses import Network
 from app.rules.guesses import Attempts
 from app.rules.moments import to_at
-from app.wire import keys
+from app.wire import forwarded, keys
 from app.wire.codes import Code
-from app.wire.forwarded import HEADER as FORWARDED_FOR
-from app.wire.forwarded import client_of
 from app.wire.ids import show
 from app.wire.rates import Asker
 from app.wire.scopes import Scope, allows
@@ -102,10 +100,19 @@ def is_same(shown: str, secret: str) -> bool:
 
 
 def address_of(connection: Connection) -> str:
-    """Which client asks, as far as trusted proxies tell."""
+    """The address of who asks, as far as trusted proxies tell."""
+    return forwarded.address_of(*_way_of(connection))
+
+
+def _client_of(connection: Connection) -> str:
+    """Which client asks."""
+    return forwarded.client_of(*_way_of(connection))
+
+
+def _way_of(connection: Connection) -> tuple[str, str, Sequence[Network]]:
     peer = connection.scope["client"]
-    forwarded_for = ",".join(connection.headers.getall(FORWARDED_FOR, []))
-    return client_of(peer[0] if peer else "", forwarded_for, connection.app.state.door.proxies)
+    forwarded_for = ",".join(connection.headers.getall(forwarded.HEADER, []))
+    return peer[0] if peer else "", forwarded_for, connection.app.state.door.proxies
 
 
 def needs(*scopes: Scope) -> Guard:
@@ -116,7 +123,7 @@ def needs(*scopes: Scope) -> Guard:
         if key is None:
             detail = "Send an API key as 'Authorization: Bearer qs_…' or 'X-API-Key: qs_…'."
             raise ServiceError(Code.UNAUTHENTICATED, detail)
-        principal = await connection.app.state.door.authenticate(key, address_of(connection))
+        principal = await connection.app.state.door.authenticate(key, _client_of(connection))
         if principal is None:
             raise ServiceError(Code.UNAUTHENTICATED, "This API key is unknown, malformed, expired or revoked.")
         await connection.app.state.rates.admit(connection, principal.asker)
@@ -130,7 +137,7 @@ def needs(*scopes: Scope) -> Guard:
 
 async def needs_admin_token(connection: Connection, _handler: BaseRouteHandler) -> None:
     """A guard that lets the operator in."""
-    connection.app.state.door.admit_operator(address_of(connection), _bearer(connection) or "")
+    connection.app.state.door.admit_operator(_client_of(connection), _bearer(connection) or "")
 
 
 async def needs_internal_secret(connection: Connection, _handler: BaseRouteHandler) -> None:

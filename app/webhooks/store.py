@@ -27,6 +27,10 @@ class Asked(msgspec.Struct, frozen=True):
     """How many of one endpoint of which nothing is said."""
     rooms: Mapping[UUID, int]
     """By endpoint."""
+    environment_room: int
+    """How many of one environment of which nothing is said."""
+    environment_rooms: Mapping[UUID, int]
+    """By environment."""
 
 
 class Settled(msgspec.Struct, frozen=True):
@@ -144,7 +148,8 @@ async def claim_queues(tx: Transaction, asked: Asked, now: datetime, until: date
     rows = await tx.connection.fetch(
         _SQL["claim_queues"],
         *(now, until, asked.claim, asked.most, asked.room),
-        *(list(asked.rooms), list(asked.rooms.values())),
+        *(list(asked.rooms), list(asked.rooms.values()), asked.environment_room),
+        *(list(asked.environment_rooms), list(asked.environment_rooms.values())),
     )
     return [QueueKey(*row) for row in rows]
 
@@ -292,7 +297,10 @@ async def forget_deliveries(
 
 async def forget_events(tx: Transaction, environment_id: UUID, before: datetime, limit: int) -> int:
     """Forget events that were told before then and are in no delivery; how many."""
-    return await tx.connection.fetchval(_SQL["forget_events"], environment_id, before, limit)
+    rows = await tx.connection.fetch(_SQL["lock_old_events"], environment_id, before, limit)
+    # In a statement of its own: it sees what was queued again just before they were locked.
+    await tx.connection.execute(_SQL["forget_events"], environment_id, [row["id"] for row in rows])
+    return len(rows)
 
 
 async def forget_endpoints(tx: Transaction, environment_id: UUID) -> None:

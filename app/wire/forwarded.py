@@ -18,6 +18,17 @@ _IPV6_PREFIX = 64
 
 def client_of(peer: str, forwarded_for: str, trusted: Sequence[Network]) -> str:
     """Who sent the request that came from `peer`; an IPv6 client by its network. What is no address stays as it is."""
+    address = _sender(peer, forwarded_for, trusted)
+    return peer if address is None else _show(address)
+
+
+def address_of(peer: str, forwarded_for: str, trusted: Sequence[Network]) -> str:
+    """The address itself, to be told to whoever comes next. What is no address stays as it is."""
+    address = _sender(peer, forwarded_for, trusted)
+    return peer if address is None else str(address)
+
+
+def _sender(peer: str, forwarded_for: str, trusted: Sequence[Network]) -> Address | None:
     client = _parse(peer)
     for hop in reversed(forwarded_for.split(",")[-MAX_HOPS:]):
         if client is None or not any(client in network for network in trusted):
@@ -26,7 +37,7 @@ def client_of(peer: str, forwarded_for: str, trusted: Sequence[Network]) -> str:
         if before is None:
             break
         client = before
-    return peer if client is None else _show(client)
+    return client
 
 
 def _parse(text: str) -> Address | None:

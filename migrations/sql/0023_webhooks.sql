@@ -1,5 +1,16 @@
 -- What happened is numbered, queued and delivered. Why it is so: docs/decisions/0024-webhooks.md.
 
+-- Core and flushers of an earlier version leave word without a number: that is refused, and what they do with it.
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_stat_activity
+               WHERE datname = current_database() AND usename IN ('quotastack_core', 'quotastack_flusher')) THEN
+        RAISE EXCEPTION 'core or a flusher of an earlier version is at work' USING ERRCODE = 'object_in_use',
+            HINT = 'Stop core and every flusher, then migrate. The edge goes on; what comes meanwhile waits in Redis.';
+    END IF;
+END
+$$;
+
 -- Numbers -------------------------------------------------------------------------------------------------------------
 -- Per customer in the order of commits, without a gap: the row is locked from the number to the commit. '' stands for
 -- what concerns no customer.

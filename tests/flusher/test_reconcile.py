@@ -110,6 +110,22 @@ async def test_an_edge_that_differs_is_found_and_named(world: World, field: str,
         assert (await reconciler.tell()).status == "ok"
 
 
+async def test_what_cannot_be_read_is_found_and_stops_nothing(world: World) -> None:
+    """A figure that is none is drift; an entry of somebody whom no ledger can have is nobody's."""
+    customer = await settle(world)
+    account = keys.account(world.redis.partition(world.ref("u")), world.ref("u"))
+    stranger = keys.account_ref(keys.environment_ref(world.environment_id), "\0")
+    async with reconciling(world) as reconciler:
+        accepted = await world.redis.client.hget(account, "accepted")
+        await world.redis.client.hset(account, "accepted", "abc")
+        await world.redis.client.xadd(keys.stream(0), {"a": stranger})
+        assert [await found(reconciler) for _ in range(BOUND_ROUNDS)][-1] == 1
+        assert await adrift(world) == [(customer, "42")]
+        await world.redis.client.hset(account, "accepted", accepted)
+        await found(reconciler)
+        assert await adrift(world) == []
+
+
 @pytest.mark.parametrize(
     ("statement", "invariants"),
     [

@@ -101,3 +101,14 @@ def test_seldom_forgets_the_oldest_and_minds_no_clock_that_goes_back() -> None:
     seldom = Seldom[str](60, 1)
     assert [seldom.is_due(thing, 100) for thing in "aba"] == [True, True, True]
     assert seldom.is_due("a", 99)
+
+
+def test_what_was_wrong_is_not_looked_up_again_for_a_second() -> None:
+    """However often it is sent; and not longer, nor once it is right."""
+    guesses = Guesses(Attempts(PER_SECOND, AT_ONCE, MOST), MOST)
+    assert not guesses.is_wrong(b"k", 0)
+    guesses.prove_wrong("a", b"k", 0)
+    assert [guesses.is_wrong(b"k", at) for at in (0, SECOND - 1, SECOND)] == [True, True, False]
+    assert not guesses.is_wrong(b"other", 0)
+    guesses.prove_right(b"k")
+    assert not guesses.is_wrong(b"k", 0)

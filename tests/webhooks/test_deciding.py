@@ -22,7 +22,7 @@ from app.webhooks.deciding import (
 from app.webhooks.filtering import Event, Recipient, spread, unknown_types, wants
 from tests.rules.laws import LAW
 
-ENDPOINT = UUID(int=1)
+ENDPOINT, ENVIRONMENT = UUID(int=1), UUID(int=2)
 statuses = st.sampled_from([200, 204, 299, 301, 404, 410, 500, None])
 TYPES = [event_type.value for event_type in EventType]
 
@@ -139,10 +139,10 @@ def test_spreading_in_parts_is_spreading_at_once(told: list[Event], hearing: lis
 
 def test_a_lane_is_as_wide_as_answers_are_quick() -> None:
     """It doubles with each quick answer, is narrow for slow ones, and one wide where an attempt failed."""
-    lanes = Lanes()
+    lanes = Lanes(3)
     widths = []
     for status, elapsed_ms in [(200, 1), (200, 1), (200, 1), (200, 1), (200, SLOW_MS), (200, 1), (500, 1), (200, 1)]:
-        lanes.begin(ENDPOINT, 0, is_failing=False)
+        lanes.begin(ENVIRONMENT, ENDPOINT, 0, is_failing=False)
         lanes.learn(ENDPOINT, attempt(status, elapsed_ms=elapsed_ms))
         lanes.end(ENDPOINT, 0)
         widths.append(lanes.rooms(0)[ENDPOINT])
@@ -151,9 +151,9 @@ def test_a_lane_is_as_wide_as_answers_are_quick() -> None:
 
 def test_a_lane_has_room_for_what_is_not_under_way() -> None:
     """Never less than none; what is not used is forgotten after a while, what is in use never."""
-    lanes = Lanes()
+    lanes = Lanes(3)
     for _ in range(FIRST_WIDTH):
-        lanes.begin(ENDPOINT, 0, is_failing=False)
+        lanes.begin(ENVIRONMENT, ENDPOINT, 0, is_failing=False)
     assert lanes.rooms(0) == {ENDPOINT: 0}
     lanes.learn(ENDPOINT, attempt(500))
     assert lanes.rooms(2 * FORGOTTEN_MICROSECONDS) == {ENDPOINT: 0}
@@ -161,3 +161,19 @@ def test_a_lane_has_room_for_what_is_not_under_way() -> None:
         lanes.end(ENDPOINT, 0)
     assert lanes.rooms(FORGOTTEN_MICROSECONDS - 1) == {ENDPOINT: 1}
     assert lanes.rooms(FORGOTTEN_MICROSECONDS) == {}
+
+
+def test_an_environment_has_its_share_of_the_slots() -> None:
+    """Whatever its endpoints are; what is over makes room, and nothing is remembered of who has nothing under way."""
+    lanes = Lanes(3)
+    endpoints = [UUID(int=number) for number in range(4)]
+    rooms = []
+    for endpoint_id in endpoints:
+        lanes.begin(ENVIRONMENT, endpoint_id, 0, is_failing=False)
+        rooms.append(lanes.environment_rooms()[ENVIRONMENT])
+    assert rooms == [2, 1, 0, 0]
+    for endpoint_id in endpoints[1:]:
+        lanes.end(endpoint_id, 0)
+    assert lanes.environment_rooms() == {ENVIRONMENT: 2}
+    lanes.end(endpoints[0], 0)
+    assert lanes.environment_rooms() == {}

@@ -9,7 +9,8 @@ from datetime import timedelta
 import pytest
 from standardwebhooks.webhooks import Webhook
 
-from app.io.outbound import Delivery
+from app.io.outbound import Delivery, Failure
+from app.jobs import deliver
 from app.rules.retry import SCHEDULE_SECONDS
 from app.rules.signature import derive_secret, show_secret
 from app.trail.outbox import EventType
@@ -130,6 +131,38 @@ async def test_a_head_holds_back_its_own_queue_only(stage: Stage) -> None:
     to_a = [each.order for each in stage.sent if each.url == url("a")]
     assert sorted(to_a, key=str) == [("ada", 1), ("ben", 1), ("ben", 2)]
     assert first_times(stage.sent, url("b")) == {"ada": [1, 2], "ben": [1, 2]}
+
+
+async def test_an_environment_whose_endpoints_all_hang_leaves_slots_to_others(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many they are and however long they have waited: what another environment is told arrives meanwhile."""
+    monkeypatch.setattr(deliver, "SLOTS", 40)
+    monkeypatch.setattr(deliver, "ENVIRONMENT_SLOTS", 20)
+    over = asyncio.Event()
+
+    async def hang(_sent: Sent) -> Delivery:
+        await over.wait()
+        return Delivery(None, b"", None, Failure.TIMED_OUT, 15_000)
+
+    for number in range(60):
+        await stage.endpoint(f"slow{number}")
+        stage.answers[url(f"slow{number}")] = hang
+    await stage.endpoint("quick", environment_id=stage.other_id)
+    for customer in ("ada", "ben"):
+        await stage.tell(customer)
+    await stage.placed()
+    async with stage.delivering():
+        await wait_until_async(lambda: _is(len(stage.sent) == 20), 20, "all of its slots to be taken")
+        await stage.tell("eve", environment_id=stage.other_id)
+        await stage.placed()
+        await wait_until_async(lambda: _is(stage.sent[-1].url == url("quick")), 20, "the other to be told")
+        assert len(stage.sent) == 21
+        over.set()
+
+
+async def _is(said: bool) -> bool:  # noqa: FBT001 - it is what is said
+    return said
 
 
 async def test_it_is_tried_by_the_schedule_and_then_parked(stage: Stage) -> None:

@@ -3,15 +3,25 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 
 from app.jobs.forget import Forgetter
-from app.webhooks.pruning import KEPT
+from app.rules.moments import to_at
+from app.webhooks import pruning
+from app.webhooks.deciding import Attempt, fate_after
+from app.webhooks.pruning import KEPT, OF_A_QUEUE
+from app.webhooks.recording import Outcome, record, take
+from app.webhooks.store import Asked
 from tests.conftest import DatabaseUrls
 from tests.webhooks.stage import Stage, open_stage, refuse, url
 
 DAY = timedelta(days=1)
+DELETE_ENDPOINT = """
+    UPDATE webhook_endpoints SET deleted_at = $2, enabled = false, disabled_reason = 'asked', disabled_at = $2
+    WHERE id = $1
+"""
 
 
 @pytest.fixture
@@ -87,14 +97,28 @@ async def test_a_deleted_endpoint_goes_with_all_that_is_of_it(stage: Stage) -> N
     for _ in range(3):
         await stage.tell("ada")
     await stage.delivered()
-    statement = """
-        UPDATE webhook_endpoints SET deleted_at = $2, enabled = false, disabled_reason = 'asked', disabled_at = $2
-        WHERE id = $1
-    """
-    await stage.owned(statement, endpoint_id, stage.clock.now())
+    await stage.owned(DELETE_ENDPOINT, endpoint_id, stage.clock.now())
     await forget(stage)
     found = await count(stage)
     assert (found["deliveries"], found["queues"], found["endpoints"]) == (1, 0, 1)
     stage.clock.at += KEPT + DAY
     await forget(stage)
     assert await count(stage) == dict.fromkeys(found, 0)
+
+
+async def test_what_is_under_way_at_a_deleted_endpoint_has_no_place_any_more(stage: Stage) -> None:
+    """Its queue is taken from whoever has it, also where one step does not drop all that waits."""
+    endpoint_id = await stage.endpoint("a")
+    for _ in range(OF_A_QUEUE + 2):
+        await stage.tell("ada")
+    await stage.placed()
+    now = stage.clock.now()
+    [head] = await stage.jobs.run(None, lambda tx: take(tx, Asked(uuid4(), 9, 1, {}, 9, {}), now))
+    await stage.owned(DELETE_ENDPOINT, endpoint_id, now)
+    assert await stage.jobs.run(None, lambda tx: pruning.forget(tx, stage.environment_id, now))
+    assert (await count(stage))["deliveries"] == 2
+    attempt = Attempt(to_at(now), 200, None, None, 5, None)
+    outcome = Outcome(head, attempt, fate_after(attempt, head.number, 0), goes_on=True)
+    assert await stage.jobs.run(None, lambda tx: record(tx, [outcome], now)) == {}
+    await forget(stage)
+    assert (await count(stage))["deliveries"] == 0

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.rules.addresses import read_networks
-from app.wire.forwarded import client_of
+from app.wire.forwarded import address_of, client_of
 
 TRUSTED = read_networks("127.0.0.0/8, ::1/128,10.0.0.0/8")
 
@@ -44,3 +44,10 @@ def test_a_client_cannot_choose_who_it_is(invented: str, client: str) -> None:
 def test_many_hops_cost_little() -> None:
     """Only the last ones are looked at."""
     assert client_of("127.0.0.1", "192.0.2.1," + "10.0.0.1," * 10_000 + "10.0.0.2", TRUSTED) == "10.0.0.1"
+
+
+@given(st.ip_addresses().map(str))
+def test_who_comes_next_knows_the_client_too(client: str) -> None:
+    """What one trusted process tells another leads to the same client."""
+    told = address_of(client, "", TRUSTED)
+    assert client_of("127.0.0.1", told, TRUSTED) == client_of(client, "", TRUSTED)

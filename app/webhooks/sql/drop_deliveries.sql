@@ -1,4 +1,5 @@
--- What waits in queues that are locked is no longer to be sent, $4 of each at most; the queues are shorter by it.
+-- What waits in queues that are locked is no longer to be sent, $4 of each at most; the queues are shorter by it, and taken
+-- from whoever has them: what comes of an attempt that is under way has no place any more.
 WITH gone AS (
     DELETE FROM webhook_deliveries d
     USING unnest($1::uuid[], $2::uuid[], $3::text[]) AS t (environment_id, endpoint_id, end_user_id)
@@ -13,6 +14,6 @@ WITH gone AS (
 ), counted AS (
     SELECT environment_id, endpoint_id, end_user_id, count(*) AS dropped FROM gone GROUP BY 1, 2, 3
 )
-UPDATE webhook_queues q SET waiting = q.waiting - c.dropped
+UPDATE webhook_queues q SET waiting = q.waiting - c.dropped, claim = NULL
 FROM counted c
 WHERE q.environment_id = c.environment_id AND q.endpoint_id = c.endpoint_id AND q.end_user_id = c.end_user_id

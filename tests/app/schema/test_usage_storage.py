@@ -210,6 +210,19 @@ async def test_no_flusher_that_knows_no_keys_posts_on(
         assert await connection.fetchval("SELECT to_regclass('usage_event_keys')") is None
 
 
+@pytest.mark.parametrize("role", ["quotastack_core", "quotastack_flusher"])
+async def test_nobody_who_knows_no_numbers_leaves_word(
+    empty_urls: DatabaseUrls, monkeypatch: pytest.MonkeyPatch, role: str
+) -> None:
+    """While one is connected the outbox stays as it was."""
+    await migrate_to(empty_urls, "0021_api_keys", monkeypatch)
+    async with connected(empty_urls.of(role)):
+        with pytest.raises(MigrationError, match="of an earlier version is at work"):
+            await migrate(empty_urls.owner, empty_urls.roles)
+    async with connected(empty_urls.owner) as connection:
+        assert await connection.fetchval("SELECT to_regclass('outbox_heads')") is None
+
+
 def old_rows() -> list[tuple[Any, ...]]:
     """Events of two environments around the ends of months and hours, some with all that may be missing."""
     rows: list[tuple[Any, ...]] = []
