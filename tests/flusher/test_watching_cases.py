@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from app.flusher.telling import CreditsExpired
 from app.flusher.watching import CreditsDepleted, CreditsLow, UsageOverage
 from app.rules.thresholds import Threshold
 from app.trail.outbox import Announcement
@@ -13,7 +14,8 @@ from tests.flusher.batch_subjects import Ledger, ending, opening
 from tests.flusher.test_batch_cases import read_account, read_entry, words
 
 # Thresholds: micro-credits or percent. Blocks and entries: as in test_batch_cases.py, and `hold` and `free` of a
-# reservation (#n). Words: low/depleted@time, threshold, = where it lies if elsewhere, and what the account has then.
+# reservation (#n). Words: low/depleted/expired@time, threshold, = where it lies if elsewhere, and what the account has
+# then, or what expired.
 CASES = """
 thresholds | blocks               | entries                               | told
            | a 9                  | use 3 @5, use 5 @6                    |
@@ -25,10 +27,10 @@ thresholds | blocks               | entries                               | told
 5, 8       | a 9                  | use 9 @5                              | low@5 8 0, low@5 5 0, depleted@5 0
 8, 5       | a 9                  | use 9 @5, use 1 @6           | low@5 8 0, low@5 5 0, depleted@5 0, overage@6 1
 50%        | a 10                 | use 4 @5, use 1 @6, use 1 @7          | low@6 50%=5 5
-5          | a 9 <50              | tick @50                              | low@50 5 0, depleted@50 0
-5          | a 9 <50              | use 1 @60                             | low@50 5 0, depleted@50 0, overage@60 1
-5          | a 4 <50, b 9         | tick @60                              |
-9          | a 4 <50, b 9         | tick @60                              | low@50 9 9
+5          | a 9 <50              | tick @50                              | expired@50 9, low@50 5 0, depleted@50 0
+5          | a 9 <50              | use 1 @60                    | expired@50 9, low@50 5 0, depleted@50 0, overage@60 1
+5          | a 4 <50, b 9         | tick @60                              | expired@50 4
+9          | a 4 <50, b 9         | tick @60                              | expired@50 4, low@50 9 9
 5          | a 9 r2               | use 3 @5                              | overage@5 3
 5          | a 9 r2               | use 3 @5, tick @6 r2, use 2 @7 r2     | overage@5 3, low@7 5 4
            | a 2 r2               | use 3 @5, tick @6 r2, use 1 @7 r2     | depleted@5 -1, overage@5 3
@@ -68,6 +70,8 @@ def show(said: Announcement) -> str:
             return f"depleted@{said.at} {total.micro}"
         case UsageOverage("user", _, debt):
             return f"overage@{said.at} {debt.micro}"
+        case CreditsExpired("user", _, amount):
+            return f"expired@{said.at} {amount.micro}"
         case _:
             return str(said)
 

@@ -26,6 +26,8 @@ thresholds = st.lists(
     unique=True,
 )
 amounts = st.lists(st.builds(Threshold, amount_micro=st.integers(1, 20)), max_size=3, unique=True)
+CROSSINGS = {EventType.CREDITS_LOW, EventType.CREDITS_DEPLETED, EventType.USAGE_OVERAGE}
+"""What is told of totals; that a block expired is told beside it."""
 Made = list[tuple[int, int, int | None, int | None, int | None]]
 Program = list[tuple[str, int, int, bool]]
 DUE = {"expiry", "rollover", "grant"}
@@ -104,7 +106,7 @@ def test_what_is_told_is_what_the_ledger_crossed(made: Made, program: Program, w
             expected += [EventType.CREDITS_DEPLETED] if after[0] <= 0 < before[0] else []
             expected += [EventType.USAGE_OVERAGE] if before[1] == 0 < after[1] else []
             before = after
-    said = [said for _, posting in postings for said in posting.announcements]
+    said = [said for _, posting in postings for said in posting.announcements if said.type in CROSSINGS]
     shown = [one.data.level.micro if isinstance(one.data, CreditsLow) else one.type for one in said]
     assert shown == expected
 
@@ -125,4 +127,6 @@ def test_what_expires_where_as_much_is_granted_was_never_missing() -> None:
         rows.blocks[block.id] = structs.replace(block, effective_at=6)
         postings = post_each(rows, [tick("user", at)], [Threshold(amount_micro=5)], 1)
         assert [t.kind for _, posting in postings for t in posting.transactions] == ["expiry", "grant"]
-        assert told([posting for _, posting in postings]) == []
+        said = [said.type for _, posting in postings for said in posting.announcements]
+        assert not CROSSINGS & set(said)
+        assert said == [EventType.CREDITS_EXPIRED]
