@@ -1,9 +1,9 @@
 """Who asks: from the API key of a request to the environment and scopes behind it.
 
-A worker believes what Redis said of a key for one second. While Redis cannot be asked it asks core, beside the requests
-that go on, and for a quarter of an hour it believes what it knew where core does not answer either. A key that Redis
-does not have is asked of core, at a bounded rate, because anybody can send keys that are well formed and were never
-issued; who sends many is not listened to.
+A worker believes what Redis said of a key for half a second, so that a revoked one is refused within one. While Redis
+cannot be asked it asks core, beside the requests that go on, and for a quarter of an hour it believes what it knew where
+core does not answer either. A key that Redis does not have is asked of core, at a bounded rate, because anybody can send
+keys that are well formed and were never issued; who sends many is not listened to.
 """
 
 import time
@@ -30,7 +30,7 @@ from edge.redis import Redis
 from edge.redis_link import Reply, pack
 from edge.refusals import Refusal, store_unavailable
 
-FRESH_SECONDS = 1.0
+FRESH_SECONDS = 0.5
 BELIEVED_SECONDS = 15 * 60.0
 """While Redis cannot be asked. A key of which it said that it is unknown is not believed any more."""
 MAX_KEYS = 10_000
@@ -117,7 +117,7 @@ class Keys:
         self._doubting = Seldom[bytes](DOUBT_SECONDS * _SECOND, MAX_KEYS)
 
     def known(self, headers: dict[bytes, bytes]) -> Principal | None:
-        """Who asks, where that was looked up within the last second."""
+        """Who asks, where that was looked up lately."""
         principal = self._known.get(_key_of(headers))
         return principal if principal is not None and principal.fresh_until > time.monotonic() else None
 

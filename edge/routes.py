@@ -62,7 +62,7 @@ ROUTES = {key: Route(route.handler, route.scope, _label(*key)) for key, route in
 _PROBE_LABELS = {path: _label(b"GET", path) for path in PROBES}
 LABELS = (NO_ROUTE, *_PROBE_LABELS.values(), *(route.label for route in ROUTES.values()))
 _LOOKUPS = metrics.counter(
-    "quotastack_edge_key_lookups_total", "Requests whose API key was not looked up within the last second"
+    "quotastack_edge_key_lookups_total", "Requests whose API key was not looked up within the last half second"
 )
 _LOOKUP = _LOOKUPS.row()
 BODY_LIMITS = {b"/v1/usage/batch": MAX_BATCH_BYTES, b"/api/v1/events": MAX_BATCH_BYTES}
