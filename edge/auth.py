@@ -1,9 +1,9 @@
 """Who asks: from the API key of a request to the environment and scopes behind it.
 
 A worker believes what Redis said of a key for half a second, so that a revoked one is refused within one. While Redis
-cannot be asked it asks core, beside the requests that go on, and for a quarter of an hour it believes what it knew where
-core does not answer either. A key that Redis does not have is asked of core, at a bounded rate, because anybody can send
-keys that are well formed and were never issued; who sends many is not listened to.
+cannot be asked it asks core, beside the requests that go on, and for a quarter of an hour it believes what it knew
+where core does not answer either. A key that Redis does not have is asked of core, at a bounded rate, because anybody
+can send keys that are well formed and were never issued; who sends many is not listened to.
 """
 
 import time

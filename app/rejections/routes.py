@@ -72,19 +72,23 @@ async def retry_rejected(
 ) -> ExactResponse[EventStatusBody]:
     """Take a rejected event in again, at the cost and the moment that it had, once its reason is gone."""
 
-    async def append() -> tuple[UUID, str | None]:
+    async def append() -> tuple[UUID, str | None, EventStatus]:
         wanted = _parse(event_id)
         row = await reader.run(lambda tx: store.read_rejected(tx, wanted))
-        if row is None or not retrying.allows(row):
-            return wanted, None
-        await service.append_again(retrying, row)
-        return wanted, row.stream_id
+        if row is not None and retrying.allows(row):
+            await service.append_again(retrying, row)
+            return wanted, row.stream_id, EventStatus.PENDING
+        if row is not None and row.is_posted and row.retried_at is None:
+            # By a retry that was cut short before it was noted, or because the event was sent again.
+            return wanted, row.stream_id, EventStatus.POSTED
+        return wanted, None, EventStatus.REJECTED
 
-    async def answer(tx: Transaction, appended: tuple[UUID, str | None]) -> EventStatusBody:
+    async def answer(tx: Transaction, appended: tuple[UUID, str | None, EventStatus]) -> EventStatusBody:
         audit.changed(tx, "usage_event", event_id)
-        rejected = await service.note_retry(tx, retrying, *appended)
+        wanted, stream_id, status = appended
+        rejected = await service.note_retry(tx, retrying, wanted, stream_id)
         if rejected is None:
-            return EventStatusBody(event_id, EventStatus.PENDING)
+            return EventStatusBody(event_id, status)
         return EventStatusBody(event_id, EventStatus.REJECTED, code=rejected.code, detail=rejected.detail)
 
     return await mutation.run_outside(NoBody(), append, answer, status=_ACCEPTED)

@@ -1,4 +1,4 @@
-"""A range of the feed is queued again for an endpoint, step by step. Tests are not: they have shown what they were for."""
+"""A range of the feed is queued again for an endpoint, step by step; but no tests, which have served."""
 
 from datetime import datetime
 from uuid import UUID

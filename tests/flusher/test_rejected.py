@@ -135,6 +135,26 @@ async def test_a_rejected_event_is_retried_once_and_posted(world: World, client:
     assert event["properties"] == '{"n": 1.0}'
 
 
+async def test_a_retry_that_was_not_noted_is_noted_by_the_next(world: World, client: Client) -> None:
+    """Core took it in again, and died: who asks again is answered as a retry is, once, though it is posted by then."""
+    event_id = await leave(world, "lost", "k", 5)
+    path = f"/v1/usage/rejected/{event_id}/retry"
+    async with world.flusher():
+        await listed(client, 1)
+        await world.customer("lost", 100)
+        await world.view("lost")
+        await world.at_rest("lost")
+        assert (await client.post(path, {})).status_code == 202
+        await world.posted(1)
+    connection = await asyncpg.connect(world.urls["owner"])
+    await connection.execute("UPDATE rejected_events SET retried_at = NULL")
+    await connection.close()
+    answer = await client.post(path, {}, key="again")
+    assert (answer.status_code, answer.json()["status"]) == (202, "posted")
+    refused = assert_problem(await client.post(path, {}), Code.ALREADY_RETRIED)
+    assert refused["context"] == {"status": "posted"}
+
+
 async def reject(world: World, end_user_id: str, key: str, code: Code) -> str:
     """What an edge leaves of an event that it had spooled and could not take in; the event's id."""
     ref, at = world.ref(end_user_id), int(HAPPENED.timestamp()) * 1_000_000 + 999_999
