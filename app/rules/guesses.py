@@ -34,21 +34,25 @@ class Attempts:
 
 
 class Seen:
-    """The `most` things that were seen last."""
+    """The `most` things that were seen last, and until when something holds of each."""
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._seen: OrderedDict[bytes, None] = OrderedDict()
+        self._seen: OrderedDict[bytes, int] = OrderedDict()
 
     def __contains__(self, what: bytes) -> bool:
         return what in self._seen
 
-    def add(self, what: bytes) -> None:
+    def until(self, what: bytes) -> int:
+        """The moment that was said of it last; 0 = none."""
+        return self._seen.get(what, 0)
+
+    def add(self, what: bytes, until: int = 0) -> None:
         """See it now."""
         self._seen.pop(what, None)
         if len(self._seen) >= self._most:
             self._seen.popitem(last=False)
-        self._seen[what] = None
+        self._seen[what] = until
 
 
 class Guesses:
@@ -64,12 +68,10 @@ class Guesses:
         self._attempts = attempts
         self._good = Seen(most)
         self._bad = Seen(most)
-        self._most = most
-        self._wrong_until: OrderedDict[bytes, int] = OrderedDict()
 
     def is_wrong(self, digest: bytes, now: int) -> bool:
         """Whether the key was looked up within the last second, and was none."""
-        return now < self._wrong_until.get(digest, now)
+        return now < self._bad.until(digest)
 
     def allows(self, address: str, digest: bytes, now: int) -> bool:
         """Whether the key is looked up."""
@@ -78,14 +80,11 @@ class Guesses:
     def prove_right(self, digest: bytes) -> None:
         """There is such a key."""
         self._good.add(digest)
-        self._wrong_until.pop(digest, None)
+        if digest in self._bad:
+            self._bad.add(digest)
 
     def prove_wrong(self, address: str, digest: bytes, now: int) -> None:
         """There is no such key, or not any more."""
         if digest not in self._bad and digest not in self._good:
             self._attempts.fail(address, now)
-        self._bad.add(digest)
-        self._wrong_until.pop(digest, None)
-        if len(self._wrong_until) >= self._most:
-            self._wrong_until.popitem(last=False)
-        self._wrong_until[digest] = now + _SECOND
+        self._bad.add(digest, now + _SECOND)
