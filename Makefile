@@ -36,7 +36,7 @@ run: $(RUN) ## start everything, with its own Postgres and Valkey, and print wha
 test: $(DEV) ## the whole test suite against real servers; ARGS go to pytest
 	$(SUITE) $(ARGS)
 
-chaos: $(DEV) ## the whole product under load while everything breaks; ARGS="--chaos-seed 7 --chaos-seconds 480" repeats a run
+chaos: $(DEV) ## proofs that take minutes: the whole product under load while everything breaks, and the like; ARGS="--chaos-seed 7 --chaos-seconds 480" repeats a run
 	TMPDIR=$${TMPDIR:-/var/tmp} $(BIN)/pytest tests/chaos -s $(ARGS)
 
 check: lint ## format, lint, types, ladder, then every test: the one truth
