@@ -21,12 +21,13 @@ from app.trail.schemas import AuditEntryBody, show_entry
 from app.trail.store import AuditRow
 from app.web.bodies import JSON, ExactResponse
 from app.web.fields import read_moment
-from app.web.paging import MAX_LIMIT, Cursor, Page, decode_cursor, page
+from app.web.paging import MAX_LIMIT, Cursor, Listing, Page
 from app.web.principal import SECURITY, needs
 from app.web.reader import Reader
 from app.wire.scopes import Scope
 
 READ = needs(Scope.ADMIN)
+_ENTRIES = Listing("audit log", UUID)
 DEFAULT_LIMIT = 100
 
 
@@ -111,11 +112,11 @@ async def list_audit_log(
             field = "cursor" if limit is None else "limit"
             raise invalid_value(field, "is for pages; a file has all that is asked for")
         return await _export(reader, asked, _FILES[named], f"audit-log.{named.value}")
-    before, most = decode_cursor(cursor, UUID), limit or DEFAULT_LIMIT
+    before, most = _ENTRIES.decode(cursor), limit or DEFAULT_LIMIT
 
     async def work(tx: Transaction) -> Page[AuditEntryBody]:
         rows = await reading.list_entries(tx, asked, before, most + 1)
-        return page(rows, most, show_entry, lambda row: row.id)
+        return _ENTRIES.page(rows, most, show_entry, lambda row: row.id)
 
     return ExactResponse(await reader.run(work), media_type=JSON)
 
