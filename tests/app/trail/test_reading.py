@@ -104,7 +104,7 @@ async def test_files_have_everything(core: Core, tenant: Tenant, monkeypatch: py
         assert [json.loads(line) for line in lines.splitlines()] == page
         head, *cells = csv.reader(io.StringIO(await fetch(tenant, way, "csv", "text/csv"), newline=""))
         assert tuple(head) == AuditEntryBody.__struct_fields__
-        assert [row[0] for row in cells] == [entry["audit_id"] for entry in page]
+        assert [row[:2] for row in cells] == [[entry["audit_id"], entry["at"]] for entry in page]
 
 
 async def fetch(tenant: Tenant, way: str, name: str, media_type: str) -> str:
