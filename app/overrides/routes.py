@@ -7,8 +7,8 @@ from litestar.params import FromPath, JSONBody
 from app.io.clock import Clock
 from app.io.postgres import Transaction
 from app.overrides import service
-from app.overrides.schemas import OverrideBody, OverrideTerms, Removal
-from app.trail.idempotency import Mutation
+from app.overrides.schemas import OverrideBody, OverrideTerms
+from app.trail.idempotency import Mutation, NoBody
 from app.web.bodies import ExactResponse
 from app.web.paging import Cursor, Limit, Listing, Page
 from app.web.principal import SECURITY, needs
@@ -83,7 +83,7 @@ async def remove_override(
     async def work(tx: Transaction) -> OverrideBody:
         return await service.remove_override(tx, end_user_id, feature_key, mutation.now)
 
-    return await mutation.run(Removal(), work, status=_OK)
+    return await mutation.run(NoBody(), work, status=_OK)
 
 
 ROUTES = [set_override, get_override, list_overrides, remove_override]

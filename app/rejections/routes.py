@@ -12,10 +12,10 @@ from app.io.postgres import Database, Transaction
 from app.io.redis import RedisStore
 from app.ledger.schemas import EventStatus, EventStatusBody
 from app.rejections import service, store
-from app.rejections.schemas import NoBody, RejectedEventBody, show_rejected
+from app.rejections.schemas import RejectedEventBody, show_rejected
 from app.rejections.service import Retrying
 from app.trail import audit
-from app.trail.idempotency import Mutation
+from app.trail.idempotency import Mutation, NoBody
 from app.web.bodies import ExactResponse
 from app.web.paging import Cursor, Limit, Listing, Page
 from app.web.principal import SECURITY, needs

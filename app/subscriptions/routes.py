@@ -33,7 +33,7 @@ from app.subscriptions.schemas import (
 )
 from app.subscriptions.service import Acted, Doing, Subscriptions, find_subscription, parse_subscription_id
 from app.trail import audit
-from app.trail.idempotency import Mutation, Unchanged
+from app.trail.idempotency import Mutation, NoBody, Unchanged
 from app.web.bodies import ExactResponse
 from app.web.paging import Cursor, Limit, Listing, Page
 from app.web.principal import SECURITY, needs
@@ -53,10 +53,6 @@ _CHANGES = {
 }
 """By when a change is to take place: the action, and whether it is put off where it gives less."""
 _CANCELLATIONS = {When.NOW: Action.CANCEL, When.PERIOD_END: Action.CANCEL_AT_PERIOD_END}
-
-
-class Nothing(msgspec.Struct, frozen=True):
-    """A request that says all in its path."""
 
 
 class OneSubscription:
@@ -178,7 +174,7 @@ async def cancel_subscription(
 @delete(f"{_ONE}/scheduled-change", **_ACTION)
 async def unschedule_change(subscription: NamedDependency[OneSubscription]) -> ExactResponse[SubscriptionBody]:
     """Take back what was to happen when the period ends: a change, or a cancellation."""
-    return await subscription.act(Nothing(), Doing(Action.UNSCHEDULE))
+    return await subscription.act(NoBody(), Doing(Action.UNSCHEDULE))
 
 
 @post(

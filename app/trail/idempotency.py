@@ -44,6 +44,10 @@ _FIRST_ERROR = 400
 _decoder = msgspec.json.Decoder(float_hook=Decimal)
 
 
+class NoBody(msgspec.Struct, frozen=True):
+    """What is asked by a request that says it all in its path."""
+
+
 class InQuery(msgspec.Struct, frozen=True):
     """What is asked in the query of a request, which has no body then."""
 

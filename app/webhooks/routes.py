@@ -8,7 +8,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from app.io.postgres import Transaction
-from app.trail.idempotency import Mutation
+from app.trail.idempotency import Mutation, NoBody
 from app.trail.outbox import EventType
 from app.web.bodies import ExactResponse
 from app.web.paging import Cursor, Limit, Listing, Page
@@ -26,7 +26,6 @@ from app.webhooks.schemas import (
     EventPage,
     NewEndpoint,
     NewReplay,
-    NoBody,
     ReplayBody,
     Rotation,
     TestBody,

@@ -17,7 +17,7 @@ from app.rules.webhook_urls import UnusableUrl, require_url
 from app.trail import audit, outbox
 from app.trail.outbox import EventType
 from app.webhooks import endpoint_store, store
-from app.webhooks.deciding import DisabledReason, State
+from app.webhooks.deciding import KEPT, DisabledReason, State
 from app.webhooks.endpoint_store import DeliveryRow, EndpointRow, EventRow, NewReplayRow
 from app.webhooks.filtering import ENDPOINT_PREFIX, Delivery
 from app.webhooks.schemas import (
@@ -42,8 +42,6 @@ MAX_ENDPOINTS = 2_000
 """Of one environment."""
 LOOKED_THROUGH = 10_000
 """Events of the feed that one request looks through for those that it was asked for."""
-LONGEST_REPLAY = timedelta(days=30)
-"""As long as events are kept."""
 
 
 class Installation:
@@ -215,7 +213,7 @@ async def _replay_range(tx: Transaction, endpoint: EndpointRow, asked: NewReplay
     since, until = asked.since or now, now if asked.until is None else asked.until
     if not since < until:
         raise invalid_value("from", "must lie before to")
-    places = await endpoint_store.read_range(tx, max(since, now - LONGEST_REPLAY), min(until, now))
+    places = await endpoint_store.read_range(tx, max(since, now - KEPT), min(until, now))
     if places is None:
         return 0
     types = endpoint.event_types if asked.event_types is None else check_types(asked.event_types)
