@@ -152,13 +152,14 @@ class ReplayBody(msgspec.Struct, frozen=True):
 
 
 class EventBody(msgspec.Struct, frozen=True):
-    """Something that happened. `sequence` counts the events of its customer, without a gap."""
+    """Something that happened, as webhooks tell it. `sequence` counts the events of its customer, without a gap."""
 
     event_id: str
     type: str
+    timestamp: datetime
+    """When it happened: the name is that of Standard Webhooks."""
     end_user_id: str | None
     sequence: int
-    created_at: datetime
     data: msgspec.Raw
 
 
@@ -234,7 +235,7 @@ def show_delivery(row: DeliveryRow, attempts: list[AttemptRow]) -> DeliveryBody:
 def show_event(row: EventRow) -> EventBody:
     """The event as the feed shows it."""
     data = msgspec.Raw(row.data.encode())
-    return EventBody(show(EVENT_PREFIX, row.id), row.type, row.end_user_id, row.sequence, row.created_at, data)
+    return EventBody(show(EVENT_PREFIX, row.id), row.type, row.created_at, row.end_user_id, row.sequence, data)
 
 
 def _shown(row: EndpointRow) -> dict[str, Any]:

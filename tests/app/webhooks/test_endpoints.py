@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 from standardwebhooks.webhooks import Webhook
 
@@ -346,6 +347,17 @@ async def test_the_feed_goes_on_where_it_was_left(shop: Shop, monkeypatch: pytes
     [event] = (await shop.client.read("/v1/events", cursor=last["next_cursor"]))["data"]
     assert (event["type"], event["end_user_id"], event["sequence"]) == ("customer.created", "f", 1)
     assert event["data"]["end_user_id"] == "f"
+
+
+async def test_the_feed_tells_what_webhooks_tell(shop: Shop) -> None:
+    """The same members with the same values, and the id that webhooks have in a header."""
+    await shop.endpoint()
+    for name in ("ada", "ben"):
+        await shop.customer(name)
+    await shop.settled()
+    told = [msgspec.json.decode(body) | {"event_id": headers["webhook-id"]} for _, headers, body in shop.stranger.sent]
+    feed = (await shop.client.read("/v1/events"))["data"]
+    assert sorted(told, key=lambda event: event["event_id"]) == sorted(feed, key=lambda event: event["event_id"])
 
 
 async def test_the_feed_is_narrowed(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
