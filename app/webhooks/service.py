@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from app.errors import ServiceError, invalid_value
 from app.io.ids import new_id
-from app.io.postgres import Transaction
+from app.io.postgres import ForeignKeyViolationError, Transaction
 from app.rules.addresses import Network
 from app.rules.signature import derive_secret, show_secret
 from app.rules.webhook_urls import UnusableUrl, require_url
@@ -205,7 +205,11 @@ async def _replay_these(tx: Transaction, endpoint_id: UUID, asked: NewReplay, no
         )
         raise ServiceError(Code.NOT_FOUND, detail)
     deliveries = [Delivery(tx.environment, endpoint_id, event.id, event.end_user_id or "") for event in events]
-    await store.queue_again(tx, deliveries, now)
+    try:
+        await store.queue_again(tx, deliveries, now)
+    except ForeignKeyViolationError as error:
+        detail = "Some of these events are not kept any more, or the endpoint was deleted. Nothing was queued."
+        raise ServiceError(Code.NOT_FOUND, detail) from error
     return len(events)
 
 

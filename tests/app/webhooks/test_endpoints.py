@@ -1,10 +1,11 @@
 """Endpoints over HTTP: who may have which, their secrets, and what is sent to them once more."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import pytest
@@ -12,12 +13,14 @@ from standardwebhooks.webhooks import Webhook
 
 from app.embedded.valkey import EmbeddedValkey
 from app.io.outbound import Delivery
-from app.io.postgres import Database
+from app.io.postgres import Database, Transaction
 from app.jobs.deliver import Deliverer
 from app.jobs.relay import Relay
 from app.jobs.replays import Replays
-from app.webhooks import service
+from app.webhooks import endpoint_store, service
+from app.webhooks.endpoint_store import EventRow
 from app.wire.codes import Code
+from app.wire.ids import parse
 from tests.app.core import SECRETS, Client, Core, Tenant, open_core
 from tests.app.schema.catalogue import connected
 from tests.app.web.test_problems import assert_problem
@@ -306,6 +309,30 @@ async def test_a_replay_sends_what_was_told_before(shop: Shop) -> None:
     await shop.client.post(f"{DELIVERIES}/replay", nothing)
     await shop.settled()
     assert len(shop.stranger.sent) == 4
+
+
+@pytest.mark.parametrize("key", [None, "k"])
+async def test_what_is_forgotten_just_then_is_not_found(
+    shop: Shop, urls: DatabaseUrls, monkeypatch: pytest.MonkeyPatch, key: str | None
+) -> None:
+    """Nothing is queued, and the answer is the same as a moment later."""
+    await shop.customer("ada")
+    await shop.customer("ben")
+    await shop.settled()
+    ids = [each["event_id"] for each in (await shop.client.read("/v1/events"))["data"]]
+    endpoint = (await shop.endpoint())["webhook_endpoint_id"]
+    find_events = endpoint_store.find_events
+
+    async def find_then_forget(tx: Transaction, event_ids: Sequence[UUID]) -> list[EventRow]:
+        found = await find_events(tx, event_ids)
+        async with connected(urls.owner) as connection:
+            await connection.execute("DELETE FROM outbox WHERE id = $1", parse("evt", ids[0]))
+        return found
+
+    monkeypatch.setattr(endpoint_store, "find_events", find_then_forget)
+    body = {"webhook_endpoint_id": endpoint, "event_ids": ids}
+    assert_problem(await shop.client.post(f"{DELIVERIES}/replay", body, key), Code.NOT_FOUND)
+    assert await shop.deliveries() == []
 
 
 @pytest.mark.parametrize(
