@@ -145,10 +145,13 @@ class NewReplay(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ReplayBody(msgspec.Struct, frozen=True):
-    """What is looked through: of so many `events`, those are queued that the endpoint is to hear of."""
+    """How many events are looked through: those of them are sent that the endpoint is to hear of.
+
+    All where they were asked for by their ids.
+    """
 
     webhook_endpoint_id: str
-    events: int
+    looked_through: int
 
 
 class EventBody(msgspec.Struct, frozen=True):

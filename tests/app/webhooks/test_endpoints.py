@@ -297,12 +297,12 @@ async def test_a_replay_sends_what_was_told_before(shop: Shop) -> None:
     end = (shop.clock.at - 2 * HOUR).isoformat()
     body = {"webhook_endpoint_id": endpoint, "from": begin, "to": end}
     answer = await shop.client.post(f"{DELIVERIES}/replay", body)
-    assert (answer.status_code, answer.json()["events"]) == (202, 2)
+    assert (answer.status_code, answer.json()["looked_through"]) == (202, 2)
     await shop.settled()
     ids = [each["event_id"] for each in events]
     assert [headers["webhook-id"] for _, headers, _ in shop.stranger.sent] == ids[1:3]
     these = {"webhook_endpoint_id": endpoint, "event_ids": [ids[4], ids[1]]}
-    assert (await shop.client.post(f"{DELIVERIES}/replay", these)).json()["events"] == 2
+    assert (await shop.client.post(f"{DELIVERIES}/replay", these)).json()["looked_through"] == 2
     await shop.settled()
     assert sorted(headers["webhook-id"] for _, headers, _ in shop.stranger.sent[2:]) == sorted([ids[1], ids[4]])
     nothing = body | {"event_types": ["credits.*"]}
@@ -407,6 +407,27 @@ async def test_there_are_only_so_many(shop: Shop, monkeypatch: pytest.MonkeyPatc
     answers = await asyncio.gather(*(shop.client.post(ENDPOINTS, {"url": URL}) for _ in range(5)))
     assert sorted(answer.status_code for answer in answers) == [201, 201, 409, 409, 409]
     assert {answer.json()["code"] for answer in answers if answer.status_code == 409} == {"too_many_endpoints"}
+
+
+async def test_there_are_only_so_many_replays_at_once(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twins do not get past the bound, another environment has its own, and the same request goes through later."""
+    monkeypatch.setattr(service, "MAX_REPLAYS", 2)
+    asked = {"from": shop.clock.now().isoformat()}
+    shop.clock.at += HOUR
+    bodies: list[Any] = []
+    for client in (shop.client, shop.tenant.live):
+        await client.made("/v1/customers", {"end_user_id": "ada"})
+        bodies.append(asked | {"webhook_endpoint_id": (await shop.endpoint(client))["webhook_endpoint_id"]})
+    await shop.settled()
+    shop.clock.at += HOUR
+    path = f"{DELIVERIES}/replay"
+    answers = await asyncio.gather(*(shop.client.post(path, bodies[0], f"k{number}") for number in range(5)))
+    assert sorted(answer.status_code for answer in answers) == [202, 202, 409, 409, 409]
+    refused = next(number for number, answer in enumerate(answers) if answer.status_code == 409)
+    assert_problem(answers[refused], Code.TOO_MANY_REPLAYS)
+    assert (await shop.tenant.live.post(path, bodies[1])).status_code == 202
+    await shop.settled()
+    assert (await shop.client.post(path, bodies[0], f"k{refused}")).status_code == 202
 
 
 async def test_environments_and_scopes_are_kept_apart(shop: Shop) -> None:
