@@ -36,7 +36,7 @@ HEADER = "Idempotency-Key"
 REPLAYED = "Idempotent-Replayed"
 MAX_KEY_LENGTH = 255
 STORED_REFUSALS = frozenset({402, 404, 409})
-PASSING = frozenset({Code.EVENT_PENDING, Code.IDEMPOTENCY_KEY_IN_FLIGHT})
+PASSING = frozenset({Code.EVENT_PENDING, Code.IDEMPOTENCY_KEY_IN_FLIGHT, Code.TOO_MANY_REPLAYS})
 """Refusals that are over in a moment by themselves: they are not stored, whatever their status."""
 _CREATED = 201
 _FIRST_ERROR = 400

@@ -92,7 +92,7 @@ class NewReplayRow(msgspec.Struct, frozen=True):
 
 
 async def lock_environment(tx: Transaction) -> None:
-    """Wait for others who add endpoints to this environment, and have others wait."""
+    """Wait for others who add endpoints or replays to this environment, and have others wait."""
     await tx.connection.execute(_SQL["lock_endpoints_of_environment"], str(tx.environment))
 
 
@@ -165,6 +165,11 @@ async def read_range(tx: Transaction, since: datetime, until: datetime) -> tuple
     """The first and the last place of what was told in a time; None where nothing was."""
     row = await tx.connection.fetchrow(_SQL["read_range"], tx.environment, since, until)
     return None if row is None or row[0] is None else (row[0], row[1])
+
+
+async def count_replays(tx: Transaction) -> int:
+    """How many ranges are being queued again."""
+    return await tx.connection.fetchval(_SQL["count_replays"], tx.environment)
 
 
 async def insert_replay(tx: Transaction, row: NewReplayRow) -> None:

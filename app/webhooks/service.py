@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from app.errors import ServiceError, invalid_value
 from app.io.ids import new_id
-from app.io.postgres import Transaction
+from app.io.postgres import ForeignKeyViolationError, Transaction
 from app.rules.addresses import Network
 from app.rules.signature import derive_secret, show_secret
 from app.rules.webhook_urls import UnusableUrl, require_url
@@ -40,6 +40,8 @@ from app.wire.ids import show
 
 MAX_ENDPOINTS = 2_000
 """Of one environment."""
+MAX_REPLAYS = 10
+"""Of a time, that are under way in one environment."""
 LOOKED_THROUGH = 10_000
 """Events of the feed that one request looks through for those that it was asked for."""
 
@@ -183,7 +185,7 @@ async def retry(tx: Transaction, delivery_id: UUID, now: datetime) -> DeliveryRo
 
 
 async def replay(tx: Transaction, asked: NewReplay, now: datetime) -> ReplayBody:
-    """How many events are looked through. Raises ServiceError: INVALID_VALUE, NOT_FOUND."""
+    """How many events are looked through. Raises ServiceError: INVALID_VALUE, NOT_FOUND, TOO_MANY_REPLAYS."""
     if (asked.event_ids is None) == (asked.since is None):
         raise invalid_value("event_ids", "or from: exactly one of the two says what is sent once more")
     endpoint_id = parse_field("webhook_endpoint_id", ENDPOINT_PREFIX, asked.webhook_endpoint_id)
@@ -205,7 +207,11 @@ async def _replay_these(tx: Transaction, endpoint_id: UUID, asked: NewReplay, no
         )
         raise ServiceError(Code.NOT_FOUND, detail)
     deliveries = [Delivery(tx.environment, endpoint_id, event.id, event.end_user_id or "") for event in events]
-    await store.queue_again(tx, deliveries, now)
+    try:
+        await store.queue_again(tx, deliveries, now)
+    except ForeignKeyViolationError as error:
+        detail = "Some of these events are not kept any more, or the endpoint was deleted. Nothing was queued."
+        raise ServiceError(Code.NOT_FOUND, detail) from error
     return len(events)
 
 
@@ -216,6 +222,10 @@ async def _replay_range(tx: Transaction, endpoint: EndpointRow, asked: NewReplay
     places = await endpoint_store.read_range(tx, max(since, now - KEPT), min(until, now))
     if places is None:
         return 0
+    await endpoint_store.lock_environment(tx)
+    if await endpoint_store.count_replays(tx) >= MAX_REPLAYS:
+        detail = f"{MAX_REPLAYS} replays are under way, which is the most. Try again once one has come to its end."
+        raise ServiceError(Code.TOO_MANY_REPLAYS, detail)
     types = endpoint.event_types if asked.event_types is None else check_types(asked.event_types)
     await endpoint_store.insert_replay(tx, NewReplayRow(new_id(now), endpoint.id, types, *places, now))
     return places[1] - places[0] + 1

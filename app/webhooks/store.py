@@ -129,9 +129,9 @@ async def queue_again(tx: Transaction, deliveries: Sequence[Delivery], now: date
     await queue(tx, deliveries, now)
 
 
-async def take_replay(tx: Transaction) -> Record | None:
-    """The replay that was asked for first, which nobody else goes on with until the transaction ends."""
-    return await tx.connection.fetchrow(_SQL["take_replay"])
+async def take_replay(tx: Transaction, after: UUID) -> Record | None:
+    """A replay of the environment behind `after`, which nobody else goes on with until the transaction ends."""
+    return await tx.connection.fetchrow(_SQL["take_replay"], after)
 
 
 async def list_replayed(tx: Transaction, environment_id: UUID, first: int, last: int) -> list[Event]:

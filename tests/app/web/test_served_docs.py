@@ -43,7 +43,7 @@ async def test_amounts_are_numbers_in_the_document(core: Core) -> None:
 
 async def test_the_document_says_what_is_answered(core: Core) -> None:
     """Nowhere only what the status means in general."""
-    document = (await core.operator.get("/openapi.json")).json()
+    document = (await core.operator.get("/schema")).json()
     general = {status.description for status in HTTPStatus}
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
