@@ -112,9 +112,10 @@ async def list_endpoints(tx: Transaction, after: UUID | None, limit: int) -> lis
     return [EndpointRow(*row) for row in rows]
 
 
-async def read_endpoint(tx: Transaction, endpoint_id: UUID) -> EndpointRow | None:
-    """One endpoint, locked against other changes until the transaction ends."""
-    row = await tx.connection.fetchrow(_SQL["read_endpoint"], tx.environment, endpoint_id)
+async def read_endpoint(tx: Transaction, endpoint_id: UUID, *, lock: bool) -> EndpointRow | None:
+    """One endpoint, perhaps locked against other changes until the transaction ends."""
+    statement = _SQL["lock_endpoint" if lock else "read_endpoint"]
+    row = await tx.connection.fetchrow(statement, tx.environment, endpoint_id)
     return None if row is None else EndpointRow(*row)
 
 

@@ -39,6 +39,6 @@ async def step(tx: Transaction, now: datetime) -> bool:
         for event in events
         if event.type != EventType.WEBHOOK_TEST and is_for(recipient, event)
     ]
-    await store.queue(tx, wanted, now)
+    await store.queue_again(tx, wanted, now)
     await store.move_replay(tx, replay.environment_id, replay.id, None if end == replay.last_position else end + 1)
     return True

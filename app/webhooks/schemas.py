@@ -83,10 +83,6 @@ class Rotation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     overlap_seconds: Annotated[int, Meta(ge=0, le=MAX_OVERLAP_SECONDS)] = OVERLAP_SECONDS
 
 
-class NoBody(msgspec.Struct, frozen=True):
-    """What requests ask for whose path says it all."""
-
-
 class TestBody(msgspec.Struct, frozen=True):
     """The event that goes to the endpoint. It is delivered like any other: look for it among the deliveries."""
 

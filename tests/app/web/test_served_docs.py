@@ -2,6 +2,7 @@
 
 import gzip
 import re
+from http import HTTPStatus
 
 from app.web.forward import HOT_ROUTES
 from app.wire.codes import MEANINGS, Code
@@ -38,6 +39,16 @@ async def test_amounts_are_numbers_in_the_document(core: Core) -> None:
     assert schemas["NewGrant"]["properties"]["amount"]["type"] == "number"
     assert schemas["UsageEvent"]["properties"]["units"]["type"] == "number"
     assert schemas["FlatPriceBody"]["properties"]["kind"] == {"type": "string", "const": "flat"}
+
+
+async def test_the_document_says_what_is_answered(core: Core) -> None:
+    """Nowhere only what the status means in general."""
+    document = (await core.operator.get("/openapi.json")).json()
+    general = {status.description for status in HTTPStatus}
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            said = {response["description"] for response in operation["responses"].values()}
+            assert said.isdisjoint(general), (method, path)
 
 
 async def test_cloud_events_are_in_the_document(core: Core) -> None:
