@@ -96,6 +96,7 @@ Code: TypeAlias = Literal[
     "too_many_blocks",
     "too_many_endpoints",
     "too_many_holders",
+    "too_many_replays",
     "too_many_requests",
     "too_many_reservations",
     "too_many_subscriptions",
