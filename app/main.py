@@ -128,13 +128,18 @@ def public_application(parts: Parts) -> ASGIApp:
     rates = Rates(parts.redis, parts.clock, parts.settings.allowances())
     state = {"door": _door(parts), "rates": rates}
     dependencies = _dependencies(parts)
-    document = Document(lambda: make_application(DOMAINS, {}, dependencies=dependencies, openapi=make_config()))
     edge = forward.Edge(parts.session, parts.settings.edge_url)
     handlers = (*DOMAINS, *forward.ROUTES, *docs.ROUTES, *health.ROUTES)
     application = make_application(
-        handlers, state, dependencies={**dependencies, "document": _constant(document), "edge": _constant(edge)}
+        handlers, state, dependencies={**dependencies, "document": _constant(describe(parts)), "edge": _constant(edge)}
     )
     return _within_our_own(application)
+
+
+def describe(parts: Parts) -> Document:
+    """The OpenAPI document of what everyone may reach. It asks nothing of the parts."""
+    dependencies = _dependencies(parts)
+    return Document(lambda: make_application(DOMAINS, {}, dependencies=dependencies, openapi=make_config()))
 
 
 def internal_application(parts: Parts) -> ASGIApp:

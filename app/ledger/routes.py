@@ -221,12 +221,11 @@ async def provide_usage_query(
     end_user_id: FromQuery[str | None] = None,
     feature_key: FromQuery[str | None] = None,
     start: Annotated[str | None, QueryParameter(name="from", description="Default: 30 days before `to`.")] = None,
-    end: Annotated[str | None, QueryParameter(name="to", description="Default: now.")] = None,
+    end: Annotated[str | None, QueryParameter(name="to", description="Default: the end of this hour.")] = None,
     bucket: FromQuery[Bucket] = Bucket.TOTAL,
 ) -> UsageQuery:
     """What usage is asked for. Raises ServiceError(INVALID_VALUE) for what is no moment."""
-    # What is used at this very moment counts too: on a test clock time stands still.
-    end_at = clock.now() + timedelta(microseconds=1) if end is None else read_moment("to", end)
+    end_at = reading.end_of_hour(clock.now()) if end is None else read_moment("to", end)
     start_at = end_at - DEFAULT_RANGE if start is None else read_moment("from", start)
     return UsageQuery(end_user_id, feature_key, start_at, end_at, bucket.value)
 

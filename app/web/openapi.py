@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from inspect import cleandoc
 from typing import Any, cast
 
 import msgspec
@@ -79,6 +80,9 @@ def make_document(application: Litestar) -> bytes:
     """The document of an application that was made with `make_config()`."""
     document = application.openapi_schema.to_schema()
     _, components = msgspec.json.schema_components([*BODIES, Problem], schema_hook=_schema, ref_template=_REFERENCE)
+    for schema in components.values():
+        if "description" in schema:
+            schema["description"] = cleandoc(schema["description"])
     document["components"]["schemas"].update(components)
     for path, operations in _hot_paths().items():
         document["paths"].setdefault(path, {}).update(operations)

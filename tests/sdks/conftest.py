@@ -1,0 +1,101 @@
+"""One running stack for the tests of this folder, and a shop on it: a tenant, what it sells, what SDKs find of it."""
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import pytest
+import pytest_asyncio
+
+from tests.flow.stack import Client, Stack, open_session, running_stack
+from tests.ports import free_ports
+
+CREDITS = 50_000
+"""What the plan grants a month."""
+METERED: Mapping[str, Mapping[str, Any]] = {
+    "ai_request": {"kind": "per_unit", "amount": 1, "per": 1},
+    "api_calls": {"kind": "per_unit", "amount": 1, "per": 1},
+    "input_tokens": {"kind": "per_unit", "amount": 2, "per": 1000},
+    "cached_input_tokens": {"kind": "per_unit", "amount": 1, "per": 1000},
+    "cache_write_tokens": {"kind": "per_unit", "amount": 3, "per": 1000},
+    "output_tokens": {"kind": "per_unit", "amount": 8, "per": 1000},
+    "reasoning_tokens": {"kind": "per_unit", "amount": 8, "per": 1000},
+}
+"""Features of the plan, and their prices."""
+REPORTS, SEATS = 2, 3
+"""The plan has so many of the metered `reports` a period, and of the gauge `seats`; it has no metered `video`."""
+
+
+@dataclass(frozen=True)
+class Shop:
+    """A tenant whose customers subscribe to the plan variant `plan_variant_id`, or top up with the package `burst`.
+
+    All tests share it, so each takes customers of its own.
+    """
+
+    stack: Stack
+    key: str
+    plan_variant_id: str
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What an SDK finds in its environment, and for tests in other languages the plan's variant."""
+        return {
+            "QUOTASTACK_KEY": self.key,
+            "QUOTASTACK_URL": self.stack.core_url,
+            "QUOTASTACK_EDGE_URL": self.stack.edge_url,
+            "QUOTASTACK_TEST_PLAN_VARIANT_ID": self.plan_variant_id,
+        }
+
+    def core(self, session: aiohttp.ClientSession) -> Client:
+        """A plain client, to see what an SDK did."""
+        return Client(session, self.stack.core_url, self.key)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
+    """Core, edge with two workers, flusher and jobs on servers of their own."""
+    ports = dict(zip(("FLUSHER_METRICS_PORT", "JOBS_METRICS_PORT"), map(str, free_ports(2)), strict=True))
+    async with running_stack(tmp_path_factory.mktemp("stack"), **ports) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def shop(stack: Stack) -> Shop:
+    """A tenant that sells something."""
+    async with open_session() as session:
+        tenant = await stack.tenant(session, "shop")
+        return Shop(stack, tenant.sandbox_key, await open_shop(tenant.core))
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    """A client session of the test's own."""
+    async with open_session() as opened:
+        yield opened
+
+
+async def open_shop(core: Client) -> str:
+    """Make features, plan and package; the id of the plan's variant."""
+    limited = {key: {"kind": "per_unit", "amount": 1, "per": 1} for key in ("reports", "video")}
+    for key, price in {**METERED, **limited}.items():
+        await core.created("/v1/features", {"key": key, "name": key, "kind": "metered", "price": price})
+    await core.created("/v1/features", {"key": "seats", "name": "Seats", "kind": "gauge"})
+    await core.created("/v1/plans", {"key": "pro", "name": "Pro"})
+    variant = await core.created(
+        "/v1/plans/pro/variants",
+        {
+            "key": "monthly",
+            "interval": "month",
+            "grants": [{"amount": CREDITS, "interval": "month"}],
+            "features": [
+                *({"feature_key": key} for key in METERED),
+                {"feature_key": "reports", "limit": REPORTS},
+                {"feature_key": "seats", "value": SEATS},
+            ],
+        },
+    )
+    package = {"key": "burst", "name": "Burst", "credits": 1_000, "price_paid": 900, "currency": "EUR"}
+    await core.created("/v1/topup-packages", package)
+    return variant["plan_variant_id"]
