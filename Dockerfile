@@ -11,8 +11,9 @@ WORKDIR /srv/quotastack
 COPY requirements.lock ./
 RUN pip install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements.lock
 
-COPY pyproject.toml README.md LICENSE ./
-COPY docs/errors.md docs/errors.md
+COPY pyproject.toml LICENSE ./
+COPY README.md ARCHITECTURE.md STYLE.md CHANGELOG.md ./
+COPY docs docs
 COPY migrations migrations
 COPY app app
 COPY edge edge

@@ -40,7 +40,7 @@ from app.plans.routes import ROUTES as PLANS
 from app.rejections.routes import ROUTES as REJECTIONS
 from app.reservations.routes import ROUTES as RESERVATIONS
 from app.rules.addresses import read_networks
-from app.rules.guesses import Attempts
+from app.rules.guesses import MAX_ADDRESSES, TOKENS_AT_ONCE, TOKENS_PER_SECOND, Attempts
 from app.settings import CoreSettings, SettingsError
 from app.subscriptions.enrolling import Enroller
 from app.subscriptions.migrating import Migrator
@@ -60,7 +60,7 @@ from app.web.framing import FramingMiddleware
 from app.web.health import Probes
 from app.web.openapi import Document, make_config
 from app.web.outer import OuterMiddleware
-from app.web.principal import MAX_ADDRESSES, TOKENS_AT_ONCE, TOKENS_PER_SECOND, Door, provide_clock, provide_principal
+from app.web.principal import Door, provide_clock, provide_principal
 from app.web.rates import Rates
 from app.web.reader import provide_reader
 from app.webhooks.routes import ROUTES as WEBHOOKS

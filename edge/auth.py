@@ -15,7 +15,7 @@ from uuid import UUID
 import msgspec
 
 from app.rules.addresses import Network
-from app.rules.guesses import Attempts, Guesses, Seen
+from app.rules.guesses import KEYS_AT_ONCE, KEYS_PER_SECOND, MAX_ADDRESSES, Attempts, Guesses, Seen
 from app.rules.seldom import Seldom
 from app.wire import key_digest, keys
 from app.wire.codes import Code
@@ -38,11 +38,6 @@ MISSES_PER_SECOND = 20
 MISSES_AT_ONCE = 100
 """Keys that a worker asks core for: on average, and where none were asked for a while."""
 
-GUESSES_PER_SECOND = 10
-GUESSES_AT_ONCE = 100
-"""Keys that are none and that one address may send to a worker: on average, and where it sent none for a while."""
-MAX_ADDRESSES = 10_000
-"""Of which a worker remembers that they sent some."""
 USE_NOTED_SECONDS = 60
 DOUBT_SECONDS = 1
 """How often core is asked of a key while Redis cannot be."""
@@ -111,7 +106,7 @@ class Keys:
         self._known: OrderedDict[bytes, Principal] = OrderedDict()
         self._flights: Flights[bytes, Principal] = Flights()
         self._misses = Bucket(MISSES_PER_SECOND, MISSES_AT_ONCE)
-        self._guesses = Guesses(Attempts(GUESSES_PER_SECOND, GUESSES_AT_ONCE, MAX_ADDRESSES), MAX_KEYS)
+        self._guesses = Guesses(Attempts(KEYS_PER_SECOND, KEYS_AT_ONCE, MAX_ADDRESSES), MAX_KEYS)
         self._noting = Seldom[UUID](USE_NOTED_SECONDS * _SECOND, MAX_KEYS)
         self._ended = Seen(MAX_KEYS)
         self._doubting = Seldom[bytes](DOUBT_SECONDS * _SECOND, MAX_KEYS)

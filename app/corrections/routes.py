@@ -32,6 +32,7 @@ from app.ledger.service import GrantRequest
 from app.orders.store import Posted
 from app.rules.credits import MAX_COST_MICRO, from_micro
 from app.trail import audit
+from app.trail.audit import SubjectKind
 from app.trail.idempotency import Mutation, Unchanged
 from app.web.amounts import Credits, credits_or_none
 from app.web.bodies import ExactResponse
@@ -53,7 +54,7 @@ class Correcting(msgspec.Struct, frozen=True):
 
     asked: NewVoid | NewOverageBilling
     order: Correction
-    subject: tuple[str, str]
+    subject: tuple[SubjectKind, str]
     find_owner: Callable[[], Awaitable[Owner]]
     """Whose account it is. Raises ServiceError."""
 
@@ -171,7 +172,9 @@ async def void_event(
 
 async def _void(data: NewVoid, mutation: Mutation, corrections: Corrections) -> ExactResponse[CorrectionBody]:
     order = _read_void(data, corrections, mutation)
-    subject = ("usage_event", data.event_id) if data.event_id else ("credit_block", data.credit_block_id or "")
+    subject: tuple[SubjectKind, str] = ("credit_block", data.credit_block_id or "")
+    if data.event_id:
+        subject = ("usage_event", data.event_id)
     find = partial(corrections.find_owner, mutation.environment_id, order)
     return await _order(Correcting(data, order, subject, find), mutation, corrections)
 

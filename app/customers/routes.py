@@ -13,13 +13,14 @@ from app.io.postgres import Transaction
 from app.trail import audit
 from app.trail.idempotency import Mutation
 from app.web.bodies import ExactResponse
-from app.web.paging import Cursor, Limit, Page, decode_cursor, page
+from app.web.paging import Cursor, Limit, Listing, Page
 from app.web.principal import SECURITY, needs
 from app.web.reader import Reader
 from app.wire.scopes import Scope
 
 READ = needs(Scope.ENTITLEMENTS_READ, Scope.SUBSCRIPTIONS_WRITE, Scope.CREDITS_WRITE)
 WRITE = needs(Scope.SUBSCRIPTIONS_WRITE)
+_CUSTOMERS = Listing("customers", UUID)
 _CREATED = 201
 
 
@@ -51,11 +52,11 @@ async def list_customers(
     reader: NamedDependency[Reader], limit: Limit = 100, cursor: Cursor = None
 ) -> Page[CustomerBody]:
     """Customers in the order in which they were made."""
-    after = decode_cursor(cursor, UUID)
+    after = _CUSTOMERS.decode(cursor)
 
     async def work(tx: Transaction) -> Page[CustomerBody]:
         rows = await store.list_customers(tx, after, limit + 1)
-        return page(rows, limit, show_customer, lambda customer: customer.id)
+        return _CUSTOMERS.page(rows, limit, show_customer, lambda customer: customer.id)
 
     return await reader.run(work)
 

@@ -32,6 +32,7 @@ UniqueViolationError = asyncpg.UniqueViolationError
 DatabaseError = asyncpg.PostgresError
 """What Postgres answers where it refuses: a password, a name, a statement."""
 CheckViolationError = asyncpg.CheckViolationError
+ForeignKeyViolationError = asyncpg.ForeignKeyViolationError
 Result = TypeVar("Result")
 
 APP_NAME = "quotastack"

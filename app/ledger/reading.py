@@ -143,6 +143,11 @@ def split_range(start_at: datetime, end_at: datetime) -> tuple[datetime, datetim
     return (first, end) if start_at <= first < end else (end_at, end_at)
 
 
+def end_of_hour(moment: datetime) -> datetime:
+    """When the next hour begins: up to there everything that is posted by now has been added up. `moment` is in UTC."""
+    return _hour_of(moment) + timedelta(hours=1)
+
+
 def _hour_of(moment: datetime) -> datetime:
     return moment.replace(minute=0, second=0, microsecond=0)
 

@@ -43,7 +43,7 @@ from app.trail.idempotency import Mutation
 from app.web.amounts import Credits, credits_or_none, read_credits
 from app.web.bodies import ExactResponse
 from app.web.fields import read_moment
-from app.web.paging import Cursor, Limit, Page, decode_cursor, page
+from app.web.paging import Cursor, Limit, Listing, Page
 from app.web.principal import SECURITY, needs
 from app.web.reader import Reader
 from app.wire import keys
@@ -54,6 +54,9 @@ from app.wire.scopes import Scope
 READ = needs(Scope.ENTITLEMENTS_READ, Scope.CREDITS_WRITE)
 WRITE = needs(Scope.CREDITS_WRITE)
 READ_USAGE = needs(Scope.ENTITLEMENTS_READ, Scope.USAGE_WRITE)
+_LEDGER = Listing("ledger", int)
+_USAGE = Listing("usage", tuple[datetime, str, str])
+_EVENTS = Listing("usage events", tuple[int, UUID])
 DEFAULT_RANGE = timedelta(days=30)
 """How far back usage is shown where the query does not say from when."""
 SETTLE_SECONDS = 1.0
@@ -201,13 +204,13 @@ async def list_ledger(
     end_user_id: FromPath[str], reader: NamedDependency[Reader], limit: Limit = 100, cursor: Cursor = None
 ) -> Page[TransactionBody]:
     """Everything that ever changed a customer's credit, newest first."""
-    before = decode_cursor(cursor, int) or NEWEST
+    before = _LEDGER.decode(cursor) or NEWEST
 
     async def work(tx: Transaction) -> Page[TransactionBody]:
         figures = await reading.read_figures(tx, end_user_id)
         rows = await reading.list_transactions(tx, figures.account_id, before, limit + 1)
         lines = await reading.list_lines(tx, figures.account_id, [row.seq for row in rows])
-        return page(rows, limit, lambda row: show_transaction(row, lines[row.seq]), lambda row: row.seq)
+        return _LEDGER.page(rows, limit, lambda row: show_transaction(row, lines[row.seq]), lambda row: row.seq)
 
     return await reader.run(work)
 
@@ -218,12 +221,11 @@ async def provide_usage_query(
     end_user_id: FromQuery[str | None] = None,
     feature_key: FromQuery[str | None] = None,
     start: Annotated[str | None, QueryParameter(name="from", description="Default: 30 days before `to`.")] = None,
-    end: Annotated[str | None, QueryParameter(name="to", description="Default: now.")] = None,
+    end: Annotated[str | None, QueryParameter(name="to", description="Default: the end of this hour.")] = None,
     bucket: FromQuery[Bucket] = Bucket.TOTAL,
 ) -> UsageQuery:
     """What usage is asked for. Raises ServiceError(INVALID_VALUE) for what is no moment."""
-    # What is used at this very moment counts too: on a test clock time stands still.
-    end_at = clock.now() + timedelta(microseconds=1) if end is None else read_moment("to", end)
+    end_at = reading.end_of_hour(clock.now()) if end is None else read_moment("to", end)
     start_at = end_at - DEFAULT_RANGE if start is None else read_moment("from", start)
     return UsageQuery(end_user_id, feature_key, start_at, end_at, bucket.value)
 
@@ -239,11 +241,11 @@ async def sum_usage(
     reader: NamedDependency[Reader], asked: NamedDependency[UsageQuery], limit: Limit = 100, cursor: Cursor = None
 ) -> Page[UsageBody]:
     """Posted usage by customer and feature, from `from` up to and without `to`, by UTC hour or day or in total."""
-    after = decode_cursor(cursor, tuple[datetime, str, str])
+    after = _USAGE.decode(cursor)
 
     async def work(tx: Transaction) -> Page[UsageBody]:
         rows = await reading.sum_usage(tx, asked, after, limit + 1)
-        return page(rows, limit, show_usage, lambda row: (row.start_at, row.end_user_id, row.feature_key))
+        return _USAGE.page(rows, limit, show_usage, lambda row: (row.start_at, row.end_user_id, row.feature_key))
 
     return await reader.run(work)
 
@@ -257,12 +259,12 @@ async def list_events(
     cursor: Cursor = None,
 ) -> Page[UsageEventBody]:
     """Posted usage events of a customer, newest first."""
-    before = decode_cursor(cursor, tuple[int, UUID])
+    before = _EVENTS.decode(cursor)
 
     async def work(tx: Transaction) -> Page[UsageEventBody]:
         figures = await reading.read_figures(tx, end_user_id)
         rows = await reading.list_events(tx, figures, feature_key, before, limit + 1)
-        return page(rows, limit, show_event, lambda row: (row.seq, row.id))
+        return _EVENTS.page(rows, limit, show_event, lambda row: (row.seq, row.id))
 
     return await reader.run(work)
 

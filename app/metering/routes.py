@@ -19,13 +19,15 @@ from app.metering.schemas import (
 )
 from app.trail.idempotency import Mutation
 from app.web.bodies import ExactResponse
-from app.web.paging import Cursor, Limit, Page, decode_cursor, page
+from app.web.paging import Cursor, Limit, Listing, Page
 from app.web.principal import SECURITY, needs
 from app.web.reader import Reader
 from app.wire.scopes import Scope
 
 READ = needs(Scope.ENTITLEMENTS_READ, Scope.CATALOG_WRITE)
 WRITE = needs(Scope.CATALOG_WRITE)
+_FEATURES = Listing("features", str)
+_PRICES = Listing("feature prices", int)
 _OK = 200
 
 
@@ -44,12 +46,12 @@ async def list_features(
     reader: NamedDependency[Reader], clock: NamedDependency[Clock], limit: Limit = 100, cursor: Cursor = None
 ) -> Page[FeatureBody]:
     """Features by key."""
-    after = decode_cursor(cursor, str)
+    after = _FEATURES.decode(cursor)
 
     async def work(tx: Transaction) -> Page[FeatureBody]:
         rows = await store.list_features(tx, after, limit + 1)
         prices = await store.read_default_prices(tx, [feature.id for feature in rows], clock.now())
-        return page(rows, limit, lambda row: show_feature(row, prices.get(row.id)), lambda row: row.key)
+        return _FEATURES.page(rows, limit, lambda row: show_feature(row, prices.get(row.id)), lambda row: row.key)
 
     return await reader.run(work)
 
@@ -106,12 +108,12 @@ async def list_prices(
     cursor: Cursor = None,
 ) -> Page[PriceVersionBody]:
     """Default prices of a feature, newest first; those that are to come are among them."""
-    before = decode_cursor(cursor, int)
+    before = _PRICES.decode(cursor)
 
     async def work(tx: Transaction) -> Page[PriceVersionBody]:
         feature, _ = await service.find_feature(tx, key, clock.now())
         rows = await store.list_default_prices(tx, feature.id, before, limit + 1)
-        return page(rows, limit, lambda row: show_price_version(feature, row), lambda row: row.version)
+        return _PRICES.page(rows, limit, lambda row: show_price_version(feature, row), lambda row: row.version)
 
     return await reader.run(work)
 

@@ -7,16 +7,17 @@ from litestar.params import FromPath, JSONBody
 from app.io.clock import Clock
 from app.io.postgres import Transaction
 from app.overrides import service
-from app.overrides.schemas import OverrideBody, OverrideTerms, Removal
-from app.trail.idempotency import Mutation
+from app.overrides.schemas import OverrideBody, OverrideTerms
+from app.trail.idempotency import Mutation, NoBody
 from app.web.bodies import ExactResponse
-from app.web.paging import Cursor, Limit, Page, decode_cursor, page
+from app.web.paging import Cursor, Limit, Listing, Page
 from app.web.principal import SECURITY, needs
 from app.web.reader import Reader
 from app.wire.scopes import Scope
 
 READ = needs(Scope.ENTITLEMENTS_READ, Scope.SUBSCRIPTIONS_WRITE)
 WRITE = needs(Scope.SUBSCRIPTIONS_WRITE)
+_OVERRIDES = Listing("overrides", str)
 _LIST = "/v1/customers/{end_user_id:str}/overrides"
 _PATH = f"{_LIST}/{{feature_key:str}}"
 _OK = 200
@@ -64,11 +65,11 @@ async def list_overrides(
     cursor: Cursor = None,
 ) -> Page[OverrideBody]:
     """All that was set for a customer, by feature; what has expired is among it, and says so."""
-    after = decode_cursor(cursor, str)
+    after = _OVERRIDES.decode(cursor)
 
     async def work(tx: Transaction) -> Page[OverrideBody]:
         bodies = await service.list_overrides(tx, end_user_id, after, limit + 1, clock.now())
-        return page(bodies, limit, lambda body: body, lambda body: body.feature_key)
+        return _OVERRIDES.page(bodies, limit, lambda body: body, lambda body: body.feature_key)
 
     return await reader.run(work)
 
@@ -82,7 +83,7 @@ async def remove_override(
     async def work(tx: Transaction) -> OverrideBody:
         return await service.remove_override(tx, end_user_id, feature_key, mutation.now)
 
-    return await mutation.run(Removal(), work, status=_OK)
+    return await mutation.run(NoBody(), work, status=_OK)
 
 
 ROUTES = [set_override, get_override, list_overrides, remove_override]

@@ -46,10 +46,6 @@ class OverrideBody(msgspec.Struct, frozen=True):
     limit: UnitLimit | UnsetType | None = UNSET
 
 
-class Removal(msgspec.Struct, frozen=True):
-    """A request that says all in its path."""
-
-
 def show_override(end_user_id: str, feature_key: str, row: OverrideRow, now: datetime) -> OverrideBody:
     """The override as the API shows it `now`."""
     return OverrideBody(

@@ -9,13 +9,16 @@ from app.plans import service, store
 from app.plans.schemas import NewPlan, PlanBody, PlanChange, VariantBody, VariantTerms, VersionTerms, show_plan
 from app.trail.idempotency import Mutation
 from app.web.bodies import ExactResponse
-from app.web.paging import Cursor, Limit, Page, decode_cursor, page
+from app.web.paging import Cursor, Limit, Listing, Page
 from app.web.principal import SECURITY, needs
 from app.web.reader import Reader
 from app.wire.scopes import Scope
 
 READ = needs(Scope.ENTITLEMENTS_READ, Scope.CATALOG_WRITE)
 WRITE = needs(Scope.CATALOG_WRITE)
+_PLANS = Listing("plans", str)
+_VARIANTS = Listing("plan variants", str)
+_VERSIONS = Listing("plan variant versions", int)
 _OK = 200
 
 
@@ -32,10 +35,10 @@ async def create_plan(data: JSONBody[NewPlan], mutation: NamedDependency[Mutatio
 @get("/v1/plans", guards=[READ], security=SECURITY, tags=["Plans"])
 async def list_plans(reader: NamedDependency[Reader], limit: Limit = 100, cursor: Cursor = None) -> Page[PlanBody]:
     """Plans by key."""
-    after = decode_cursor(cursor, str)
+    after = _PLANS.decode(cursor)
 
     async def work(tx: Transaction) -> Page[PlanBody]:
-        return page(await store.list_plans(tx, after, limit + 1), limit, show_plan, lambda plan: plan.key)
+        return _PLANS.page(await store.list_plans(tx, after, limit + 1), limit, show_plan, lambda plan: plan.key)
 
     return await reader.run(work)
 
@@ -79,13 +82,13 @@ async def list_variants(
     key: FromPath[str], reader: NamedDependency[Reader], limit: Limit = 100, cursor: Cursor = None
 ) -> Page[VariantBody]:
     """Variants of a plan by key, at their present versions."""
-    after = decode_cursor(cursor, str)
+    after = _VARIANTS.decode(cursor)
 
     async def work(tx: Transaction) -> Page[VariantBody]:
         plan = await service.find_plan(tx, key)
         variants = await store.list_variants(tx, plan.id, after, limit + 1)
         bodies = await service.describe(tx, variants)
-        return page(bodies, limit, lambda body: body, lambda body: body.key)
+        return _VARIANTS.page(bodies, limit, lambda body: body, lambda body: body.key)
 
     return await reader.run(work)
 
@@ -124,11 +127,11 @@ async def list_versions(
     cursor: Cursor = None,
 ) -> Page[VariantBody]:
     """Versions of a variant, newest first."""
-    before = decode_cursor(cursor, int)
+    before = _VERSIONS.decode(cursor)
 
     async def work(tx: Transaction) -> Page[VariantBody]:
         bodies = await service.list_versions(tx, key, variant_key, before, limit + 1)
-        return page(bodies, limit, lambda body: body, lambda body: body.version)
+        return _VERSIONS.page(bodies, limit, lambda body: body, lambda body: body.version)
 
     return await reader.run(work)
 

@@ -12,12 +12,12 @@ from app.io.postgres import Database, Transaction
 from app.io.redis import RedisStore
 from app.ledger.schemas import EventStatus, EventStatusBody
 from app.rejections import service, store
-from app.rejections.schemas import NoBody, RejectedEventBody, show_rejected
+from app.rejections.schemas import RejectedEventBody, show_rejected
 from app.rejections.service import Retrying
 from app.trail import audit
-from app.trail.idempotency import Mutation
+from app.trail.idempotency import Mutation, NoBody
 from app.web.bodies import ExactResponse
-from app.web.paging import Cursor, Limit, Page, decode_cursor, page
+from app.web.paging import Cursor, Limit, Listing, Page
 from app.web.principal import SECURITY, needs
 from app.web.reader import Reader
 from app.wire.codes import Code
@@ -26,6 +26,7 @@ from app.wire.scopes import Scope
 
 READ = needs(Scope.ENTITLEMENTS_READ, Scope.USAGE_WRITE)
 WRITE = needs(Scope.USAGE_WRITE)
+_REJECTED = Listing("rejected usage", tuple[datetime, UUID])
 _ACCEPTED = 202
 
 
@@ -37,11 +38,11 @@ async def list_rejected(
     cursor: Cursor = None,
 ) -> Page[RejectedEventBody]:
     """Usage that was accepted and could not be posted, the latest first, of one customer or of all."""
-    before = decode_cursor(cursor, tuple[datetime, UUID])
+    before = _REJECTED.decode(cursor)
 
     async def work(tx: Transaction) -> Page[RejectedEventBody]:
         rows = await store.list_rejected(tx, end_user_id, before, limit + 1)
-        return page(rows, limit, show_rejected, lambda row: (row.recorded_at, row.id))
+        return _REJECTED.page(rows, limit, show_rejected, lambda row: (row.recorded_at, row.id))
 
     return await reader.run(work)
 

@@ -11,10 +11,6 @@ from app.web.amounts import Credits, Units
 from app.wire.ids import show
 
 
-class NoBody(msgspec.Struct, frozen=True):
-    """What is asked by a request that has no body."""
-
-
 class RejectedEventBody(msgspec.Struct, frozen=True):
     """Usage that could not be posted; what it was is null where it cannot be read, the cost where it has no price.
 

@@ -11,12 +11,13 @@ from app.io.postgres import Transaction
 from app.ledger import reading
 from app.reservations import store
 from app.reservations.schemas import OpenReservationBody, show_open
-from app.web.paging import Cursor, Limit, Page, decode_cursor, page
+from app.web.paging import Cursor, Limit, Listing, Page
 from app.web.principal import SECURITY, needs
 from app.web.reader import Reader
 from app.wire.scopes import Scope
 
 READ = needs(Scope.ENTITLEMENTS_READ, Scope.CREDITS_WRITE)
+_OPEN = Listing("open reservations", tuple[datetime, UUID])
 BEGINNING = (datetime(1970, 1, 1, tzinfo=UTC), UUID(int=0))
 
 
@@ -28,12 +29,12 @@ async def list_reservations(
 
     As the ledger has them: one that was opened a moment ago may be missing, one that has just ended may still be here.
     """
-    after = decode_cursor(cursor, tuple[datetime, UUID]) or BEGINNING
+    after = _OPEN.decode(cursor) or BEGINNING
 
     async def work(tx: Transaction) -> Page[OpenReservationBody]:
         figures = await reading.read_figures(tx, end_user_id)
         rows = await store.list_of_customer(tx, figures.account_id, after, limit + 1)
-        return page(rows, limit, lambda row: show_open(row, end_user_id), lambda row: (row.expires_at, row.id))
+        return _OPEN.page(rows, limit, lambda row: show_open(row, end_user_id), lambda row: (row.expires_at, row.id))
 
     return await reader.run(work)
 

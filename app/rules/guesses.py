@@ -6,6 +6,14 @@ how many tokens of an operator's own making can be tried. Moments are microsecon
 
 from collections import OrderedDict
 
+KEYS_PER_SECOND = 10
+KEYS_AT_ONCE = 100
+"""Keys that are none and that one address may send to a process: on average, and where it sent none for a while."""
+TOKENS_PER_SECOND = 1
+TOKENS_AT_ONCE = 20
+"""The same of wrong tokens of the operator's."""
+MAX_ADDRESSES = 10_000
+"""Of which a process remembers that they sent some."""
 _SECOND = 1_000_000
 
 

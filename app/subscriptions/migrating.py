@@ -28,7 +28,7 @@ from app.subscriptions.schemas import When
 from app.trail.idempotency import Mutation
 from app.web.amounts import Credits
 from app.web.fields import Reason
-from app.web.paging import decode_cursor, encode_cursor
+from app.web.paging import Listing
 from app.wire.ids import derived_id
 from app.wire.orders import Act
 
@@ -36,6 +36,7 @@ MAX_MOVED = 1_000
 AT_ONCE = 8
 """Orders of one call that are waited for at the same time."""
 _MOVED_IN = frozenset({State.TRIALING, State.ACTIVE})
+_SUBSCRIBERS = Listing("subscribers", UUID)
 
 
 class Migration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -99,7 +100,7 @@ class Migrator:
         async def look(tx: Transaction) -> tuple[SubscriptionTerms, list[tuple[str, Kept]]]:
             variant_id = await plans.find_variant_id(tx, plan_key, variant_key)
             newest = (await plans.read_newest_terms(tx, tx.environment, [variant_id]))[variant_id]
-            after = decode_cursor(asked.cursor, UUID)
+            after = _SUBSCRIBERS.decode(asked.cursor)
             return newest, await store.list_to_migrate(tx, variant_id, after, asked.limit + 1)
 
         newest, rows = await self._database.run(mutation.environment_id, look)
@@ -111,7 +112,7 @@ class Migrator:
             granted = await asyncio.gather(*(self._move(mutation, asked, newest, *row) for row in part))
             for (_, kept), micro in zip(part, granted, strict=True):
                 tally.count(kept, micro)
-        cursor = encode_cursor(page[-1][1].id) if len(rows) > asked.limit else None
+        cursor = _SUBSCRIBERS.encode(page[-1][1].id) if len(rows) > asked.limit else None
         return tally.show(cursor, is_dry=asked.dry_run)
 
     async def _move(

@@ -33,15 +33,17 @@ from app.subscriptions.schemas import (
 )
 from app.subscriptions.service import Acted, Doing, Subscriptions, find_subscription, parse_subscription_id
 from app.trail import audit
-from app.trail.idempotency import Mutation, Unchanged
+from app.trail.idempotency import Mutation, NoBody, Unchanged
 from app.web.bodies import ExactResponse
-from app.web.paging import Cursor, Limit, Page, decode_cursor, page
+from app.web.paging import Cursor, Limit, Listing, Page
 from app.web.principal import SECURITY, needs
 from app.web.reader import Reader
 from app.wire.scopes import Scope
 
 READ = needs(Scope.ENTITLEMENTS_READ, Scope.SUBSCRIPTIONS_WRITE)
 WRITE = needs(Scope.SUBSCRIPTIONS_WRITE)
+_SUBSCRIPTIONS = Listing("subscriptions", UUID)
+_HISTORY = Listing("subscription history", int)
 _ONE = "/v1/subscriptions/{subscription_id:str}"
 _OK = 200
 _CHANGES = {
@@ -51,10 +53,6 @@ _CHANGES = {
 }
 """By when a change is to take place: the action, and whether it is put off where it gives less."""
 _CANCELLATIONS = {When.NOW: Action.CANCEL, When.PERIOD_END: Action.CANCEL_AT_PERIOD_END}
-
-
-class Nothing(msgspec.Struct, frozen=True):
-    """A request that says all in its path."""
 
 
 class OneSubscription:
@@ -176,7 +174,7 @@ async def cancel_subscription(
 @delete(f"{_ONE}/scheduled-change", **_ACTION)
 async def unschedule_change(subscription: NamedDependency[OneSubscription]) -> ExactResponse[SubscriptionBody]:
     """Take back what was to happen when the period ends: a change, or a cancellation."""
-    return await subscription.act(Nothing(), Doing(Action.UNSCHEDULE))
+    return await subscription.act(NoBody(), Doing(Action.UNSCHEDULE))
 
 
 @post(
@@ -219,11 +217,11 @@ async def list_subscriptions(
     cursor: Cursor = None,
 ) -> Page[SubscriptionBody]:
     """Subscriptions in the order in which they were made, of one customer or of all, in one state or in all."""
-    after = decode_cursor(cursor, UUID)
+    after = _SUBSCRIPTIONS.decode(cursor)
 
     async def work(tx: Transaction) -> Page[SubscriptionBody]:
         rows = await store.list_subscriptions(tx, end_user_id, in_state, after, limit + 1)
-        return page(rows, limit, lambda row: show_subscription(*row), lambda row: row[1].id)
+        return _SUBSCRIPTIONS.page(rows, limit, lambda row: show_subscription(*row), lambda row: row[1].id)
 
     return await reader.run(work)
 
@@ -244,14 +242,14 @@ async def list_history(
     subscription_id: FromPath[str], reader: NamedDependency[Reader], limit: Limit = 100, cursor: Cursor = None
 ) -> Page[ChangeBody]:
     """What became of a subscription, who did it and why, the newest first."""
-    wanted, before = parse_subscription_id(subscription_id), decode_cursor(cursor, int)
+    wanted, before = parse_subscription_id(subscription_id), _HISTORY.decode(cursor)
 
     async def work(tx: Transaction) -> Page[ChangeBody]:
         await find_subscription(tx, wanted)
         changes = await store.list_history(tx, wanted, before, limit + 1)
         versions = {version for change in changes for version in versions_of(change) if version is not None}
         names = await plans.read_names(tx, tx.environment, sorted(versions))
-        return page(changes, limit, lambda change: show_change(change, names), lambda change: change.number)
+        return _HISTORY.page(changes, limit, lambda change: show_change(change, names), lambda change: change.number)
 
     return await reader.run(work)
 

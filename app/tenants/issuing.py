@@ -6,6 +6,7 @@ test clock says.
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Final
 from uuid import UUID
 
 import msgspec
@@ -36,7 +37,7 @@ from app.wire.scopes import Scope, allows, lacking
 
 MAX_LIVE_KEYS = 100
 """Of one environment. A rotation may go up to twice as many: each key may have its successor beside it."""
-KIND = "api_key"
+KIND: Final = "api_key"
 """What the audit log calls them."""
 _NO_END = datetime.max.replace(tzinfo=UTC)
 

@@ -30,7 +30,7 @@ from app.tenants.schemas import (
 from app.tenants.service import Keys
 from app.trail.idempotency import Mutation, OperatorMutation, Unchanged
 from app.web.bodies import ExactResponse
-from app.web.paging import Cursor, Limit, Page, decode_cursor, page
+from app.web.paging import Cursor, Limit, Listing, Page
 from app.web.principal import (
     ADMIN_SECURITY,
     SECURITY,
@@ -43,6 +43,7 @@ from app.web.reader import Reader
 from app.wire.scopes import Scope
 
 WRITE = needs(Scope.KEYS_WRITE)
+_KEYS = Listing("api keys", UUID)
 Force = Annotated[bool, QueryParameter(description="Also where nobody could make keys any more.")]
 _LIST = "/v1/api-keys"
 _ONE = f"{_LIST}/{{api_key_id:str}}"
@@ -85,10 +86,10 @@ async def create_api_key(
 @get(_LIST, guards=[WRITE], security=SECURITY, tags=["API keys"])
 async def list_api_keys(reader: NamedDependency[Reader], limit: Limit = 100, cursor: Cursor = None) -> Page[ApiKeyBody]:
     """Keys of this environment in the order in which they were made, those that have ended too."""
-    after = decode_cursor(cursor, UUID)
+    after = _KEYS.decode(cursor)
 
     async def work(tx: Transaction) -> Page[ApiKeyBody]:
-        return page(await store.list_keys(tx, after, limit + 1), limit, show_key, lambda row: row.id)
+        return _KEYS.page(await store.list_keys(tx, after, limit + 1), limit, show_key, lambda row: row.id)
 
     return await reader.run(work)
 

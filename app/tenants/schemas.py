@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from app.errors import invalid_value
 from app.tenants.store import KeyRow
+from app.trail.idempotency import InQuery
 from app.web.fields import Moment, Name
 from app.wire.ids import MalformedId, parse, show
 from app.wire.scopes import ALL_SCOPES, Scope
@@ -64,7 +65,7 @@ class Rotation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     expires_at: Moment | None = None
 
 
-class Revocation(msgspec.Struct, frozen=True):
+class Revocation(InQuery, frozen=True):
     """What a revocation says beside its path."""
 
     force: bool

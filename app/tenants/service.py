@@ -11,14 +11,14 @@ from app.io.clock import Clock
 from app.io.ids import new_api_key, new_id
 from app.io.postgres import Database, Transaction
 from app.io.redis import RedisStore, RedisUnavailable
-from app.rules.guesses import Attempts, Guesses
+from app.rules.guesses import KEYS_AT_ONCE, KEYS_PER_SECOND, MAX_ADDRESSES, Attempts, Guesses
 from app.rules.moments import to_at
 from app.rules.seldom import Seldom
 from app.tenants import store
 from app.tenants.schemas import TenantCreated
 from app.tenants.store import FoundKey, KeyRow, NewEnvironment, NewTenantRow
 from app.trail import audit
-from app.web.principal import MAX_ADDRESSES, Principal, too_many_attempts
+from app.web.principal import Principal, too_many_attempts
 from app.wire import key_digest
 from app.wire.ids import show
 from app.wire.scopes import ALL_SCOPES
@@ -30,9 +30,6 @@ USE_NOTED_SECONDS = 60
 """How often the use of a key is written down at most."""
 MAX_NOTED = 10_000
 """Keys of which core remembers that it knows them, and when it wrote that down."""
-GUESSES_PER_SECOND = 10
-GUESSES_AT_ONCE = 100
-"""Keys that are none and that one address may send: on average, and where it sent none for a while."""
 DISPLAY_PREFIX_LENGTH = 12
 """How much of a key is kept so that its owner can tell it from others; 4 characters of the secret."""
 
@@ -45,7 +42,7 @@ class Keys:
         self._redis = redis
         self._clock = clock
         self._pepper = pepper.encode()
-        self._guesses = Guesses(Attempts(GUESSES_PER_SECOND, GUESSES_AT_ONCE, MAX_ADDRESSES), MAX_NOTED)
+        self._guesses = Guesses(Attempts(KEYS_PER_SECOND, KEYS_AT_ONCE, MAX_ADDRESSES), MAX_NOTED)
         self._noting = Seldom[UUID](USE_NOTED_SECONDS * 1_000_000, MAX_NOTED)
 
     def digest(self, key: str) -> bytes:

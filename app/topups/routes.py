@@ -21,7 +21,7 @@ from app.topups.schemas import (
 from app.topups.service import Occasion
 from app.trail.idempotency import Mutation, Repeated
 from app.web.bodies import ExactResponse
-from app.web.paging import Cursor, Limit, Page, decode_cursor, page
+from app.web.paging import Cursor, Limit, Listing, Page
 from app.web.principal import SECURITY, needs
 from app.web.reader import Reader
 from app.wire.scopes import Scope
@@ -30,6 +30,8 @@ READ_PACKAGES = needs(Scope.ENTITLEMENTS_READ, Scope.CATALOG_WRITE, Scope.CREDIT
 WRITE_PACKAGES = needs(Scope.CATALOG_WRITE)
 READ = needs(Scope.ENTITLEMENTS_READ, Scope.CREDITS_WRITE)
 WRITE = needs(Scope.CREDITS_WRITE)
+_PACKAGES = Listing("topup packages", str)
+_TOPUPS = Listing("topups", UUID)
 _OK = 200
 
 
@@ -48,10 +50,11 @@ async def list_packages(
     reader: NamedDependency[Reader], limit: Limit = 100, cursor: Cursor = None
 ) -> Page[PackageBody]:
     """Packages by key, those that are not sold any more too."""
-    after = decode_cursor(cursor, str)
+    after = _PACKAGES.decode(cursor)
 
     async def work(tx: Transaction) -> Page[PackageBody]:
-        return page(await store.list_packages(tx, after, limit + 1), limit, show_package, lambda package: package.key)
+        rows = await store.list_packages(tx, after, limit + 1)
+        return _PACKAGES.page(rows, limit, show_package, lambda package: package.key)
 
     return await reader.run(work)
 
@@ -101,12 +104,12 @@ async def list_topups(
     cursor: Cursor = None,
 ) -> Page[TopupBody]:
     """Top-ups of one customer or of all, newest first."""
-    before = decode_cursor(cursor, UUID)
+    before = _TOPUPS.decode(cursor)
 
     async def work(tx: Transaction) -> Page[TopupBody]:
         account_id = None if end_user_id is None else (await reading.read_figures(tx, end_user_id)).account_id
         rows = await store.list_topups(tx, account_id, before, limit + 1)
-        return page(rows, limit, show_topup, lambda row: row.id)
+        return _TOPUPS.page(rows, limit, show_topup, lambda row: row.id)
 
     return await reader.run(work)
 

@@ -4,6 +4,7 @@ Work says what it changed; of work that says nothing there is a row all the same
 """
 
 from datetime import datetime
+from typing import Literal
 from uuid import UUID
 
 import msgspec
@@ -16,6 +17,24 @@ from app.web.bodies import encode
 
 OPERATOR = "operator"
 """Who it was where no API key is, but the operator's token."""
+SubjectKind = Literal[
+    "tenant",
+    "environment",
+    "test_clock",
+    "feature",
+    "plan",
+    "plan_variant",
+    "topup_package",
+    "customer",
+    "override",
+    "subscription",
+    "usage_event",
+    "credit_block",
+    "api_key",
+    "webhook_endpoint",
+    "webhook_delivery",
+]
+"""What can be changed, as the log names it (docs/audit.md)."""
 ANSWER = msgspec.UNSET
 """In the place of what there is afterwards: what was answered says it."""
 
@@ -34,7 +53,7 @@ class Occasion(msgspec.Struct, frozen=True):
 
 def changed(
     tx: Transaction,
-    kind: str,
+    kind: SubjectKind,
     subject_id: str,
     *,
     before: object | None = None,

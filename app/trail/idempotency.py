@@ -36,12 +36,20 @@ HEADER = "Idempotency-Key"
 REPLAYED = "Idempotent-Replayed"
 MAX_KEY_LENGTH = 255
 STORED_REFUSALS = frozenset({402, 404, 409})
-PASSING = frozenset({Code.EVENT_PENDING, Code.IDEMPOTENCY_KEY_IN_FLIGHT})
+PASSING = frozenset({Code.EVENT_PENDING, Code.IDEMPOTENCY_KEY_IN_FLIGHT, Code.TOO_MANY_REPLAYS})
 """Refusals that are over in a moment by themselves: they are not stored, whatever their status."""
 _CREATED = 201
 _FIRST_ERROR = 400
 
 _decoder = msgspec.json.Decoder(float_hook=Decimal)
+
+
+class NoBody(msgspec.Struct, frozen=True):
+    """What is asked by a request that says it all in its path."""
+
+
+class InQuery(msgspec.Struct, frozen=True):
+    """What is asked in the query of a request, which has no body then."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -182,7 +190,8 @@ class KeyedRequest:
 
     def _request(self, asked: msgspec.Struct) -> bytes:
         """All that was asked, as JSON and without secrets: what is compared, and told."""
-        return encode({"path": self._path_params, "body": _kept(asked)})
+        parts: dict[str, Any] = {"query": asked, "body": {}} if isinstance(asked, InQuery) else {"body": _kept(asked)}
+        return encode({"path": self._path_params, **parts})
 
 
 class Mutation(KeyedRequest):
@@ -304,4 +313,5 @@ def _mismatch(stored: str, sent: bytes) -> list[str]:
 
 def _fields(request: str | bytes) -> dict[str, Any]:
     asked = _decoder.decode(request)
-    return asked["body"] | {f"path.{name}": value for name, value in asked["path"].items()}
+    path = {f"path.{name}": value for name, value in asked["path"].items()}
+    return asked["body"] | asked.get("query", {}) | path

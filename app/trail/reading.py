@@ -92,7 +92,7 @@ def _cell(value: object) -> str:
         case None:
             return ""
         case datetime():
-            return value.isoformat()
+            shown = encode(value).decode().strip('"')
         case msgspec.Raw():
             shown = bytes(value).decode()
         case _:

@@ -15,18 +15,21 @@ from litestar.response import Stream
 
 from app.errors import invalid_value
 from app.io.postgres import Transaction
-from app.trail import reading
+from app.trail import audit, reading
+from app.trail.audit import SubjectKind
 from app.trail.reading import Asked
 from app.trail.schemas import AuditEntryBody, show_entry
 from app.trail.store import AuditRow
 from app.web.bodies import JSON, ExactResponse
 from app.web.fields import read_moment
-from app.web.paging import MAX_LIMIT, Cursor, Page, decode_cursor, page
+from app.web.paging import MAX_LIMIT, Cursor, Listing, Page
 from app.web.principal import SECURITY, needs
 from app.web.reader import Reader
+from app.wire.ids import MalformedId, parse
 from app.wire.scopes import Scope
 
 READ = needs(Scope.ADMIN)
+_ENTRIES = Listing("audit log", UUID)
 DEFAULT_LIMIT = 100
 
 
@@ -66,8 +69,8 @@ class _WithFiles(Operation):
 
 async def provide_asked(
     *,
-    actor: FromQuery[str | None] = None,
-    subject_kind: FromQuery[str | None] = None,
+    actor: Annotated[str | None, QueryParameter(description="`operator`, or the id of an API key.")] = None,
+    subject_kind: FromQuery[SubjectKind | None] = None,
     subject_id: FromQuery[str | None] = None,
     start: Annotated[str | None, QueryParameter(name="from", description="The first moment.")] = None,
     end: Annotated[str | None, QueryParameter(name="to", description="The first moment that is left out.")] = None,
@@ -75,6 +78,8 @@ async def provide_asked(
     """What is asked for. Raises ServiceError(INVALID_VALUE)."""
     if subject_id is not None and subject_kind is None:
         raise invalid_value("subject_id", "needs the subject_kind beside it: an id is one of its kind")
+    if actor is not None and actor != audit.OPERATOR:
+        _require_key(actor)
     return Asked(
         start_at=None if start is None else read_moment("from", start),
         end_at=None if end is None else read_moment("to", end),
@@ -82,6 +87,13 @@ async def provide_asked(
         subject_kind=subject_kind,
         subject_id=subject_id,
     )
+
+
+def _require_key(actor: str) -> None:
+    try:
+        parse("key", actor)
+    except MalformedId as error:
+        raise invalid_value("actor", f"must be {audit.OPERATOR} or the id of an API key; {error}") from error
 
 
 @get(
@@ -111,11 +123,11 @@ async def list_audit_log(
             field = "cursor" if limit is None else "limit"
             raise invalid_value(field, "is for pages; a file has all that is asked for")
         return await _export(reader, asked, _FILES[named], f"audit-log.{named.value}")
-    before, most = decode_cursor(cursor, UUID), limit or DEFAULT_LIMIT
+    before, most = _ENTRIES.decode(cursor), limit or DEFAULT_LIMIT
 
     async def work(tx: Transaction) -> Page[AuditEntryBody]:
         rows = await reading.list_entries(tx, asked, before, most + 1)
-        return page(rows, most, show_entry, lambda row: row.id)
+        return _ENTRIES.page(rows, most, show_entry, lambda row: row.id)
 
     return ExactResponse(await reader.run(work), media_type=JSON)
 

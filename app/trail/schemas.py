@@ -11,8 +11,9 @@ from app.wire.ids import show
 class AuditEntryBody(msgspec.Struct, frozen=True):
     """A change that took effect: who asked for it when, where and why, and what it changed.
 
-    `request` is what was asked: the parameters of the path, and the body. `before` is null where there was nothing
-    before, `after` where there is nothing any more; where no subject is named `after` is what was answered.
+    `request` is what was asked: the parameters of the path, of the query if it has any, and the body. `before` is null
+    where there was nothing before, `after` where there is nothing any more; where no subject is named `after` is what
+    was answered.
     """
 
     audit_id: str

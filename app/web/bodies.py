@@ -12,6 +12,7 @@ from litestar.exceptions import HTTPException
 from app.errors import ServiceError
 from app.rules.credits import NotAnAmount
 from app.web.amounts import decode_amount, encode_amount
+from app.web.choices import explain
 from app.web.fields import PATTERN_MEANINGS
 from app.wire.codes import Code
 from app.wire.members import repeated_member
@@ -45,7 +46,7 @@ def decode(body: bytes, kind: type[Body]) -> Body:
         found = decoder.decode(body)
         repeated = repeated_member(body)
     except msgspec.ValidationError as error:
-        _refuse(error)
+        _refuse(error, kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         found = _POSITION.search(str(error))
         position = int(found[1]) if found else len(body)
@@ -64,7 +65,7 @@ def _read_decimal(text: str) -> Decimal:
         raise NotAnAmount("has an exponent beyond any number") from error
 
 
-def _refuse(error: msgspec.ValidationError) -> NoReturn:
+def _refuse(error: msgspec.ValidationError, kind: Any) -> NoReturn:  # noqa: ANN401 - what is decoded
     matched = _AT.match(str(error))
     what, path = (matched["what"], matched["path"] or "") if matched else (str(error), "")
     if unknown := _UNKNOWN_FIELD.match(what):
@@ -75,7 +76,7 @@ def _refuse(error: msgspec.ValidationError) -> NoReturn:
     if missing := _MISSING_FIELD.match(what):
         path, what = _join(path, missing[1]), "is required"
     elif not OTHER_TYPE.match(what):
-        code = Code.INVALID_VALUE
+        code, what = Code.INVALID_VALUE, explain(what, kind, path)
     if pattern := _PATTERN.match(what):
         what = PATTERN_MEANINGS.get(pattern["pattern"], what)
     errors = [FieldError(path, what)] if path else []

@@ -15,6 +15,8 @@ from app.wire.reservations import ReservationState
 
 Holder = Annotated[str, Meta(min_length=1, max_length=MAX_HOLDER_LENGTH)]
 HeldUnits = Annotated[int, Meta(ge=1, le=MAX_HELD_UNITS)]
+At = Annotated[datetime, Meta(tz=True)]
+"""A moment that is answered."""
 HoldSeconds = Annotated[int, Meta(ge=1, le=MAX_HOLD_SECONDS)]
 
 Attribute = Annotated[str, Meta(min_length=1, max_length=1024)]
@@ -111,7 +113,7 @@ class CheckAnswer(msgspec.Struct):
     value: Any
     limit: Units | None
     used: Units | None
-    resets_at: datetime | None
+    resets_at: At | None
     version: int
 
 
@@ -145,7 +147,7 @@ class CheckResult(msgspec.Struct):
     value: Any = msgspec.UNSET
     limit: Units | msgspec.UnsetType | None = msgspec.UNSET
     used: Units | msgspec.UnsetType | None = msgspec.UNSET
-    resets_at: datetime | msgspec.UnsetType | None = msgspec.UNSET
+    resets_at: At | msgspec.UnsetType | None = msgspec.UNSET
     version: int | msgspec.UnsetType = msgspec.UNSET
     code: str | msgspec.UnsetType = msgspec.UNSET
     detail: str | msgspec.UnsetType = msgspec.UNSET
@@ -168,7 +170,7 @@ class Entitlement(msgspec.Struct):
     value: Any
     limit: Units | None
     used: Units | None
-    resets_at: datetime | None
+    resets_at: At | None
 
 
 class Entitlements(msgspec.Struct):
@@ -203,7 +205,7 @@ class Acquired(msgspec.Struct):
     units: int
     used: int
     limit: int | None
-    expires_at: datetime | None
+    expires_at: At | None
 
 
 class GaugeRelease(msgspec.Struct):
@@ -239,7 +241,7 @@ class ReservationOpened(msgspec.Struct):
     reservation_id: str
     reserved: Credits
     balance: Credits
-    expires_at: datetime
+    expires_at: At
 
 
 class ReservationCommit(msgspec.Struct):
@@ -271,7 +273,7 @@ class ReservationExtended(msgspec.Struct):
 
     reservation_id: str
     state: ReservationState
-    expires_at: datetime
+    expires_at: At
 
 
 class Reservation(msgspec.Struct):
@@ -286,7 +288,7 @@ class Reservation(msgspec.Struct):
     charged: Credits | None
     released: Credits | None
     late: bool
-    expires_at: datetime
+    expires_at: At
 
 
 BODIES = (

@@ -6,9 +6,11 @@ from inspect import cleandoc
 from typing import Any, cast
 
 import msgspec
-from litestar import Litestar
+from litestar import Litestar, Response
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.spec import Components, SecurityScheme, Tag
+from litestar.routes import HTTPRoute
+from litestar.typing import FieldDefinition
 
 from app.web.amounts import Amount
 from app.web.bodies import JSON, encode
@@ -85,12 +87,31 @@ def make_document(application: Litestar) -> bytes:
     for path, operations in _hot_paths().items():
         document["paths"].setdefault(path, {}).update(operations)
     _widen(document)
+    _describe_answers(application, document["paths"])
     for path in document["paths"].values():
         for method in _METHODS:
             if method in path:
                 _finish(method, path[method])
                 _close(path[method].get("requestBody"), document["components"]["schemas"])
     return _PAGE_NAME.sub(rb"\1Page", encode(document)).replace(_LOOKAHEAD, b"$")
+
+
+def _describe_answers(application: Litestar, paths: dict[str, Any]) -> None:
+    """Say what is answered, as its struct does in its first sentence: Litestar says what a status means in general."""
+    for route in application.routes:
+        if isinstance(route, HTTPRoute):
+            operations = paths.get(route.path_format, {})
+            for method, (handler, _) in route.route_handler_map.items():
+                if method.lower() in operations:
+                    response = operations[method.lower()]["responses"][str(handler.status_code)]
+                    response["description"] = _first_sentence(handler.parsed_fn_signature.return_type)
+
+
+def _first_sentence(answered: FieldDefinition) -> str:
+    """Of what is said of an answer's body."""
+    body = answered.inner_types[0] if answered.is_subclass_of(Response) else answered
+    said = (body.origin or body.annotation).__doc__ or ""
+    return re.split(r"(?<=\.)\s", said.strip(), maxsplit=1)[0]
 
 
 def _finish(method: str, operation: dict[str, Any]) -> None:

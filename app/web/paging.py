@@ -2,12 +2,12 @@
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Generic, TypeVar
 
 import msgspec
 from litestar.params import QueryParameter
 
-from app.errors import invalid_value
+from app.errors import ServiceError, invalid_value
 
 Item = TypeVar("Item")
 Row = TypeVar("Row")
@@ -25,27 +25,48 @@ class Page(msgspec.Struct, Generic[Item], frozen=True):
     next_cursor: str | None
 
 
-def page(rows: Sequence[Row], limit: int, show: Callable[[Row], Item], position: Callable[[Row], Any]) -> Page[Item]:
-    """A page of `rows`, of which one more than `limit` was read to see whether there is another page.
+class Listing(Generic[Position]):
+    """A list that is read in pages. Its cursors name it, so that none is taken for a place in another list."""
 
-    `position` gives what the next page starts after.
-    """
-    shown = rows[:limit]
-    next_cursor = encode_cursor(position(shown[-1])) if len(rows) > limit else None
-    return Page([show(row) for row in shown], next_cursor)
+    def __init__(self, name: str, position: type[Position]) -> None:
+        """`position` is what a page starts after."""
+        self._name = name
+        self._position = position
+
+    def page(
+        self, rows: Sequence[Row], limit: int, show: Callable[[Row], Item], position: Callable[[Row], Position]
+    ) -> Page[Item]:
+        """A page of `rows`, of which one more than `limit` was read to see whether there is another page."""
+        shown = rows[:limit]
+        next_cursor = self.encode(position(shown[-1])) if len(rows) > limit else None
+        return Page([show(row) for row in shown], next_cursor)
+
+    def encode(self, position: Position) -> str:
+        """A place in the list as text."""
+        return write_cursor((self._name, position))
+
+    def decode(self, cursor: str | None) -> Position | None:
+        """The place behind a cursor; None for the first page. Raises ServiceError(INVALID_VALUE)."""
+        if cursor is None:
+            return None
+        try:
+            name, position = msgspec.msgpack.decode(read_cursor(cursor), type=tuple[str, msgspec.Raw])
+            if name == self._name:
+                return msgspec.msgpack.decode(position, type=self._position)
+        except ValueError as error:
+            raise _not_of_this_list() from error
+        raise _not_of_this_list()
 
 
-def encode_cursor(position: object) -> str:
-    """A place in a list as text."""
-    return urlsafe_b64encode(msgspec.msgpack.encode(position)).rstrip(b"=").decode()
+def write_cursor(content: object) -> str:
+    """What a cursor says as text."""
+    return urlsafe_b64encode(msgspec.msgpack.encode(content)).rstrip(b"=").decode()
 
 
-def decode_cursor(cursor: str | None, kind: type[Position]) -> Position | None:
-    """The place behind a cursor; None for the first page. Raises ServiceError(INVALID_VALUE)."""
-    if cursor is None:
-        return None
-    try:
-        content = urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
-        return msgspec.msgpack.decode(content, type=kind)
-    except ValueError as error:
-        raise invalid_value("cursor", "is not a next_cursor of this list") from error
+def read_cursor(cursor: str) -> bytes:
+    """What a cursor says, as it was encoded. Raises ValueError."""
+    return urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
+
+
+def _not_of_this_list() -> ServiceError:
+    return invalid_value("cursor", "is not a next_cursor of this list")

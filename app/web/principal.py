@@ -34,13 +34,6 @@ Authenticate = Callable[[str, str], Awaitable["Principal | None"]]
 ADMIN_SECURITY: list[dict[str, list[str]]] = [{"admin": []}]
 
 
-TOKENS_PER_SECOND = 1
-TOKENS_AT_ONCE = 20
-"""Wrong tokens of the operator's that one address may try: on average, and where it tried none for a while."""
-MAX_ADDRESSES = 10_000
-"""Of which it is remembered that they sent keys or tokens that are none."""
-
-
 class Principal(msgspec.Struct, frozen=True):
     """An API key, and the one environment it belongs to."""
 

@@ -10,7 +10,9 @@ from litestar.exceptions import HTTPException, ValidationException
 from app.errors import ServiceError
 from app.io.redis import RedisUnavailable
 from app.web.bodies import MAX_BODY_BYTES, OTHER_TYPE, encode
+from app.web.choices import explain
 from app.web.outer import request_id_of
+from app.web.parameters import parameters_of, sent_name
 from app.wire.codes import MEANINGS, Code
 from app.wire.problem import CONTENT_TYPE, FieldError, problem
 from app.wire.redaction import redact_keys
@@ -100,16 +102,16 @@ def _of_validation(request: Request[Any, Any, Any], error: ValidationException) 
     if missing := _MISSING_PARAMETER.match(error.detail):
         errors = [FieldError(missing[1], "is required")]
         return ServiceError(Code.INVALID_BODY, f"{missing[1]} is required.", errors=errors)
-    errors = [FieldError(_sent_name(request, entry.get("key", "")), entry.get("message", "")) for entry in found]
+    errors = [_of_parameter(request, entry.get("key", ""), entry.get("message", "")) for entry in found]
     is_form = any(OTHER_TYPE.match(entry.message) for entry in errors)
     detail = "; ".join(f"{entry.field}: {entry.message}" for entry in errors) or error.detail
     return ServiceError(Code.INVALID_BODY if is_form else Code.INVALID_VALUE, detail, errors=errors)
 
 
-def _sent_name(request: Request[Any, Any, Any], name: str) -> str:
-    """What a client calls a parameter of the route."""
-    parameter = request.route_handler.parsed_fn_signature.parameters.get(name)
-    return getattr(None if parameter is None else parameter.kwarg_definition, "name", None) or name
+def _of_parameter(request: Request[Any, Any, Any], name: str, message: str) -> FieldError:
+    """What is wrong with an argument, by the name that clients have for it."""
+    field = parameters_of(request.route_handler).get(name)
+    return FieldError(sent_name(name, field), message if field is None else explain(message, field.annotation))
 
 
 def _answer_redis(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:

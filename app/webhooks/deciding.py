@@ -1,5 +1,6 @@
 """What becomes of a delivery, its queue and its endpoint after an attempt: pure."""
 
+from datetime import timedelta
 from enum import StrEnum
 
 import msgspec
@@ -8,6 +9,8 @@ from app.rules.retry import next_attempt
 
 GONE = 410
 """The answer of an endpoint that wants no more."""
+KEPT = timedelta(days=30)
+"""How long events and deliveries are kept: so long is an endpoint told that is disabled, so far back goes a replay."""
 FAILING_MICROSECONDS = 5 * 86_400_000_000
 """How long every attempt may fail before an endpoint is disabled."""
 

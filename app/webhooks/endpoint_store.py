@@ -92,7 +92,7 @@ class NewReplayRow(msgspec.Struct, frozen=True):
 
 
 async def lock_environment(tx: Transaction) -> None:
-    """Wait for others who add endpoints to this environment, and have others wait."""
+    """Wait for others who add endpoints or replays to this environment, and have others wait."""
     await tx.connection.execute(_SQL["lock_endpoints_of_environment"], str(tx.environment))
 
 
@@ -112,9 +112,10 @@ async def list_endpoints(tx: Transaction, after: UUID | None, limit: int) -> lis
     return [EndpointRow(*row) for row in rows]
 
 
-async def read_endpoint(tx: Transaction, endpoint_id: UUID) -> EndpointRow | None:
-    """One endpoint, locked against other changes until the transaction ends."""
-    row = await tx.connection.fetchrow(_SQL["read_endpoint"], tx.environment, endpoint_id)
+async def read_endpoint(tx: Transaction, endpoint_id: UUID, *, lock: bool) -> EndpointRow | None:
+    """One endpoint, perhaps locked against other changes until the transaction ends."""
+    statement = _SQL["lock_endpoint" if lock else "read_endpoint"]
+    row = await tx.connection.fetchrow(statement, tx.environment, endpoint_id)
     return None if row is None else EndpointRow(*row)
 
 
@@ -164,6 +165,11 @@ async def read_range(tx: Transaction, since: datetime, until: datetime) -> tuple
     """The first and the last place of what was told in a time; None where nothing was."""
     row = await tx.connection.fetchrow(_SQL["read_range"], tx.environment, since, until)
     return None if row is None or row[0] is None else (row[0], row[1])
+
+
+async def count_replays(tx: Transaction) -> int:
+    """How many ranges are being queued again."""
+    return await tx.connection.fetchval(_SQL["count_replays"], tx.environment)
 
 
 async def insert_replay(tx: Transaction, row: NewReplayRow) -> None:

@@ -1,15 +1,15 @@
 """What is forgotten: deliveries, attempts and events after KEPT, and what waits for who will not be told any more."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
 from app.io.postgres import Transaction
 from app.rules.moments import to_at
 from app.webhooks import store
+from app.webhooks.deciding import KEPT
 from app.wire.ids import uuid7
 
-KEPT = timedelta(days=30)
 ROWS_AT_ONCE = 1_000
 QUEUES_AT_ONCE = 100
 OF_A_QUEUE = 100

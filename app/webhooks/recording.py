@@ -55,6 +55,7 @@ async def record(tx: Transaction, outcomes: Sequence[Outcome], now: datetime) ->
     A queue that was taken by another process meanwhile is left to it, and its attempt is forgotten: it is made again.
     What was written down already, by a transaction whose commit was not heard of, stays as it is: its queue goes on.
     """
+    endpoints = await _lock_endpoints(tx, outcomes)
     held = await store.hold_queues(tx, [outcome.head.queue for outcome in outcomes])
     known = [outcome for outcome in outcomes if outcome.head.queue in held]
     if not known:
@@ -63,8 +64,7 @@ async def record(tx: Transaction, outcomes: Sequence[Outcome], now: datetime) ->
     new = [each for each in known if each.delivery in written]
     await store.settle_deliveries(tx, [(each.head, each.fate.state) for each in new], now)
     settled = await store.settle_queues(tx, [_settled(each, now) for each in new])
-    if any(not each.attempt.went_well or each.head.is_failing for each in new):
-        await _judge_endpoints(tx, new, now)
+    await _judge_endpoints(tx, endpoints, new, now)
     going_on = {*settled, *[each.head.queue.key for each in known if each.delivery not in written]}
     claims = {each.head.queue.key: each.head.queue for each in known}
     return {head.queue: head for head in await store.read_heads(tx, [claims[key] for key in sorted(going_on)])}
@@ -77,14 +77,24 @@ def _settled(outcome: Outcome, now: datetime) -> Settled:
     return Settled(key, done=1, due_at=now + LEASE if outcome.goes_on else now, goes_on=outcome.goes_on)
 
 
-async def _judge_endpoints(tx: Transaction, outcomes: Sequence[Outcome], now: datetime) -> None:
+async def _lock_endpoints(tx: Transaction, outcomes: Sequence[Outcome]) -> Sequence[Endpoint]:
+    """Endpoints with which it may go otherwise from now on. Before the queues: so does whoever changes an endpoint."""
+    if all(each.attempt.went_well and not each.head.is_failing for each in outcomes):
+        return ()
+    keys = {(each.head.queue.key.environment_id, each.head.queue.key.endpoint_id) for each in outcomes}
+    return await store.lock_endpoints(tx, sorted(keys))
+
+
+async def _judge_endpoints(
+    tx: Transaction, endpoints: Sequence[Endpoint], outcomes: Sequence[Outcome], now: datetime
+) -> None:
     """Note how it goes with endpoints, and disable those that want no more or have failed for too long."""
     attempts: dict[tuple[UUID, UUID], list[Attempt]] = defaultdict(list)
     for outcome in outcomes:
         key = outcome.head.queue.key
         attempts[key.environment_id, key.endpoint_id].append(outcome.attempt)
     changed: list[tuple[Endpoint, Health]] = []
-    for endpoint in await store.lock_endpoints(tx, list(attempts)):
+    for endpoint in endpoints:
         failing_since = None if endpoint.failing_since is None else to_at(endpoint.failing_since)
         ended = sorted(attempts[endpoint.environment_id, endpoint.id], key=lambda attempt: attempt.at)
         health = health_after(failing_since, ended)

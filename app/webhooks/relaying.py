@@ -1,16 +1,15 @@
 """The next events of the outbox get their places, and wait for endpoints."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from app.io.postgres import Transaction
 from app.webhooks import store
+from app.webhooks.deciding import KEPT
 from app.webhooks.filtering import spread
 
 EVENTS_AT_ONCE = 1_000
 DELIVERIES_AT_ONCE = 5_000
 """More than this only where one event alone has as many."""
-PAUSED_FOR = timedelta(days=30)
-"""How long an endpoint that is disabled is told of what happens: all of that waits until it is enabled again."""
 
 
 async def relay(tx: Transaction, now: datetime) -> bool:
@@ -21,7 +20,7 @@ async def relay(tx: Transaction, now: datetime) -> bool:
     if not events:
         return False
     environment_ids = {event.environment_id for event in events}
-    recipients = await store.list_recipients(tx, environment_ids, now - PAUSED_FOR)
+    recipients = await store.list_recipients(tx, environment_ids, now - KEPT)
     done = spread(events, recipients, await store.read_feeds(tx, environment_ids), DELIVERIES_AT_ONCE)
     await store.write_positions(tx, list(zip(events, done.positions, strict=False)), done.last_positions, now)
     await store.queue(tx, done.deliveries, now)

@@ -24,11 +24,11 @@ class Replay(msgspec.Struct, frozen=True):
     last_position: int
 
 
-async def step(tx: Transaction, now: datetime) -> bool:
-    """Queue some of the replay that was asked for first; whether there may be more."""
-    row = await store.take_replay(tx)
+async def step(tx: Transaction, after: UUID, now: datetime) -> UUID | None:
+    """Queue some of a replay of the environment behind `after`; which one it was, or None where none has any."""
+    row = await store.take_replay(tx, after)
     if row is None:
-        return False
+        return None
     replay = Replay(*row)
     end = min(replay.next_position + EVENTS_A_STEP - 1, replay.last_position)
     types = None if replay.event_types is None else tuple(replay.event_types)
@@ -39,6 +39,6 @@ async def step(tx: Transaction, now: datetime) -> bool:
         for event in events
         if event.type != EventType.WEBHOOK_TEST and is_for(recipient, event)
     ]
-    await store.queue(tx, wanted, now)
+    await store.queue_again(tx, wanted, now)
     await store.move_replay(tx, replay.environment_id, replay.id, None if end == replay.last_position else end + 1)
-    return True
+    return replay.environment_id

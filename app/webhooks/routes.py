@@ -7,17 +7,17 @@ from litestar import delete, get, patch, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
-from app.errors import invalid_value
 from app.io.postgres import Transaction
-from app.trail.idempotency import Mutation
+from app.trail.idempotency import Mutation, NoBody
+from app.trail.outbox import EventType
 from app.web.bodies import ExactResponse
-from app.web.paging import Cursor, Limit, Page, decode_cursor, encode_cursor, page
+from app.web.paging import Cursor, Limit, Listing, Page
 from app.web.principal import SECURITY, Principal, needs
 from app.web.reader import Reader
 from app.webhooks import endpoint_store, service
 from app.webhooks.deciding import State
-from app.webhooks.endpoint_store import DeliveryFilter
-from app.webhooks.filtering import ENDPOINT_PREFIX, EVENT_TYPES
+from app.webhooks.endpoint_store import DeliveryFilter, DeliveryRow
+from app.webhooks.filtering import ENDPOINT_PREFIX
 from app.webhooks.schemas import (
     DeliveryBody,
     EndpointBody,
@@ -26,7 +26,6 @@ from app.webhooks.schemas import (
     EventPage,
     NewEndpoint,
     NewReplay,
-    NoBody,
     ReplayBody,
     Rotation,
     TestBody,
@@ -43,6 +42,9 @@ from app.wire.scopes import Scope
 
 WRITE = needs(Scope.WEBHOOKS_WRITE)
 READ_EVENTS = needs(Scope.ENTITLEMENTS_READ, Scope.WEBHOOKS_WRITE)
+_ENDPOINT_PAGES = Listing("webhook endpoints", UUID)
+_DELIVERY_PAGES = Listing("webhook deliveries", UUID)
+_FEED = Listing("events", int)
 _ENDPOINTS = "/v1/webhook-endpoints"
 _ENDPOINT = f"{_ENDPOINTS}/{{webhook_endpoint_id:str}}"
 _DELIVERIES = "/v1/webhook-deliveries"
@@ -82,11 +84,11 @@ async def list_endpoints(
     reader: NamedDependency[Reader], limit: Limit = 100, cursor: Cursor = None
 ) -> Page[EndpointBody]:
     """Endpoints in the order in which they were made."""
-    after = decode_cursor(cursor, UUID)
+    after = _ENDPOINT_PAGES.decode(cursor)
 
     async def work(tx: Transaction) -> Page[EndpointBody]:
         rows = await endpoint_store.list_endpoints(tx, after, limit + 1)
-        return page(rows, limit, show_endpoint, lambda row: row.id)
+        return _ENDPOINT_PAGES.page(rows, limit, show_endpoint, lambda row: row.id)
 
     return await reader.run(work)
 
@@ -186,12 +188,16 @@ async def list_deliveries(
     cursor: Cursor = None,
 ) -> Page[DeliveryBody]:
     """What was sent to endpoints or waits for them, the newest first, with what was answered. Kept for 30 days."""
-    before = decode_cursor(cursor, UUID)
+    before = _DELIVERY_PAGES.decode(cursor)
 
     async def work(tx: Transaction) -> Page[DeliveryBody]:
         rows = await endpoint_store.list_deliveries(tx, asked, before, limit + 1)
         attempts = await endpoint_store.list_attempts(tx, [row.id for row in rows[:limit]])
-        return page(rows, limit, lambda row: show_delivery(row, attempts.get(row.id, [])), lambda row: row.id)
+
+        def show_with_attempts(row: DeliveryRow) -> DeliveryBody:
+            return show_delivery(row, attempts.get(row.id, []))
+
+        return _DELIVERY_PAGES.page(rows, limit, show_with_attempts, lambda row: row.id)
 
     return await reader.run(work)
 
@@ -238,7 +244,7 @@ async def replay_deliveries(
 @get("/v1/events", guards=[READ_EVENTS], security=SECURITY, tags=_TAGS)
 async def list_events(
     reader: NamedDependency[Reader],
-    event_type: Annotated[str | None, QueryParameter(name="type", description="Of this type only.")] = None,
+    event_type: Annotated[EventType | None, QueryParameter(name="type", description="Of this type only.")] = None,
     end_user_id: FromQuery[str | None] = None,
     limit: Limit = 100,
     cursor: Cursor = None,
@@ -247,14 +253,12 @@ async def list_events(
 
     `next_cursor` is always there. Ask with it again later, and you get what has come since.
     """
-    if event_type is not None and event_type not in EVENT_TYPES:
-        raise invalid_value("type", "is not the type of an event; docs/webhooks.md lists them")
-    after = min(decode_cursor(cursor, int) or 0, MAX_POSITION)
+    after = min(_FEED.decode(cursor) or 0, MAX_POSITION)
 
     async def work(tx: Transaction) -> EventPage:
         found = await service.read_feed(tx, after, event_type, end_user_id, limit)
         events = [show_event(event) for event in found.events]
-        return EventPage(events, encode_cursor(found.position), found.has_more)
+        return EventPage(events, _FEED.encode(found.position), found.has_more)
 
     return await reader.run(work)
 

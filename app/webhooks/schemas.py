@@ -83,10 +83,6 @@ class Rotation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     overlap_seconds: Annotated[int, Meta(ge=0, le=MAX_OVERLAP_SECONDS)] = OVERLAP_SECONDS
 
 
-class NoBody(msgspec.Struct, frozen=True):
-    """What requests ask for whose path says it all."""
-
-
 class TestBody(msgspec.Struct, frozen=True):
     """The event that goes to the endpoint. It is delivered like any other: look for it among the deliveries."""
 
@@ -149,20 +145,24 @@ class NewReplay(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ReplayBody(msgspec.Struct, frozen=True):
-    """What is looked through: of so many `events`, those are queued that the endpoint is to hear of."""
+    """How many events are looked through: those of them are sent that the endpoint is to hear of.
+
+    All where they were asked for by their ids.
+    """
 
     webhook_endpoint_id: str
-    events: int
+    looked_through: int
 
 
 class EventBody(msgspec.Struct, frozen=True):
-    """Something that happened. `sequence` counts the events of its customer, without a gap."""
+    """Something that happened, as webhooks tell it. `sequence` counts the events of its customer, without a gap."""
 
     event_id: str
     type: str
+    timestamp: datetime
+    """When it happened: the name is that of Standard Webhooks."""
     end_user_id: str | None
     sequence: int
-    created_at: datetime
     data: msgspec.Raw
 
 
@@ -238,7 +238,7 @@ def show_delivery(row: DeliveryRow, attempts: list[AttemptRow]) -> DeliveryBody:
 def show_event(row: EventRow) -> EventBody:
     """The event as the feed shows it."""
     data = msgspec.Raw(row.data.encode())
-    return EventBody(show(EVENT_PREFIX, row.id), row.type, row.end_user_id, row.sequence, row.created_at, data)
+    return EventBody(show(EVENT_PREFIX, row.id), row.type, row.created_at, row.end_user_id, row.sequence, data)
 
 
 def _shown(row: EndpointRow) -> dict[str, Any]:

@@ -10,14 +10,14 @@ from msgspec.structs import replace
 
 from app.errors import ServiceError, invalid_value
 from app.io.ids import new_id
-from app.io.postgres import Transaction
+from app.io.postgres import ForeignKeyViolationError, Transaction
 from app.rules.addresses import Network
 from app.rules.signature import derive_secret, show_secret
 from app.rules.webhook_urls import UnusableUrl, require_url
 from app.trail import audit, outbox
 from app.trail.outbox import EventType
 from app.webhooks import endpoint_store, store
-from app.webhooks.deciding import DisabledReason, State
+from app.webhooks.deciding import KEPT, DisabledReason, State
 from app.webhooks.endpoint_store import DeliveryRow, EndpointRow, EventRow, NewReplayRow
 from app.webhooks.filtering import ENDPOINT_PREFIX, Delivery
 from app.webhooks.schemas import (
@@ -40,10 +40,10 @@ from app.wire.ids import show
 
 MAX_ENDPOINTS = 2_000
 """Of one environment."""
+MAX_REPLAYS = 10
+"""Of a time, that are under way in one environment."""
 LOOKED_THROUGH = 10_000
 """Events of the feed that one request looks through for those that it was asked for."""
-LONGEST_REPLAY = timedelta(days=30)
-"""As long as events are kept."""
 
 
 class Installation:
@@ -103,9 +103,9 @@ async def create_endpoint(tx: Transaction, caller: Caller, asked: NewEndpoint) -
     return show_with_secret(row, caller.installation.secret_of(row))
 
 
-async def find_endpoint(tx: Transaction, endpoint_id: UUID) -> EndpointRow:
-    """An endpoint of the environment. Raises ServiceError(NOT_FOUND)."""
-    row = await endpoint_store.read_endpoint(tx, endpoint_id)
+async def find_endpoint(tx: Transaction, endpoint_id: UUID, *, lock: bool = False) -> EndpointRow:
+    """An endpoint of the environment, perhaps locked against changes. Raises ServiceError(NOT_FOUND)."""
+    row = await endpoint_store.read_endpoint(tx, endpoint_id, lock=lock)
     if row is None:
         raise ServiceError(Code.NOT_FOUND, f"There is no webhook endpoint {show(ENDPOINT_PREFIX, endpoint_id)}.")
     return row
@@ -116,7 +116,7 @@ async def change_endpoint(tx: Transaction, caller: Caller, endpoint_id: UUID, ch
 
     One that is enabled again goes on at once with what waits for it.
     """
-    before = await find_endpoint(tx, endpoint_id)
+    before = await find_endpoint(tx, endpoint_id, lock=True)
     row = replace(before, updated_at=caller.now)
     if change.url is not UNSET:
         row = replace(row, url=caller.installation.check_url(change.url, caller.environment_kind))
@@ -136,7 +136,7 @@ async def change_endpoint(tx: Transaction, caller: Caller, endpoint_id: UUID, ch
 
 async def rotate_secret(tx: Transaction, caller: Caller, endpoint_id: UUID, overlap_seconds: int) -> EndpointWithSecret:
     """The endpoint with a new secret; the one before signs too for a while. Raises ServiceError(NOT_FOUND)."""
-    before = await find_endpoint(tx, endpoint_id)
+    before = await find_endpoint(tx, endpoint_id, lock=True)
     until = caller.now + timedelta(seconds=overlap_seconds)
     version = before.secret_version + 1
     row = replace(before, secret_version=version, rotated_until=until, updated_at=caller.now)
@@ -147,7 +147,7 @@ async def rotate_secret(tx: Transaction, caller: Caller, endpoint_id: UUID, over
 
 async def delete_endpoint(tx: Transaction, endpoint_id: UUID, now: datetime) -> EndpointBody:
     """The endpoint, which is no more. Raises ServiceError(NOT_FOUND)."""
-    row = await find_endpoint(tx, endpoint_id)
+    row = await find_endpoint(tx, endpoint_id, lock=True)
     await endpoint_store.delete_endpoint(tx, endpoint_id, now)
     audit.changed(tx, "webhook_endpoint", show(ENDPOINT_PREFIX, endpoint_id), before=show_endpoint(row), after=None)
     return show_endpoint(row)
@@ -175,18 +175,17 @@ async def retry(tx: Transaction, delivery_id: UUID, now: datetime) -> DeliveryRo
     Raises ServiceError(NOT_FOUND).
     """
     row = await find_delivery(tx, delivery_id)
-    await find_endpoint(tx, row.endpoint_id)
     whose = row.end_user_id or ""
     if row.state == State.PENDING:
         await endpoint_store.wake_queue(tx, row.endpoint_id, whose, now)
     else:
-        await store.queue(tx, [Delivery(tx.environment, row.endpoint_id, row.event_id, whose)], now)
+        await store.queue_again(tx, [Delivery(tx.environment, row.endpoint_id, row.event_id, whose)], now)
     audit.changed(tx, "webhook_delivery", show("whd", delivery_id))
     return await find_delivery(tx, delivery_id)
 
 
 async def replay(tx: Transaction, asked: NewReplay, now: datetime) -> ReplayBody:
-    """How many events are looked through. Raises ServiceError: INVALID_VALUE, NOT_FOUND."""
+    """How many events are looked through. Raises ServiceError: INVALID_VALUE, NOT_FOUND, TOO_MANY_REPLAYS."""
     if (asked.event_ids is None) == (asked.since is None):
         raise invalid_value("event_ids", "or from: exactly one of the two says what is sent once more")
     endpoint_id = parse_field("webhook_endpoint_id", ENDPOINT_PREFIX, asked.webhook_endpoint_id)
@@ -208,7 +207,11 @@ async def _replay_these(tx: Transaction, endpoint_id: UUID, asked: NewReplay, no
         )
         raise ServiceError(Code.NOT_FOUND, detail)
     deliveries = [Delivery(tx.environment, endpoint_id, event.id, event.end_user_id or "") for event in events]
-    await store.queue(tx, deliveries, now)
+    try:
+        await store.queue_again(tx, deliveries, now)
+    except ForeignKeyViolationError as error:
+        detail = "Some of these events are not kept any more, or the endpoint was deleted. Nothing was queued."
+        raise ServiceError(Code.NOT_FOUND, detail) from error
     return len(events)
 
 
@@ -216,9 +219,13 @@ async def _replay_range(tx: Transaction, endpoint: EndpointRow, asked: NewReplay
     since, until = asked.since or now, now if asked.until is None else asked.until
     if not since < until:
         raise invalid_value("from", "must lie before to")
-    places = await endpoint_store.read_range(tx, max(since, now - LONGEST_REPLAY), min(until, now))
+    places = await endpoint_store.read_range(tx, max(since, now - KEPT), min(until, now))
     if places is None:
         return 0
+    await endpoint_store.lock_environment(tx)
+    if await endpoint_store.count_replays(tx) >= MAX_REPLAYS:
+        detail = f"{MAX_REPLAYS} replays are under way, which is the most. Try again once one has come to its end."
+        raise ServiceError(Code.TOO_MANY_REPLAYS, detail)
     types = endpoint.event_types if asked.event_types is None else check_types(asked.event_types)
     await endpoint_store.insert_replay(tx, NewReplayRow(new_id(now), endpoint.id, types, *places, now))
     return places[1] - places[0] + 1

@@ -122,9 +122,16 @@ async def queue(tx: Transaction, deliveries: Sequence[Delivery], now: datetime) 
     )
 
 
-async def take_replay(tx: Transaction) -> Record | None:
-    """The replay that was asked for first, which nobody else goes on with until the transaction ends."""
-    return await tx.connection.fetchrow(_SQL["take_replay"])
+async def queue_again(tx: Transaction, deliveries: Sequence[Delivery], now: datetime) -> None:
+    """The same for events that may be on their way already: whoever sends them has locked their queues first, too."""
+    keys = {QueueKey(each.environment_id, each.endpoint_id, each.end_user_id) for each in deliveries}
+    await tx.connection.execute(_SQL["lock_queues"], *_keys(sorted(keys)), now)
+    await queue(tx, deliveries, now)
+
+
+async def take_replay(tx: Transaction, after: UUID) -> Record | None:
+    """A replay of the environment behind `after`, which nobody else goes on with until the transaction ends."""
+    return await tx.connection.fetchrow(_SQL["take_replay"], after)
 
 
 async def list_replayed(tx: Transaction, environment_id: UUID, first: int, last: int) -> list[Event]:
@@ -306,7 +313,9 @@ async def forget_events(tx: Transaction, environment_id: UUID, before: datetime,
 async def forget_endpoints(tx: Transaction, environment_id: UUID) -> None:
     """Forget endpoints that were deleted and of which nothing is left."""
     await tx.connection.execute(_SQL["forget_replays"], environment_id)
-    await tx.connection.execute(_SQL["forget_endpoints"], environment_id)
+    rows = await tx.connection.fetch(_SQL["lock_deleted_endpoints"], environment_id)
+    # In a statement of its own: it sees what was queued just before they were locked.
+    await tx.connection.execute(_SQL["forget_endpoints"], environment_id, [row["id"] for row in rows])
 
 
 def _keys(keys: Sequence[QueueKey]) -> tuple[list[UUID], list[UUID], list[str]]:

@@ -48,6 +48,7 @@ class Code(StrEnum):
     TOO_MANY_BLOCKS = "too_many_blocks"
     TOO_MANY_HOLDERS = "too_many_holders"
     TOO_MANY_ENDPOINTS = "too_many_endpoints"
+    TOO_MANY_REPLAYS = "too_many_replays"
     ALREADY_VOIDED = "already_voided"
     NOT_VOIDABLE = "not_voidable"
     GRANT_SPENT = "grant_spent"
@@ -119,6 +120,7 @@ MEANINGS: dict[Code, Meaning] = {
     Code.TOO_MANY_BLOCKS: Meaning(409, "The customer has as many credit blocks as an account may hold"),
     Code.TOO_MANY_HOLDERS: Meaning(409, "The customer has as many holders of this gauge as there may be"),
     Code.TOO_MANY_ENDPOINTS: Meaning(409, "The environment has as many webhook endpoints as one may have"),
+    Code.TOO_MANY_REPLAYS: Meaning(409, "The environment has as many replays under way as there may be"),
     Code.ALREADY_VOIDED: Meaning(409, "This was voided before"),
     Code.NOT_VOIDABLE: Meaning(409, "Only usage events and grants can be voided"),
     Code.GRANT_SPENT: Meaning(409, "Some of the grant is spent"),

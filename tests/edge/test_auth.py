@@ -8,10 +8,11 @@ import pytest
 import pytest_asyncio
 
 from app.embedded.valkey import EmbeddedValkey
+from app.rules.guesses import KEYS_AT_ONCE
 from app.wire import key_digest, keys
 from app.wire.scopes import Scope
 from app.wire.snapshot import ApiKeyRecord, encode_api_key
-from edge.auth import GUESSES_AT_ONCE, Bucket
+from edge.auth import Bucket
 from tests.edge.world import PEPPER, Answer, Tenant, World, now_at, own_edge
 from tests.waiting import wait_until_async
 
@@ -186,8 +187,8 @@ async def one_worker(world: World, valkey: EmbeddedValkey) -> AsyncIterator[Worl
 async def test_who_sends_many_keys_that_are_none_is_not_listened_to(one_worker: World) -> None:
     """After a burst an address gets 429 with Retry-After for keys that the worker does not know, malformed or not."""
     address = "198.51.100.1"
-    statuses = await flood(one_worker, address, 2 * GUESSES_AT_ONCE)
-    assert statuses[:GUESSES_AT_ONCE] == [401] * GUESSES_AT_ONCE
+    statuses = await flood(one_worker, address, 2 * KEYS_AT_ONCE)
+    assert statuses[:KEYS_AT_ONCE] == [401] * KEYS_AT_ONCE
 
     async def throttled() -> Answer | None:
         answer = await one_worker.send("GET", CHECK, headers=guess(made_up(), address))
@@ -206,10 +207,10 @@ async def test_keys_that_are_in_use_go_on_where_others_guess(one_worker: World) 
         await one.seed("user_1", 10)
     dead = made_up()
     await one_worker.redis.set(keys.api_key(key_digest.digest(PEPPER.encode(), dead)), keys.UNKNOWN_KEY)
-    for _ in range(2 * GUESSES_AT_ONCE):
+    for _ in range(2 * KEYS_AT_ONCE):
         assert (await one_worker.send("GET", CHECK, headers=guess(dead, address))).status == 401
     assert (await one_worker.send("GET", CHECK, headers=guess(tenant.key, address))).status == 200
-    assert 429 in await flood(one_worker, address, 2 * GUESSES_AT_ONCE)
+    assert 429 in await flood(one_worker, address, 2 * KEYS_AT_ONCE)
     for _ in range(3):
         assert (await one_worker.send("GET", CHECK, headers=guess(tenant.key, address))).status == 200
         assert (await one_worker.send("GET", CHECK, headers=guess(dead, address))).status == 401
@@ -223,7 +224,7 @@ async def test_keys_that_are_in_use_go_on_where_others_guess(one_worker: World) 
 async def test_a_client_cannot_choose_its_address(one_worker: World) -> None:
     """What it writes into X-Forwarded-For stands before what the proxy adds, and is not looked at."""
     statuses = set[int]()
-    for number in range(2 * GUESSES_AT_ONCE):
+    for number in range(2 * KEYS_AT_ONCE):
         headers = guess(f"qs_live_{number}", f"192.0.2.{number % 250}, 198.51.100.4")
         statuses.add((await one_worker.send("GET", CHECK, headers=headers)).status)
     assert statuses == {401, 429}

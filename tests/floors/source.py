@@ -43,11 +43,14 @@ def parse(path: str, text: str) -> Source:
     return Source(path, text, ast.parse(text, path))
 
 
-@cache
 def sources(*folders: str) -> tuple[Source, ...]:
     """All Python files below these folders of the repository."""
-    files = sorted(file for folder in folders for file in (ROOT / folder).rglob("*.py"))
-    return tuple(parse(file.relative_to(ROOT).as_posix(), file.read_text()) for file in files)
+    return tuple(_read(file) for file in sorted(file for folder in folders for file in (ROOT / folder).rglob("*.py")))
+
+
+@cache
+def _read(file: Path) -> Source:
+    return parse(file.relative_to(ROOT).as_posix(), file.read_text())
 
 
 @cache

@@ -1,7 +1,6 @@
 """A sandbox whose time stands still: moving it on does at once what time would have done, at the very same moments."""
 
 import asyncio
-import re
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
@@ -12,10 +11,8 @@ import pytest
 
 from tests.flow.stack import Answer, Stack, Tenant, drained, make_catalogue, open_session, running_stack
 from tests.flow.test_voids import balance
-from tests.programs import program
 from tests.waiting import wait_until_async
 
-GUIDE = (Path(__file__).parents[2] / "docs" / "test-clock.md").read_text()
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 
@@ -207,17 +204,3 @@ async def test_others_are_not_held_up(stack: Stack, session: aiohttp.ClientSessi
 
     await wait_until_async(is_expired, 10, "the reservation to expire")
     assert await balance(one, "u") == 100
-
-
-async def test_the_guide(tenant: Tenant) -> None:
-    """What is pasted from docs/test-clock.md works, and answers what is written there, with times of its own."""
-    [script] = re.findall(r"```sh\n(.*?)```", GUIDE, re.DOTALL)
-    named = script.replace("http://localhost:8000", tenant.core.base_url).replace("qs_test_...", tenant.sandbox_key)
-    process = await asyncio.create_subprocess_exec(program("sh"), "-ec", named, stdout=asyncio.subprocess.PIPE)
-    output, _ = await process.communicate()
-    assert shape(output.decode()) == shape("\n".join(re.findall(r"# (\{.*\})", script)) + "\n")
-
-
-def shape(text: str) -> str:
-    """Without moments."""
-    return re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+Z", "*", text)

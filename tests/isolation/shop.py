@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import msgspec
 
-from app.web.paging import decode_cursor, encode_cursor
+from app.web.paging import read_cursor, write_cursor
 from app.wire.ids import parse, show
 from tests.flow.stack import Client, drained
 from tests.waiting import wait_until_async
@@ -39,7 +39,7 @@ class Shop(msgspec.Struct):
 
 def _invent(name: str, value: str, tag: str) -> str:
     if name.endswith("_cursor"):
-        return encode_cursor(_moved(decode_cursor(value, Any), tag))  # type: ignore[arg-type]
+        return write_cursor(_moved(msgspec.msgpack.decode(read_cursor(value)), tag))
     return _other(value, tag)
 
 
@@ -209,5 +209,5 @@ class Furnishing:
             assert answer.body["next_cursor"], path
             self._names[f"{name}_cursor"] = answer.body["next_cursor"]
         # The first keys of all tenants were made in one millisecond: what stands behind them stands behind all of them.
-        self._names["api_keys_cursor"] = encode_cursor(parse("key", self._names["api_key_id"]))
-        self._names["migrate_cursor"] = self._names["subscriptions_cursor"]
+        self._names["api_keys_cursor"] = write_cursor(("api keys", parse("key", self._names["api_key_id"])))
+        self._names["migrate_cursor"] = write_cursor(("subscribers", parse("sub", self._names["subscription_id"])))

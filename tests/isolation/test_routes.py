@@ -58,13 +58,17 @@ async def ask(client: Client, example: Example, names: Names, **headers: str) ->
 
 
 def told(answer: Answer, sent: Names, shop: Shop) -> str:
-    """What the answer says, but for names that its reader sent or has, and for what was made just now."""
+    """What the answer says, but for names that its reader sent or has, and for what was made just now.
+
+    Names are looked for where they stand alone: a short one, such as a cursor, may well be a part of a random secret.
+    """
     kept = {name.lower(): value for name, value in answer.headers.items() if name.lower() not in NOT_COMPARED}
     text = _CURSOR.sub(r'\1"<cursor>"', f"{answer.status} {sorted(kept.items())}\n{answer.raw.decode()}")
+    text = _KEY.sub("<key>", text)
     for names in (sent, shop.names, {"tag": shop.tag}):
         for name, value in sorted(names.items(), key=lambda item: -len(item[1])):
-            text = text.replace(value, f"<{name}>")
-    return _MOMENT.sub("<moment>", _MADE.sub(r"\1_<id>", _KEY.sub("<key>", text)))
+            text = re.sub(rf"(?<![A-Za-z0-9]){re.escape(value)}(?![A-Za-z0-9])", f"<{name}>", text)
+    return _MOMENT.sub("<moment>", _MADE.sub(r"\1_<id>", text))
 
 
 def clients(example: Example) -> Iterator[str]:

@@ -14,7 +14,7 @@ import aiohttp
 from tests.flow.stack import Stack
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/operations.md"
-BLOCK = re.compile(r"```sh\n(.*?)```", re.DOTALL)
+BLOCK = re.compile(r"```sh[^\n]*\n(.*?)```", re.DOTALL)
 ROLES = ("core", "edge", "flusher", "jobs")
 BASH = shutil.which("bash") or "bash"
 

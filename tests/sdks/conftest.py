@@ -37,6 +37,8 @@ class Shop:
     stack: Stack
     key: str
     plan_variant_id: str
+    larger_variant_id: str
+    """Of the same plan, with twice the credit."""
 
     @property
     def variables(self) -> dict[str, str]:
@@ -46,6 +48,7 @@ class Shop:
             "QUOTASTACK_URL": self.stack.core_url,
             "QUOTASTACK_EDGE_URL": self.stack.edge_url,
             "QUOTASTACK_TEST_PLAN_VARIANT_ID": self.plan_variant_id,
+            "QUOTASTACK_TEST_LARGER_VARIANT_ID": self.larger_variant_id,
         }
 
     def core(self, session: aiohttp.ClientSession) -> Client:
@@ -66,7 +69,7 @@ async def shop(stack: Stack) -> Shop:
     """A tenant that sells something."""
     async with open_session() as session:
         tenant = await stack.tenant(session, "shop")
-        return Shop(stack, tenant.sandbox_key, await open_shop(tenant.core))
+        return Shop(stack, tenant.sandbox_key, *await open_shop(tenant.core))
 
 
 @pytest.fixture
@@ -76,26 +79,23 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
         yield opened
 
 
-async def open_shop(core: Client) -> str:
-    """Make features, plan and package; the id of the plan's variant."""
+async def open_shop(core: Client) -> list[str]:
+    """Make features, plan and package; the ids of the plan's variants."""
     limited = {key: {"kind": "per_unit", "amount": 1, "per": 1} for key in ("reports", "video")}
     for key, price in {**METERED, **limited}.items():
         await core.created("/v1/features", {"key": key, "name": key, "kind": "metered", "price": price})
     await core.created("/v1/features", {"key": "seats", "name": "Seats", "kind": "gauge"})
     await core.created("/v1/plans", {"key": "pro", "name": "Pro"})
-    variant = await core.created(
-        "/v1/plans/pro/variants",
-        {
-            "key": "monthly",
-            "interval": "month",
-            "grants": [{"amount": CREDITS, "interval": "month"}],
-            "features": [
-                *({"feature_key": key} for key in METERED),
-                {"feature_key": "reports", "limit": REPORTS},
-                {"feature_key": "seats", "value": SEATS},
-            ],
-        },
-    )
+    features = [
+        *({"feature_key": key} for key in METERED),
+        {"feature_key": "reports", "limit": REPORTS},
+        {"feature_key": "seats", "value": SEATS},
+    ]
+    variants = [
+        {"key": key, "interval": "month", "grants": [{"amount": amount, "interval": "month"}], "features": features}
+        for key, amount in (("monthly", CREDITS), ("large", 2 * CREDITS))
+    ]
+    made = [await core.created("/v1/plans/pro/variants", variant) for variant in variants]
     package = {"key": "burst", "name": "Burst", "credits": 1_000, "price_paid": 900, "currency": "EUR"}
     await core.created("/v1/topup-packages", package)
-    return variant["plan_variant_id"]
+    return [variant["plan_variant_id"] for variant in made]

@@ -10,8 +10,8 @@ import pytest
 from app.jobs.forget import Forgetter
 from app.rules.moments import to_at
 from app.webhooks import pruning
-from app.webhooks.deciding import Attempt, fate_after
-from app.webhooks.pruning import KEPT, OF_A_QUEUE
+from app.webhooks.deciding import KEPT, Attempt, fate_after
+from app.webhooks.pruning import OF_A_QUEUE
 from app.webhooks.recording import Outcome, record, take
 from app.webhooks.store import Asked
 from tests.conftest import DatabaseUrls

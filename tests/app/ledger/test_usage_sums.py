@@ -1,5 +1,6 @@
 """Usage answered from hours and from the events at both ends is the sum over the events, whatever is asked for."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -7,6 +8,7 @@ from decimal import Decimal
 from random import Random
 from uuid import UUID, uuid4
 
+import asyncpg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,6 +16,7 @@ from msgspec import structs
 
 from app.flusher.batch import post_batch
 from app.io.postgres import Database, Transaction, UniqueViolationError
+from app.io.statements import statements
 from app.ledger import reading, store
 from app.ledger.book import PostedEvent, UsedInHour
 from app.ledger.reading import UsageQuery, UsageSum, split_range
@@ -173,6 +176,33 @@ async def test_sums_are_those_of_the_events(tenant: Tenant, urls: DatabaseUrls) 
     assert 0 < empty < RANGES // 2
     await core.close()
     await flusher.close()
+
+
+async def test_one_customers_events_are_found_by_their_account(tenant: Tenant, urls: DatabaseUrls) -> None:
+    """A part of an hour costs what that customer used in it, however many events others have there."""
+    names = {await customer(tenant, name): name for name in ("u", "v")}
+    [few, many] = names
+    random = Random(3)
+    events = make_events(random, tenant.environment_id, [few], 3) + make_events(
+        random, tenant.environment_id, [many], 2000
+    )
+    at = to_at(START) + HOUR_MICROSECONDS // 2
+    events = [structs.replace(event, occurred_at=at, accepted_at=at) for event in events]
+    owner = await asyncpg.connect(urls.owner)
+    flusher = await Database.open(urls.of("quotastack_flusher"), "test", 1)
+    await flusher.run(None, lambda tx: post(tx, events))
+    await owner.execute("ANALYZE usage_events")
+    hour = to_datetime(hour_of(at))
+    asked = (hour + timedelta(minutes=1), *split_range(hour + timedelta(minutes=1), hour + timedelta(minutes=59)))
+    arguments = (tenant.environment_id, "u", None, *asked, hour + timedelta(minutes=59), "total", None, None, None, 10)
+    rows = await owner.fetch("EXPLAIN (ANALYZE) " + statements("app.ledger")["sum_usage"], *arguments)
+    await owner.close()
+    await flusher.close()
+    read = [
+        float(found) for row in rows for found in re.findall(r" on usage_events_\d+ .*actual.*rows=([\d.]+)", row[0])
+    ]
+    assert read, rows
+    assert sum(read) == 3, rows
 
 
 async def test_what_is_taken_back_is_no_usage(tenant: Tenant, urls: DatabaseUrls) -> None:

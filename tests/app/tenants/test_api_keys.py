@@ -189,7 +189,8 @@ async def test_changes_of_keys_are_in_the_audit_log(tenant: Tenant, urls: Databa
     await revoke(tenant.sandbox, made["api_key_id"])
     async with connected(urls.owner) as connection:
         rows = await connection.fetch(
-            "SELECT subject_id, before::text, after::text FROM audit_log WHERE subject_kind = 'api_key' ORDER BY id"
+            "SELECT subject_id, request::text, before::text, after::text FROM audit_log "
+            "WHERE subject_kind = 'api_key' ORDER BY id"
         )
     assert [row["subject_id"] for row in rows] == [
         made["api_key_id"],
@@ -200,6 +201,8 @@ async def test_changes_of_keys_are_in_the_audit_log(tenant: Tenant, urls: Databa
     ]
     assert [row["before"] is None for row in rows] == [True, False, True, False, False]
     assert '"name": "other"' in rows[1]["after"] or '"name":"other"' in rows[1]["after"]
+    asked = msgspec.json.decode(rows[-1]["request"])
+    assert asked == {"path": {"api_key_id": made["api_key_id"]}, "query": {"force": False}, "body": {}}
 
 
 async def test_a_key_can_be_renamed(tenant: Tenant) -> None:

@@ -5,8 +5,7 @@ from datetime import timedelta
 import httpx
 
 from app.io.ids import new_api_key
-from app.tenants.service import GUESSES_AT_ONCE
-from app.web.principal import TOKENS_AT_ONCE
+from app.rules.guesses import KEYS_AT_ONCE, TOKENS_AT_ONCE
 from app.wire.codes import Code
 from tests.app.core import SECRETS, Core, Tenant
 from tests.app.tenants.issuer import KEYS, SetClock, make, revoke
@@ -23,7 +22,7 @@ async def ask(core: Core, key: str, address: str) -> httpx.Response:
 
 async def flood(core: Core, address: str) -> None:
     """As many keys as an address may guess, well-formed ones and others."""
-    for number in range(GUESSES_AT_ONCE):
+    for number in range(KEYS_AT_ONCE):
         key = new_api_key("sandbox") if number % 10 == 0 else f"qs_test_{number}"
         assert_problem(await ask(core, key, address), Code.UNAUTHENTICATED)
 
@@ -55,7 +54,7 @@ async def test_keys_that_core_knows_go_on(core: Core, tenant: Tenant) -> None:
 
 async def test_who_sends_no_key_guesses_nothing(core: Core, tenant: Tenant) -> None:
     """However often."""
-    for _ in range(GUESSES_AT_ONCE + 1):
+    for _ in range(KEYS_AT_ONCE + 1):
         assert_problem(await core.operator.http.get(KEYS), Code.UNAUTHENTICATED)
     assert (await tenant.sandbox.get(KEYS)).status_code == 200
 

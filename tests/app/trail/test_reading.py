@@ -19,6 +19,7 @@ from app.trail.reading import Asked, write_cells
 from app.trail.schemas import AuditEntryBody
 from app.trail.store import AuditRow, insert_audit
 from app.wire.codes import Code
+from app.wire.ids import show
 from tests.app.core import Core, Tenant
 from tests.app.schema.catalogue import connected
 from tests.app.trail.log import MAKING
@@ -28,6 +29,7 @@ from tests.conftest import DatabaseUrls
 PATH = "/v1/audit-log"
 SQL = statements("app.trail")
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
+ADA, BEN = (show("key", UUID(int=number)) for number in (1, 2))
 
 
 def make_row(number: int, **changed: Any) -> AuditRow:
@@ -73,21 +75,21 @@ async def test_each_filter_narrows_and_all_together(core: Core, tenant: Tenant) 
     """Who, what, and when: `from` is in, `to` is not, to the microsecond."""
     rows = [
         make_row(number, actor=actor, subject_kind="plan", subject_id=plan)
-        for number, actor, plan in ((0, "a", "x"), (1, "b", "x"), (2, "a", "y"), (3, "b", "y"), (4, "a", "x"))
+        for number, actor, plan in ((0, ADA, "x"), (1, BEN, "x"), (2, ADA, "y"), (3, BEN, "y"), (4, ADA, "x"))
     ]
-    await write(core, tenant.environment_id, [*rows, make_row(5, actor="a")])
+    await write(core, tenant.environment_id, [*rows, make_row(5, actor=ADA)])
 
     def moment(number: int, microseconds: int = 0) -> str:
         return (BEGINNING + timedelta(milliseconds=number, microseconds=microseconds)).isoformat()
 
-    assert await names(tenant, actor="a") == [5, 4, 2, 0]
+    assert await names(tenant, actor=ADA) == [5, 4, 2, 0]
     assert await names(tenant, subject_kind="plan") == [4, 3, 2, 1, 0]
     assert await names(tenant, subject_kind="plan", subject_id="x") == [4, 1, 0]
     assert await names(tenant, subject_kind="feature", subject_id="x") == []
     assert await names(tenant, **{"from": moment(2), "to": moment(4)}) == [3, 2]
     assert await names(tenant, **{"from": moment(2, 1), "to": moment(4, 1)}) == [4, 3]
     assert await names(tenant, **{"from": "1960-01-01T00:00:00Z", "to": "9999-12-31T23:59:59Z"}) == [5, 4, 3, 2, 1, 0]
-    narrow = {"actor": "a", "subject_kind": "plan", "subject_id": "x", "from": moment(1)}
+    narrow = {"actor": ADA, "subject_kind": "plan", "subject_id": "x", "from": moment(1)}
     assert await names(tenant, **narrow, limit=1) == [4]
 
 
@@ -102,7 +104,7 @@ async def test_files_have_everything(core: Core, tenant: Tenant, monkeypatch: py
         assert [json.loads(line) for line in lines.splitlines()] == page
         head, *cells = csv.reader(io.StringIO(await fetch(tenant, way, "csv", "text/csv"), newline=""))
         assert tuple(head) == AuditEntryBody.__struct_fields__
-        assert [row[0] for row in cells] == [entry["audit_id"] for entry in page]
+        assert [row[:2] for row in cells] == [[entry["audit_id"], entry["at"]] for entry in page]
 
 
 async def fetch(tenant: Tenant, way: str, name: str, media_type: str) -> str:
@@ -133,6 +135,11 @@ def test_no_cell_is_a_formula_and_none_is_lost(texts: list[str]) -> None:
         ({"from": "yesterday"}, "from"),
         ({"to": "2026-01-01"}, "to"),
         ({"subject_id": "p"}, "subject_id"),
+        ({"subject_kind": "plans"}, "subject_kind"),
+        ({"subject_kind": ""}, "subject_kind"),
+        ({"actor": "key_1"}, "actor"),
+        ({"actor": ADA.replace("key", "sub")}, "actor"),
+        ({"actor": "Operator"}, "actor"),
         ({"format": "xml"}, "format"),
         ({"format": "csv", "limit": 1}, "limit"),
         ({"format": "jsonl", "cursor": "x"}, "cursor"),

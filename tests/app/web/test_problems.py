@@ -1,5 +1,6 @@
 """Whatever is sent, what is not 2xx is a problem document with the right code."""
 
+import re
 from typing import Any
 
 import pytest
@@ -98,6 +99,44 @@ async def test_malformed_json_says_where(tenant: Tenant) -> None:
 async def test_paths_and_queries_that_do_not_fit(tenant: Tenant, path: str, code: Code, field: str | None) -> None:
     """Unknown parameters are refused, so that a misspelt filter does not answer what nobody asked."""
     assert_problem(await tenant.sandbox.get(path), code, field)
+
+
+CHOICES = [
+    (b'{"key": "f", "name": "F", "kind": "counter"}', "kind", ["metered", "boolean", "static", "gauge"]),
+    (b'{"key": "f", "name": "F", "price": {"kind": "cubic"}}', "price.kind", ["flat", "per_unit", "volume"]),
+]
+
+
+@pytest.mark.parametrize(("content", "field", "choices"), CHOICES)
+async def test_bodies_with_none_of_the_choices(tenant: Tenant, content: bytes, field: str, choices: list[str]) -> None:
+    """The answer says which there are."""
+    answer = await tenant.sandbox.send("POST", "/v1/features", content=content)
+    [error] = assert_problem(answer, Code.INVALID_VALUE, field)["errors"]
+    assert set(choices) <= set(re.findall(r"\w+", error["message"]))
+
+
+async def test_queries_with_none_of_the_choices(tenant: Tenant) -> None:
+    """Whatever route has such a parameter: it is named as it was sent, and the answer says which values there are."""
+    document = await tenant.sandbox.read("/schema")
+    tried = 0
+    for path, operations in document["paths"].items():
+        for parameter in operations.get("get", {}).get("parameters", []):
+            if choices := _choices(parameter.get("schema", {}), document["components"]["schemas"]):
+                tried += 1
+                answer = await tenant.sandbox.get(path, **{parameter["name"]: "nonesuch"})
+                [error] = assert_problem(answer, Code.INVALID_VALUE, parameter["name"])["errors"]
+                listed = error["message"].removeprefix("must be one of ").removesuffix(", not 'nonesuch'")
+                assert sorted(listed.split(", ")) == sorted(choices)
+    assert tried >= 5
+
+
+def _choices(schema: Any, schemas: Any) -> list[str]:
+    """What the document says a parameter may be, where it says so."""
+    for each in (schema, *schema.get("oneOf", [])):
+        named = schemas[each["$ref"].rpartition("/")[2]] if "$ref" in each else each
+        if "enum" in named:
+            return [choice for choice in named["enum"] if choice is not None]
+    return []
 
 
 async def test_methods_that_a_route_does_not_take(tenant: Tenant) -> None:

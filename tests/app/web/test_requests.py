@@ -1,14 +1,25 @@
 """Request ids, paths, pages and amounts: what is the same for every route."""
 
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
 import msgspec
 import pytest
 
+import app
 from app.errors import ServiceError
 from app.rules.credits import MAX_BALANCE_MICRO
 from app.web.amounts import Credits
 from app.web.bodies import decode, encode
-from app.web.paging import decode_cursor, encode_cursor
+from app.web.paging import Listing, write_cursor
+from app.wire.codes import Code
+from app.wire.ids import show
 from tests.app.core import Tenant
+from tests.app.web.test_problems import assert_problem
+
+APP = Path(app.__file__ or "").parent
 
 
 class Holder(msgspec.Struct):
@@ -58,11 +69,42 @@ async def test_pages_cover_everything_once(tenant: Tenant) -> None:
 
 def test_cursors() -> None:
     """They come back as they were, and nothing else is taken for one."""
-    assert decode_cursor(encode_cursor((3, "ä")), tuple[int, str]) == (3, "ä")
-    assert decode_cursor(None, int) is None
-    for text in ("", "ä", "*", encode_cursor("text"), encode_cursor((1, 2))):
+    listing = Listing("these", tuple[int, str])
+    assert listing.decode(listing.encode((3, "ä"))) == (3, "ä")
+    assert listing.decode(None) is None
+    others = [Listing("those", tuple[int, str]).encode((3, "ä")), Listing("these", int).encode(1)]
+    for text in ("", "ä", "*", write_cursor("text"), write_cursor((3, "ä")), *others):
         with pytest.raises(ServiceError):
-            decode_cursor(text, tuple[int, str])
+            listing.decode(text)
+
+
+POSITIONS = [
+    *("a", 1, uuid4(), (1, uuid4())),
+    *((datetime.now(UTC), uuid4()), (datetime.now(UTC), "a", "a")),
+]
+
+
+async def test_no_list_takes_a_cursor_of_another(tenant: Tenant) -> None:
+    """Whatever the place looks like: each list that there is refuses it by the name of the field."""
+    document = await tenant.sandbox.read("/schema")
+    lists = 0
+    for path, operations in document["paths"].items():
+        known = {each["name"]: each for each in operations.get("get", {}).get("parameters", [])}
+        if "cursor" in known:
+            lists += 1
+            required = {name: "a" for name, each in known.items() if each["in"] == "query" and each["required"]}
+            there = path.format_map(dict.fromkeys(known, "a") | {"subscription_id": show("sub", uuid4())})
+            for position in POSITIONS:
+                cursor = write_cursor(("another list", position))
+                assert_problem(await tenant.sandbox.get(there, **required, cursor=cursor), Code.INVALID_VALUE, "cursor")
+    assert lists >= 20
+
+
+def test_no_two_lists_have_one_name() -> None:
+    """Their cursors could not be told apart."""
+    names = [name for path in APP.rglob("*.py") for name in re.findall(r'Listing\("(.*?)"', path.read_text())]
+    assert names
+    assert len(names) == len(set(names))
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,11 @@
-"""What the product says of itself: the OpenAPI document, the page to read it with, the pages of the errors."""
+"""What the product says of itself: the OpenAPI document, the page to read it with, where problems lead."""
 
 import gzip
 import re
+from http import HTTPStatus
 
 from app.web.forward import HOT_ROUTES
-from app.wire.codes import Code
+from app.wire.codes import MEANINGS, Code
 from tests.app.core import Core, Tenant
 
 HOT = {(method.lower(), path.replace(":str", "")) for method, path in HOT_ROUTES}
@@ -38,6 +39,16 @@ async def test_amounts_are_numbers_in_the_document(core: Core) -> None:
     assert schemas["NewGrant"]["properties"]["amount"]["type"] == "number"
     assert schemas["UsageEvent"]["properties"]["units"]["type"] == "number"
     assert schemas["FlatPriceBody"]["properties"]["kind"] == {"type": "string", "const": "flat"}
+
+
+async def test_the_document_says_what_is_answered(core: Core) -> None:
+    """Nowhere only what the status means in general."""
+    document = (await core.operator.get("/schema")).json()
+    general = {status.description for status in HTTPStatus}
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            said = {response["description"] for response in operation["responses"].values()}
+            assert said.isdisjoint(general), (method, path)
 
 
 async def test_cloud_events_are_in_the_document(core: Core) -> None:
@@ -80,11 +91,15 @@ async def test_the_script(core: Core) -> None:
 
 
 async def test_every_problem_leads_to_its_section(core: Core, tenant: Tenant) -> None:
-    """The `type` of a problem, followed, is a page that explains the code."""
+    """The `type` of a problem, followed, is a page that explains the code; and each code has a page of its own."""
     problem = (await tenant.sandbox.get("/v1/customers/nobody")).json()
     page, _, anchor = problem["type"].partition("#")
     answer = await core.operator.http.get(page)
-    assert answer.headers["content-type"].startswith("text/markdown")
-    headings = re.findall(r"^### `(\w+)`$", answer.text, re.MULTILINE)
+    assert answer.headers["content-type"].startswith("text/html")
+    headings = re.findall(r'^<h3 id="(\w+)">', answer.text, re.MULTILINE)
     assert anchor in headings
     assert sorted(headings) == sorted(Code)
+    for code in Code:
+        own = await core.operator.http.get(f"{page}/{code}.md")
+        assert own.text.startswith(f"# `{code}`\n\n{MEANINGS[code].title}.\n\n{MEANINGS[code].status}. "), code
+        assert "**Do:**" in own.text, code

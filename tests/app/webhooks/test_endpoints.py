@@ -1,22 +1,26 @@
 """Endpoints over HTTP: who may have which, their secrets, and what is sent to them once more."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
+import msgspec
 import pytest
 from standardwebhooks.webhooks import Webhook
 
 from app.embedded.valkey import EmbeddedValkey
 from app.io.outbound import Delivery
-from app.io.postgres import Database
+from app.io.postgres import Database, Transaction
 from app.jobs.deliver import Deliverer
 from app.jobs.relay import Relay
 from app.jobs.replays import Replays
-from app.webhooks import service
+from app.webhooks import endpoint_store, service
+from app.webhooks.endpoint_store import EventRow
 from app.wire.codes import Code
+from app.wire.ids import parse
 from tests.app.core import SECRETS, Client, Core, Tenant, open_core
 from tests.app.schema.catalogue import connected
 from tests.app.web.test_problems import assert_problem
@@ -293,18 +297,42 @@ async def test_a_replay_sends_what_was_told_before(shop: Shop) -> None:
     end = (shop.clock.at - 2 * HOUR).isoformat()
     body = {"webhook_endpoint_id": endpoint, "from": begin, "to": end}
     answer = await shop.client.post(f"{DELIVERIES}/replay", body)
-    assert (answer.status_code, answer.json()["events"]) == (202, 2)
+    assert (answer.status_code, answer.json()["looked_through"]) == (202, 2)
     await shop.settled()
     ids = [each["event_id"] for each in events]
     assert [headers["webhook-id"] for _, headers, _ in shop.stranger.sent] == ids[1:3]
     these = {"webhook_endpoint_id": endpoint, "event_ids": [ids[4], ids[1]]}
-    assert (await shop.client.post(f"{DELIVERIES}/replay", these)).json()["events"] == 2
+    assert (await shop.client.post(f"{DELIVERIES}/replay", these)).json()["looked_through"] == 2
     await shop.settled()
     assert sorted(headers["webhook-id"] for _, headers, _ in shop.stranger.sent[2:]) == sorted([ids[1], ids[4]])
     nothing = body | {"event_types": ["credits.*"]}
     await shop.client.post(f"{DELIVERIES}/replay", nothing)
     await shop.settled()
     assert len(shop.stranger.sent) == 4
+
+
+@pytest.mark.parametrize("key", [None, "k"])
+async def test_what_is_forgotten_just_then_is_not_found(
+    shop: Shop, urls: DatabaseUrls, monkeypatch: pytest.MonkeyPatch, key: str | None
+) -> None:
+    """Nothing is queued, and the answer is the same as a moment later."""
+    await shop.customer("ada")
+    await shop.customer("ben")
+    await shop.settled()
+    ids = [each["event_id"] for each in (await shop.client.read("/v1/events"))["data"]]
+    endpoint = (await shop.endpoint())["webhook_endpoint_id"]
+    find_events = endpoint_store.find_events
+
+    async def find_then_forget(tx: Transaction, event_ids: Sequence[UUID]) -> list[EventRow]:
+        found = await find_events(tx, event_ids)
+        async with connected(urls.owner) as connection:
+            await connection.execute("DELETE FROM outbox WHERE id = $1", parse("evt", ids[0]))
+        return found
+
+    monkeypatch.setattr(endpoint_store, "find_events", find_then_forget)
+    body = {"webhook_endpoint_id": endpoint, "event_ids": ids}
+    assert_problem(await shop.client.post(f"{DELIVERIES}/replay", body, key), Code.NOT_FOUND)
+    assert await shop.deliveries() == []
 
 
 @pytest.mark.parametrize(
@@ -348,6 +376,17 @@ async def test_the_feed_goes_on_where_it_was_left(shop: Shop, monkeypatch: pytes
     assert event["data"]["end_user_id"] == "f"
 
 
+async def test_the_feed_tells_what_webhooks_tell(shop: Shop) -> None:
+    """The same members with the same values, and the id that webhooks have in a header."""
+    await shop.endpoint()
+    for name in ("ada", "ben"):
+        await shop.customer(name)
+    await shop.settled()
+    told = [msgspec.json.decode(body) | {"event_id": headers["webhook-id"]} for _, headers, body in shop.stranger.sent]
+    feed = (await shop.client.read("/v1/events"))["data"]
+    assert sorted(told, key=lambda event: event["event_id"]) == sorted(feed, key=lambda event: event["event_id"])
+
+
 async def test_the_feed_is_narrowed(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """By customer and type; a page that looked through its share without finding any says that there is more."""
     monkeypatch.setattr(service, "LOOKED_THROUGH", 2)
@@ -368,6 +407,27 @@ async def test_there_are_only_so_many(shop: Shop, monkeypatch: pytest.MonkeyPatc
     answers = await asyncio.gather(*(shop.client.post(ENDPOINTS, {"url": URL}) for _ in range(5)))
     assert sorted(answer.status_code for answer in answers) == [201, 201, 409, 409, 409]
     assert {answer.json()["code"] for answer in answers if answer.status_code == 409} == {"too_many_endpoints"}
+
+
+async def test_there_are_only_so_many_replays_at_once(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twins do not get past the bound, another environment has its own, and the same request goes through later."""
+    monkeypatch.setattr(service, "MAX_REPLAYS", 2)
+    asked = {"from": shop.clock.now().isoformat()}
+    shop.clock.at += HOUR
+    bodies: list[Any] = []
+    for client in (shop.client, shop.tenant.live):
+        await client.made("/v1/customers", {"end_user_id": "ada"})
+        bodies.append(asked | {"webhook_endpoint_id": (await shop.endpoint(client))["webhook_endpoint_id"]})
+    await shop.settled()
+    shop.clock.at += HOUR
+    path = f"{DELIVERIES}/replay"
+    answers = await asyncio.gather(*(shop.client.post(path, bodies[0], f"k{number}") for number in range(5)))
+    assert sorted(answer.status_code for answer in answers) == [202, 202, 409, 409, 409]
+    refused = next(number for number, answer in enumerate(answers) if answer.status_code == 409)
+    assert_problem(answers[refused], Code.TOO_MANY_REPLAYS)
+    assert (await shop.tenant.live.post(path, bodies[1])).status_code == 202
+    await shop.settled()
+    assert (await shop.client.post(path, bodies[0], f"k{refused}")).status_code == 202
 
 
 async def test_environments_and_scopes_are_kept_apart(shop: Shop) -> None:

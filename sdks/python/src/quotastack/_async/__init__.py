@@ -1,0 +1,1 @@
+"""The client's source. `_sync` is made from it by scripts/make_sync.py."""

@@ -1,0 +1,124 @@
+"""Credit that is set aside before the work, and charged after it."""
+
+import logging
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from quotastack import calls
+from quotastack._async.parts import Parts
+from quotastack._async.transport import Transport
+from quotastack._async.waiting import Opening, opened, to_the_end
+from quotastack.errors import QuotaStackError
+from quotastack.events import Number, new_key
+from quotastack.models import Reservation as ReservationShown
+from quotastack.models import ReservationEnded, ReservationExtended, ReservationOpened
+
+_PATH = "/v1/reservations/{}"
+_log = logging.getLogger("quotastack")
+
+
+class AsyncReservation:
+    """An open reservation. In a `with` block set `used` as you learn it: whatever ends the block, that is committed.
+
+    Where nothing was said to be used, it is released.
+    """
+
+    def __init__(self, transport: Transport, opening: ReservationOpened, *, in_credits: bool) -> None:
+        self._transport = transport
+        self._in_credits = in_credits
+        self._path = calls.path(_PATH, opening.reservation_id)
+        self.reservation_id = opening.reservation_id
+        self.reserved = opening.reserved
+        self.balance = opening.balance
+        """What can be spent besides."""
+        self.expires_at = opening.expires_at
+        self.used: Number | None = None
+        """In units, or in credits where credits were reserved."""
+        self.ended: ReservationEnded | None = None
+
+    async def commit(self, *, units: Number | None = None, credits: Number | None = None) -> ReservationEnded:  # noqa: A002
+        """Charge what was really used, 0 and more than was reserved included; without an amount, all of it."""
+        call = calls.post(f"{self._path}/commit", new_key(), is_hot=True, units=units, credits=credits)
+        return await self._end(call)
+
+    async def release(self) -> ReservationEnded:
+        """Give all of it back."""
+        return await self._end(calls.Call("POST", f"{self._path}/release", key=new_key(), is_hot=True))
+
+    async def extend(self, *, ttl_seconds: int) -> ReservationExtended:
+        """Have it fall due so long from now."""
+        call = calls.post(f"{self._path}/extend", new_key(), is_hot=True, ttl_seconds=ttl_seconds)
+        extended = (await self._transport.ask(call, ReservationExtended)).value
+        self.expires_at = extended.expires_at
+        return extended
+
+    async def show(self) -> ReservationShown:
+        """All that is known of it."""
+        return (await self._transport.ask(calls.get(self._path, is_hot=True), ReservationShown)).value
+
+    async def _end(self, call: calls.Call) -> ReservationEnded:
+        self.ended = (await self._transport.ask(call, ReservationEnded)).value
+        return self.ended
+
+    async def _settle(self) -> ReservationEnded:
+        if self.used is None:
+            return await self.release()
+        if self._in_credits:
+            return await self.commit(credits=self.used)
+        return await self.commit(units=self.used)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.ended is not None:
+            return
+        try:
+            await to_the_end(self._settle())
+        except QuotaStackError as failure:
+            if error is None:
+                raise
+            # What ended the block is what its caller has to hear of.
+            error.add_note(f"Reservation {self.reservation_id}, {self.used} used, was not ended: {failure}")
+            _log.exception("reservation %s, %s used, was not ended", self.reservation_id, self.used)
+
+
+class Reservations(Parts):
+    """The verbs."""
+
+    def reserve(
+        self,
+        end_user_id: str,
+        *,
+        feature_key: str,
+        units: Number | None = None,
+        credits: Number | None = None,  # noqa: A002 - the API's own word
+        ttl_seconds: int | None = None,
+        idempotency_key: str | None = None,
+        properties: Mapping[str, Any] | None = None,
+    ) -> Opening[AsyncReservation]:
+        """Set credit aside for `units` of the feature, or for `credits`; for `ttl_seconds`, or 10 minutes.
+
+        Use it as a context manager, or end it yourself. Raises InsufficientCreditsError, LimitReachedError or
+        NotEntitledError where the customer may not.
+        """
+        call = calls.post(
+            "/v1/reservations",
+            None,
+            is_hot=True,
+            end_user_id=end_user_id,
+            feature_key=feature_key,
+            units=units,
+            credits=credits,
+            ttl_seconds=ttl_seconds,
+            idempotency_key=idempotency_key or new_key(),
+            properties=properties,
+        )
+        return opened(self._open(call, in_credits=credits is not None))
+
+    async def _open(self, call: calls.Call, *, in_credits: bool) -> AsyncReservation:
+        answered = await self._transport.ask(call, ReservationOpened)
+        return AsyncReservation(self._transport, answered.value, in_credits=in_credits)

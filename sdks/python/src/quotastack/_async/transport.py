@@ -1,0 +1,113 @@
+"""Sends requests, as often as it takes, and reads the answers."""
+
+import random
+from http import HTTPStatus
+from typing import Any, Generic, NamedTuple, TypeVar, cast
+
+import httpx
+import msgspec
+
+from quotastack._async.waiting import sleep, within
+from quotastack.calls import Call
+from quotastack.errors import UNREACHABLE, UNREADABLE, QuotaStackError, UnavailableError, UnreachableError, error_of
+from quotastack.retries import Patience, read_retry_after, wait_before_retry
+from quotastack.settings import Settings
+
+VERSION = "0.1.0"
+CONNECTIONS = 100
+Read = TypeVar("Read")
+
+
+class Answered(NamedTuple, Generic[Read]):
+    """What was answered; `is_replayed`: it had been done before, and was not done again."""
+
+    value: Read
+    is_replayed: bool
+
+
+class Transport:
+    """Both addresses behind one HTTP client."""
+
+    def __init__(self, settings: Settings, http: httpx.AsyncClient | None = None) -> None:
+        self._settings = settings
+        self._is_borrowed = http is not None
+        self._http = http or self._connect()
+        self._headers = {
+            "Authorization": f"Bearer {settings.api_key}",
+            "User-Agent": f"quotastack-python/{VERSION}",
+            "Accept": "application/json",
+        }
+
+    def _connect(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(limits=httpx.Limits(max_connections=CONNECTIONS), follow_redirects=False)
+
+    def forget(self) -> None:
+        """In the child of a fork: the connections are the parent's. A client that was given is the giver's matter."""
+        if not self._is_borrowed:
+            self._http = self._connect()
+
+    async def ask(self, call: Call, kind: type[Read], patience: Patience | None = None) -> Answered[Read]:
+        """The answer, read as `kind`. Raises QuotaStackError once no further attempt is worth it."""
+        settings = self._settings
+        patience = patience or (settings.check_patience if call.is_check else settings.patience)
+        retries = 0
+        while True:
+            try:
+                return await self._try(call, kind)
+            except QuotaStackError as error:
+                seconds = wait_before_retry(error, retries, patience, random.random())  # noqa: S311 - no secret
+                if seconds is None:
+                    raise
+            retries += 1
+            await sleep(seconds)
+
+    async def _try(self, call: Call, kind: type[Read]) -> Answered[Read]:
+        response = await self._send(call)
+        request_id = response.headers.get("x-request-id")
+        if not response.is_success:
+            raise error_of(
+                response.status_code,
+                response.content,
+                request_id,
+                read_retry_after(response.headers.get("retry-after")),
+            )
+        try:
+            value = msgspec.json.decode(response.content or b"null", type=kind)
+        except msgspec.MsgspecError as error:
+            detail = f"{call.method} {call.path} was answered with what is no answer of the API: {error}"
+            raise UnavailableError(
+                detail, status=HTTPStatus.BAD_GATEWAY, code=UNREADABLE, request_id=request_id
+            ) from error
+        return Answered(value, response.headers.get("idempotent-replayed") == "true")
+
+    async def _send(self, call: Call) -> httpx.Response:
+        settings = self._settings
+        seconds = settings.check_timeout if call.is_check else settings.timeout
+        address = settings.edge_url if call.is_hot else settings.url
+        try:
+            async with within(seconds):
+                return await self._http.request(
+                    call.method,
+                    address + call.path,
+                    content=call.body,
+                    params=cast("dict[str, Any] | None", call.query or None),
+                    headers=self._headers | _headers_of(call),
+                    timeout=seconds,
+                )
+        except (httpx.TransportError, TimeoutError) as error:
+            what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            raise UnreachableError(f"{call.method} {address}{call.path}: {what}", code=UNREACHABLE) from error
+
+    async def close(self) -> None:
+        """End the connections, where they are ours."""
+        if not self._is_borrowed:
+            await self._http.aclose()
+
+
+def _headers_of(call: Call) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    if call.body is not None:
+        headers["Content-Type"] = "application/json"
+    if call.key is not None:
+        headers["Idempotency-Key"] = call.key
+    return headers

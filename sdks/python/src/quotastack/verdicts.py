@@ -1,0 +1,112 @@
+"""What became of events that were sent in a batch: each was taken, or never will be, or is to be sent again."""
+
+from collections.abc import Sequence
+from enum import Enum
+from typing import NamedTuple
+
+from quotastack.answers import BatchItem, RejectedEvent
+from quotastack.errors import REUSED, QuotaStackError
+from quotastack.events import Event
+from quotastack.models import BatchResult
+
+PASSING = frozenset(
+    {
+        "account_loading",
+        "account_unavailable",
+        "backlog",
+        "edge_unavailable",
+        "idempotency_key_in_flight",
+        "internal_error",
+        "store_unavailable",
+        "test_clock_advancing",
+        "too_many_requests",
+    }
+)
+"""Codes of one event in a batch that is answered otherwise a moment later."""
+WHOLE_REFUSED = frozenset({400, 413, 422})
+"""Statuses of a batch in which one event may be to blame."""
+AWAY = "unavailable"
+
+
+class Fate(Enum):
+    """Of an event that was sent."""
+
+    TAKEN = "taken"
+    REJECTED = "rejected"
+    LATER = "later"
+    TIME_DIFFERS = "time differs"
+    """Its key was used before, perhaps by the same event without the time that we noted."""
+
+
+class Verdict(NamedTuple):
+    """What became of one event, and why."""
+
+    fate: Fate
+    code: str = ""
+    detail: str = ""
+
+
+def verdicts_of(events: Sequence[Event], results: Sequence[BatchResult]) -> list[Verdict]:
+    """One for each event. A batch that is not answered whole is not answered."""
+    if len(events) != len(results):
+        return [Verdict(Fate.LATER, AWAY, f"{len(results)} results for {len(events)} events")] * len(events)
+    return [_verdict(event, result) for event, result in zip(events, results, strict=True)]
+
+
+def _verdict(event: Event, result: BatchResult) -> Verdict:
+    if result.status == "accepted":
+        return Verdict(Fate.TAKEN)
+    code, detail = result.code or "", result.detail or ""
+    if code in PASSING:
+        return Verdict(Fate.LATER, code, detail)
+    if code == REUSED and not event.is_timed:
+        return Verdict(Fate.TIME_DIFFERS, code, detail)
+    return Verdict(Fate.REJECTED, code, detail)
+
+
+def verdict_of_failure(error: QuotaStackError) -> Verdict:
+    """Of one event that was sent by itself. Whatever is not about the event itself may be put right: a key, a URL."""
+    fate = Fate.REJECTED if error.status in WHOLE_REFUSED else Fate.LATER
+    return Verdict(fate, error.code, error.detail)
+
+
+def was_recorded(error: QuotaStackError, event: Event) -> bool:
+    """Whether the refusal says that the same event is recorded, with the time that was noted when it was spooled."""
+    return error.code == REUSED and list(error.mismatch) == ["timestamp"] and not event.is_timed
+
+
+def rejected(event: Event, verdict: Verdict) -> RejectedEvent:
+    """What is told of an event that will never be taken."""
+    return RejectedEvent(
+        end_user_id=event.end_user_id,
+        feature_key=event.feature_key,
+        units=float(event.units) if not isinstance(event.units, int) else event.units,
+        idempotency_key=event.idempotency_key,
+        timestamp=event.timestamp,
+        properties=event.properties,
+        code=verdict.code,
+        detail=verdict.detail,
+    )
+
+
+def item(result: BatchResult) -> BatchItem:
+    """What the service said of one event."""
+    return BatchItem(
+        status=result.status,
+        event_id=result.event_id,
+        cost=result.cost,
+        balance=result.balance,
+        overage=result.overage,
+        code=result.code,
+        detail=result.detail,
+        durability=result.durability,
+        replayed=result.replayed,
+    )
+
+
+SPOOLED_ITEM = BatchItem(status="accepted", durability="local", source="fallback")
+
+
+def undelivered_item(code: str, detail: str) -> BatchItem:
+    """Of an event that has to be decided on at once, and could not."""
+    return BatchItem(status="rejected", code=code, detail=detail, source="fallback")
