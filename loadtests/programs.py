@@ -15,6 +15,7 @@ _DEBIAN_PACKAGES = {
     "curl": "curl",
     "nginx": "nginx",
     "node": "nodejs",
+    "npm": "npm",
     "openssl": "openssl",
     "ps": "procps",
     "redis-benchmark": "redis-tools",
