@@ -1864,7 +1864,7 @@ export interface components {
          * @description Stable names of what can go wrong.
          * @enum {unknown}
          */
-        Code: "account_loading" | "account_unavailable" | "action_refused" | "already_retried" | "already_voided" | "api_key_ended" | "backlog" | "balance_out_of_range" | "batch_too_large" | "body_too_large" | "conflict" | "cost_too_large" | "edge_unavailable" | "event_pending" | "feature_not_gauge" | "feature_not_in_plan" | "feature_not_metered" | "grant_expired" | "grant_spent" | "headers_too_large" | "idempotency_key_in_flight" | "idempotency_key_reused" | "illegal_move" | "insufficient_credits" | "internal_error" | "invalid_body" | "invalid_units" | "invalid_value" | "last_api_key" | "limit_reached" | "malformed_json" | "malformed_request" | "measure_mismatch" | "method_not_allowed" | "missing_scope" | "no_subscription" | "not_found" | "not_retryable" | "not_voidable" | "nothing_owed" | "order_pending" | "package_inactive" | "payment_reference_used" | "plan_kind_differs" | "reservation_ended" | "sandbox_only" | "store_unavailable" | "subscription_exists" | "subscription_overdue" | "subscription_paused" | "test_clock_advancing" | "test_clock_conflict" | "timestamp_out_of_range" | "too_many_api_keys" | "too_many_blocks" | "too_many_endpoints" | "too_many_holders" | "too_many_requests" | "too_many_reservations" | "too_many_subscriptions" | "unauthenticated" | "unknown_customer" | "unknown_event_type" | "unknown_feature" | "unknown_field" | "unknown_package" | "unknown_reservation" | "unsupported_media_type";
+        Code: "account_loading" | "account_unavailable" | "action_refused" | "already_retried" | "already_voided" | "api_key_ended" | "backlog" | "balance_out_of_range" | "batch_too_large" | "body_too_large" | "conflict" | "cost_too_large" | "edge_unavailable" | "event_pending" | "feature_not_gauge" | "feature_not_in_plan" | "feature_not_metered" | "grant_expired" | "grant_spent" | "headers_too_large" | "idempotency_key_in_flight" | "idempotency_key_reused" | "illegal_move" | "insufficient_credits" | "internal_error" | "invalid_body" | "invalid_units" | "invalid_value" | "last_api_key" | "limit_reached" | "malformed_json" | "malformed_request" | "measure_mismatch" | "method_not_allowed" | "missing_scope" | "no_subscription" | "not_found" | "not_retryable" | "not_voidable" | "nothing_owed" | "order_pending" | "package_inactive" | "payment_reference_used" | "plan_kind_differs" | "reservation_ended" | "sandbox_only" | "store_unavailable" | "subscription_exists" | "subscription_overdue" | "subscription_paused" | "test_clock_advancing" | "test_clock_conflict" | "timestamp_out_of_range" | "too_many_api_keys" | "too_many_blocks" | "too_many_endpoints" | "too_many_holders" | "too_many_replays" | "too_many_requests" | "too_many_reservations" | "too_many_subscriptions" | "unauthenticated" | "unknown_customer" | "unknown_event_type" | "unknown_feature" | "unknown_field" | "unknown_package" | "unknown_reservation" | "unsupported_media_type";
         /** ContractTerms */
         ContractTerms: {
             /** @default false */
@@ -2037,12 +2037,12 @@ export interface components {
         };
         /** EventBody */
         EventBody: {
-            /** Format: date-time */
-            created_at: string;
             data: unknown;
             end_user_id: string | null;
             event_id: string;
             sequence: number;
+            /** Format: date-time */
+            timestamp: string;
             type: string;
         };
         /** EventPage */
@@ -2065,6 +2065,12 @@ export interface components {
             event_id: string;
             status: components["schemas"]["EventStatus"];
         };
+        /**
+         * EventType
+         * @description What can have happened.
+         * @enum {string}
+         */
+        EventType: "customer.created" | "credits.granted" | "credits.adjusted" | "credits.low" | "credits.depleted" | "credits.expired" | "usage.overage" | "usage.rejected" | "reservation.expired" | "reservation.committed_late" | "subscription.created" | "subscription.updated" | "subscription.trial_ending" | "subscription.renewal_due" | "subscription.renewed" | "subscription.overdue" | "subscription.expired" | "subscription.upgraded" | "subscription.downgraded" | "subscription.paused" | "subscription.resumed" | "subscription.canceled" | "subscription.fell_back" | "topup.granted" | "webhook_endpoint.disabled" | "webhook.test";
         /** ExplanationBody */
         ExplanationBody: {
             /** @description An amount of credits, below zero for a debt. At most six decimals. */
@@ -2774,7 +2780,7 @@ export interface components {
         };
         /** ReplayBody */
         ReplayBody: {
-            events: number;
+            looked_through: number;
             webhook_endpoint_id: string;
         };
         /**
@@ -2784,6 +2790,7 @@ export interface components {
         Reservation: {
             charged: number | null;
             end_user_id: string;
+            /** Format: date-time */
             expires_at: string;
             feature_key: string;
             late: boolean;
@@ -2820,6 +2827,7 @@ export interface components {
          * @description When it falls due now.
          */
         ReservationExtended: {
+            /** Format: date-time */
             expires_at: string;
             reservation_id: string;
             state: components["schemas"]["ReservationState"];
@@ -2838,6 +2846,7 @@ export interface components {
          */
         ReservationOpened: {
             balance: number;
+            /** Format: date-time */
             expires_at: string;
             reservation_id: string;
             reserved: number;
@@ -3297,7 +3306,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Request fulfilled, document follows */
+            /** @description A page of a list; `next_cursor` is null on the last. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3332,7 +3341,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Document created, URL follows */
+            /** @description A new key. */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -3363,7 +3372,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Request fulfilled, document follows */
+            /** @description An API key without its secret. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3399,7 +3408,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Request fulfilled, document follows */
+            /** @description A key that was revoked. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3436,7 +3445,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Request fulfilled, document follows */
+            /** @description An API key without its secret. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3473,7 +3482,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Document created, URL follows */
+            /** @description The key that takes over, and the one that ends. */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -3496,6 +3505,7 @@ export interface operations {
     V1AuditLogListAuditLog: {
         parameters: {
             query?: {
+                /** @description `operator`, or the id of an API key. */
                 actor?: string | null;
                 /** @description `next_cursor` of the page before. */
                 cursor?: string | null;
@@ -3506,7 +3516,7 @@ export interface operations {
                 /** @description Most items of the page: 100. */
                 limit?: number | null;
                 subject_id?: string | null;
-                subject_kind?: string | null;
+                subject_kind?: "tenant" | "environment" | "test_clock" | "feature" | "plan" | "plan_variant" | "topup_package" | "customer" | "override" | "subscription" | "usage_event" | "credit_block" | "api_key" | "webhook_endpoint" | "webhook_delivery" | null;
                 /** @description The first moment that is left out. */
                 to?: string | null;
             };
@@ -3516,7 +3526,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Request fulfilled, document follows */
+            /** @description A page of a list; `next_cursor` is null on the last. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3553,7 +3563,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Document created, URL follows */
+            /** @description An adjustment. */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -3588,7 +3598,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Document created, URL follows */
+            /** @description A grant. */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -3632,7 +3642,7 @@ export interface operations {
                     "application/json": components["schemas"]["CorrectionBody"];
                 };
             };
-            /** @description Document created, URL follows */
+            /** @description What was corrected, or would be; the lines sum to zero. */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -3676,7 +3686,7 @@ export interface operations {
                     "application/json": components["schemas"]["CorrectionBody"];
                 };
             };
-            /** @description Document created, URL follows */
+            /** @description What was corrected, or would be; the lines sum to zero. */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -3710,7 +3720,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Request fulfilled, document follows */
+            /** @description A page of a list; `next_cursor` is null on the last. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3745,7 +3755,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Document created, URL follows */
+            /** @description A customer. */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -3776,7 +3786,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Request fulfilled, document follows */
+            /** @description A customer. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3810,7 +3820,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Request fulfilled, document follows */
+            /** @description What the ledger's total was at a moment: after the transaction `seq`, posted at `posted_at`. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3841,7 +3851,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Request fulfilled, document follows */
+            /** @description What a customer has: `balance` = `total` - `pending` can be spent now; `blocks` in the order of spending. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3875,7 +3885,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Request fulfilled, document follows */
+            /** @description Where `amount` would come from if it were spent now: `steps` in the order of spending. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3911,7 +3921,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Request fulfilled, document follows */
+            /** @description A page of a list; `next_cursor` is null on the last. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3947,7 +3957,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Request fulfilled, document follows */
+            /** @description A page of a list; `next_cursor` is null on the last. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3979,7 +3989,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Request fulfilled, document follows */
+            /** @description What a customer has of a feature. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4017,7 +4027,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Request fulfilled, document follows */
+            /** @description What a customer has of a feature. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4051,7 +4061,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Request fulfilled, document follows */
+            /** @description What a customer has of a feature. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4087,7 +4097,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Request fulfilled, document follows */
+            /** @description A page of a list; `next_cursor` is null on the last. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4224,7 +4234,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Request fulfilled, document follows */
+            /** @description An environment, and what is set for it. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4259,7 +4269,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Request fulfilled, document follows */
+            /** @description An environment, and what is set for it. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4288,7 +4298,7 @@ export interface operations {
                 /** @description Most items of the page. */
                 limit?: number;
                 /** @description Of this type only. */
-                type?: string | null;
+                type?: components["schemas"]["EventType"] | null;
             };
             header?: never;
             path?: never;
@@ -4296,7 +4306,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Request fulfilled, document follows */
+            /** @description Events in the order of the feed. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4330,7 +4340,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Request fulfilled, document follows */
+            /** @description A page of a list; `next_cursor` is null on the last. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4365,7 +4375,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Document created, URL follows */
+            /** @description A feature with its present default price; `default_value` is there where it has one. */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -4396,7 +4406,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Request fulfilled, document follows */
+            /** @description A feature with its present default price; `default_value` is there where it has one. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4433,7 +4443,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Request fulfilled, document follows */
+            /** @description A feature with its present default price; `default_value` is there where it has one. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4504,7 +4514,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Request fulfilled, document follows */
+            /** @description A page of a list; `next_cursor` is null on the last. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4541,7 +4551,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Document created, URL follows */
+            /** @description A version of a feature's default prices: for usage that has the properties of `match`, from a moment on. */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -4610,7 +4620,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Request fulfilled, document follows */
+            /** @description A page of a list; `next_cursor` is null on the last. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4645,7 +4655,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Document created, URL follows */
+            /** @description A plan. */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -4676,7 +4686,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Request fulfilled, document follows */
+            /** @description A plan. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4713,7 +4723,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Request fulfilled, document follows */
+            /** @description A plan. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4749,7 +4759,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Request fulfilled, document follows */
+            /** @description A page of a list; `next_cursor` is null on the last. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4786,7 +4796,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Document created, URL follows */
+            /** @description A variant at one of its versions, by default the newest. */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -4818,7 +4828,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Request fulfilled, document follows */
+            /** @description A variant at one of its versions, by default the newest. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4855,7 +4865,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Request fulfilled, document follows */
+            /** @description A page of a list; `next_cursor` is null on the last. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4893,7 +4903,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Document created, URL follows */
+            /** @description A variant at one of its versions, by default the newest. */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -4931,7 +4941,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Request fulfilled, document follows */
+            /** @description What was done, or would be, with the subscribers that were looked at. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5141,7 +5151,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Request fulfilled, document follows */
+            /** @description A page of a list; `next_cursor` is null on the last. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5176,7 +5186,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Document created, URL follows */
+            /** @description A subscription and its present period, from `period_start` up to and without `period_end`. */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -5207,7 +5217,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Request fulfilled, document follows */
+            /** @description A subscription and its present period, from `period_start` up to and without `period_end`. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5244,7 +5254,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Request fulfilled, document follows */
+            /** @description A subscription and its present period, from `period_start` up to and without `period_end`. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5281,7 +5291,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Request fulfilled, document follows */
+            /** @description A subscription and its present period, from `period_start` up to and without `period_end`. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5318,7 +5328,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Request fulfilled, document follows */
+            /** @description What a change would do if it were asked for now: the subscription afterwards, and the credit that comes with it. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5354,7 +5364,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Request fulfilled, document follows */
+            /** @description A page of a list; `next_cursor` is null on the last. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5391,7 +5401,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Request fulfilled, document follows */
+            /** @description A subscription and its present period, from `period_start` up to and without `period_end`. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5428,7 +5438,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Request fulfilled, document follows */
+            /** @description A subscription and its present period, from `period_start` up to and without `period_end`. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5465,7 +5475,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Request fulfilled, document follows */
+            /** @description A subscription and its present period, from `period_start` up to and without `period_end`. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5498,7 +5508,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Request fulfilled, document follows */
+            /** @description A subscription and its present period, from `period_start` up to and without `period_end`. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5533,7 +5543,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Document created, URL follows */
+            /** @description A new tenant. */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -5562,7 +5572,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Request fulfilled, document follows */
+            /** @description What time it is in an environment. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5597,7 +5607,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Request fulfilled, document follows */
+            /** @description Where the clock stands by now. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5632,7 +5642,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Request fulfilled, document follows */
+            /** @description What time it is in an environment. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5667,7 +5677,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Request fulfilled, document follows */
+            /** @description What time it is in an environment. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5701,7 +5711,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Request fulfilled, document follows */
+            /** @description A page of a list; `next_cursor` is null on the last. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5736,7 +5746,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Document created, URL follows */
+            /** @description A package. */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -5767,7 +5777,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Request fulfilled, document follows */
+            /** @description A package. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5804,7 +5814,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Request fulfilled, document follows */
+            /** @description A package. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5839,7 +5849,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Request fulfilled, document follows */
+            /** @description A page of a list; `next_cursor` is null on the last. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5874,7 +5884,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Document created, URL follows */
+            /** @description A top-up, and the credit block that it made. */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -5907,7 +5917,7 @@ export interface operations {
                 from?: string | null;
                 /** @description Most items of the page. */
                 limit?: number;
-                /** @description Default: now. */
+                /** @description Default: the end of this hour. */
                 to?: string | null;
             };
             header?: never;
@@ -5916,7 +5926,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Request fulfilled, document follows */
+            /** @description A page of a list; `next_cursor` is null on the last. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -6024,7 +6034,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Request fulfilled, document follows */
+            /** @description A page of a list; `next_cursor` is null on the last. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -6055,7 +6065,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Request fulfilled, document follows */
+            /** @description What became of an event; `event` where it is posted, `code` and `detail` where it is rejected. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -6101,7 +6111,7 @@ export interface operations {
                     "application/json": components["schemas"]["CorrectionBody"];
                 };
             };
-            /** @description Document created, URL follows */
+            /** @description What was corrected, or would be; the lines sum to zero. */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -6136,7 +6146,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Request fulfilled, document follows */
+            /** @description A page of a list; `next_cursor` is null on the last. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -6169,7 +6179,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Request accepted, processing continues off-line */
+            /** @description What became of an event; `event` where it is posted, `code` and `detail` where it is rejected. */
             202: {
                 headers: {
                     [name: string]: unknown;
@@ -6207,7 +6217,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Request fulfilled, document follows */
+            /** @description A page of a list; `next_cursor` is null on the last. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -6240,7 +6250,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Request accepted, processing continues off-line */
+            /** @description An event on its way to an endpoint. */
             202: {
                 headers: {
                     [name: string]: unknown;
@@ -6275,7 +6285,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Request accepted, processing continues off-line */
+            /** @description How many events are looked through: those of them are sent that the endpoint is to hear of. */
             202: {
                 headers: {
                     [name: string]: unknown;
@@ -6309,7 +6319,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Request fulfilled, document follows */
+            /** @description A page of a list; `next_cursor` is null on the last. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -6344,7 +6354,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Document created, URL follows */
+            /** @description An endpoint and its new secret, which is shown here and never again: a replay has null in its place. */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -6375,7 +6385,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Request fulfilled, document follows */
+            /** @description An endpoint. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -6408,7 +6418,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Request fulfilled, document follows */
+            /** @description An endpoint. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -6445,7 +6455,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Request fulfilled, document follows */
+            /** @description An endpoint. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -6482,7 +6492,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Request fulfilled, document follows */
+            /** @description An endpoint and its new secret, which is shown here and never again: a replay has null in its place. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -6515,7 +6525,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Request accepted, processing continues off-line */
+            /** @description The event that goes to the endpoint. */
             202: {
                 headers: {
                     [name: string]: unknown;

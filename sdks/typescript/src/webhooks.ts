@@ -123,7 +123,7 @@ function join(head: Uint8Array, body: Uint8Array): Uint8Array<ArrayBuffer> {
 function readEvent(bytes: Uint8Array): WebhookEvent {
   const text = new TextDecoder().decode(bytes);
   try {
-    return JSON.parse(text || "null");
+    return JSON.parse(text);
   } catch (error) {
     throw new WebhookVerificationError("The webhook is signed, and its body is no JSON.", { cause: error });
   }

@@ -5,7 +5,17 @@ import { randomUUID } from "node:crypto";
 import { describe, test } from "node:test";
 import { AuthenticationError, ConflictError, LimitReachedError, NotFoundError, ValidationError } from "quotastack";
 import { Obstacle } from "./support/proxy.js";
-import { CREDITS, client, newUser, refusal, subscribed, URL_OF_CORE, URL_OF_EDGE, VARIANT } from "./support/shop.js";
+import {
+  CREDITS,
+  client,
+  LARGER_VARIANT,
+  newUser,
+  refusal,
+  subscribed,
+  URL_OF_CORE,
+  URL_OF_EDGE,
+  VARIANT,
+} from "./support/shop.js";
 
 const quotastack = client();
 
@@ -24,6 +34,13 @@ describe("a subscription", () => {
     const refused = await refusal(quotastack.previewChange(id, { plan_variant_id: VARIANT }));
     assert.equal(refused.context.why, "same_terms");
     await assert.rejects(quotastack.changeSubscription(id, { plan_variant_id: VARIANT }), ConflictError);
+    const preview = await quotastack.previewChange(id, { plan_variant_id: LARGER_VARIANT });
+    assert(
+      preview.credits_granted > CREDITS - 1 && preview.credits_granted <= CREDITS,
+      "twice as much for what is left",
+    );
+    const changed = await quotastack.changeSubscription(id, { plan_variant_id: LARGER_VARIANT });
+    assert.equal(changed.plan_variant_id, LARGER_VARIANT);
     assert.equal((await quotastack.cancelSubscription(id)).scheduled?.action, "cancel");
     await assert.rejects(quotastack.renewSubscription(id, { payment_reference: randomUUID() }), ConflictError);
   });

@@ -91,13 +91,13 @@ describe("webhooks", () => {
       const now = new Date(each.now * 1000);
       const verified = verifyWebhook(each.body, each.headers, each.secrets, { now });
       if (!each.valid) return assert.rejects(verified, WebhookVerificationError);
-      assert.deepEqual(await verified, each.body === "" ? null : JSON.parse(each.body));
+      assert.deepEqual(await verified, JSON.parse(each.body));
       return undefined;
     });
   }
 
   test("bodies may be bytes, and headers those of fetch", async () => {
-    const good = cases<WebhookCase>("webhooks").find(({ valid, body }) => valid && body !== "");
+    const good = cases<WebhookCase>("webhooks").find(({ valid }) => valid);
     assert(good);
     const bytes = new TextEncoder().encode(good.body);
     const now = new Date(good.now * 1000);

@@ -20,6 +20,7 @@ export const KEY: string = given("QUOTASTACK_KEY");
 export const URL_OF_CORE: string = given("QUOTASTACK_URL");
 export const URL_OF_EDGE: string = given("QUOTASTACK_EDGE_URL");
 export const VARIANT: string = given("QUOTASTACK_TEST_PLAN_VARIANT_ID");
+export const LARGER_VARIANT: string = given("QUOTASTACK_TEST_LARGER_VARIANT_ID");
 
 /** A client of the stack. Pauses are short, so that the tests are. */
 export function client(options: QuotaStackOptions = {}): QuotaStack {
