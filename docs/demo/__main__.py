@@ -12,9 +12,11 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from app.embedded.dev_file import DevStack, read_dev_stack, remove_dev_stack
+from app.embedded.environment import Listener
 from app.embedded.errors import EmbeddedError
 from app.embedded.locking import FileLock
 from app.embedded.logs import tail
+from app.embedded.ports import require_free
 from app.embedded.role import RoleProcess
 from app.embedded.signals import StopSignal
 from app.embedded.supervisor import Supervisor
@@ -34,6 +36,7 @@ APP: Final = {
     "DEMO_FAIL_MODE": "open",
     "DEMO_TOKENS_PER_SECOND": "30",
 }
+MAX_PORT: Final = 65_535
 START_SECONDS: Final = 120
 STOP_SECONDS: Final = 60
 TEND_SECONDS: Final = 0.1
@@ -60,12 +63,13 @@ class Demo:
 
     def run(self) -> None:
         """Start both, say where, and look after them. Raises StopRequested, and EmbeddedError where one fails."""
+        listener = Listener("DEMO", self._app["DEMO_HOST"], port_of(self._app["DEMO_PORT"]))
+        require_free([listener])
         self._start("stack", STACK_COMMAND, {**self._ports, "VAR_DIR": str(self._directory)})
         stack = self._wait("stack", lambda: read_dev_stack(self._directory))
         self._start("app", APP_COMMAND, {**self._app, **addresses(stack), "DEMO_SPOOL": str(self._directory / "spool")})
-        url = f"http://{self._app['DEMO_HOST']}:{self._app['DEMO_PORT']}"
-        self._wait("app", lambda: answers(url))
-        self._terminal.heading(f"The demo is at {url}")
+        self._wait("app", lambda: answers(listener.url))
+        self._terminal.heading(f"The demo is at {listener.url}")
         self._terminal.line("Ctrl-C stops everything; the data stay.")
         while True:
             self._pause()
@@ -90,6 +94,13 @@ class Demo:
     def _pause(self) -> None:
         if self._stop.wait(TEND_SECONDS):
             raise StopRequested
+
+
+def port_of(text: str) -> int:
+    """Where the page is to be. Raises EmbeddedError."""
+    if not text.isdecimal() or not 0 < int(text) <= MAX_PORT:
+        raise EmbeddedError(f"DEMO_PORT must be a number from 1 to {MAX_PORT}; it is {text!r}.")
+    return int(text)
 
 
 def addresses(stack: DevStack) -> dict[str, str]:

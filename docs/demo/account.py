@@ -2,10 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
-from typing import Any, Final
+from typing import Final
 
 import msgspec
-from quotastack import AsyncQuotaStack
+from quotastack import AsyncQuotaStack, UnavailableError, UnreachableError
 
 from docs.demo import catalogue
 from docs.demo.catalogue import FEATURE, Pack, Plan
@@ -22,8 +22,8 @@ class Overview(msgspec.Struct, frozen=True):
     customer: str
     plan: str
     plan_name: str
-    credits_ever: Any
-    """All that was ever theirs: what is left, reserved and spent together."""
+    credits_known: float | None
+    """What is left, reserved, and was spent in the last thirty days, together."""
     fail_mode: str
     currency: str = catalogue.CURRENCY
     plans: tuple[Plan, ...] = catalogue.PLANS
@@ -33,8 +33,8 @@ class Overview(msgspec.Struct, frozen=True):
 class Beat(msgspec.Struct, frozen=True):
     """What the edge says at this moment, how long its last answer took, and the calls since the last beat."""
 
-    balance: Any
-    reserved: Any
+    balance: float | None
+    reserved: float | None
     reason: str | None
     source: str
     milliseconds: float
@@ -50,13 +50,19 @@ class Account:
         self._fail_mode = fail_mode
 
     async def show(self, customer: str) -> Overview:
-        """Everything about them, asked for at once."""
-        state = await self._metering.customer_state(customer)
+        """Everything about them, asked for at once; while QuotaStack is away, what is known without it."""
+        try:
+            plan, known = await self._look(customer)
+        except (UnreachableError, UnavailableError):
+            plan, known = "", None
+        return Overview(customer, plan, PLAN_NAMES.get(plan, plan), known, self._fail_mode)
+
+    async def _look(self, customer: str) -> tuple[str, float]:
         usage = await self._metering.request("GET", "/v1/usage", query={"end_user_id": customer})
         spent = sum(row["credits"] for row in usage["data"])
-        ever = spent + state.credits.total + state.credits.reserved
+        state = await self._metering.customer_state(customer)
         plan = next((found.plan_key for found in state.subscriptions if found.state in IN_FORCE), "")
-        return Overview(customer, plan, PLAN_NAMES.get(plan, plan), ever, self._fail_mode)
+        return plan, spent + state.credits.total + state.credits.reserved
 
     async def follow(self, customer: str, after: int) -> AsyncGenerator[Beat, None]:
         """A beat a quarter of a second, with the calls whose number is higher than `after`. It never ends by itself."""

@@ -10,9 +10,9 @@ import msgspec
 from quotastack import (
     AsyncQuotaStack,
     AsyncReservation,
-    ConflictError,
     EntitlementCheck,
     InsufficientCreditsError,
+    QuotaStackError,
     UnavailableError,
     UnreachableError,
 )
@@ -101,7 +101,7 @@ class Chat:
                 self._record(user, request_id, used)
             else:
                 charged = await self._commit(reservation, used)
-        yield Ended(used, tokens, charged, is_cut=used == tokens < MOST_TOKENS)
+        yield Ended(used, tokens, charged, is_cut=used == tokens < len(model.answer(prompt)))
 
     async def _admit(self, user: str, request_id: str) -> tuple[int, AsyncReservation | None]:
         """How many tokens there may be, and the reservation for them: None where metering is away and we fail open."""
@@ -159,12 +159,11 @@ async def kept_open(reservation: AsyncReservation | None) -> AsyncIterator[None]
 
 
 async def extend(reservation: AsyncReservation | None) -> None:
-    """Again and again; one that has expired meanwhile is committed late, and charged all the same."""
+    """Again and again. One that has expired meanwhile is committed late, and charged all the same."""
     while reservation is not None:
         await asyncio.sleep(EXTEND_SECONDS)
         try:
             await reservation.extend(ttl_seconds=TTL_SECONDS)
-        except ConflictError:
-            return
-        except AWAY:  # the next one may be heard
-            continue
+        except QuotaStackError as error:
+            if not error.is_passing:
+                return

@@ -16,23 +16,35 @@ class Listeners:
     """
 
     def __init__(self) -> None:
+        self._under_way: dict[AsyncGenerator[Any, None], asyncio.Task[Any]] = {}
+        """The step that each piece of work is at."""
         self._ending: set[asyncio.Task[None]] = set()
 
     async def tell(self, work: AsyncGenerator[Event, None]) -> AsyncGenerator[Event, None]:
         """What `work` yields, up to its end or until nobody listens."""
-        step = asyncio.create_task(_next(work))
+        self._under_way[work] = step = asyncio.create_task(_next(work))
         try:
             while (event := await asyncio.shield(step)) is not None:
                 yield event
-                step = asyncio.create_task(_next(work))
+                if work not in self._under_way:
+                    return
+                self._under_way[work] = step = asyncio.create_task(_next(work))
         finally:
+            self._leave(work)
+
+    async def end(self) -> None:
+        """End all work as if nobody listened to it any more, and wait until it has ended."""
+        for work in list(self._under_way):
+            self._leave(work)
+        await asyncio.gather(*self._ending)
+
+    def _leave(self, work: AsyncGenerator[Any, None]) -> None:
+        """Nobody listens to it: it ends by itself, however long that takes."""
+        step = self._under_way.pop(work, None)
+        if step is not None:
             ending = asyncio.create_task(_end(step, work))
             self._ending.add(ending)
             ending.add_done_callback(self._ending.discard)
-
-    async def ended(self) -> None:
-        """Wait until all work that nobody listens to any more has ended."""
-        await asyncio.gather(*self._ending)
 
 
 async def _next(work: AsyncGenerator[Event, None]) -> Event | None:

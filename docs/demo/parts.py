@@ -51,4 +51,4 @@ async def open_parts(settings: Settings) -> AsyncGenerator[Parts]:
             metering=metering,
             provider=Provider(Till(metering, variants).on_payment),
         )
-        await listeners.ended()
+        await listeners.end()

@@ -24,7 +24,7 @@ SECURITY: Final = {
     "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
 }
-STOP_SECONDS: Final = 2
+STOP_SECONDS: Final = 0.5
 """How long answers under way are waited for; then they end, and what was streamed is charged."""
 
 

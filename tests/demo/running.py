@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -44,6 +45,11 @@ class RunningDemo:
         for word, other in replacements.items():
             text = text.replace(word, other)
         subprocess.run([program("sh"), "-euc", text], cwd=self.directory.parent, check=True)
+
+    @property
+    def app_pid(self) -> int:
+        """The app's process, as the demo started it last."""
+        return int(re.findall(r"^app +started(?: again)?, process (\d+)$", self.printed(), re.MULTILINE)[-1])
 
     def printed(self) -> str:
         """What it has said so far."""

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import httpx
 
+from docs.demo.catalogue import FEATURE
 from tests.demo.running import RunningDemo
 from tests.waiting import wait_until
 
@@ -28,6 +29,13 @@ def statement(demo: RunningDemo, customer: str) -> Statement:
     assert all(round(sum(line["amount"] for line in entry["lines"]), 6) == 0 for entry in entries)
     assert entries[0]["total_after"] == credit["total"]
     return Statement(credit["total"], entries)
+
+
+def spend(demo: RunningDemo, customer: str, credits_spent: int) -> None:
+    """Use up so much of what the customer has, beside the app."""
+    usage = {"end_user_id": customer, "feature_key": FEATURE, "units": credits_spent, "enforce": True}
+    headers = {"Authorization": f"Bearer {demo.stack['sandbox_key']}"}
+    httpx.post(f"{demo.stack['edge_url']}/v1/usage", json=usage, headers=headers).raise_for_status()
 
 
 def posted(credit: dict[str, Any]) -> dict[str, Any] | None:

@@ -35,7 +35,7 @@ async def test_a_listener_who_stays_hears_everything() -> None:
     """In order, and the work ends once."""
     listeners, work = Listeners(), Work()
     assert [number async for number in listeners.tell(work.run(5))] == [1, 2, 3, 4, 5]
-    await listeners.ended()
+    await listeners.end()
     assert work.settled == 5
 
 
@@ -45,7 +45,7 @@ async def test_a_listener_who_is_dropped_ends_the_work() -> None:
     telling = listeners.tell(work.run(MANY))
     assert [await anext(telling) for _ in range(3)] == [1, 2, 3]
     await telling.aclose()
-    await listeners.ended()
+    await listeners.end()
     assert work.settled == work.counted
     assert 3 <= work.counted <= 4
 
@@ -66,8 +66,27 @@ async def test_a_listener_who_is_cancelled_over_and_over_ends_the_work(patience:
             await asyncio.sleep(0)
         group.cancel_scope.cancel()
     await telling.aclose()
-    await listeners.ended()
+    await listeners.end()
     assert work.settled == work.counted < MANY
+
+
+@pytest.mark.parametrize("heard", [1, 5])
+async def test_all_work_ends_when_it_is_to(heard: int) -> None:
+    """What is listened to, and what waits for a listener who is slow: each is settled, and tells no more."""
+    listeners = Listeners()
+    listened, waiting = Work(), Work()
+    first, second = listeners.tell(listened.run(MANY)), listeners.tell(waiting.run(MANY))
+    for _ in range(heard):
+        await anext(first)
+        await anext(second)
+    under_way = asyncio.ensure_future(anext(first, None))
+    await asyncio.sleep(0)
+    await listeners.end()
+    assert listened.settled == listened.counted < MANY
+    assert waiting.settled == waiting.counted == heard
+    assert await anext(second, None) is None
+    await asyncio.wait([under_way])
+    await listeners.end()
 
 
 async def test_what_goes_wrong_in_the_work_reaches_the_listener() -> None:
@@ -82,4 +101,4 @@ async def test_what_goes_wrong_in_the_work_reaches_the_listener() -> None:
     assert await anext(telling) == 1
     with pytest.raises(LookupError, match="no more"):
         await anext(telling)
-    await listeners.ended()
+    await listeners.end()

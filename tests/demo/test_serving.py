@@ -1,7 +1,11 @@
 """The app without a browser: who may ask what; and what is told twice, broken off or cut off happens once."""
 
 import json
+import os
+import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -10,8 +14,9 @@ import httpx
 import pytest
 
 from docs.demo import files, model
+from docs.demo.__main__ import answers
 from tests.demo.running import RunningDemo, refused, variables
-from tests.demo.statement import of_kind, statement
+from tests.demo.statement import of_kind, spend, statement
 from tests.waiting import wait_until
 
 WAIT_SECONDS = 20
@@ -62,12 +67,11 @@ def test_who_leaves_pays_for_what_was_streamed(demo: RunningDemo, visitor: httpx
 
 def test_an_answer_ends_where_the_credit_ends(demo: RunningDemo, visitor: httpx.Client, customer: str) -> None:
     """The last one is cut off, the one after it is refused, and neither costs what is not there."""
-    events: list[dict[str, Any]] = []
-    wait_until(lambda: events.append(last := list(chat(visitor))[-1]) or last["type"] == "refused", 60, "a refusal")
-    *answered, refusal = events
-    assert refusal == {"type": "refused", "reason": "insufficient_credits"}
-    assert sum(event["charged"] for event in answered) == 300 - statement(demo, customer).total
-    assert 0 <= statement(demo, customer).total < 10
+    spend(demo, customer, 270)
+    *_, last = chat(visitor)
+    assert last == {"type": "ended", "used": 30, "reserved": 30, "charged": 30, "is_cut": True}
+    assert list(chat(visitor)) == [{"type": "refused", "reason": "insufficient_credits"}]
+    assert statement(demo, customer).total == 0
 
 
 def test_a_payment_grants_once_however_often_it_is_told(
@@ -162,6 +166,38 @@ def test_an_edge_that_is_killed_in_the_middle_costs_nobody_anything(
     wait_until(lambda: statement(demo, customer).total == 300 - used, 30, "the answer to be charged")
 
 
+def test_an_app_that_is_stopped_in_the_middle_charges_what_it_streamed(
+    demo: RunningDemo, visitor: httpx.Client, customer: str
+) -> None:
+    """It settles before it ends; the next one finds its catalogue, and goes on."""
+    answer = chat(visitor)
+    for _ in range(5):
+        next(answer)
+    stopped = demo.app_pid
+    os.kill(stopped, signal.SIGTERM)
+    with suppress(httpx.TransportError, StopIteration):
+        while True:
+            next(answer)
+    [committed] = wait_until(
+        lambda: of_kind(statement(demo, customer).entries, "reservation_committed"), WAIT_SECONDS, "the commit"
+    )
+    assert 5 <= 300 - committed["total_after"] < len(model.answer(PROMPT))
+    wait_until(lambda: demo.app_pid != stopped and answers(demo.url), WAIT_SECONDS, "the app to be back")
+    assert visitor.get("/api/me").json()["plan"] == "chat.free"
+
+
+def test_many_tabs_at_once_never_spend_what_is_not_there(
+    demo: RunningDemo, visitor: httpx.Client, customer: str
+) -> None:
+    """All of them ask before one has ended: what is reserved for one is not there for another."""
+    with ThreadPoolExecutor(8) as tabs:
+        ends = list(tabs.map(lambda _: list(chat(visitor))[-1], range(8)))
+    answered = [end for end in ends if end["type"] == "ended"]
+    assert {end["reason"] for end in ends if end["type"] == "refused"} == {"insufficient_credits"}
+    assert sum(end["reserved"] for end in answered) <= 300
+    assert sum(end["charged"] for end in answered) == 300 - statement(demo, customer).total
+
+
 def test_a_second_demo_in_the_same_directory_is_refused(demo: RunningDemo) -> None:
     """The first is not disturbed."""
     before = demo.stack
@@ -169,8 +205,15 @@ def test_a_second_demo_in_the_same_directory_is_refused(demo: RunningDemo) -> No
     assert demo.stack == before
 
 
-def test_a_port_that_is_taken_is_named(demo: RunningDemo, tmp_path: Path) -> None:
+@pytest.mark.parametrize("variable", ["EDGE_PORT", "DEMO_PORT"])
+def test_a_port_that_is_taken_is_named(demo: RunningDemo, tmp_path: Path, variable: str) -> None:
     """With the variable that moves it, and nothing is left running."""
-    taken = demo.stack["edge_url"].rpartition(":")[2]
-    said = refused(variables(tmp_path / "data", EDGE_PORT=taken))
-    assert f"Port {taken} on 127.0.0.1 is taken: set EDGE_PORT to a free one." in said
+    taken = {"EDGE_PORT": demo.stack["edge_url"], "DEMO_PORT": demo.url}[variable].rpartition(":")[2]
+    said = refused(variables(tmp_path / "data", **{variable: taken}))
+    assert f"Port {taken} on 127.0.0.1 is taken: set {variable} to a free one." in said
+
+
+@pytest.mark.parametrize("port", ["0", "http", "70000"])
+def test_a_port_that_is_none_is_refused(tmp_path: Path, port: str) -> None:
+    """In one line."""
+    assert "DEMO_PORT must be a number" in refused(variables(tmp_path / "data", DEMO_PORT=port))

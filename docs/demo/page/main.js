@@ -15,22 +15,33 @@ const FAIL_MODES = {
 };
 
 let overview = null;
+let isAsking = false;
 
-/** Ask who is signed in, and show what belongs to them; the page to sign in where nobody is. */
+/** Ask who is signed in, until somebody answers, and show what belongs to them; the page to sign in where nobody is. */
 async function refresh() {
-  try {
-    overview = await call("GET", "api/me");
-  } catch (error) {
-    notice(`QuotaStack does not tell about your plan: ${error.message}`);
-    return setTimeout(refresh, RETRY_MILLISECONDS);
-  }
+  overview = await ask();
+  notice("");
   if (overview === null) return showWelcome();
   setOverview(overview);
   setOffers(overview);
   $("customer").textContent = overview.customer;
-  $("plan").textContent = overview.plan_name;
+  $("plan").textContent = overview.plan_name || "Plans";
   $("who").hidden = $("app").hidden = false;
   $("welcome").hidden = true;
+}
+
+async function ask() {
+  isAsking = true;
+  for (;;) {
+    try {
+      const found = await call("GET", "api/me");
+      isAsking = false;
+      return found;
+    } catch (error) {
+      notice(`The app does not answer: ${error.message}. The page tries again by itself.`);
+      await new Promise((resolve) => setTimeout(resolve, RETRY_MILLISECONDS));
+    }
+  }
 }
 
 function showWelcome() {
@@ -46,7 +57,7 @@ function follow() {
     const now = JSON.parse(data);
     notice(now.source === "live" ? "" : FAIL_MODES[overview.fail_mode]);
     showCalls(now.calls);
-    if (beat(now)) refresh();
+    if (beat(now) && !isAsking) refresh();
   };
   source.onerror = () => notice("The app does not answer. The page tries again by itself.");
 }

@@ -7,7 +7,7 @@ const part = (name) => document.querySelector(`.track .${name}`);
 const TWEEN_MILLISECONDS = 250;
 const RECENT = 20;
 
-let ever = 0; // all credits that were ever the customer's: left, reserved and spent together
+let whole = null; // the credits that are known of: left, reserved and spent together
 let shown = null; // the number that the page shows, on its way to what it should be
 let streamed = 0; // tokens of the answer that comes in now
 let last = null;
@@ -15,7 +15,7 @@ const times = [];
 
 /** What is known of the customer's plan and credit since the last look at core. */
 export function setOverview(overview) {
-  ever = overview.credits_ever;
+  whole = overview.credits_known;
 }
 
 /** The next token has come in: that much of the reservation is used. */
@@ -24,7 +24,7 @@ export function countStreamed(tokens) {
   if (last) draw(last);
 }
 
-/** Show what the edge says. True where there is more credit than was known of: somebody granted some. */
+/** Show what the edge says. True where there is credit that was not known of: somebody granted some. */
 export function beat(now) {
   const known = now.balance !== null;
   document.querySelector(".meter").classList.toggle("unknown", !known);
@@ -33,7 +33,7 @@ export function beat(now) {
   last = now;
   draw(now);
   tween(now.balance);
-  return now.balance + now.reserved > ever;
+  return whole === null || now.balance + now.reserved > whole;
 }
 
 function pulse(now, known) {
@@ -44,14 +44,14 @@ function pulse(now, known) {
 }
 
 function draw({ balance, reserved }) {
-  const whole = Math.max(ever, balance + reserved, 1);
+  const all = Math.max(whole, balance + reserved, 1);
   const used = Math.min(streamed, reserved);
-  part("left").style.width = `${(Math.max(balance, 0) / whole) * 100}%`;
-  part("streamed").style.width = `${(used / whole) * 100}%`;
-  part("held").style.width = `${((reserved - used) / whole) * 100}%`;
+  part("left").style.width = `${(Math.max(balance, 0) / all) * 100}%`;
+  part("streamed").style.width = `${(used / all) * 100}%`;
+  part("held").style.width = `${((reserved - used) / all) * 100}%`;
   $("left").textContent = amount(balance);
   $("reserved").textContent = amount(reserved);
-  $("spent").textContent = amount(Math.max(whole - balance - reserved, 0));
+  $("spent").textContent = amount(Math.max(all - balance - reserved, 0));
 }
 
 function tween(target) {
