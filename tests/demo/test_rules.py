@@ -7,12 +7,12 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from quotastack import EntitlementCheck
 
 from docs.demo import catalogue, journal, model, provider, settings
 from docs.demo.chat import LEAST_TOKENS, MOST_TOKENS, affordable
 from docs.demo.journal import Call, Journal
 from docs.demo.provider import Payment, Provider
+from quotastack import EntitlementCheck
 
 SETTINGS = {
     "QUOTASTACK_KEY": "qs_test_1",
