@@ -12,15 +12,18 @@ SYSTEM_FOLDERS = ("/usr/sbin", "/usr/local/sbin")
 """Where Debian keeps nginx; not on everybody's PATH."""
 
 _DEBIAN_PACKAGES = {
+    "chromedriver": "chromium-driver",
+    "chromium": "chromium",
     "curl": "curl",
     "nginx": "nginx",
     "node": "nodejs",
+    "npm": "npm",
     "openssl": "openssl",
     "ps": "procps",
     "redis-benchmark": "redis-tools",
     "wrk": "wrk",
 }
-_HOMEBREW_PACKAGES = _DEBIAN_PACKAGES | {"node": "node", "redis-benchmark": "redis"}
+_HOMEBREW_PACKAGES = _DEBIAN_PACKAGES | {"chromedriver": "chromedriver", "node": "node", "redis-benchmark": "redis"}
 
 
 class MissingPrograms(Exception):

@@ -1,0 +1,242 @@
+/** Usage in the background: what is buffered goes out in batches, what is spooled goes out once it can. */
+
+import { pause } from "./backoff.js";
+import { MAX_BATCH_EVENTS, type Outcome, sendBatches } from "./batches.js";
+import { SpoolFullError } from "./errors.js";
+import type { DeliverySettings } from "./settings.js";
+import { type KeptEvent, MemorySpool, type RejectedEvent, type Spool, type WaitingEvent } from "./spool.js";
+import type { Transport } from "./transport.js";
+import type { UsageEvent } from "./types.js";
+
+/** What `flush` and `close` came to. */
+export interface FlushReport {
+  /** Events that still wait: in the spool, or in the buffer where the spool is full. */
+  waiting: number;
+  /** Why, where there are any. */
+  error: unknown;
+}
+
+const CLOSED = "The client is closed: it takes no more usage.";
+
+type Timer = ReturnType<typeof setTimeout>;
+
+/** The buffer, the spool, and the one loop that empties each. */
+export class Delivery {
+  readonly #transport: Transport;
+  readonly #settings: DeliverySettings;
+  readonly #spool: Spool;
+  #opening: Promise<void> | null = null;
+  #buffer: KeptEvent[] = [];
+  #flushTimer: Timer | undefined;
+  #drainTimer: Timer | undefined;
+  #failures = 0;
+  #error: unknown = null;
+  #work: Promise<void> = Promise.resolve();
+  #state: "open" | "closing" | "closed" = "open";
+
+  constructor(transport: Transport, settings: DeliverySettings) {
+    this.#transport = transport;
+    this.#settings = settings;
+    this.#spool = settings.spool ?? new MemorySpool();
+    // What an earlier process left goes out now, whether or not this one ever needs the spool.
+    if (this.#spool.isDurable) this.#drainAfter(0);
+  }
+
+  /** Take an event to be sent within `flushInterval`. Throws SpoolFullError where too many wait. */
+  buffer(event: UsageEvent, now: Date): void {
+    if (this.#state !== "open") throw new Error(CLOSED);
+    if (this.#buffer.length >= this.#settings.maxBuffered) {
+      throw new SpoolFullError(`${this.#buffer.length} events are buffered, and cannot be sent: this one is not kept.`);
+    }
+    this.#buffer.push({ event, at: now.toISOString() });
+    if (this.#buffer.length === MAX_BATCH_EVENTS) this.#flushAfter(0);
+    else this.#flushAfter(this.#settings.flushInterval);
+  }
+
+  /** Keep events that could not be delivered; they are, from the spool. Throws where they cannot be kept. */
+  async keep(events: readonly KeptEvent[]): Promise<void> {
+    if (this.#state === "closed") throw new Error(CLOSED);
+    await this.#open();
+    await this.#spool.append(events);
+    this.#drainAfter(this.#nextDrain());
+  }
+
+  /** Send what is buffered and what is spooled, as far as that goes now. */
+  async flush(): Promise<FlushReport> {
+    await this.#alone(async () => {
+      await this.#drain(); // what waits there is older, and makes room
+      await this.#sendBuffer();
+      if (this.#failures === 0) await this.#drain();
+    });
+    const waiting = this.#buffer.length + this.#spool.size;
+    return { waiting, error: waiting ? this.#error : null };
+  }
+
+  /** Flush for the last time, and end what goes on in the background. */
+  async close(): Promise<FlushReport> {
+    this.#state = "closing";
+    const report = await this.flush();
+    clearTimeout(this.#flushTimer);
+    clearTimeout(this.#drainTimer);
+    await this.#alone(() => this.#spool.close());
+    this.#state = "closed";
+    return report;
+  }
+
+  /** One after the other: two that send from the same queue would send the same. */
+  #alone(work: () => Promise<void>): Promise<void> {
+    const turn = this.#work.then(work);
+    this.#work = turn.catch(() => undefined); // whoever asked for it hears of it, and not who comes next
+    return turn;
+  }
+
+  #open(): Promise<void> {
+    this.#opening ??= this.#spool
+      .open(() => this.#drainAfter(0))
+      .catch((error) => {
+        this.#opening = null;
+        throw error;
+      });
+    return this.#opening;
+  }
+
+  // ---- the buffer
+
+  #flushAfter(delay: number): void {
+    if (delay > 0 && this.#flushTimer !== undefined) return;
+    clearTimeout(this.#flushTimer);
+    this.#flushTimer = setTimeout(() => {
+      this.#flushTimer = undefined;
+      this.#alone(() => this.#sendBuffer()).catch((error) => this.#failed(error));
+    }, delay);
+  }
+
+  async #sendBuffer(): Promise<void> {
+    while (this.#buffer.length > 0) {
+      const kept = this.#buffer.slice(0, MAX_BATCH_EVENTS);
+      // Behind what waits already, and without asking a server that is away for each batch anew.
+      const left = this.#failures > 0 ? kept : await this.#sendBuffered(kept);
+      try {
+        if (left.length > 0) await this.keep(left);
+      } catch (error) {
+        this.#failed(error);
+        this.#buffer.splice(0, kept.length, ...left);
+        if (this.#state === "open") this.#flushAfter(this.#settings.maxDrainInterval);
+        return;
+      }
+      this.#buffer.splice(0, kept.length);
+    }
+  }
+
+  /** Those that could not be delivered. */
+  async #sendBuffered(kept: readonly KeptEvent[]): Promise<KeptEvent[]> {
+    const outcomes = await sendBatches(
+      this.#transport,
+      kept.map(({ event }) => event),
+    );
+    await this.#reject(kept, outcomes);
+    return kept.filter((_, index) => outcomes[index]?.kind === "undelivered");
+  }
+
+  // ---- the spool
+
+  #nextDrain(): number {
+    const { drainInterval, maxDrainInterval } = this.#settings;
+    // Never at once: whatever has failed was asked a moment ago.
+    return drainInterval / 2 + pause(this.#failures, drainInterval / 2, maxDrainInterval, Math.random());
+  }
+
+  #drainAfter(delay: number): void {
+    if (this.#state !== "open" || this.#drainTimer !== undefined) return;
+    const timer = setTimeout(() => {
+      this.#drainTimer = undefined;
+      void this.#alone(() => this.#drain());
+    }, delay);
+    this.#drainTimer = timer;
+    // What only this process has keeps it alive; what is on disk does not.
+    if (this.#spool.isDurable) (timer as { unref?: () => void }).unref?.();
+  }
+
+  async #drain(): Promise<void> {
+    try {
+      await this.#open();
+      while (await this.#drainBatch());
+      this.#failures = 0;
+      this.#error = null;
+    } catch (error) {
+      this.#failed(error);
+      this.#drainAfter(this.#nextDrain());
+    }
+  }
+
+  /** Whether there is more. Throws what stands in the way. */
+  async #drainBatch(): Promise<boolean> {
+    const waiting = await this.#spool.peek(MAX_BATCH_EVENTS);
+    if (waiting.length === 0) return false;
+    const outcomes = await this.#sendWaiting(waiting);
+    await this.#reject(waiting, outcomes);
+    const settled = waiting.filter((_, index) => outcomes[index]?.kind !== "undelivered");
+    await this.#spool.remove(settled.map(({ place }) => place));
+    for (const outcome of outcomes) if (outcome.kind === "undelivered") throw outcome.error;
+    return true;
+  }
+
+  /**
+   * Send with the timestamp of the moment in which they were recorded; those that are refused for it, once more without.
+   *
+   * An event that had arrived before, and whose answer was lost, is known under its key as one without a timestamp. And
+   * of one that is older than timestamps may be, or of a sandbox whose clock is elsewhere, the moment of arrival is taken.
+   */
+  async #sendWaiting(waiting: readonly WaitingEvent[]): Promise<Outcome[]> {
+    const dated = waiting.map(({ event, at }) => ({ ...event, timestamp: event.timestamp ?? at }));
+    const outcomes = await sendBatches(this.#transport, dated, 1);
+    const again = waiting.flatMap(({ event }, index) =>
+      event.timestamp === undefined && isRefusedForItsTime(outcomes[index]) ? [index] : [],
+    );
+    const undated = again.flatMap((index) => waiting[index]?.event ?? []);
+    const answers = await sendBatches(this.#transport, undated, 1);
+    again.forEach((index, turn) => {
+      const answer = answers[turn];
+      if (answer !== undefined) outcomes[index] = answer;
+    });
+    return outcomes;
+  }
+
+  // ---- what becomes of it
+
+  async #reject(kept: readonly KeptEvent[], outcomes: readonly Outcome[]): Promise<void> {
+    const rejected = kept.flatMap(({ event, at }, index): RejectedEvent[] => {
+      const refusal = refusalOf(outcomes[index]);
+      return refusal === null ? [] : [{ event, at, ...refusal }];
+    });
+    if (rejected.length === 0) return;
+    await this.#spool.reject(rejected);
+    for (const each of rejected) tell(this.#settings.onRejected, each);
+  }
+
+  #failed(error: unknown): void {
+    this.#error = error;
+    this.#failures += 1;
+    if (this.#failures === 1) tell(this.#settings.onError, error);
+  }
+}
+
+/** What a callback throws must not keep usage from being sent. */
+function tell<News>(listener: (news: News) => void, news: News): void {
+  try {
+    listener(news);
+  } catch (error) {
+    console.warn("quotastack: a callback failed:", error);
+  }
+}
+
+function isRefusedForItsTime(outcome: Outcome | undefined): boolean {
+  if (outcome?.kind !== "answered" || outcome.result.status !== "rejected") return false;
+  return outcome.result.code === "idempotency_key_reused" || outcome.result.code === "timestamp_out_of_range";
+}
+
+function refusalOf(outcome: Outcome | undefined): Pick<RejectedEvent, "code" | "detail"> | null {
+  if (outcome?.kind === "refused") return { code: outcome.error.code, detail: outcome.error.detail };
+  if (outcome?.kind !== "answered" || outcome.result.status !== "rejected") return null;
+  return { code: outcome.result.code ?? "unexpected_answer", detail: outcome.result.detail ?? "" };
+}

@@ -1,0 +1,290 @@
+/** Usage that could not be delivered, on the disk. */
+
+import { randomUUID } from "node:crypto";
+import { mkdir, open, readdir, rename, rm, rmdir, stat } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
+import {
+  checkRoom,
+  DEFAULT_MAX_BYTES,
+  type KeptEvent,
+  type RejectedEvent,
+  type Spool,
+  type WaitingEvent,
+} from "../spool.js";
+import { giveUp, isAbandoned, isMissing, SIGN_OF_LIFE_MS, showLife, sign } from "./lock.js";
+import { type Position, Segment } from "./segment.js";
+
+/** Options of a spool on disk. */
+export interface FileSpoolOptions {
+  /** Bytes that may wait: 64 MiB. */
+  maxBytes?: number;
+}
+
+interface Pending {
+  lines: Buffer[];
+  done: () => void;
+  failed: (error: unknown) => void;
+}
+
+const EVENTS = ".jsonl";
+const PROCESS = ".spool";
+const REJECTED = "rejected.jsonl";
+
+/**
+ * Keeps usage in files under `path`: each event is on the disk before `recordUsage` returns, and goes out once the API is
+ * reached, after a restart too. Processes share a path: each has a directory of its own there, and takes over those whose
+ * process is dead. Clients of different environments take different paths.
+ */
+export class FileSpool implements Spool {
+  readonly isDurable = true;
+  readonly #root: string;
+  #own = "";
+  readonly #maxBytes: number;
+  readonly #waiting = new Map<number, Position>();
+  readonly #segments = new Set<Segment>();
+  #current: Segment | null = null;
+  #next = 0;
+  #reserved = 0;
+  #pending: Pending[] = [];
+  #work: Promise<unknown> = Promise.resolve();
+  #heart: ReturnType<typeof setInterval> | undefined;
+
+  constructor(path: string, options: FileSpoolOptions = {}) {
+    this.#root = resolve(path);
+    this.#maxBytes = options.maxBytes ?? DEFAULT_MAX_BYTES;
+  }
+
+  /** How many wait. */
+  get size(): number {
+    return this.#waiting.size;
+  }
+
+  /** Sign a directory, take over those of the dead, and look for more of them from time to time. */
+  async open(onFound: () => void): Promise<void> {
+    await this.#settle();
+    await this.#alone(() => this.#adopt());
+    this.#heart = setInterval(() => void this.#beat(onFound), SIGN_OF_LIFE_MS);
+    this.#heart.unref();
+  }
+
+  /** Keep events; they are on the disk once this returns. Throws SpoolFullError. */
+  async append(events: readonly KeptEvent[]): Promise<void> {
+    const lines = events.map((kept) => Buffer.from(`${JSON.stringify(kept)}\n`));
+    const added = lines.reduce((sum, line) => sum + line.length, 0);
+    checkRoom(this.#bytes() + this.#reserved + added, this.#maxBytes);
+    this.#reserved += added;
+    try {
+      await new Promise<void>((done, failed) => {
+        this.#pending.push({ lines, done, failed });
+        void this.#alone(() => this.#writePending());
+      });
+    } finally {
+      this.#reserved -= added;
+    }
+  }
+
+  /** The first ones. */
+  async peek(most: number): Promise<WaitingEvent[]> {
+    const first = [...take(this.#waiting, most)];
+    const events: WaitingEvent[] = [];
+    for (const segment of new Set(first.map(([, position]) => position.segment))) {
+      const here = first.filter(([, position]) => position.segment === segment);
+      try {
+        const kept = await segment.load(here.map(([, position]) => position));
+        events.push(...kept.map((each, index) => ({ ...each, place: here[index]?.[0] ?? -1 })));
+      } catch (error) {
+        if (!isMissing(error)) throw error;
+        this.#forget(segment);
+      }
+    }
+    return events.sort((one, other) => one.place - other.place);
+  }
+
+  /** Forget these; a file of which nothing waits is taken away. */
+  async remove(places: readonly number[]): Promise<void> {
+    const done = new Map<Segment, number[]>();
+    for (const place of places) {
+      const position = this.#waiting.get(place);
+      if (position === undefined) continue;
+      this.#waiting.delete(place);
+      const indices = done.get(position.segment);
+      if (indices === undefined) done.set(position.segment, [position.index]);
+      else indices.push(position.index);
+    }
+    await this.#alone(async () => {
+      for (const [segment, indices] of done) await this.#finish(segment, indices);
+    });
+  }
+
+  /** Add to `rejected.jsonl`. Once that is as large as the spool may be, it makes way for a new one, and is kept once. */
+  async reject(events: readonly RejectedEvent[]): Promise<void> {
+    const path = join(this.#root, REJECTED);
+    const size = await stat(path).then(
+      (found) => found.size,
+      (error) => (isMissing(error) ? 0 : Promise.reject(error)),
+    );
+    if (size > this.#maxBytes) await rename(path, `${path}.1`);
+    const handle = await open(path, "a", 0o600);
+    try {
+      await handle.appendFile(events.map((each) => `${JSON.stringify(each)}\n`).join(""));
+      await handle.datasync();
+    } finally {
+      await handle.close();
+    }
+  }
+
+  /** Give the directory up; what waits in it is for whoever opens the spool next. */
+  async close(): Promise<void> {
+    clearInterval(this.#heart);
+    await this.#alone(async () => {
+      for (const segment of this.#segments) await segment.close();
+      if (this.#waiting.size === 0) await rm(this.#own, { recursive: true, force: true });
+      else await giveUp(this.#own);
+    });
+  }
+
+  #bytes(): number {
+    let bytes = 0;
+    for (const segment of this.#segments) bytes += segment.bytes;
+    return bytes;
+  }
+
+  #alone<Result>(work: () => Promise<Result>): Promise<Result> {
+    const turn = this.#work.then(work);
+    this.#work = turn.catch(() => undefined); // whoever asked for it hears of it, and not who comes next
+    return turn;
+  }
+
+  // ---- writing
+
+  /** Everything that came meanwhile goes to the disk at once. */
+  async #writePending(): Promise<void> {
+    const pending = this.#pending.splice(0);
+    if (pending.length === 0) return;
+    try {
+      const segment = await this.#writable();
+      this.#place(await segment.append(pending.flatMap(({ lines }) => lines)));
+      for (const { done } of pending) done();
+    } catch (error) {
+      // Half a line may be at its end: nothing comes behind that.
+      await this.#current?.close().catch(() => undefined);
+      this.#current = null;
+      for (const { failed } of pending) failed(error);
+    }
+  }
+
+  async #writable(): Promise<Segment> {
+    if (this.#current?.isOpen) return this.#current;
+    await this.#current?.close();
+    const begun = String(Date.now()).padStart(15, "0");
+    this.#current = await Segment.create(join(this.#own, `${begun}-${randomUUID()}${EVENTS}`));
+    this.#segments.add(this.#current);
+    await syncDirectory(this.#own);
+    return this.#current;
+  }
+
+  #place(positions: readonly Position[]): void {
+    for (const position of positions) {
+      this.#waiting.set(this.#next, position);
+      this.#next += 1;
+    }
+  }
+
+  async #finish(segment: Segment, indices: readonly number[]): Promise<void> {
+    try {
+      await segment.finish(indices);
+      if (segment.waiting === 0) await this.#drop(segment);
+    } catch (error) {
+      if (!isMissing(error)) throw error;
+      this.#forget(segment);
+    }
+  }
+
+  /** Whoever took this process for dead has the file, and sends what is in it. */
+  #forget(segment: Segment): void {
+    if (segment === this.#current) this.#current = null;
+    this.#segments.delete(segment);
+    for (const [place, position] of this.#waiting) if (position.segment === segment) this.#waiting.delete(place);
+  }
+
+  async #drop(segment: Segment): Promise<void> {
+    if (segment === this.#current) this.#current = null;
+    this.#segments.delete(segment);
+    await segment.remove();
+  }
+
+  // ---- taking over
+
+  /** Sign a new directory. It gets its name once it is signed: what has such a name and no lock is abandoned. */
+  async #settle(): Promise<void> {
+    const own = join(this.#root, `${randomUUID()}${PROCESS}`);
+    await mkdir(`${own}.new`, { recursive: true, mode: 0o700 });
+    await sign(`${own}.new`);
+    await rename(`${own}.new`, own);
+    await syncDirectory(this.#root);
+    await syncDirectory(dirname(this.#root));
+    this.#own = own;
+  }
+
+  async #beat(onFound: () => void): Promise<void> {
+    try {
+      if (!(await showLife(this.#own))) await this.#settle();
+      if (await this.#alone(() => this.#adopt())) onFound();
+    } catch (error) {
+      console.warn("quotastack: the spool's directory cannot be looked after:", error);
+    }
+  }
+
+  /** Whether anything was found. Two may try at once: a file moves to one of them. */
+  async #adopt(): Promise<boolean> {
+    const found: string[] = [];
+    for (const name of await readdir(this.#root)) {
+      const directory = join(this.#root, name);
+      if (!name.endsWith(PROCESS) || directory === this.#own || !(await isAbandoned(directory))) continue;
+      for (const file of await readdir(directory).catch(() => [])) {
+        if (file.endsWith(EVENTS) && (await move(join(directory, file), join(this.#own, file)))) found.push(file);
+      }
+      await syncDirectory(this.#own);
+      await giveUp(directory);
+      // Not empty: somebody else is at it, or a damaged file is kept there.
+      await rmdir(directory).catch(() => undefined);
+    }
+    for (const file of found.sort()) {
+      const { segment, positions } = await Segment.read(join(this.#own, file));
+      this.#segments.add(segment);
+      this.#place(positions);
+      if (segment.waiting === 0) await this.#drop(segment);
+    }
+    return found.length > 0;
+  }
+}
+
+function* take<Key, Value>(map: Map<Key, Value>, most: number): Generator<[Key, Value]> {
+  let taken = 0;
+  for (const entry of map) {
+    if (taken === most) return;
+    taken += 1;
+    yield entry;
+  }
+}
+
+async function move(from: string, to: string): Promise<boolean> {
+  try {
+    await rename(from, to);
+    return true;
+  } catch (error) {
+    if (isMissing(error)) return false; // somebody else has it
+    throw error;
+  }
+}
+
+/** A name in a directory is on the disk once the directory is. Windows has no such call, and needs none. */
+async function syncDirectory(path: string): Promise<void> {
+  if (process.platform === "win32") return;
+  const handle = await open(path, "r");
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}

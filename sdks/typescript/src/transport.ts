@@ -1,0 +1,140 @@
+/** Requests, with their retries: one call here is one answer or one error. */
+
+import { nextWait, readRetryAfter } from "./backoff.js";
+import { errorClass, QuotaStackError, UnreachableError } from "./errors.js";
+import type { Target } from "./settings.js";
+import type { ErrorCode, Problem } from "./types.js";
+import { VERSION } from "./version.js";
+
+/** Methods of the API. */
+export type Method = "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
+
+/** Values of a query; what is undefined or null is left out. */
+export type Query = Record<string, string | number | boolean | null | undefined>;
+
+/** One thing that is asked of the API. */
+export interface Call {
+  method: Method;
+  /** As in the API's documentation, with its names filled in: `path` does that. */
+  path: string;
+  on: "core" | "edge";
+  query?: Query;
+  body?: unknown;
+  idempotencyKey?: string;
+  /** Instead of the client's. */
+  timeout?: number;
+  attempts?: number;
+}
+
+/** A new idempotency key. */
+export function newKey(): string {
+  return crypto.randomUUID();
+}
+
+/** A path with the values in it, each escaped. Throws TypeError for the two that no path can hold. */
+export function path(parts: TemplateStringsArray, ...values: string[]): string {
+  return parts.reduce((whole, part, index) => whole + segment(values[index - 1] ?? "") + part);
+}
+
+function segment(value: string): string {
+  // However they are escaped, `fetch` takes these two for steps within the path, and asks for something else.
+  if (value === "" || value === "." || value === "..") throw new TypeError(`'${value}' cannot stand in a path.`);
+  return encodeURIComponent(value);
+}
+
+/** Sends calls to the two addresses. Holds the key, and shows it to nobody. */
+export class Transport {
+  readonly #target: Target;
+
+  constructor(target: Target) {
+    this.#target = target;
+  }
+
+  /** The answer's body, null where it has none. Throws QuotaStackError. */
+  async send<Answer>(call: Call): Promise<Answer> {
+    const policy = { attempts: call.attempts ?? this.#target.attempts, maxWait: this.#target.maxWait };
+    const body = call.body === undefined ? undefined : JSON.stringify(call.body);
+    for (let retries = 0; ; retries += 1) {
+      const answer = await this.#attempt(call, body);
+      if (!(answer instanceof QuotaStackError)) return answer.body as Answer;
+      const wait = nextWait(answer, retries, policy, Math.random());
+      if (wait === null) throw answer;
+      await new Promise((resolve) => setTimeout(resolve, wait));
+    }
+  }
+
+  async #attempt(call: Call, body: string | undefined): Promise<{ body: unknown } | QuotaStackError> {
+    const { fetch } = this.#target;
+    const timeout = call.timeout ?? this.#target.timeout;
+    const control = new AbortController();
+    const timer = setTimeout(() => control.abort(), timeout);
+    try {
+      const response = await fetch(this.#address(call), {
+        method: call.method,
+        headers: this.#headers(call, body),
+        // An answer is where it was asked for: whatever sends elsewhere is not the API.
+        redirect: "manual",
+        signal: control.signal,
+        body,
+      });
+      return readAnswer(response, await response.text());
+    } catch (error) {
+      const base = this.#base(call);
+      const detail = control.signal.aborted
+        ? `No answer from ${base} within ${timeout} ms.`
+        : `No answer from ${base}.`;
+      return new UnreachableError({ status: null, code: "unreachable", detail }, { cause: error });
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  #base(call: Call): string {
+    return call.on === "edge" ? this.#target.edgeUrl : this.#target.url;
+  }
+
+  #address(call: Call): string {
+    const query = new URLSearchParams();
+    for (const [name, value] of Object.entries(call.query ?? {})) {
+      if (value !== undefined && value !== null) query.append(name, String(value));
+    }
+    const asked = query.toString();
+    return `${this.#base(call)}${call.path}${asked && `?${asked}`}`;
+  }
+
+  #headers(call: Call, body: string | undefined): Record<string, string> {
+    const headers: Record<string, string> = {
+      Accept: "application/json",
+      Authorization: `Bearer ${this.#target.apiKey}`,
+      "User-Agent": `quotastack-typescript/${VERSION}`,
+    };
+    if (body !== undefined) headers["Content-Type"] = "application/json";
+    if (call.idempotencyKey !== undefined) headers["Idempotency-Key"] = call.idempotencyKey;
+    return headers;
+  }
+}
+
+function readAnswer(response: Response, text: string): { body: unknown } | QuotaStackError {
+  const body = text === "" ? null : parse(text);
+  if (response.ok && body !== undefined) return { body };
+  const problem: Partial<Problem> = typeof body === "object" && body !== null ? body : {};
+  const code: ErrorCode = problem.code ?? "unexpected_answer";
+  return new (errorClass(response.status, code))({
+    status: response.status,
+    code,
+    detail: problem.detail ?? `An answer of status ${response.status} that is not the API's.`,
+    requestId: response.headers.get("X-Request-Id") ?? problem.instance ?? null,
+    errors: problem.errors ?? [],
+    mismatch: problem.mismatch ?? [],
+    context: problem.context ?? {},
+    retryAfter: readRetryAfter(response.headers.get("Retry-After"), Date.now()),
+  });
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined; // a page of some proxy: an error of its own, with the status
+  }
+}

@@ -1,0 +1,158 @@
+/** The package as it is published: what is in it, that it loads, that its types hold, and that its README is right. */
+
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { randomUUID } from "node:crypto";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { VERSION } from "quotastack";
+import { client, newUser, VARIANT } from "./support/shop.js";
+
+const run = promisify(execFile);
+const ROOT = fileURLToPath(new URL("..", import.meta.url));
+const TSC = join(ROOT, "node_modules/typescript/bin/tsc");
+/** In place of the page's user, who is everybody's. */
+const USER = newUser();
+let project = "";
+
+/** What surrounds the README's code in a program. */
+const AROUND = `
+const planVariantId = ${JSON.stringify(VARIANT)};
+const webhookSecret = "whsec_MDEyMzQ1Njc4OWFiY2RlZg==";
+async function generateResponse(prompt: string) { return prompt.toUpperCase(); }
+async function callModel() { return { id: ${JSON.stringify(randomUUID())}, usage: { prompt_tokens: 9, completion_tokens: 3 } }; }
+async function* stream() { for (const tokensSoFar of [1, 2]) yield { text: "word ", tokensSoFar }; }
+void [planVariantId, webhookSecret, generateResponse, callModel, stream];
+`;
+
+/** What calls the functions that the README only defines. */
+const CALLS: Record<string, string> = {
+  answer: `console.log(JSON.stringify(await answer("hello", ${JSON.stringify(randomUUID())})));`,
+  receive: 'console.log((await receive(new Request("http://shop.example/", { method: "POST" }))).status);',
+};
+
+const SAID = [
+  /^\{"result":"HELLO","balance":[\d.]+\}\n$/,
+  /^live\n$/,
+  /^[\d.]+ left\n$/,
+  /^$/,
+  /^$/,
+  /^word word \n$/,
+  /^51000 1\n\{/,
+  /^400\n$/,
+];
+
+async function readme(): Promise<string[]> {
+  const text = await readFile(join(ROOT, "README.md"), "utf8");
+  return [...text.matchAll(/```ts\n(.*?)```/gs)].map(([, code = ""]) => {
+    const calls = Object.entries(CALLS).filter(([name]) => code.includes(`function ${name}(`));
+    return `${AROUND}${code.replaceAll("user_123", USER)}${calls.map(([, call]) => call).join("\n")}`;
+  });
+}
+
+before(async () => {
+  project = await mkdtemp(join(tmpdir(), "package-"));
+  const { stdout } = await run("npm", ["pack", "--ignore-scripts", "--pack-destination", project, "--json"], {
+    cwd: ROOT,
+  });
+  const tarball = join(project, JSON.parse(stdout)[0].filename);
+  await writeFile(join(project, "package.json"), '{ "private": true, "type": "module" }');
+  await run("npm", ["install", "--offline", "--no-package-lock", tarball], { cwd: project });
+});
+
+after(() => rm(project, { recursive: true, force: true }));
+
+describe("the packed package", () => {
+  test("has what it needs, and nothing else", async () => {
+    const installed = join(project, "node_modules/quotastack");
+    assert.deepEqual((await readdir(installed)).sort(), ["LICENSE", "README.md", "dist", "package.json"]);
+    const { version, dependencies } = JSON.parse(await readFile(join(installed, "package.json"), "utf8"));
+    assert.deepEqual([version, dependencies], [VERSION, undefined]);
+    assert.deepEqual(await readdir(join(project, "node_modules")), [".package-lock.json", "quotastack"].sort());
+  });
+
+  test("loads as ES module and as CommonJS, with the same names", async () => {
+    const list = "console.log(Object.keys(main).sort().join(), Object.keys(node).sort().join())";
+    await writeFile(
+      join(project, "load.mjs"),
+      `import * as main from "quotastack"; import * as node from "quotastack/node"; ${list}`,
+    );
+    await writeFile(
+      join(project, "load.cjs"),
+      `const main = require("quotastack"), node = require("quotastack/node"); ${list}`,
+    );
+    const loaded = await Promise.all(
+      ["load.mjs", "load.cjs"].map((file) => run(process.execPath, [join(project, file)])),
+    );
+    assert.equal(loaded[0]?.stdout, loaded[1]?.stdout);
+    assert.match(loaded[0]?.stdout ?? "", /QuotaStack,.*verifyWebhook FileSpool\n/);
+  });
+
+  test("the main entry needs nothing that only Node has", async () => {
+    const dist = join(project, "node_modules/quotastack/dist");
+    for (const form of ["esm", "cjs"]) {
+      const [seen, left] = [new Set<string>(), ["index.js"]];
+      for (let file = left.pop(); file !== undefined; file = left.pop()) {
+        if (seen.has(file)) continue;
+        seen.add(file);
+        const code = await readFile(join(dist, form, file), "utf8");
+        const named = [
+          ...code.matchAll(/(?:^import |^(?:import|export)\b[^"]*? from |\b(?:require|import)\()"([^"]+)"/gm),
+        ].map(([, name = ""]) => name);
+        assert.deepEqual(
+          named.filter((name) => !name.startsWith("./")),
+          [],
+          `${form}/${file}`,
+        );
+        assert.doesNotMatch(code, /\b(?:Buffer|__dirname|setImmediate)\b/, `${form}/${file}`);
+        left.push(...named.map((name) => name.slice(2)));
+      }
+      assert(seen.size > 10);
+    }
+  });
+
+  test("its types hold for both kinds of modules, and the README's code compiles and does what it says", async () => {
+    const names = (await readme()).map((_, index) => `readme-${index}`);
+    await mkdir(join(project, "src"));
+    await Promise.all((await readme()).map((code, index) => writeFile(join(project, `src/readme-${index}.mts`), code)));
+    const use =
+      'new QuotaStack({ spool: new FileSpool("x") }).recordUsage("user", { feature_key: "key" }).then(({ cost }) => cost);';
+    const common = `import { QuotaStack } from "quotastack"; import { FileSpool } from "quotastack/node"; export = () => ${use}`;
+    await writeFile(join(project, "src/common.cts"), common);
+    const compilerOptions = {
+      target: "ES2022",
+      module: "NodeNext",
+      strict: true,
+      exactOptionalPropertyTypes: true,
+      skipLibCheck: false,
+      lib: ["ES2022"],
+      typeRoots: [join(ROOT, "node_modules/@types")],
+      types: ["node"],
+      outDir: "out",
+      rootDir: "src",
+    };
+    await writeFile(join(project, "tsconfig.json"), JSON.stringify({ compilerOptions, include: ["src"] }));
+    await run(process.execPath, [TSC, "-p", project]).catch(({ stdout }) => assert.fail(stdout));
+    await client().subscribe(USER, { plan_variant_id: VARIANT });
+    const said = await Promise.all(
+      names.map((name) => run(process.execPath, [join(project, `out/${name}.mjs`)], { cwd: project })),
+    );
+    assert.equal(said.length, SAID.length);
+    said.forEach(({ stdout }, index) => {
+      assert.match(stdout, SAID[index] ?? /never/, names[index]);
+    });
+  });
+});
+
+test("the types are those of the API's document", async () => {
+  const made = join(project, "openapi.ts");
+  const { scripts } = JSON.parse(await readFile(join(ROOT, "package.json"), "utf8"));
+  const [, ...options] = scripts.generate.replace("src/openapi.ts", made).split(" ");
+  await run(process.execPath, [join(ROOT, "node_modules/openapi-typescript/bin/cli.js"), ...options], { cwd: ROOT });
+  const same = (await readFile(made, "utf8")) === (await readFile(join(ROOT, "src/openapi.ts"), "utf8"));
+  assert(same, "src/openapi.ts is not what sdks/openapi.json says: npm run generate");
+});

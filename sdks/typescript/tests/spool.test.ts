@@ -1,0 +1,168 @@
+/** Usage while the server is away: nothing is lost, and nothing is charged twice. */
+
+import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
+import { describe, test } from "node:test";
+import { MemorySpool, type QuotaStackOptions, SpoolFullError } from "quotastack";
+import { Obstacle } from "./support/proxy.js";
+import { client, newUser, spent, subscribed, URL_OF_EDGE, waitUntil } from "./support/shop.js";
+
+const OUTAGE_MS = Number(process.env.QUOTASTACK_TEST_OUTAGE_MS ?? 30_000);
+
+/** A client behind a proxy, which gives up quickly. */
+async function behindProxy(options: QuotaStackOptions = {}) {
+  const proxy = await Obstacle.before(URL_OF_EDGE);
+  const quotastack = client({ edgeUrl: proxy.url, attempts: 1, onError: () => {}, ...options });
+  return { proxy, quotastack };
+}
+
+describe("an outage", () => {
+  test("of half a minute: every event is charged once, in order, dated when it happened", async (context) => {
+    const { proxy, quotastack } = await behindProxy({ attempts: 2 });
+    context.after(() => proxy.down());
+    const user = await subscribed();
+    // The first arrives, and nobody hears of it: it is in the spool, and charged already.
+    proxy.turns.push("lose the answer", "lose the answer");
+    const unheard = await quotastack.recordUsage(user, { feature_key: "api_calls", units: 100 });
+    assert.deepEqual(unheard, {
+      accepted: true,
+      event_id: null,
+      cost: null,
+      balance: null,
+      overage: null,
+      durability: "local",
+      source: "fallback",
+    });
+    await proxy.down();
+    const [began, keys] = [Date.now(), [] as string[]];
+    while (Date.now() - began < OUTAGE_MS) {
+      const idempotency_key = `${String(keys.length).padStart(4, "0")}-${randomUUID()}`;
+      keys.push(idempotency_key);
+      const recorded = await quotastack.recordUsage(user, { feature_key: "api_calls", idempotency_key });
+      assert.equal(recorded.durability, "local");
+      await new Promise((resolve) => setTimeout(resolve, OUTAGE_MS / 30));
+    }
+    await proxy.up();
+    await waitUntil(async () => (await spent(user)) === 100 + keys.length, "everything to be charged once");
+    const sent = proxy.seen.flatMap(({ path, body }) => (path === "/v1/usage/batch" ? (body.events as never[]) : []));
+    const first = sent.filter(({ idempotency_key }) => keys.includes(idempotency_key));
+    assert.deepEqual(
+      first.map(({ idempotency_key }) => idempotency_key),
+      keys,
+    );
+    const times = first.map(({ timestamp }) => Date.parse(timestamp));
+    assert(times.every((time, index) => time >= (times[index - 1] ?? began - 1000)));
+    assert((times.at(-1) ?? 0) - (times[0] ?? 0) > OUTAGE_MS / 2);
+    assert.deepEqual(await quotastack.close(), { waiting: 0, error: null });
+  });
+
+  test("of a batch on its way: those that nobody answered are kept and charged once", async (context) => {
+    const { proxy, quotastack } = await behindProxy({ flushInterval: 10 });
+    context.after(() => proxy.down());
+    const user = await subscribed();
+    proxy.turns.push("lose the answer");
+    for (let count = 0; count < 50; count += 1) quotastack.bufferUsage(user, { feature_key: "api_calls" });
+    await waitUntil(() => proxy.seen.length > 1, "the spool to be tried");
+    assert.deepEqual(await quotastack.close(), { waiting: 0, error: null });
+    assert.equal(await spent(user), 50);
+  });
+
+  test("is told once, and flush says what still waits and why", async (context) => {
+    const errors: unknown[] = [];
+    const { proxy, quotastack } = await behindProxy({ onError: (error) => errors.push(error) });
+    context.after(() => proxy.down());
+    const user = await subscribed();
+    await proxy.down();
+    await quotastack.recordUsage(user, { feature_key: "api_calls" });
+    for (let count = 0; count < 3; count += 1) {
+      const report = await quotastack.flush();
+      assert.equal(report.waiting, 1);
+      assert.match(String(report.error), /UnreachableError/);
+    }
+    assert.equal(errors.length, 1);
+    await proxy.up();
+    assert.deepEqual(await quotastack.flush(), { waiting: 0, error: null });
+    assert.equal(await spent(user), 1);
+  });
+});
+
+describe("what waits", () => {
+  test("is refused where there is no room, and the call says so", async (context) => {
+    const { proxy, quotastack } = await behindProxy({ spool: new MemorySpool({ maxBytes: 500 }), maxBuffered: 3 });
+    context.after(() => proxy.down());
+    const user = await subscribed();
+    await proxy.down();
+    const usage = { feature_key: "api_calls" };
+    await quotastack.recordUsage(user, usage);
+    await quotastack.recordUsage(user, usage);
+    await assert.rejects(quotastack.recordUsage(user, usage), SpoolFullError);
+    for (let count = 0; count < 3; count += 1) quotastack.bufferUsage(user, usage);
+    assert.throws(() => quotastack.bufferUsage(user, usage), SpoolFullError);
+    assert.equal((await quotastack.flush()).waiting, 5);
+    await proxy.up();
+    assert.deepEqual(await quotastack.flush(), { waiting: 0, error: null });
+    assert.equal(await spent(user), 5);
+  });
+
+  test("and is refused by the API is kept as rejected, told, and does not stop what is behind it", async (context) => {
+    const [spool, told] = [new MemorySpool(), [] as string[]];
+    const { proxy, quotastack } = await behindProxy({ spool, onRejected: ({ code }) => told.push(code) });
+    context.after(() => proxy.down());
+    const [user, stranger] = [await subscribed(), newUser()];
+    await proxy.down();
+    await quotastack.recordUsage(stranger, { feature_key: "api_calls" });
+    await quotastack.recordUsage(user, { feature_key: "api_calls" });
+    await proxy.up();
+    assert.deepEqual(await quotastack.flush(), { waiting: 0, error: null });
+    assert.equal(await spent(user), 1);
+    assert.deepEqual(told, ["unknown_customer"]);
+    assert.deepEqual(
+      spool.rejected.map(({ event }) => event.end_user_id),
+      [stranger],
+    );
+  });
+
+  test("a callback that fails keeps nothing from being sent", async (context) => {
+    const { proxy, quotastack } = await behindProxy({
+      onRejected: () => {
+        throw new Error("of the application");
+      },
+    });
+    context.after(() => proxy.down());
+    const user = await subscribed();
+    await proxy.down();
+    await quotastack.recordUsage(newUser(), { feature_key: "api_calls" });
+    await quotastack.recordUsage(user, { feature_key: "api_calls" });
+    await proxy.up();
+    assert.deepEqual(await quotastack.flush(), { waiting: 0, error: null });
+    assert.equal(await spent(user), 1);
+  });
+
+  test("a key that was used for something else is rejected; one whose answer was lost is not", async (context) => {
+    const told: string[] = [];
+    const { proxy, quotastack } = await behindProxy({
+      onRejected: ({ code, event }) => told.push(`${code} ${event.units}`),
+    });
+    context.after(() => proxy.down());
+    const [user, idempotency_key] = [await subscribed(), randomUUID()];
+    await client().recordUsage(user, { feature_key: "api_calls", units: 2, idempotency_key });
+    await proxy.down();
+    await quotastack.recordUsage(user, { feature_key: "api_calls", units: 2, idempotency_key });
+    await quotastack.recordUsage(user, { feature_key: "api_calls", units: 3, idempotency_key });
+    await proxy.up();
+    assert.deepEqual(await quotastack.flush(), { waiting: 0, error: null });
+    assert.deepEqual(told, ["idempotency_key_reused 3"]);
+    assert.equal(await spent(user), 2);
+  });
+
+  test("what is older than timestamps may be is charged all the same", async (context) => {
+    const spool = new MemorySpool();
+    const { proxy, quotastack } = await behindProxy({ spool, onRejected: () => assert.fail("it was rejected") });
+    context.after(() => proxy.down());
+    const user = await subscribed();
+    const event = { end_user_id: user, feature_key: "api_calls", idempotency_key: randomUUID() };
+    await spool.append([{ event, at: new Date(Date.now() - 3 * 86_400_000).toISOString() }]);
+    assert.deepEqual(await quotastack.flush(), { waiting: 0, error: null });
+    assert.equal(await spent(user), 1);
+  });
+});

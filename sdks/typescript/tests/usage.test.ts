@@ -1,0 +1,224 @@
+/** Usage: once, whatever happens on the way. */
+
+import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
+import { describe, test } from "node:test";
+import {
+  InsufficientCreditsError,
+  LimitReachedError,
+  NotEntitledError,
+  NotFoundError,
+  type QuotaStackError,
+  tokenUsage,
+  UnavailableError,
+  UnreachableError,
+  usageEvents,
+  ValidationError,
+} from "quotastack";
+import { Obstacle } from "./support/proxy.js";
+import { CREDITS, client, newUser, refusal, spent, subscribed, URL_OF_EDGE, waitUntil } from "./support/shop.js";
+
+const quotastack = client();
+
+describe("recorded at once", () => {
+  test("what it cost and what is left", async () => {
+    const recorded = await quotastack.recordUsage(await subscribed(), { feature_key: "api_calls", units: 2.5 });
+    assert.deepEqual([recorded.cost, recorded.balance, recorded.source], [2.5, CREDITS - 2.5, "live"]);
+  });
+
+  test("the same key charges once; with other units it is refused, and says what differs", async () => {
+    const [user, idempotency_key] = [await subscribed(), randomUUID()];
+    const usage = { feature_key: "api_calls", units: 2, idempotency_key };
+    const first = await quotastack.recordUsage(user, usage);
+    assert.deepEqual(await quotastack.recordUsage(user, usage), first);
+    await assert.rejects(quotastack.recordUsage(user, { ...usage, units: 3 }), (error: QuotaStackError) => {
+      assert(error instanceof ValidationError);
+      assert.deepEqual([error.code, error.mismatch], ["idempotency_key_reused", ["units"]]);
+      return true;
+    });
+    assert.equal(await spent(user), 2);
+  });
+
+  test("the answer is lost after the request went through: one charge", async (context) => {
+    const proxy = await Obstacle.before(URL_OF_EDGE);
+    context.after(() => proxy.down());
+    proxy.turns.push("lose the answer", "lose the answer", "refuse");
+    const user = await subscribed();
+    const recorded = await client({ edgeUrl: proxy.url }).recordUsage(user, { feature_key: "api_calls", units: 7 });
+    assert.deepEqual([recorded.cost, recorded.source], [7, "live"]);
+    assert.equal(new Set(proxy.seen.map(({ body }) => body.idempotency_key)).size, 1);
+    assert.equal(proxy.seen.length, 4);
+    assert.equal(await spent(user), 7);
+  });
+
+  test("429 and 503 are waited for as long as they ask, and sent again under the same key", async (context) => {
+    const proxy = await Obstacle.before(URL_OF_EDGE);
+    context.after(() => proxy.down());
+    const retry = { "Retry-After": "1" };
+    proxy.turns.push({ status: 429, headers: retry, body: { code: "too_many_requests" } }, { status: 503 });
+    const user = await subscribed();
+    assert.equal((await client({ edgeUrl: proxy.url }).recordUsage(user, { feature_key: "api_calls" })).cost, 1);
+    const [first, second] = proxy.seen;
+    assert((second?.at ?? 0) - (first?.at ?? 0) >= 990);
+    assert.equal(first?.body.idempotency_key, second?.body.idempotency_key);
+  });
+
+  test("refusals have classes of their own, and are not tried again", async (context) => {
+    const proxy = await Obstacle.before(URL_OF_EDGE);
+    context.after(() => proxy.down());
+    const watched = client({ edgeUrl: proxy.url });
+    const user = await subscribed();
+    const refused = async (who: string, usage: object, kind: typeof QuotaStackError) => {
+      const before = proxy.seen.length;
+      const asked = watched.recordUsage(who, { feature_key: "api_calls", enforce: true, ...usage });
+      await assert.rejects(asked, (error) => error instanceof kind);
+      assert.equal(proxy.seen.length, before + 1);
+    };
+    await refused(user, { units: CREDITS + 1 }, InsufficientCreditsError);
+    await refused(user, { feature_key: "reports", units: 3 }, LimitReachedError);
+    await refused(user, { feature_key: "video" }, NotEntitledError);
+    await refused(newUser(), {}, NotFoundError);
+    await refused(user, { units: -1 }, ValidationError);
+  });
+
+  test("an error says what the API said", async () => {
+    const user = await subscribed();
+    const asked = quotastack.recordUsage(user, { feature_key: "reports", units: 3, enforce: true });
+    const error = await refusal(asked);
+    assert.deepEqual([error.status, error.code, error.context.limit], [402, "limit_reached", 2]);
+    assert.match(error.requestId ?? "", /^req_/);
+    assert.match(error.message, /^limit_reached: /);
+  });
+
+  test("enforced usage is never kept: without an answer it is an error", async (context) => {
+    const proxy = await Obstacle.before(URL_OF_EDGE);
+    context.after(() => proxy.down());
+    const strict = client({ edgeUrl: proxy.url, attempts: 2 });
+    const usage = { feature_key: "api_calls", enforce: true };
+    proxy.turns.push({ status: 503 }, { status: 502, body: "<html>" });
+    await assert.rejects(strict.recordUsage("anybody", usage), UnavailableError);
+    proxy.turns.push("refuse", "refuse");
+    await assert.rejects(strict.recordUsage("anybody", usage), UnreachableError);
+    assert.equal((await strict.flush()).waiting, 0);
+  });
+
+  test("all tokens of a model's answer, under the request's one key", async () => {
+    const user = await subscribed();
+    const usage = { input_tokens: 1_000, cache_read_input_tokens: 3_000, output_tokens: 500 };
+    const features = { input: "input_tokens", cached_input: "cached_input_tokens", output: "output_tokens" };
+    const events = usageEvents(tokenUsage(usage), { features }, randomUUID());
+    const { results } = await quotastack.recordUsageBatch(events.map((event) => ({ ...event, end_user_id: user })));
+    assert.deepEqual(
+      results.map(({ cost }) => cost),
+      [2, 3, 4],
+    );
+  });
+});
+
+describe("in batches", () => {
+  test("more than a request takes: one result each, in order", async (context) => {
+    const proxy = await Obstacle.before(URL_OF_EDGE);
+    context.after(() => proxy.down());
+    const user = await subscribed();
+    const events = Array.from({ length: 1_501 }, (_, index) => ({
+      end_user_id: index === 1_200 ? newUser() : user,
+      feature_key: "api_calls",
+      units: 1 + (index % 3),
+    }));
+    const { results } = await client({ edgeUrl: proxy.url }).recordUsageBatch(events);
+    assert.equal(proxy.seen.length, 2);
+    assert.deepEqual([results[1_200]?.status, results[1_200]?.code], ["rejected", "unknown_customer"]);
+    results.forEach((result, index) => {
+      if (index !== 1_200) assert.deepEqual([result.status, result.cost], ["accepted", 1 + (index % 3)]);
+    });
+    assert.equal(
+      await spent(user),
+      results.reduce((sum, { cost }) => sum + (cost ?? 0), 0),
+    );
+  });
+
+  test("a batch that is too large is split until it fits, and only what is too large by itself is refused", async () => {
+    const user = await subscribed();
+    const note = "x".repeat(700_000);
+    const events = Array.from({ length: 8 }, () => ({
+      end_user_id: user,
+      feature_key: "api_calls",
+      properties: { note },
+    }));
+    const { results } = await quotastack.recordUsageBatch(events);
+    assert.equal(results.length, 8);
+    for (const { code } of results) assert.notEqual(code, "body_too_large");
+  });
+
+  test("a batch whose answer is lost is charged once", async (context) => {
+    const proxy = await Obstacle.before(URL_OF_EDGE);
+    context.after(() => proxy.down());
+    proxy.turns.push("lose the answer");
+    const user = await subscribed();
+    const event = { end_user_id: user, feature_key: "api_calls" };
+    const { results } = await client({ edgeUrl: proxy.url }).recordUsageBatch([event, event, event]);
+    assert.deepEqual(
+      results.map(({ replayed }) => replayed),
+      [true, true, true],
+    );
+    assert.equal(await spent(user), 3);
+  });
+
+  test("what cannot be delivered is kept, but for what is enforced: of that nobody knows", async (context) => {
+    const proxy = await Obstacle.before(URL_OF_EDGE);
+    context.after(() => proxy.down());
+    const user = await subscribed();
+    const cut = client({ edgeUrl: proxy.url, attempts: 1, drainInterval: 60_000, onError: () => {} });
+    await proxy.down();
+    const event = { end_user_id: user, feature_key: "api_calls" };
+    const { results } = await cut.recordUsageBatch([event, { ...event, enforce: true }]);
+    assert.deepEqual(
+      results.map(({ status, durability }) => [status, durability]),
+      [
+        ["accepted", "local"],
+        ["unknown", undefined],
+      ],
+    );
+    await proxy.up();
+    assert.deepEqual(await cut.close(), { waiting: 0, error: null });
+    assert.equal(await spent(user), 1);
+  });
+});
+
+describe("in the background", () => {
+  test("events wait for each other, and go out together within the interval", async (context) => {
+    const proxy = await Obstacle.before(URL_OF_EDGE);
+    context.after(() => proxy.down());
+    const user = await subscribed();
+    const buffering = client({ edgeUrl: proxy.url, flushInterval: 50 });
+    for (let count = 0; count < 100; count += 1) buffering.bufferUsage(user, { feature_key: "api_calls" });
+    await waitUntil(async () => (await spent(user)) === 100, "all to be charged");
+    assert.equal(proxy.seen.length, 1);
+  });
+
+  test("a thousand do not wait, and closing sends what is left", async () => {
+    const user = await subscribed();
+    const buffering = client({ flushInterval: 600_000 });
+    for (let count = 0; count < 1_000; count += 1) buffering.bufferUsage(user, { feature_key: "api_calls" });
+    await waitUntil(async () => (await spent(user)) === 1_000, "a full batch to be sent");
+    buffering.bufferUsage(user, { feature_key: "api_calls", units: 5 });
+    assert.deepEqual(await buffering.close(), { waiting: 0, error: null });
+    assert.equal(await spent(user), 1_005);
+    assert.throws(() => buffering.bufferUsage(user, { feature_key: "api_calls" }), /closed/);
+  });
+
+  test("what the API refuses is told, kept and not sent again", async () => {
+    const rejected: string[] = [];
+    const [user, stranger] = [await subscribed(), newUser()];
+    const buffering = client({ onRejected: ({ event, code }) => rejected.push(`${event.end_user_id} ${code}`) });
+    buffering.bufferUsage(stranger, { feature_key: "api_calls" });
+    buffering.bufferUsage(user, { feature_key: "api_calls" });
+    assert.equal((await buffering.close()).waiting, 0);
+    assert.deepEqual(rejected, [`${stranger} unknown_customer`]);
+    assert.equal(await spent(user), 1);
+  });
+
+  test("enforced usage is not for the background", () => {
+    assert.throws(() => client().bufferUsage("anybody", { feature_key: "api_calls", enforce: true }), TypeError);
+  });
+});

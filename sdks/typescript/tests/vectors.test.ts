@@ -1,0 +1,109 @@
+/** Cases that all SDKs share: sdks/vectors. */
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { describe, test } from "node:test";
+import { tokenUsage, usageEvents, verifyWebhook, WebhookVerificationError } from "quotastack";
+import { nextWait, readRetryAfter } from "../dist/esm/backoff.js";
+
+function cases<Case>(name: string): Case[] {
+  return JSON.parse(readFileSync(new URL(`../../vectors/${name}.json`, import.meta.url), "utf8"));
+}
+
+interface RetryCase {
+  name: string;
+  status: number | null;
+  code: string | null;
+  retries: number;
+  retry_after: string | null;
+  check: boolean;
+  again: boolean;
+  least_seconds: number | null;
+  most_seconds: number | null;
+}
+
+describe("what follows an answer", () => {
+  for (const each of cases<RetryCase>("retries")) {
+    test(each.name, () => {
+      const failure = { status: each.status, code: each.code, retryAfter: readRetryAfter(each.retry_after, 0) };
+      const policy = { attempts: each.check ? 2 : 4, maxWait: 30_000 };
+      const waits = [0, 0.5, 1].map((chance) => nextWait(failure, each.retries, policy, chance));
+      if (!each.again) return assert.deepEqual(waits, [null, null, null]);
+      assert.equal(waits[0], (each.least_seconds ?? 0) * 1000);
+      assert.equal(waits[2], (each.most_seconds ?? 0) * 1000);
+    });
+  }
+
+  test("a Retry-After may be a date, and one that has passed is none to wait for", () => {
+    const now = Date.parse("2026-11-27T10:00:00Z");
+    assert.equal(readRetryAfter("Fri, 27 Nov 2026 10:00:07 GMT", now), 7);
+    assert.equal(readRetryAfter("Fri, 27 Nov 2026 09:00:00 GMT", now), 0);
+  });
+
+  test("pauses double up to five seconds", () => {
+    const failure = { status: null, code: null, retryAfter: null };
+    const waits = [0, 1, 5, 6, 40].map((retries) => nextWait(failure, retries, { attempts: 99, maxWait: 0 }, 1));
+    assert.deepEqual(waits, [100, 200, 3_200, 5_000, 5_000]);
+  });
+});
+
+interface TokenCase {
+  name: string;
+  usage: object;
+  pools: ReturnType<typeof tokenUsage> | null;
+}
+
+describe("pools of tokens", () => {
+  for (const each of cases<TokenCase>("token_usage")) {
+    test(each.name, () => {
+      if (each.pools === null) assert.throws(() => tokenUsage(each.usage), TypeError);
+      else assert.deepEqual(tokenUsage(each.usage), each.pools);
+    });
+  }
+
+  test("one event for each pool with tokens, all under one key", () => {
+    const pools = { input: 10, cached_input: 0, cache_write: 3, output: 7, reasoning: 5 };
+    const features = { input: "input_tokens", cache_write: "input_tokens", output: "output_tokens", reasoning: null };
+    assert.deepEqual(usageEvents(pools, { features }, "call-1"), [
+      { feature_key: "input_tokens", units: 13, idempotency_key: "call-1" },
+      { feature_key: "output_tokens", units: 7, idempotency_key: "call-1" },
+    ]);
+  });
+
+  test("tokens that nobody named a feature for are no free tokens", () => {
+    const pools = { input: 10, cached_input: 1, cache_write: 0, output: 0, reasoning: 0 };
+    assert.throws(() => usageEvents(pools, { features: { input: "input_tokens" } }, "call-1"), /cached_input/);
+  });
+});
+
+interface WebhookCase {
+  name: string;
+  secrets: string[];
+  headers: Record<string, string>;
+  body: string;
+  now: number;
+  valid: boolean;
+}
+
+describe("webhooks", () => {
+  for (const each of cases<WebhookCase>("webhooks")) {
+    test(each.name, async () => {
+      const now = new Date(each.now * 1000);
+      const verified = verifyWebhook(each.body, each.headers, each.secrets, { now });
+      if (!each.valid) return assert.rejects(verified, WebhookVerificationError);
+      assert.deepEqual(await verified, JSON.parse(each.body));
+      return undefined;
+    });
+  }
+
+  test("bodies may be bytes, and headers those of fetch", async () => {
+    const good = cases<WebhookCase>("webhooks").find(({ valid }) => valid);
+    assert(good);
+    const bytes = new TextEncoder().encode(good.body);
+    const now = new Date(good.now * 1000);
+    for (const body of [bytes, bytes.buffer, Buffer.from(bytes)]) {
+      const event = await verifyWebhook(body, new Headers(good.headers), good.secrets, { now });
+      assert.equal(event.type, "credits.low");
+    }
+  });
+});
