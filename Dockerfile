@@ -14,6 +14,8 @@ RUN pip install --no-cache-dir --disable-pip-version-check --require-hashes -r r
 COPY pyproject.toml LICENSE ./
 COPY README.md ARCHITECTURE.md STYLE.md CHANGELOG.md ./
 COPY docs docs
+COPY sdks/typescript/README.md sdks/typescript/README.md
+COPY sdks/python/README.md sdks/python/README.md
 COPY migrations migrations
 COPY app app
 COPY edge edge

@@ -25,13 +25,16 @@ DEV := $(VENV)/requirements-dev.installed
 LOAD := $(LOAD_VENV)/requirements-load.installed
 INTEGRATIONS := $(INTEGRATIONS_VENV)/requirements-integrations.installed
 
-.PHONY: help run test chaos check lint format bench load soak lock clean-data clean
+.PHONY: help run demo test chaos check lint format bench load soak lock clean-data clean
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(RUN) ## start everything, with its own Postgres and Valkey, and print what to try; Ctrl-C stops it
 	@exec $(BIN)/quotastack run
+
+demo: $(DEV) ## an AI chat that sells tokens, on a QuotaStack of its own: docs/demo/README.md; Ctrl-C stops it
+	@exec $(BIN)/python -m docs.demo
 
 test: $(DEV) ## the whole test suite against real servers; ARGS go to pytest
 	$(SUITE) $(ARGS)

@@ -12,6 +12,8 @@ SYSTEM_FOLDERS = ("/usr/sbin", "/usr/local/sbin")
 """Where Debian keeps nginx; not on everybody's PATH."""
 
 _DEBIAN_PACKAGES = {
+    "chromedriver": "chromium-driver",
+    "chromium": "chromium",
     "curl": "curl",
     "nginx": "nginx",
     "node": "nodejs",
@@ -21,7 +23,7 @@ _DEBIAN_PACKAGES = {
     "redis-benchmark": "redis-tools",
     "wrk": "wrk",
 }
-_HOMEBREW_PACKAGES = _DEBIAN_PACKAGES | {"node": "node", "redis-benchmark": "redis"}
+_HOMEBREW_PACKAGES = _DEBIAN_PACKAGES | {"chromedriver": "chromedriver", "node": "node", "redis-benchmark": "redis"}
 
 
 class MissingPrograms(Exception):

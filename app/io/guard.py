@@ -7,11 +7,15 @@ the connection.
 
 import asyncio
 import socket
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from contextvars import ContextVar
 from functools import partial
 from ssl import SSLContext
-from typing import Any, Final
+from typing import Any, Final, TypeVar
+from uuid import UUID
+from weakref import WeakValueDictionary
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -21,6 +25,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from app.rules.addresses import Network, may_be_reached
 
 Resolver = AbstractResolver
+Result = TypeVar("Result")
 
 MAX_HEAD_BYTES: Final = 65_536
 """What may come before the body's first 16 KiB, in all: interim answers, headers and the framing of chunks."""
@@ -28,12 +33,24 @@ MAX_HEAD_BYTES: Final = 65_536
 RESOLVING_THREADS: Final = 64
 """Names that are looked up at once. Name servers that never answer hold as many threads as there are such names."""
 
+RESOLVING_EACH: Final = 16
+"""Of them for one tenant's environment: those whose names hang wait for each other, and others have threads."""
+
 MAX_IDLE: Final = 256
 """Connections that are kept for later. With those in use they stay below the open files that a process may have."""
 
 _NAME_CACHE_SECONDS: Final = 30
 _NAMES: Final = 4_096
 _KEEP_ALIVE_SECONDS: Final = 4  # common servers hang up after five: who reuses a connection then loses a message
+
+
+# aiohttp tells a resolver the name and no more; the task that asks it has the context of the one that wants to know.
+_whose: ContextVar[UUID | None] = ContextVar("whose", default=None)
+
+
+def look_up_for(environment_id: UUID) -> None:
+    """Names that the present task looks up from now on are of this environment's endpoints."""
+    _whose.set(environment_id)
 
 
 class ForbiddenAddress(OSError):
@@ -59,7 +76,7 @@ class GuardedConnector(aiohttp.TCPConnector):
             ttl_dns_cache=_NAME_CACHE_SECONDS,
             dns_cache_max_size=_NAMES,
         )
-        self._factory = partial(_BoundedHandler, loop=self._loop)
+        self._factory = partial(_BoundedHandler, loop=asyncio.get_running_loop())
 
     async def close(self, *, abort_ssl: bool = False) -> None:
         """Close every connection, and let the threads go that look up names."""
@@ -69,7 +86,7 @@ class GuardedConnector(aiohttp.TCPConnector):
     def _release(self, key: Any, protocol: ResponseHandler, *, should_close: bool = False) -> None:  # noqa: ANN401 - aiohttp's own
         super()._release(key, protocol, should_close=should_close)
         idle = self._conns
-        while sum(map(len, idle.values())) > min(self._limit, MAX_IDLE):
+        while sum(map(len, idle.values())) > min(self.limit, MAX_IDLE):
             longest_idle = next(iter(idle))
             idle[longest_idle].popleft()[0].close()
             if not idle[longest_idle]:
@@ -81,19 +98,35 @@ class ThreadedResolver(Resolver):
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(RESOLVING_THREADS, thread_name_prefix="names")
+        self._rooms: WeakValueDictionary[UUID, asyncio.Semaphore] = WeakValueDictionary()
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
         """All addresses of the name; OSError where there is none."""
-        loop = asyncio.get_running_loop()
         # As bytes: what a label must look like is for the name server to say, not for a codec to raise.
         ask = partial(socket.getaddrinfo, host.encode(), port, family, socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
-        found = await loop.run_in_executor(self._threads, ask)
+        found = await asyncio.wrap_future(await self._begin(ask))
         return [
             ResolveResult(hostname=host, host=str(address[0]), port=port, family=kind, proto=proto, flags=_NUMERIC)
             for kind, _, proto, _, address in found
         ]
+
+    async def _begin(self, ask: Callable[[], Result]) -> Future[Result]:
+        """Begin in a thread, once there is room for whoever wants to know."""
+        whose = _whose.get()
+        if whose is None:
+            return self._threads.submit(ask)
+        room = self._rooms.setdefault(whose, asyncio.Semaphore(RESOLVING_EACH))
+        await room.acquire()
+        looking, loop = self._threads.submit(ask), asyncio.get_running_loop()
+
+        def ended(_: object) -> None:
+            with suppress(RuntimeError):  # the loop has ended before the look-up
+                loop.call_soon_threadsafe(room.release)
+
+        looking.add_done_callback(ended)  # when the thread is free, and not when nobody waits for it any more
+        return looking
 
     async def close(self) -> None:
         """Forget what waits; a look-up that is under way ends by itself."""

@@ -18,6 +18,7 @@ import structlog
 from app.errors import ServiceError
 from app.io import metrics, tracing
 from app.io.clock import Clock
+from app.io.guard import look_up_for
 from app.io.outbound import Delivery
 from app.io.postgres import Database
 from app.jobs.lanes import FIRST_WIDTH, Lanes
@@ -126,6 +127,7 @@ class Deliverer:
 
     async def _deliver(self, first: Head, lease_until: float) -> None:
         """Send the heads of a queue, one after the other, as long as they are taken."""
+        look_up_for(first.queue.key.environment_id)
         head: Head | None = first
         count = 0
         while head is not None and _seconds() < lease_until:

@@ -25,7 +25,7 @@ BESIDE = {
     "sdks/python/README.md": "/docs/sdks/python",
 }
 """Pages that do not lie below `docs/`; an image may be without them."""
-SERVED = {".py", ".ts", ".mjs", ".json", ".html", ".css", ".yml"}
+SERVED = {".py", ".ts", ".mjs", ".json", ".html", ".css", ".js", ".txt", ".yml"}
 """How names end of files below `docs/` that are served beside the pages, as plain text."""
 _BUILT = {"node_modules", "dist", "__pycache__"}
 _TITLE = re.compile(r"^# (.+)$", re.MULTILINE)

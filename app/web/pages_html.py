@@ -21,6 +21,8 @@ _MOVE = re.compile(r"^ *(\S+) --> ([^\s:]+)(?:: (.+))?$", re.MULTILINE)
 _MARKS = re.compile(r"[^\w\- ]")
 _PLAIN = {"", "text", "mermaid"}
 """Languages of fences that are shown in one colour."""
+_SAME = {"console": "sh"}
+"""Languages that are coloured as another: commands stand in them without a prompt."""
 _LEVELS_OF_CONTENTS = {"h2"}
 Lead = Callable[[str], str | None]
 
@@ -151,5 +153,5 @@ def _moves(moves: list[tuple[str, str, str]]) -> str:
 
 
 def _coloured(text: str, language: str) -> str:
-    lexer = _lexers.get_lexer_by_name(language, stripnl=False)
+    lexer = _lexers.get_lexer_by_name(_SAME.get(language, language), stripnl=False)
     return str(pygments.highlight(text, lexer, _formatters.HtmlFormatter(nowrap=True)))

@@ -30,6 +30,7 @@ def html_of(library: Library, page: Page) -> str:
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <title>{escape(page.title)} · QuotaStack</title>
+<link rel="icon" href="data:,">
 <link rel="alternate" type="text/markdown" href="{page.twin}">
 <style>{_STYLE}</style>
 </head>

@@ -53,6 +53,7 @@ _OK = 200
 _ACCEPTED = 202
 MAX_POSITION = 2**62
 FewerLimit = Annotated[int, QueryParameter(ge=1, le=100, description="Most items of the page.")]
+"""Fewer than of other lists: each has up to twenty attempts with it, and each of those what was answered."""
 
 
 def provide_caller(

@@ -25,6 +25,11 @@ CONSOLE = {
     "pip": "asks a registry",
 }
 """How commands of `console` begin."""
+ELSEWHERE = {
+    "sdks/python/README.md": "tests/docs/test_python_readme.py",
+    "sdks/typescript/README.md": "sdks/typescript/tests/package.test.ts",
+}
+"""Pages whose blocks a test of their own runs."""
 _OPENING = re.compile(r"^(?P<indent> *)```(?P<info>.*)$")
 _ATTRIBUTE = re.compile(r'([a-z-]+)="([^"]*)"')
 
@@ -46,7 +51,7 @@ class Block(NamedTuple):
     @property
     def is_run(self) -> bool:
         """Whether it is run with its page; what another test runs is not run twice."""
-        return self.language in RUN and "covered-by" not in self.attributes
+        return self.language in RUN and "covered-by" not in self.attributes and self.page not in ELSEWHERE
 
 
 @cache

@@ -4,7 +4,9 @@ import asyncio
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 import pytest_asyncio
 
@@ -61,3 +63,11 @@ def variables_of(stack: Stack, told: DevStack, folder: Path) -> dict[str, str]:
         "QUOTASTACK_EDGE_URL": told.edge_url,
         "QUOTASTACK_KEY": told.sandbox_key,
     }
+
+
+def call(told: DevStack, method: str, path: str, body: Any = None) -> Any:
+    """The answer to a request that has to succeed."""
+    headers = {"Authorization": f"Bearer {told.sandbox_key}"}
+    answer = httpx.request(method, told.core_url + path, headers=headers, json=body)
+    assert answer.is_success, answer.text
+    return answer.json()

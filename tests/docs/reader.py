@@ -16,13 +16,13 @@ from pathlib import Path
 from tests.docs.blocks import Block
 from tests.floors.source import ROOT
 from tests.programs import program
+from tests.typescript import built_sdk
 
 SECONDS = 60
 """How long one block may take."""
 END_SECONDS = 20
 LINKED = ("docs", "deploy", "sdks")
 """Folders of the checkout that a reader has at hand; what a page writes is in a folder of its own."""
-TYPESCRIPT = ROOT / "sdks" / "typescript"
 HERE = Path(__file__).parent
 _SHELL = """
 set -euo pipefail
@@ -93,6 +93,25 @@ class Pupil:
             self._process.wait()
 
 
+def module_of(blocks: list[Block], turn: str) -> str:
+    """The blocks as one text, each at the lines that it has on its page, a turn above each and below the last."""
+    lines: list[str] = []
+    for block in blocks:
+        lines += [""] * (block.line - len(lines) - 1)
+        lines += [turn, *block.text.splitlines()]
+    return "\n".join([*lines, turn, ""])
+
+
+def install(packages: Path) -> None:
+    """The SDK as `npm install` leaves it, and beside it what its examples are about."""
+    sdk = built_sdk()
+    packages.mkdir()
+    (packages / "quotastack").symlink_to(sdk)
+    for package in (sdk / "node_modules").iterdir():
+        if package.name[0] not in "._":
+            (packages / package.name).symlink_to(package)
+
+
 class Reader:
     """Goes through the blocks of one page, in a folder of its own."""
 
@@ -104,8 +123,7 @@ class Reader:
             if (ROOT / name).exists():
                 (folder / name).symlink_to(ROOT / name)
         (folder / ".venv").symlink_to(sys.prefix)
-        (folder / "node_modules").mkdir()
-        (folder / "node_modules" / "quotastack").symlink_to(TYPESCRIPT)
+        self._environment["PYTHONPATH"] = str(ROOT / "sdks" / "python" / "src")
 
     def outputs(self) -> list[str]:
         """Run everything; what each block printed. AssertionError where one fails."""
@@ -136,23 +154,15 @@ class Reader:
         return [program("bash"), "--noprofile", "--norc", "-c", _SHELL]
 
     def _python(self) -> list[str]:
-        whole = self._module([block for block in self._blocks if block.language == "python"], "_turn()")
+        whole = module_of([block for block in self._blocks if block.language == "python"], "_turn()")
         (self._folder / "page.py").write_text(whole)
         return [sys.executable, str(HERE / "turns.py"), "page.py"]
 
     def _node(self) -> list[str]:
-        whole = self._module([block for block in self._blocks if block.language in {"ts", "js"}], "await _turn()")
+        whole = module_of([block for block in self._blocks if block.language in {"ts", "js"}], "await _turn()")
         (self._folder / "page.ts").write_text(whole)
+        install(self._folder / "node_modules")
         return [program("node"), "--enable-source-maps", str(HERE / "turns.mjs"), "page.ts"]
-
-    @staticmethod
-    def _module(blocks: list[Block], turn: str) -> str:
-        """The blocks as one text, each at the lines that it has on its page, a turn above each and below the last."""
-        lines: list[str] = []
-        for block in blocks:
-            lines += [""] * (block.line - len(lines) - 1)
-            lines += [turn, *block.text.splitlines()]
-        return "\n".join([*lines, turn, ""])
 
     def _script(self, block: Block) -> str:
         script = self._folder / f"line-{block.line}.sh"

@@ -4,14 +4,14 @@ import json
 import re
 import tomllib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.docs.blocks import CONSOLE, READ, RUN, SHOWN, Block, blocks_of, named_test, pages, parse
-from tests.floors.source import refuse
-from tests.floors.test_promises import names_by_path
+from tests.docs.blocks import CONSOLE, ELSEWHERE, READ, RUN, SHOWN, Block, blocks_of, named_test, pages, parse
+from tests.floors.source import ROOT, refuse
 
 READERS: dict[str, Callable[[str], Any]] = {"json": json.loads, "yaml": yaml.safe_load, "toml": tomllib.loads}
 ATTRIBUTES = {"tab", "covered-by"}
@@ -22,6 +22,12 @@ MAKES = re.compile(r'/v1/(features|plans|topup-packages)"? .*?\{"key": "([\w.-]+
 def all_blocks() -> Iterator[Block]:
     """Those of every page."""
     return (block for page in pages() for block in blocks_of(page))
+
+
+def is_there(path: str, name: str) -> bool:
+    """Whether a file of tests has such a test."""
+    file = ROOT / path
+    return file.is_file() and re.search(rf"^(?:async )?def {name}\(", file.read_text(), re.MULTILINE) is not None
 
 
 def test_every_block_is_of_a_known_kind() -> None:
@@ -47,10 +53,11 @@ def test_samples_parse(block: Block) -> None:
 
 def test_what_others_run_is_run() -> None:
     """A block that names a test in place of its own run names one that exists."""
-    tests = names_by_path()
-    named = ((block, named_test(block)) for block in all_blocks())
-    offences = [f"{block.place}: {test}" for block, test in named if test and test[1] not in tests.get(test[0], set())]
+    named = ((block, test) for block in all_blocks() if (test := named_test(block)) is not None)
+    offences = [f"{block.place}: {'::'.join(test)}" for block, test in named if not is_there(*test)]
     refuse(offences, "Name the test that runs these commands as path::name.")
+    for page, test in ELSEWHERE.items():
+        assert Path(page).name in (ROOT / test).read_text(), f"{test} says nothing of {page}"
 
 
 def test_commands_at_a_terminal_have_their_reason() -> None:
@@ -70,6 +77,8 @@ def test_fences_are_understood() -> None:
     assert (first.line, first.language, first.text) == (3, "sh", "one\n")
     assert not first.is_run
     assert named_test(first) == ("tests/a.py", "test_a")
+    assert not is_there("tests/a.py", "test_a")
+    assert is_there("tests/docs/test_kinds.py", "test_fences_are_understood")
     assert (second.language, second.text) == ("json", "{}\n")
     with pytest.raises(AssertionError, match="never closed"):
         list(parse("a.md", "```sh\n"))

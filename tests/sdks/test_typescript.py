@@ -15,6 +15,7 @@ import pytest_asyncio
 from tests.flow.stack import drained
 from tests.programs import program
 from tests.sdks.conftest import CREDITS, Shop
+from tests.typescript import built_sdk
 
 INSTALL_SECONDS = 300
 TEST_SECONDS = 300
@@ -33,11 +34,11 @@ async def run(folder: Path, variables: Mapping[str, str], name: str, *arguments:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def package(repository: Path) -> Path:
+async def package() -> Path:
     """The package's folder, with the tools of its lock in it; format, lint and types hold, and it is built."""
-    folder = repository / "sdks/typescript"
-    await run(folder, {}, "npm", "ci")
-    await run(folder, {}, "npm", "run", "pretest")
+    folder = await asyncio.to_thread(built_sdk)
+    await run(folder, {}, "npm", "run", "lint")
+    await run(folder, {}, "npm", "exec", "--", "tsc", "-p", "tsconfig.tests.json")
     return folder
 
 

@@ -176,4 +176,4 @@ def test_which_refusals_are_answers() -> None:
     assert stored >= {Code.UNKNOWN_CUSTOMER, Code.INSUFFICIENT_CREDITS, Code.CONFLICT, Code.ALREADY_VOIDED}
     assert {MEANINGS[code].status for code in stored} == {402, 404, 409}
     passing = {code for code in Code if MEANINGS[code].status in {402, 404, 409}} - stored
-    assert passing == {Code.EVENT_PENDING, Code.IDEMPOTENCY_KEY_IN_FLIGHT}
+    assert passing == {Code.EVENT_PENDING, Code.IDEMPOTENCY_KEY_IN_FLIGHT, Code.TOO_MANY_REPLAYS}

@@ -4,14 +4,16 @@ import asyncio
 import socket
 from socket import AF_INET, SOCK_STREAM
 from threading import Event
+from uuid import UUID, uuid4
 
 import aiohttp
 import pytest
 
-from app.io.guard import RESOLVING_THREADS
-from app.io.outbound import Failure, Session, open_guarded_session
+from app.io.guard import RESOLVING_EACH, RESOLVING_THREADS, look_up_for
+from app.io.outbound import Delivery, Failure, Session, open_guarded_session
 from app.rules.addresses import read_networks
 from tests.app.io.outbound.stranger import LOOPBACK, OK, UNSPECIFIED, Names, answering, outcome, post, stranger
+from tests.waiting import wait_until_async
 
 WAIT_SECONDS = 10
 CLOSING = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -138,6 +140,47 @@ async def test_other_spellings_of_a_name(host: str, asked: str) -> None:
     async with stranger(answering(OK)) as server, open_guarded_session([], resolver=names) as session:
         assert outcome(await post(session, server.url(host)))[2] == Failure.FORBIDDEN_ADDRESS
         assert names.asked == ([] if asked[0].isdigit() else [asked])
+
+
+async def test_an_environment_whose_names_hang_leaves_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many of them there are, and though nobody waits any more for those that were begun."""
+    answered, entered = Event(), list[bytes]()
+
+    def ask(host: bytes, port: int, *_: object, **__: object) -> list[tuple[object, ...]]:
+        if host.startswith(b"silent"):
+            entered.append(host)
+            answered.wait(WAIT_SECONDS)
+        return [(AF_INET, SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+    async def post_for(environment_id: UUID, url: str) -> Delivery:
+        look_up_for(environment_id)
+        return await post(session, url)
+
+    async def all_entered() -> bool:
+        return len(entered) == RESOLVING_EACH
+
+    monkeypatch.setattr(socket, "getaddrinfo", ask)
+    hanging, other = uuid4(), uuid4()
+    try:
+        async with stranger(answering(OK)) as server, open_guarded_session(LOOPBACK) as session:
+            urls = [server.url(f"silent-{number}.example") for number in range(2 * RESOLVING_THREADS)]
+            first, second = ([asyncio.create_task(post_for(hanging, url)) for url in part] for part in halves(urls))
+            await wait_until_async(all_entered, WAIT_SECONDS, "as many are looked up as may be")
+            for task in first:
+                task.cancel()
+            await asyncio.wait(first)
+            assert outcome(await asyncio.create_task(post_for(other, server.url("a.example")))) == (200, b"ok", None)
+            assert await all_entered()
+            answered.set()
+            assert {(await task).status for task in second} == {200}
+    finally:
+        answered.set()
+
+
+def halves(urls: list[str]) -> tuple[list[str], list[str]]:
+    """The first and the second half."""
+    middle = len(urls) // 2
+    return urls[:middle], urls[middle:]
 
 
 async def test_names_are_looked_up_beside_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
