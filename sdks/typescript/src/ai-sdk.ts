@@ -15,10 +15,7 @@ type ModelUsage = Extract<Part, { type: "finish" }>["usage"];
 export interface MeteredModelOptions {
   /** Your own id of the user. */
   user: string;
-  /**
-   * The features that tokens are usage of. Credit is set aside for `output`. Without one of their own, `cached_input` and
-   * `cache_write` count as `input`, and `reasoning` as `output`; without `input` only output costs anything.
-   */
+  /** The features that tokens are usage of, as `usageEvents` takes them. Credit is set aside for `output`. */
   features: TokenFeatures & { output: string };
   /** Output tokens to set credit aside for where a call has no `maxOutputTokens`: 4,096. More may be used: it is charged. */
   mostOutputTokens?: number;
@@ -150,7 +147,7 @@ class Meter {
 
   async #charge(): Promise<void> {
     await this.#extending;
-    const events = usageEvents(this.#pools(), { features: completed(this.#options.features) }, this.#key);
+    const events = usageEvents(this.#pools(), { features: this.#options.features }, this.#key);
     const reserved = this.#reservation;
     const others = events.filter(
       ({ feature_key }) => reserved === null || feature_key !== this.#options.features.output,
@@ -188,10 +185,4 @@ class Meter {
     if (this.#options.onError) this.#options.onError(error);
     else console.warn("quotastack: usage of a model could not be charged:", error);
   }
-}
-
-function completed(features: MeteredModelOptions["features"]): Required<TokenFeatures> {
-  const { output, input = null } = features;
-  const { cached_input = input, cache_write = input, reasoning = output } = features;
-  return { input, cached_input, cache_write, output, reasoning };
 }
