@@ -4,7 +4,7 @@ import { pause } from "./backoff.js";
 import { MAX_BATCH_EVENTS, type Outcome, sendBatches } from "./batches.js";
 import { SpoolFullError } from "./errors.js";
 import type { DeliverySettings } from "./settings.js";
-import { type KeptEvent, MemorySpool, type RejectedEvent, type Spool, type WaitingEvent } from "./spool.js";
+import { type KeptEvent, MemorySpool, type RejectedEvent, type Spool } from "./spool.js";
 import type { Transport } from "./transport.js";
 import type { UsageEvent } from "./types.js";
 
@@ -130,10 +130,7 @@ export class Delivery {
 
   /** Those that could not be delivered. */
   async #sendBuffered(kept: readonly KeptEvent[]): Promise<KeptEvent[]> {
-    const outcomes = await sendBatches(
-      this.#transport,
-      kept.map(({ event }) => event),
-    );
+    const outcomes = await this.#send(kept);
     await this.#reject(kept, outcomes);
     return kept.filter((_, index) => outcomes[index]?.kind === "undelivered");
   }
@@ -173,7 +170,7 @@ export class Delivery {
   async #drainBatch(): Promise<boolean> {
     const waiting = await this.#spool.peek(MAX_BATCH_EVENTS);
     if (waiting.length === 0) return false;
-    const outcomes = await this.#sendWaiting(waiting);
+    const outcomes = await this.#send(waiting, 1);
     await this.#reject(waiting, outcomes);
     const settled = waiting.filter((_, index) => outcomes[index]?.kind !== "undelivered");
     await this.#spool.remove(settled.map(({ place }) => place));
@@ -181,28 +178,28 @@ export class Delivery {
     return true;
   }
 
+  // ---- both
+
   /**
    * Send with the timestamp of the moment in which they were recorded; those that are refused for it, once more without.
    *
    * An event that had arrived before, and whose answer was lost, is known under its key as one without a timestamp. And
    * of one that is older than timestamps may be, or of a sandbox whose clock is elsewhere, the moment of arrival is taken.
    */
-  async #sendWaiting(waiting: readonly WaitingEvent[]): Promise<Outcome[]> {
-    const dated = waiting.map(({ event, at }) => ({ ...event, timestamp: event.timestamp ?? at }));
-    const outcomes = await sendBatches(this.#transport, dated, 1);
-    const again = waiting.flatMap(({ event }, index) =>
+  async #send(kept: readonly KeptEvent[], attempts?: number): Promise<Outcome[]> {
+    const dated = kept.map(({ event, at }) => ({ ...event, timestamp: event.timestamp ?? at }));
+    const outcomes = await sendBatches(this.#transport, dated, attempts);
+    const again = kept.flatMap(({ event }, index) =>
       event.timestamp === undefined && isRefusedForItsTime(outcomes[index]) ? [index] : [],
     );
-    const undated = again.flatMap((index) => waiting[index]?.event ?? []);
-    const answers = await sendBatches(this.#transport, undated, 1);
+    const undated = again.flatMap((index) => kept[index]?.event ?? []);
+    const answers = await sendBatches(this.#transport, undated, attempts);
     again.forEach((index, turn) => {
       const answer = answers[turn];
       if (answer !== undefined) outcomes[index] = answer;
     });
     return outcomes;
   }
-
-  // ---- what becomes of it
 
   async #reject(kept: readonly KeptEvent[], outcomes: readonly Outcome[]): Promise<void> {
     const rejected = kept.flatMap(({ event, at }, index): RejectedEvent[] => {

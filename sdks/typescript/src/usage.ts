@@ -4,7 +4,7 @@ import { MAX_BATCH_EVENTS, type Outcome, sendBatches } from "./batches.js";
 import type { Delivery } from "./delivery.js";
 import { isUndelivered } from "./errors.js";
 import type { KeptEvent } from "./spool.js";
-import { newKey, type Transport } from "./transport.js";
+import { checkAmount, newKey, type Transport } from "./transport.js";
 import type { BatchResult, Usage, UsageEvent, UsageOf, UsageRecorded } from "./types.js";
 
 const UNDECIDED = { event_id: null, cost: null, balance: null, overage: null } as const;
@@ -63,6 +63,7 @@ export class UsageRecorder {
 
 /** The event as it is sent, whoever sends it when: under one key. */
 function asEvent(usage: UsageOf): UsageEvent {
+  checkAmount("units", usage.units);
   const { timestamp, idempotency_key, ...rest } = usage;
   return {
     ...rest,
