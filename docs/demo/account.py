@@ -5,11 +5,11 @@ from collections.abc import AsyncGenerator
 from typing import Final
 
 import msgspec
-from quotastack import AsyncQuotaStack, UnavailableError, UnreachableError
 
 from docs.demo import catalogue
 from docs.demo.catalogue import FEATURE, Pack, Plan
 from docs.demo.journal import Call, Journal, asking_for
+from quotastack import AsyncQuotaStack, UnavailableError, UnreachableError
 
 BEAT_SECONDS: Final = 0.25
 PLAN_NAMES: Final = {plan.key: plan.name for plan in catalogue.PLANS}

@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 import msgspec
+
 from quotastack import AsyncQuotaStack, ConflictError
 
 FEATURE: Final = "chat.tokens"

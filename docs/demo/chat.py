@@ -7,6 +7,9 @@ from typing import Final
 from uuid import uuid4
 
 import msgspec
+
+from docs.demo import model
+from docs.demo.catalogue import FEATURE
 from quotastack import (
     AsyncQuotaStack,
     AsyncReservation,
@@ -16,9 +19,6 @@ from quotastack import (
     UnavailableError,
     UnreachableError,
 )
-
-from docs.demo import model
-from docs.demo.catalogue import FEATURE
 
 MOST_TOKENS: Final = 120
 """Of an answer: what is reserved for it."""

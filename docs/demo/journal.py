@@ -16,7 +16,7 @@ MAX_CUSTOMERS: Final = 1_000
 NO_ANSWER: Final = 0
 
 asking_for: ContextVar[str | None] = ContextVar("asking_for", default=None)
-"""The customer for whom calls are made at this moment; those for nobody are not written down."""
+"""The customer for whom calls are made at this moment."""
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -43,12 +43,15 @@ class Journal:
         """What the edge took for its last answer, whoever asked."""
 
     def write(self, call: Call) -> None:
-        """Add a call of the customer that is being served, if there is one."""
+        """Add a call to those of the customer that is being served; of none, to those whose usage it brings."""
         if call.server == "edge" and call.status:
             self.edge_milliseconds = call.milliseconds
         customer = asking_for.get()
-        if customer is None:
-            return
+        shares = share_batch(call) if customer is None else {customer: call}
+        for customer, share in shares.items():
+            self._keep(customer, share)
+
+    def _keep(self, customer: str, call: Call) -> None:
         calls = self._calls.setdefault(customer, deque(maxlen=MAX_CALLS))
         calls.append(msgspec.structs.replace(call, number=next(self._numbers)))
         self._calls.move_to_end(customer)
@@ -58,6 +61,16 @@ class Journal:
     def after(self, customer: str, number: int) -> list[Call]:
         """The customer's calls with a higher number, in order."""
         return [call for call in self._calls.get(customer, ()) if call.number > number]
+
+
+def share_batch(call: Call) -> dict[str, Call]:
+    """A batch of usage that the client sent by itself, as each customer may see it: with their own events alone."""
+    shares: dict[str, Call] = {}
+    for event in call.asked.get("events", []) if isinstance(call.asked, dict) else []:
+        customer = event["end_user_id"]
+        share = shares.setdefault(customer, msgspec.structs.replace(call, asked={"events": []}, answered=None))
+        share.asked["events"].append(event)
+    return shares
 
 
 class WatchedClient(httpx.AsyncClient):

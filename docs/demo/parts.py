@@ -4,7 +4,6 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import msgspec
-from quotastack import AsyncQuotaStack
 
 from docs.demo import catalogue
 from docs.demo.account import Account
@@ -14,6 +13,7 @@ from docs.demo.listening import Listeners
 from docs.demo.provider import Provider
 from docs.demo.selling import Till
 from docs.demo.settings import Settings
+from quotastack import AsyncQuotaStack
 
 
 class Parts(msgspec.Struct, frozen=True):

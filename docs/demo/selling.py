@@ -1,10 +1,9 @@
 """What a confirmed payment does: a pack tops up, a plan is subscribed or changed to. Told twice, it is done once."""
 
-from quotastack import AsyncQuotaStack, ConflictError
-from quotastack.models import Subscription, Topup
-
 from docs.demo.catalogue import OFFERS, Pack
 from docs.demo.provider import Payment
+from quotastack import AsyncQuotaStack, ConflictError
+from quotastack.models import Subscription, Topup
 
 
 class Till:

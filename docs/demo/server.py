@@ -11,13 +11,13 @@ from granian.constants import Interfaces
 from granian.server.embed import Server
 from litestar import Litestar, Request, Response
 from litestar.di import Provide
-from quotastack import QuotaStackError
 
 from docs.demo.encoding import answer
 from docs.demo.files import show_file
 from docs.demo.parts import Parts, open_parts
 from docs.demo.routes import ROUTES, attribute, signed_in
 from docs.demo.settings import Settings, read
+from quotastack import QuotaStackError
 
 SECURITY: Final = {
     "Cache-Control": "no-store",

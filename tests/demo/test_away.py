@@ -4,12 +4,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from quotastack import AsyncQuotaStack
 
 from docs.demo import model
 from docs.demo.account import Account
 from docs.demo.chat import Chat, Ended, Event, Refused, Token
 from docs.demo.journal import Journal, WatchedClient, asking_for
+from quotastack import AsyncQuotaStack
 from tests.ports import free_port
 
 KEY = "qs_test_1"

@@ -132,6 +132,21 @@ def test_who_closes_the_tab_pays_for_what_was_streamed(demo: RunningDemo, page: 
     page.wait_for_number("#reserved", 0)
 
 
+def test_who_stops_an_answer_pays_for_what_was_streamed(demo: RunningDemo, page: Browser, customer: str) -> None:
+    """The button does what closing the tab does, and the chat goes on."""
+    say(page, LONG)
+    wait_until(lambda: page.streamed() >= 5, WAIT_SECONDS, "some tokens")
+    page.click("#stop")
+    assert "what was streamed is charged" in hear(page)
+    [committed] = wait_until(
+        lambda: of_kind(statement(demo, customer).entries, "reservation_committed"), WAIT_SECONDS, "the commit"
+    )
+    assert 5 <= spent_by([committed]) < len(model.answer(LONG))
+    page.wait_for_number("#balance", committed["total_after"])
+    page.wait_for_number("#reserved", 0)
+    assert page.find("#send").is_enabled()
+
+
 def test_the_page_goes_on_while_the_edge_does_not_answer(demo: RunningDemo, page: Browser, customer: str) -> None:
     """It says so; the fail mode says yes, so there are answers; they are charged once, when the edge is back."""
     page.wait_for_number("#balance", 300)
@@ -148,6 +163,7 @@ def test_the_page_goes_on_while_the_edge_does_not_answer(demo: RunningDemo, page
     page.wait_for_number("#balance", 300 - used)
     wait_until(lambda: statement(demo, customer).total == 300 - used, OUTAGE_SECONDS, "the usage in the ledger")
     assert spent_by(statement(demo, customer).entries) == used
+    wait_until(lambda: "record usage" in page.verbs(), WAIT_SECONDS, "the call to be shown")
 
 
 def test_nothing_is_cut_off(page: Browser) -> None:

@@ -7,12 +7,12 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from quotastack import EntitlementCheck
 
 from docs.demo import catalogue, journal, model, provider, settings
 from docs.demo.chat import LEAST_TOKENS, MOST_TOKENS, affordable
 from docs.demo.journal import Call, Journal
 from docs.demo.provider import Payment, Provider
+from quotastack import EntitlementCheck
 
 SETTINGS = {
     "QUOTASTACK_KEY": "qs_test_1",
@@ -159,3 +159,14 @@ def test_the_journal_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal, "MAX_CUSTOMERS", 2)
     kept = written("ada", "grace", "ada", "ada", "linus")
     assert [len(kept.after(customer, 0)) for customer in ("ada", "grace", "linus")] == [2, 0, 1]
+
+
+def test_a_batch_that_is_sent_in_the_background_is_shown_to_those_it_is_about() -> None:
+    """Each sees their own usage in it, and nobody else's."""
+    events = [{"end_user_id": customer, "units": units} for customer, units in (("ada", 1), ("grace", 2), ("ada", 3))]
+    kept = Journal()
+    kept.write(Call("POST", "/v1/usage/batch", "edge", 202, 0.5, {"events": events}, {"results": [{}, {}, {}]}))
+    [of_ada], [of_grace] = kept.after("ada", 0), kept.after("grace", 0)
+    assert [event["units"] for event in of_ada.asked["events"]] == [1, 3]
+    assert [event["units"] for event in of_grace.asked["events"]] == [2]
+    assert of_ada.answered is None
