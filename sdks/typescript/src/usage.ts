@@ -61,15 +61,19 @@ export class UsageRecorder {
   }
 }
 
-/** The event as it is sent, whoever sends it when: under one key. */
+/**
+ * The event as it is sent, whoever sends it when: under one key, and as it is now. Throws TypeError for what is no JSON, which
+ * would otherwise stand in the way of all that is sent with it.
+ */
 function asEvent(usage: UsageOf): UsageEvent {
   checkAmount("units", usage.units);
   const { timestamp, idempotency_key, ...rest } = usage;
-  return {
+  const event: UsageEvent = {
     ...rest,
     idempotency_key: idempotency_key ?? newKey(),
     timestamp: timestamp === undefined ? undefined : new Date(timestamp).toISOString(),
   };
+  return JSON.parse(JSON.stringify(event));
 }
 
 function isToBeKept(event: UsageEvent, outcome: Outcome | undefined): boolean {
