@@ -31,20 +31,23 @@ class Transport:
     def __init__(self, settings: Settings, http: httpx.AsyncClient | None = None) -> None:
         self._settings = settings
         self._is_borrowed = http is not None
-        self._http = http or self._connect()
+        self._http = http
         self._headers = {
             "Authorization": f"Bearer {settings.api_key}",
             "User-Agent": f"quotastack-python/{VERSION}",
             "Accept": "application/json",
         }
 
-    def _connect(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(limits=httpx.Limits(max_connections=CONNECTIONS), follow_redirects=False)
+    def _connected(self) -> httpx.AsyncClient:
+        """The client, made when it is first needed: not every child of a fork sends something."""
+        if self._http is None:
+            self._http = httpx.AsyncClient(limits=httpx.Limits(max_connections=CONNECTIONS), follow_redirects=False)
+        return self._http
 
     def forget(self) -> None:
         """In the child of a fork: the connections are the parent's. A client that was given is the giver's matter."""
         if not self._is_borrowed:
-            self._http = self._connect()
+            self._http = None
 
     async def ask(self, call: Call, kind: type[Read], patience: Patience | None = None) -> Answered[Read]:
         """The answer, read as `kind`. Raises QuotaStackError once no further attempt is worth it."""
@@ -86,7 +89,7 @@ class Transport:
         address = settings.edge_url if call.is_hot else settings.url
         try:
             async with within(seconds):
-                return await self._http.request(
+                return await self._connected().request(
                     call.method,
                     address + call.path,
                     content=call.body,
@@ -100,7 +103,7 @@ class Transport:
 
     async def close(self) -> None:
         """End the connections, where they are ours."""
-        if not self._is_borrowed:
+        if self._http is not None and not self._is_borrowed:
             await self._http.aclose()
 
 
