@@ -75,6 +75,7 @@ def test_it_is_short(language: str) -> None:
     assert len(code) <= MOST_LINES
 
 
+@pytest.mark.timeout(300)  # whoever comes first builds the SDK
 @pytest.mark.parametrize(
     ("language", "refused", "answered"),
     [

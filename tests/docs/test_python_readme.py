@@ -25,7 +25,7 @@ print(answer("user_123", "hello", "request-1"))
 {spool}
 def stream():
 {reservation}
-print(len(list(stream())), quotastack.credits(user).reserved)
+print(len(list(stream())))
 
 {tokens}
 def receive():
@@ -33,7 +33,7 @@ def receive():
 print(receive(), quotastack.flush())
 quotastack.close()
 """
-SAID = ["HELLO", "2 0", "400 0"]
+SAID = ["HELLO", "2", "400 0"]
 FEATURES = ("ai_request", "tokens", "input_tokens", "cached_input_tokens", "output_tokens")
 
 

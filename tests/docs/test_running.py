@@ -12,6 +12,7 @@ from tests.docs.reader import reading
 from tests.flow.stack import Stack
 
 
+@pytest.mark.timeout(300)  # whoever comes first builds the SDK
 @pytest.mark.parametrize("page", runnable_pages())
 def test_page(page: str, stack: Stack, tmp_path: Path) -> None:
     """Its blocks, one after the other, run to a good end and print what is shown."""

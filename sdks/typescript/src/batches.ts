@@ -22,6 +22,8 @@ const PASSING_CODES = new Set([
   "test_clock_advancing",
   "store_unavailable",
   "edge_unavailable",
+  "idempotency_key_in_flight",
+  "too_many_requests",
   "internal_error",
 ]);
 

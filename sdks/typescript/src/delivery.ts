@@ -4,7 +4,7 @@ import { pause } from "./backoff.js";
 import { MAX_BATCH_EVENTS, type Outcome, sendBatches } from "./batches.js";
 import { SpoolFullError } from "./errors.js";
 import type { DeliverySettings } from "./settings.js";
-import { type KeptEvent, MemorySpool, type RejectedEvent, type Spool, type WaitingEvent } from "./spool.js";
+import { type KeptEvent, MemorySpool, type RejectedEvent, type Spool } from "./spool.js";
 import type { Transport } from "./transport.js";
 import type { UsageEvent } from "./types.js";
 
@@ -27,6 +27,10 @@ export class Delivery {
   readonly #spool: Spool;
   #opening: Promise<void> | null = null;
   #buffer: KeptEvent[] = [];
+  /** How many of the buffer, its first ones, are under way. */
+  #sending = 0;
+  #spilling: Promise<void> = Promise.resolve();
+  #canSpill = true;
   #flushTimer: Timer | undefined;
   #drainTimer: Timer | undefined;
   #failures = 0;
@@ -42,12 +46,10 @@ export class Delivery {
     if (this.#spool.isDurable) this.#drainAfter(0);
   }
 
-  /** Take an event to be sent within `flushInterval`. Throws SpoolFullError where too many wait. */
+  /** Take an event to be sent within `flushInterval`. Throws SpoolFullError where too many wait, and the spool is full. */
   buffer(event: UsageEvent, now: Date): void {
     if (this.#state !== "open") throw new Error(CLOSED);
-    if (this.#buffer.length >= this.#settings.maxBuffered) {
-      throw new SpoolFullError(`${this.#buffer.length} events are buffered, and cannot be sent: this one is not kept.`);
-    }
+    if (this.#buffer.length >= this.#settings.maxBuffered) this.#spill();
     this.#buffer.push({ event, at: now.toISOString() });
     if (this.#buffer.length === MAX_BATCH_EVENTS) this.#flushAfter(0);
     else this.#flushAfter(this.#settings.flushInterval);
@@ -63,6 +65,7 @@ export class Delivery {
 
   /** Send what is buffered and what is spooled, as far as that goes now. */
   async flush(): Promise<FlushReport> {
+    await this.#spilling;
     await this.#alone(async () => {
       await this.#drain(); // what waits there is older, and makes room
       await this.#sendBuffer();
@@ -112,30 +115,51 @@ export class Delivery {
   }
 
   async #sendBuffer(): Promise<void> {
+    await this.#spilling;
     while (this.#buffer.length > 0) {
       const kept = this.#buffer.slice(0, MAX_BATCH_EVENTS);
-      // Behind what waits already, and without asking a server that is away for each batch anew.
-      const left = this.#failures > 0 ? kept : await this.#sendBuffered(kept);
+      let left = kept;
+      this.#sending = kept.length;
       try {
+        // Behind what waits already, and without asking a server that is away for each batch anew.
+        if (this.#failures === 0) left = await this.#sendBuffered(kept);
         if (left.length > 0) await this.keep(left);
+        left = [];
       } catch (error) {
         this.#failed(error);
-        this.#buffer.splice(0, kept.length, ...left);
         if (this.#state === "open") this.#flushAfter(this.#settings.maxDrainInterval);
         return;
+      } finally {
+        this.#buffer.splice(0, this.#sending, ...left);
+        this.#sending = 0;
       }
-      this.#buffer.splice(0, kept.length);
     }
   }
 
   /** Those that could not be delivered. */
   async #sendBuffered(kept: readonly KeptEvent[]): Promise<KeptEvent[]> {
-    const outcomes = await sendBatches(
-      this.#transport,
-      kept.map(({ event }) => event),
-    );
+    const outcomes = await this.#send(kept);
     await this.#reject(kept, outcomes);
+    const lost = outcomes.find((outcome) => outcome.kind === "undelivered");
+    if (lost !== undefined) this.#failed(lost.error);
     return kept.filter((_, index) => outcomes[index]?.kind === "undelivered");
+  }
+
+  /** A server that does not answer holds the buffer up: what is not under way goes to the spool meanwhile. */
+  #spill(): void {
+    if (!this.#canSpill) {
+      throw new SpoolFullError(
+        `${this.#buffer.length} events are buffered, and the spool is full: this one is not kept.`,
+      );
+    }
+    const spilled = this.#buffer.splice(this.#sending);
+    this.#spilling = this.#spilling
+      .then(() => this.keep(spilled))
+      .catch((error) => {
+        this.#canSpill = false;
+        this.#buffer.push(...spilled);
+        this.#failed(error);
+      });
   }
 
   // ---- the spool
@@ -162,6 +186,7 @@ export class Delivery {
       await this.#open();
       while (await this.#drainBatch());
       this.#failures = 0;
+      this.#canSpill = true;
       this.#error = null;
     } catch (error) {
       this.#failed(error);
@@ -173,7 +198,7 @@ export class Delivery {
   async #drainBatch(): Promise<boolean> {
     const waiting = await this.#spool.peek(MAX_BATCH_EVENTS);
     if (waiting.length === 0) return false;
-    const outcomes = await this.#sendWaiting(waiting);
+    const outcomes = await this.#send(waiting, 1);
     await this.#reject(waiting, outcomes);
     const settled = waiting.filter((_, index) => outcomes[index]?.kind !== "undelivered");
     await this.#spool.remove(settled.map(({ place }) => place));
@@ -181,28 +206,28 @@ export class Delivery {
     return true;
   }
 
+  // ---- both
+
   /**
    * Send with the timestamp of the moment in which they were recorded; those that are refused for it, once more without.
    *
    * An event that had arrived before, and whose answer was lost, is known under its key as one without a timestamp. And
    * of one that is older than timestamps may be, or of a sandbox whose clock is elsewhere, the moment of arrival is taken.
    */
-  async #sendWaiting(waiting: readonly WaitingEvent[]): Promise<Outcome[]> {
-    const dated = waiting.map(({ event, at }) => ({ ...event, timestamp: event.timestamp ?? at }));
-    const outcomes = await sendBatches(this.#transport, dated, 1);
-    const again = waiting.flatMap(({ event }, index) =>
+  async #send(kept: readonly KeptEvent[], attempts?: number): Promise<Outcome[]> {
+    const dated = kept.map(({ event, at }) => ({ ...event, timestamp: event.timestamp ?? at }));
+    const outcomes = await sendBatches(this.#transport, dated, attempts);
+    const again = kept.flatMap(({ event }, index) =>
       event.timestamp === undefined && isRefusedForItsTime(outcomes[index]) ? [index] : [],
     );
-    const undated = again.flatMap((index) => waiting[index]?.event ?? []);
-    const answers = await sendBatches(this.#transport, undated, 1);
+    const undated = again.flatMap((index) => kept[index]?.event ?? []);
+    const answers = await sendBatches(this.#transport, undated, attempts);
     again.forEach((index, turn) => {
       const answer = answers[turn];
       if (answer !== undefined) outcomes[index] = answer;
     });
     return outcomes;
   }
-
-  // ---- what becomes of it
 
   async #reject(kept: readonly KeptEvent[], outcomes: readonly Outcome[]): Promise<void> {
     const rejected = kept.flatMap(({ event, at }, index): RejectedEvent[] => {

@@ -1,6 +1,6 @@
 /** Credit that is set aside for work whose cost is known only afterwards. */
 
-import { newKey, path, type Transport } from "./transport.js";
+import { checkAmount, newKey, path, type Transport } from "./transport.js";
 import type { Keyed, ReservationEnded, Schema } from "./types.js";
 
 /** What is to be set aside: `units` of a feature, or `credits`. */
@@ -44,6 +44,8 @@ export class Reservation {
 
   /** Charge what was used: more than was reserved, and 0, included. The rest comes back. */
   async commit(spent: Spent = {}): Promise<ReservationEnded> {
+    checkAmount("units", spent.units);
+    checkAmount("credits", spent.credits);
     return this.#end(path`/v1/reservations/${this.reservation_id}/commit`, spent);
   }
 
@@ -79,6 +81,8 @@ export class Reservation {
 
 /** Open a reservation. */
 export async function reserve(transport: Transport, user: string, terms: ReserveTerms): Promise<Reservation> {
+  checkAmount("units", terms.units);
+  checkAmount("credits", terms.credits);
   const opened = await transport.send<Schema<"ReservationOpened">>({
     method: "POST",
     path: "/v1/reservations",

@@ -17,8 +17,11 @@ export interface TokenPools {
 /** The name of a pool. */
 export type TokenPool = keyof TokenPools;
 
-/** The feature that the tokens of a pool are usage of; null: they cost nothing. */
-export type TokenFeatures = Partial<Record<TokenPool, string | null>>;
+/**
+ * The features that the tokens of pools are usage of. Without one of its own, `cached_input` and `cache_write` count as
+ * `input`, and `reasoning` as `output`; what has no feature then costs nothing.
+ */
+export type TokenFeatures = Partial<Record<TokenPool, string>>;
 
 /** Usage of one feature under the key of the call. */
 export interface TokenEvent {
@@ -28,6 +31,13 @@ export interface TokenEvent {
 }
 
 const POOLS: readonly TokenPool[] = ["input", "cached_input", "cache_write", "output", "reasoning"];
+const PART_OF: Record<TokenPool, TokenPool> = {
+  input: "input",
+  cached_input: "input",
+  cache_write: "input",
+  output: "output",
+  reasoning: "output",
+};
 
 /**
  * The pools of a `usage` object of OpenAI (chat completions, responses), Anthropic (messages) or Gemini
@@ -48,16 +58,16 @@ export function tokenUsage(usage: object): TokenPools {
 }
 
 /**
- * One event for each pool that has tokens, all under one key, which a key may be: it is unique per feature. Pools of
- * the same feature become one event. Throws TypeError where a pool with tokens has no feature in `features`.
+ * One event for each feature whose pools have tokens, all under one key, which is unique per feature. Throws TypeError where
+ * `features` names a pool that there is not.
  */
 export function usageEvents(pools: TokenPools, { features }: { features: TokenFeatures }, key: string): TokenEvent[] {
+  const unknown = Object.keys(features).filter((name) => !POOLS.includes(name as TokenPool));
+  if (unknown.length > 0) throw new TypeError(`${unknown.join(", ")}: no pool of tokens.`);
   const units = new Map<string, number>();
   for (const pool of POOLS) {
-    if (pools[pool] === 0) continue;
-    const feature = features[pool];
-    if (feature === undefined) throw new TypeError(`No feature is named for the ${pools[pool]} tokens of '${pool}'.`);
-    if (feature !== null) units.set(feature, (units.get(feature) ?? 0) + pools[pool]);
+    const feature = features[pool] ?? features[PART_OF[pool]];
+    if (feature !== undefined && pools[pool] > 0) units.set(feature, (units.get(feature) ?? 0) + pools[pool]);
   }
   return [...units].map(([feature_key, sum]) => ({ feature_key, units: sum, idempotency_key: key }));
 }

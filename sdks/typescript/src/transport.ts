@@ -31,6 +31,12 @@ export function newKey(): string {
   return crypto.randomUUID();
 }
 
+/** Throws TypeError where an amount is no number: JSON would turn it into null, which is another thing to say. */
+export function checkAmount(name: string, amount: number | undefined): void {
+  if (amount !== undefined && !Number.isFinite(amount))
+    throw new TypeError(`\`${name}\` must be a number; it is ${amount}.`);
+}
+
 /** A path with the values in it, each escaped. Throws TypeError for the two that no path can hold. */
 export function path(parts: TemplateStringsArray, ...values: string[]): string {
   return parts.reduce((whole, part, index) => whole + segment(values[index - 1] ?? "") + part);

@@ -4,7 +4,7 @@ import { MAX_BATCH_EVENTS, type Outcome, sendBatches } from "./batches.js";
 import type { Delivery } from "./delivery.js";
 import { isUndelivered } from "./errors.js";
 import type { KeptEvent } from "./spool.js";
-import { newKey, type Transport } from "./transport.js";
+import { checkAmount, newKey, type Transport } from "./transport.js";
 import type { BatchResult, Usage, UsageEvent, UsageOf, UsageRecorded } from "./types.js";
 
 const UNDECIDED = { event_id: null, cost: null, balance: null, overage: null } as const;
@@ -61,14 +61,19 @@ export class UsageRecorder {
   }
 }
 
-/** The event as it is sent, whoever sends it when: under one key. */
+/**
+ * The event as it is sent, whoever sends it when: under one key, and as it is now. Throws TypeError for what is no JSON, which
+ * would otherwise stand in the way of all that is sent with it.
+ */
 function asEvent(usage: UsageOf): UsageEvent {
+  checkAmount("units", usage.units);
   const { timestamp, idempotency_key, ...rest } = usage;
-  return {
+  const event: UsageEvent = {
     ...rest,
     idempotency_key: idempotency_key ?? newKey(),
     timestamp: timestamp === undefined ? undefined : new Date(timestamp).toISOString(),
   };
+  return JSON.parse(JSON.stringify(event));
 }
 
 function isToBeKept(event: UsageEvent, outcome: Outcome | undefined): boolean {

@@ -96,12 +96,28 @@ describe("what waits", () => {
     await quotastack.recordUsage(user, usage);
     await quotastack.recordUsage(user, usage);
     await assert.rejects(quotastack.recordUsage(user, usage), SpoolFullError);
-    for (let count = 0; count < 3; count += 1) quotastack.bufferUsage(user, usage);
+    for (let count = 0; count < 4; count += 1) quotastack.bufferUsage(user, usage);
+    assert.equal((await quotastack.flush()).waiting, 6);
     assert.throws(() => quotastack.bufferUsage(user, usage), SpoolFullError);
-    assert.equal((await quotastack.flush()).waiting, 5);
     await proxy.up();
     assert.deepEqual(await quotastack.flush(), { waiting: 0, error: null });
-    assert.equal(await spent(user), 5);
+    quotastack.bufferUsage(user, usage);
+    await quotastack.close();
+    assert.equal(await spent(user), 7);
+  });
+
+  test("goes to the spool where the buffer is full, while a server that hangs holds up what is under way", async (context) => {
+    const spool = new MemorySpool();
+    const { proxy, quotastack } = await behindProxy({ spool, maxBuffered: 10, flushInterval: 1, timeout: 3_000 });
+    context.after(() => proxy.down());
+    const user = await subscribed();
+    proxy.turns.push("hang");
+    quotastack.bufferUsage(user, { feature_key: "api_calls" });
+    await waitUntil(() => proxy.seen.length === 1, "the first batch to be sent");
+    for (let count = 0; count < 35; count += 1) quotastack.bufferUsage(user, { feature_key: "api_calls" });
+    await waitUntil(() => spool.size >= 25, "the rest to be in the spool");
+    assert.deepEqual(await quotastack.close(), { waiting: 0, error: null });
+    assert.equal(await spent(user), 36);
   });
 
   test("and is refused by the API is kept as rejected, told, and does not stop what is behind it", async (context) => {

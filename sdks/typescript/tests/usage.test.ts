@@ -218,6 +218,23 @@ describe("in the background", () => {
     assert.equal(await spent(user), 1);
   });
 
+  test("what is recorded is what was said, whatever becomes of it; and what is no JSON stops nothing but itself", async () => {
+    const user = await subscribed();
+    const buffering = client();
+    const properties = { model: "small" };
+    buffering.bufferUsage(user, { feature_key: "api_calls", properties });
+    properties.model = "large";
+    assert.throws(() => buffering.bufferUsage(user, { feature_key: "api_calls", properties: { big: 1n } }), TypeError);
+    assert.throws(() => buffering.bufferUsage(user, { feature_key: "api_calls", units: Number.NaN }), TypeError);
+    assert.equal((await buffering.close()).waiting, 0);
+    const posted = () =>
+      quotastack.request<{ data: { properties: object }[] }>("GET", "/v1/usage/events", {
+        query: { end_user_id: user },
+      });
+    await waitUntil(async () => (await posted()).data.length === 1, "the ledger to have it");
+    assert.deepEqual((await posted()).data[0]?.properties, { model: "small" });
+  });
+
   test("enforced usage is not for the background", () => {
     assert.throws(() => client().bufferUsage("anybody", { feature_key: "api_calls", enforce: true }), TypeError);
   });

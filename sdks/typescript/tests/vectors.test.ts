@@ -61,18 +61,27 @@ describe("pools of tokens", () => {
     });
   }
 
-  test("one event for each pool with tokens, all under one key", () => {
+  test("one event for each feature with tokens, all under one key", () => {
     const pools = { input: 10, cached_input: 0, cache_write: 3, output: 7, reasoning: 5 };
-    const features = { input: "input_tokens", cache_write: "input_tokens", output: "output_tokens", reasoning: null };
+    const features = {
+      input: "input_tokens",
+      cached_input: "cached_tokens",
+      output: "output_tokens",
+      reasoning: "thoughts",
+    };
     assert.deepEqual(usageEvents(pools, { features }, "call-1"), [
       { feature_key: "input_tokens", units: 13, idempotency_key: "call-1" },
       { feature_key: "output_tokens", units: 7, idempotency_key: "call-1" },
+      { feature_key: "thoughts", units: 5, idempotency_key: "call-1" },
     ]);
   });
 
-  test("tokens that nobody named a feature for are no free tokens", () => {
-    const pools = { input: 10, cached_input: 1, cache_write: 0, output: 0, reasoning: 0 };
-    assert.throws(() => usageEvents(pools, { features: { input: "input_tokens" } }, "call-1"), /cached_input/);
+  test("pools without a feature count with what they are part of, or cost nothing", () => {
+    const pools = { input: 10, cached_input: 1, cache_write: 2, output: 7, reasoning: 5 };
+    const output = [{ feature_key: "output_tokens", units: 12, idempotency_key: "call-1" }];
+    assert.deepEqual(usageEvents(pools, { features: { output: "output_tokens" } }, "call-1"), output);
+    const misspelt = { features: { outputs: "output_tokens" } as object };
+    assert.throws(() => usageEvents(pools, misspelt, "call-1"), /outputs: no pool/);
   });
 });
 

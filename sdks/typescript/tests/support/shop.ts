@@ -42,7 +42,7 @@ export async function subscribed(quotastack: QuotaStack = client()): Promise<str
 /** Credits that a customer has spent, everything that was acknowledged included. */
 export async function spent(user: string): Promise<number> {
   const { balance } = await client().checkEntitlement(user, "api_calls");
-  return CREDITS - (balance ?? Number.NaN);
+  return Math.round((CREDITS - (balance ?? Number.NaN)) * 1e6) / 1e6;
 }
 
 /** Wait until a condition holds, with a bound. */
