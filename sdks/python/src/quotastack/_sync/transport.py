@@ -3,6 +3,7 @@
 
 import random
 from http import HTTPStatus
+from time import monotonic
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 import httpx
@@ -66,17 +67,13 @@ class Transport:
             sleep(seconds)
 
     def _try(self, call: Call, kind: type[Read]) -> Answered[Read]:
-        response = self._send(call)
+        response, content = self._send(call)
         request_id = response.headers.get("x-request-id")
         if not response.is_success:
-            raise error_of(
-                response.status_code,
-                response.content,
-                request_id,
-                read_retry_after(response.headers.get("retry-after")),
-            )
+            retry_after = read_retry_after(response.headers.get("retry-after"))
+            raise error_of(response.status_code, content, request_id, retry_after)
         try:
-            value = msgspec.json.decode(response.content or b"null", type=kind)
+            value = msgspec.json.decode(content or b"null", type=kind)
         except msgspec.MsgspecError as error:
             detail = f"{call.method} {call.path} was answered with what is no answer of the API: {error}"
             raise UnavailableError(
@@ -84,20 +81,22 @@ class Transport:
             ) from error
         return Answered(value, response.headers.get("idempotent-replayed") == "true")
 
-    def _send(self, call: Call) -> httpx.Response:
+    def _send(self, call: Call) -> tuple[httpx.Response, bytes]:
         settings = self._settings
         seconds = settings.check_timeout if call.is_check else settings.timeout
         address = settings.edge_url if call.is_hot else settings.url
+        sending = self._connected().stream(
+            call.method,
+            address + call.path,
+            content=call.body,
+            params=cast("dict[str, Any] | None", call.query or None),
+            headers=self._headers | _headers_of(call),
+            timeout=seconds,
+        )
+        end = monotonic() + seconds
         try:
-            with within(seconds):
-                return self._connected().request(
-                    call.method,
-                    address + call.path,
-                    content=call.body,
-                    params=cast("dict[str, Any] | None", call.query or None),
-                    headers=self._headers | _headers_of(call),
-                    timeout=seconds,
-                )
+            with within(seconds), sending as response:
+                return response, _read(response, end)
         except (httpx.TransportError, TimeoutError) as error:
             what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             raise UnreachableError(f"{call.method} {address}{call.path}: {what}", code=UNREACHABLE) from error
@@ -106,6 +105,16 @@ class Transport:
         """End the connections, where they are ours."""
         if self._http is not None and not self._is_borrowed:
             self._http.close()
+
+
+def _read(response: httpx.Response, end: float) -> bytes:
+    """The body. Raises TimeoutError where it comes so slowly that it is not there in time."""
+    content = bytearray()
+    for piece in response.iter_bytes():
+        content += piece
+        if monotonic() > end:
+            raise TimeoutError("the answer comes too slowly")
+    return bytes(content)
 
 
 def _headers_of(call: Call) -> dict[str, str]:
