@@ -1,7 +1,7 @@
 """Real Starlette and FastAPI applications that are metered by the Python SDK."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, MutableMapping
 from typing import Annotated, Any
 from uuid import uuid4
 
@@ -23,7 +23,7 @@ from tests.flow.stack import drained
 from tests.sdks.conftest import CREDITS, Shop
 from tests.waiting import wait_until_async
 
-Application = Callable[..., Awaitable[None]]
+Application = Callable[..., Coroutine[Any, Any, None]]
 KEY_HEADER = "X-Request-Id"
 
 
