@@ -32,11 +32,12 @@ export class QuotaStack extends CoreCalls {
 
   /** Throws TypeError where an option cannot be used, or key or address are missing. */
   constructor(options: QuotaStackOptions = {}) {
-    const transport = new Transport(readTarget(options));
+    const target = readTarget(options);
+    const transport = new Transport(target);
     super(transport);
     this.#transport = transport;
     this.#checker = new Checker(transport, readCheckSettings(options));
-    this.#delivery = new Delivery(transport, readDeliverySettings(options));
+    this.#delivery = new Delivery(transport, readDeliverySettings(options, target));
     this.#recorder = new UsageRecorder(transport, this.#delivery);
   }
 

@@ -46,6 +46,11 @@ export class Delivery {
     if (this.#spool.isDurable) this.#drainAfter(0);
   }
 
+  /** Whether the last that was tried in the background found nobody. */
+  get isCutOff(): boolean {
+    return this.#failures > 0;
+  }
+
   /** Take an event to be sent within `flushInterval`. Throws SpoolFullError where too many wait, and the spool is full. */
   buffer(event: UsageEvent, now: Date): void {
     if (this.#state !== "open") throw new Error(CLOSED);
@@ -95,7 +100,7 @@ export class Delivery {
 
   #open(): Promise<void> {
     this.#opening ??= this.#spool
-      .open(() => this.#drainAfter(0))
+      .open(this.#settings.kind, () => this.#drainAfter(0))
       .catch((error) => {
         this.#opening = null;
         throw error;

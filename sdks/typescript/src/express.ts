@@ -72,6 +72,10 @@ async function admit(
   const asked = await read(options, request);
   const reservation = options.enforce ? await setAside(quotastack, options, asked, response) : null;
   if (options.enforce ? reservation === null : !(await check(quotastack, asked, response))) return false;
+  if (response.destroyed) {
+    await reservation?.release(); // its client has left meanwhile
+    return false;
+  }
   response.once("close", () => {
     settle(quotastack, options, asked, reservation, request, response).catch((error) => {
       if (options.onError) options.onError(error, request);

@@ -29,6 +29,8 @@ export class UsageRecorder {
         path: "/v1/usage",
         on: "edge",
         body: event,
+        // Whoever waits for this is not kept waiting for what is known: one attempt tells whether it is over.
+        attempts: this.#delivery.isCutOff && !event.enforce ? 1 : undefined,
       });
       return { ...answer, source: "live" };
     } catch (error) {

@@ -30,13 +30,13 @@ function events(count: number, user = "somebody", note = ""): KeptEvent[] {
 
 async function opened(options = {}): Promise<FileSpool> {
   const spool = new FileSpool(directory, options);
-  await spool.open(() => {});
+  await spool.open("test", () => {});
   return spool;
 }
 
 /** As if the process of these spools had died. */
 async function die(): Promise<void> {
-  for (const name of await readdir(directory)) await rm(join(directory, name, "lock"), { force: true });
+  for (const lock of await files("/lock")) await rm(lock);
 }
 
 async function files(ending: string): Promise<string[]> {
@@ -184,6 +184,18 @@ describe("the spool on disk", () => {
     assert.equal(await spent(user), 4);
   });
 
+  test("what is kept in a sandbox never goes to a live environment", async () => {
+    const user = await subscribed();
+    const cut = { url: NOWHERE, attempts: 1, onError: () => {} };
+    const sandbox = client({ ...cut, spool: new FileSpool(directory) });
+    await sandbox.recordUsage(user, { feature_key: "api_calls" });
+    await sandbox.close();
+    const live = client({ ...cut, apiKey: "qs_live_nobody", spool: new FileSpool(directory) });
+    assert.deepEqual(await live.close(), { waiting: 0, error: null });
+    assert.deepEqual(await client({ spool: new FileSpool(directory) }).close(), { waiting: 0, error: null });
+    assert.equal(await spent(user), 1);
+  });
+
   test("what is refused is in rejected.jsonl", async () => {
     const stranger = newUser();
     const told: string[] = [];
@@ -192,7 +204,7 @@ describe("the spool on disk", () => {
     await cut.close();
     const next = client({ spool: new FileSpool(directory), onRejected: ({ code }) => told.push(code) });
     assert.deepEqual(await next.close(), { waiting: 0, error: null });
-    const lines = (await readFile(join(directory, "rejected.jsonl"), "utf8")).trimEnd().split("\n");
+    const lines = (await readFile(join(directory, "test/rejected.jsonl"), "utf8")).trimEnd().split("\n");
     assert.deepEqual(
       lines.map((line) => JSON.parse(line).event.end_user_id),
       [stranger],

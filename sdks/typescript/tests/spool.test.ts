@@ -67,6 +67,26 @@ describe("an outage", () => {
     assert.equal(await spent(user), 50);
   });
 
+  test("that is known of keeps nobody waiting for retries; when it is over, all is as before", async (context) => {
+    const { proxy, quotastack } = await behindProxy({ attempts: 3, drainInterval: 60_000 });
+    context.after(() => proxy.down());
+    const user = await subscribed();
+    const requests = async (work: Promise<unknown>) => {
+      const before = proxy.seen.length;
+      await work;
+      return proxy.seen.length - before;
+    };
+    const record = () => quotastack.recordUsage(user, { feature_key: "api_calls" });
+    proxy.turns.push("refuse", "refuse", "refuse", "refuse", "refuse");
+    assert.equal(await requests(record()), 3);
+    assert.equal(await requests(quotastack.flush()), 1);
+    assert.equal(await requests(record()), 1);
+    assert.deepEqual(await quotastack.flush(), { waiting: 0, error: null });
+    proxy.turns.push("refuse", "refuse");
+    assert.equal(await requests(record()), 3);
+    assert.equal(await spent(user), 3);
+  });
+
   test("is told once, and flush says what still waits and why", async (context) => {
     const errors: unknown[] = [];
     const { proxy, quotastack } = await behindProxy({ onError: (error) => errors.push(error) });

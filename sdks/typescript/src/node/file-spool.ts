@@ -33,11 +33,12 @@ const REJECTED = "rejected.jsonl";
 /**
  * Keeps usage in files under `path`: each event is on the disk before `recordUsage` returns, and goes out once the API is
  * reached, after a restart too. Processes share a path: each has a directory of its own there, and takes over those whose
- * process is dead. Clients of different environments take different paths.
+ * process is dead. Sandbox and live are kept apart; clients of different tenants take different paths.
  */
 export class FileSpool implements Spool {
   readonly isDurable = true;
-  readonly #root: string;
+  readonly #path: string;
+  #root: string;
   #own = "";
   readonly #maxBytes: number;
   readonly #waiting = new Map<number, Position>();
@@ -50,7 +51,7 @@ export class FileSpool implements Spool {
   #heart: ReturnType<typeof setInterval> | undefined;
 
   constructor(path: string, options: FileSpoolOptions = {}) {
-    this.#root = resolve(path);
+    this.#path = this.#root = resolve(path);
     this.#maxBytes = options.maxBytes ?? DEFAULT_MAX_BYTES;
   }
 
@@ -60,7 +61,8 @@ export class FileSpool implements Spool {
   }
 
   /** Sign a directory, take over those of the dead, and look for more of them from time to time. */
-  async open(onFound: () => void): Promise<void> {
+  async open(kind: string, onFound: () => void): Promise<void> {
+    this.#root = join(this.#path, kind);
     await this.#settle();
     await this.#alone(() => this.#adopt());
     this.#heart = setInterval(() => void this.#beat(onFound), SIGN_OF_LIFE_MS);
