@@ -193,6 +193,9 @@ export class Delivery {
       this.#failures = 0;
       this.#canSpill = true;
       this.#error = null;
+      if (this.#spool.size > 0) return; // came meanwhile, and has its turn
+      clearTimeout(this.#drainTimer); // nothing is left that a process would stay for
+      this.#drainTimer = undefined;
     } catch (error) {
       this.#failed(error);
       this.#drainAfter(this.#nextDrain());
