@@ -109,7 +109,10 @@ async def make_catalogue(client: Client, credits_per_month: float = 50_000) -> s
 
 
 async def begin_incarnation(urls: DatabaseUrls, redis: RedisStore) -> None:
-    """What a flusher does first: name the memory on both sides, where each stream ends that other tests left."""
+    """What a flusher does first: name the memory on both sides, where each stream ends that other tests left.
+
+    What they left in it goes, for nobody's ledger has it any more, and a proof would miss it.
+    """
     ends = [(await redis.read_stream_end(partition)).last_id for partition in range(PARTITIONS)]
     connection = await asyncpg.connect(urls.owner)
     try:
@@ -123,6 +126,7 @@ async def begin_incarnation(urls: DatabaseUrls, redis: RedisStore) -> None:
     finally:
         await connection.close()
     for partition in range(PARTITIONS):
+        await redis.client.xtrim(keys.stream(partition), maxlen=0, approximate=False)
         await redis.client.hset(keys.meta(partition), "incarnation", INCARNATION.hex)
 
 

@@ -40,7 +40,7 @@ FEATURES = ("ai_request", "tokens", "input_tokens", "cached_input_tokens", "outp
 def product(folder: Path) -> str:
     """One program of all blocks; those that return or yield stand in a function."""
     parts = [block.text for block in blocks_of(PAGE) if block.language == "python"]
-    integration, modes, spool, reservation, tokens, webhook = parts
+    integration, modes, spool, reservation, tokens, webhook, *_ = parts  # those in frameworks: tests/sdks
     return PRODUCT.format(
         integration=integration,
         modes=modes,

@@ -18,6 +18,7 @@ from starlette.routing import Route
 from quotastack import AsyncQuotaStack, ConfigurationError
 from quotastack.integrations.asgi import Charge, QuotaStackMiddleware, charge
 from quotastack.integrations.fastapi import metered
+from tests.docs.blocks import blocks_of
 from tests.flow.stack import drained
 from tests.sdks.conftest import CREDITS, Shop
 
@@ -249,6 +250,21 @@ async def test_a_stream_whose_reader_leaves(application: Application, ada: str, 
     except Exception as error:  # noqa: BLE001 - frameworks differ in what they make of it
         assert "gone" in str(error) or type(error).__name__ == "ClientDisconnect"  # noqa: PT017
     await charged(3)
+
+
+async def test_the_page(shop: Shop, ada: str, charged: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it shows is a metered application."""
+    for name, value in shop.variables.items():
+        monkeypatch.setenv(name, value)
+    (block,) = [one.text for one in blocks_of("sdks/python/README.md") if "FastAPI()" in one.text]
+    names: dict[str, Any] = {"current_user": current_user, "generate_response": str.upper}
+    exec(block, names)  # noqa: S102 - it is ours
+    async with browser(names["app"], ada) as user:
+        assert (await user.post("/answers", params={"prompt": "hello"})).json() == "HELLO"
+        assert (
+            await user.post("/answers", params={"prompt": "hello"}, headers={"X-User": "nobody"})
+        ).status_code == 403
+    await charged(1)
 
 
 async def test_what_is_not_metered(client: AsyncQuotaStack, ada: str) -> None:

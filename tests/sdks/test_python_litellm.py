@@ -11,11 +11,13 @@ from uuid import uuid4
 import aiohttp
 import pytest
 
+from tests.docs.blocks import blocks_of
 from tests.flow.stack import drained
 from tests.sdks.conftest import CREDITS, Shop
 
 ENVIRONMENT = ".venv-integrations"
 MAKE_SECONDS = 300
+INTERPRETER = f"{ENVIRONMENT}/bin/python"
 PROGRAM = Path(__file__).parent / "litellm_calls.py"
 SAID = "outcome "
 PLAIN = {"input": 10, "cached_input": 0, "cache_write": 0, "output": 20, "reasoning": 0}
@@ -44,14 +46,19 @@ class Program:
         raise AssertionError("the program ended")
 
 
+def variables_of(repository: Path, shop: Shop) -> dict[str, str]:
+    """The environment of programs that use LiteLLM; it asks nobody what models cost."""
+    path = f"{repository}:{repository / 'sdks' / 'python' / 'src'}"
+    return shop.variables | {"PYTHONPATH": path, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+
+
 @pytest.fixture(scope="module")
 def program(repository: Path, shop: Shop) -> Iterator[Program]:
     """In LiteLLM's environment, made where it is not there."""
     target = f"{ENVIRONMENT}/requirements-integrations.installed"
     subprocess.run(["make", target], cwd=repository, check=True, timeout=MAKE_SECONDS, capture_output=True)  # noqa: S607
-    path = f"{repository}:{repository / 'sdks' / 'python' / 'src'}"
-    variables = shop.variables | {"PYTHONPATH": path, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
-    command = [str(repository / ENVIRONMENT / "bin" / "python"), str(PROGRAM)]
+    variables = variables_of(repository, shop)
+    command = [str(repository / INTERPRETER), str(PROGRAM)]
     with subprocess.Popen(command, env=variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         yield Program(process)
         assert process.stdin is not None
@@ -141,3 +148,17 @@ async def test_who_is_poor_is_not_called_for(caller: Caller) -> None:
     outcome = await caller.make("reserved by who is poor", user)
     assert (outcome["error"], outcome["ended"]) == ("InsufficientCreditsError", "failure")
     assert await caller.charged(user) == {}
+
+
+@pytest.mark.usefixtures("program")
+async def test_the_page(caller: Caller, shop: Shop, repository: Path) -> None:
+    """What it shows charges a call, though the process ends right after it."""
+    user = await caller.customer()
+    (block,) = [one.text for one in blocks_of("sdks/python/README.md") if "litellm.callbacks" in one.text]
+    messages = [{"role": "user", "content": "Hello?"}]
+    text = f"litellm.completion(model='gpt-4o', messages={messages}, mock_response='Hello', user={user!r})"
+    process = await asyncio.create_subprocess_exec(
+        *(str(repository / INTERPRETER), "-c", f"{block}\n{text}"), env=variables_of(repository, shop)
+    )
+    assert await process.wait() == 0
+    assert await caller.charged(user) == units(PLAIN)
