@@ -117,13 +117,25 @@ export class QuotaStack extends CoreCalls {
     terms: { units?: number; ttl_seconds?: number } = {},
   ): Promise<Acquired> {
     const body = { ...terms, end_user_id: user, holder };
-    return this.#transport.send({ method: "POST", path: path`/v1/features/${feature}/acquire`, on: "edge", body });
+    return this.#transport.send<Acquired>({
+      method: "POST",
+      path: path`/v1/features/${feature}/acquire`,
+      on: "edge",
+      body,
+      isAnswer: ({ acquired }) => acquired !== undefined,
+    });
   }
 
   /** Give back all that a holder holds. */
   async releaseGauge(user: string, feature: string, holder: string): Promise<Released> {
     const body = { end_user_id: user, holder };
-    return this.#transport.send({ method: "POST", path: path`/v1/features/${feature}/release`, on: "edge", body });
+    return this.#transport.send<Released>({
+      method: "POST",
+      path: path`/v1/features/${feature}/release`,
+      on: "edge",
+      body,
+      isAnswer: ({ released }) => released !== undefined,
+    });
   }
 
   // ---- everything of a customer
