@@ -11,14 +11,11 @@ from app.embedded.secret_file import Demo
 from app.io.outbound import NO_ANSWER, Answer, Session, open_session, send
 
 FEATURE_KEY: Final = "api_calls"
+"""The feature of the first steps."""
 
 _REQUEST_SECONDS: Final = 30
-_FEATURE: Final = {
-    "key": FEATURE_KEY,
-    "name": "API calls",
-    "kind": "metered",
-    "price": {"kind": "per_unit", "amount": 1, "per": 1},
-}
+_NAMES: Final = {FEATURE_KEY: "API calls", "ai_request": "AI requests"}
+"""Metered features, one credit each: that of the first steps, and that of the README's integration."""
 _CREDITS_BY_PLAN: Final = {"free": 50, "pro": 50_000}
 _SHOWN_PLAN: Final = "pro"
 
@@ -57,8 +54,10 @@ class _Core:
         return answer.status == HTTPStatus.OK
 
     async def make_catalogue(self, key: str) -> str:
-        """Make the feature and the plans of one environment; answers the id of the shown plan's variant."""
-        await self.post(key, "/v1/features", _FEATURE)
+        """Make the features and the plans of one environment; answers the id of the shown plan's variant."""
+        for feature, name in _NAMES.items():
+            price = {"kind": "per_unit", "amount": 1, "per": 1}
+            await self.post(key, "/v1/features", {"key": feature, "name": name, "kind": "metered", "price": price})
         shown = ""
         for plan, credits_per_month in _CREDITS_BY_PLAN.items():
             await self.post(key, "/v1/plans", {"key": plan, "name": plan.capitalize()})
@@ -66,7 +65,7 @@ class _Core:
                 "key": "monthly",
                 "interval": "month",
                 "grants": [{"amount": credits_per_month, "interval": "month"}],
-                "features": [{"feature_key": FEATURE_KEY}],
+                "features": [{"feature_key": feature} for feature in _NAMES],
             }
             made = await self.post(key, f"/v1/plans/{plan}/variants", variant)
             if plan == _SHOWN_PLAN:

@@ -7,13 +7,14 @@ the connection.
 
 import asyncio
 import socket
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import ContextVar
 from functools import partial
 from ssl import SSLContext
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 from uuid import UUID
 from weakref import WeakValueDictionary
 
@@ -73,8 +74,7 @@ class GuardedConnector(aiohttp.TCPConnector):
             socket_factory=partial(_open_socket, allowed),
             limit=connections,
             keepalive_timeout=_KEEP_ALIVE_SECONDS,
-            ttl_dns_cache=_NAME_CACHE_SECONDS,
-            dns_cache_max_size=_NAMES,
+            use_dns_cache=False,  # it has one look-up of a name for all: who waits for room would have all wait
         )
         self._factory = partial(_BoundedHandler, loop=asyncio.get_running_loop())
 
@@ -93,24 +93,53 @@ class GuardedConnector(aiohttp.TCPConnector):
                 del idle[longest_idle]
 
 
+class _Asked(NamedTuple):
+    whose: UUID | None
+    host: str
+    port: int
+    family: socket.AddressFamily
+
+
+class _Found(NamedTuple):
+    until: float
+    """On the loop's clock."""
+    addresses: list[ResolveResult]
+
+
 class ThreadedResolver(Resolver):
-    """Asks the system, in threads of its own: the loop has four, and four servers that are silent would hold them."""
+    """Asks the system, in threads of its own: the loop has four, and four servers that are silent would hold them.
+
+    What was found is known for a moment, to the environment whose endpoint asked.
+    """
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(RESOLVING_THREADS, thread_name_prefix="names")
         self._rooms: WeakValueDictionary[UUID, asyncio.Semaphore] = WeakValueDictionary()
+        self._known: OrderedDict[_Asked, _Found] = OrderedDict()
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
         """All addresses of the name; OSError where there is none."""
+        asked = _Asked(_whose.get(), host, port, family)
+        now = asyncio.get_running_loop().time()
+        if (known := self._known.get(asked)) is not None and now < known.until:
+            return [*known.addresses]
         # As bytes: what a label must look like is for the name server to say, not for a codec to raise.
         ask = partial(socket.getaddrinfo, host.encode(), port, family, socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
-        found = await asyncio.wrap_future(await self._begin(ask))
-        return [
+        answers = await asyncio.wrap_future(await self._begin(ask))
+        found = [
             ResolveResult(hostname=host, host=str(address[0]), port=port, family=kind, proto=proto, flags=_NUMERIC)
-            for kind, _, proto, _, address in found
+            for kind, _, proto, _, address in answers
         ]
+        self._remember(asked, _Found(asyncio.get_running_loop().time() + _NAME_CACHE_SECONDS, found))
+        return [*found]
+
+    def _remember(self, asked: _Asked, found: _Found) -> None:
+        self._known[asked] = found
+        self._known.move_to_end(asked)
+        if len(self._known) > _NAMES:
+            self._known.popitem(last=False)
 
     async def _begin(self, ask: Callable[[], Result]) -> Future[Result]:
         """Begin in a thread, once there is room for whoever wants to know."""

@@ -32,7 +32,13 @@ _POLICY = (
     "default-src 'self' data: blob:; script-src 'self' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
     "frame-ancestors 'none'"
 )
-_SETTINGS = {"withDefaultFonts": False, "telemetry": False, "hideClientButton": True, "showDeveloperTools": "never"}
+_SETTINGS = {
+    "withDefaultFonts": False,
+    "telemetry": False,
+    "agent": {"disabled": True},
+    "hideClientButton": True,
+    "showDeveloperTools": "never",
+}
 _SETTINGS_TEXT = msgspec.json.encode(_SETTINGS).decode()
 _PAGE = f"""<!doctype html>
 <html lang="en">

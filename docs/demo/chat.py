@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Final
 from uuid import uuid4
 
@@ -16,8 +16,6 @@ from quotastack import (
     EntitlementCheck,
     InsufficientCreditsError,
     QuotaStackError,
-    UnavailableError,
-    UnreachableError,
 )
 
 MOST_TOKENS: Final = 120
@@ -27,9 +25,10 @@ LEAST_TOKENS: Final = 10
 TTL_SECONDS: Final = 10
 """Of a reservation. Short, and extended: where this process dies, the credit is back so soon."""
 EXTEND_SECONDS: Final = 2
-SETTLE_SECONDS: Final = 5
+SETTLE_SECONDS: Final = 2
 """Between two attempts to commit while metering is away."""
-AWAY: Final = (UnreachableError, UnavailableError)
+END_SECONDS: Final = 5
+"""How long the end of the app waits for commits."""
 
 
 class Token(msgspec.Struct, frozen=True, tag="token"):
@@ -117,7 +116,9 @@ class Chat:
             )
         except InsufficientCreditsError as error:  # another tab was faster
             raise NotAdmitted(error.code) from error
-        except AWAY as error:
+        except QuotaStackError as error:
+            if not error.is_passing:
+                raise
             if not self._fails_open:
                 raise NotAdmitted("unavailable") from error
             return tokens, None
@@ -132,19 +133,30 @@ class Chat:
         """What was charged; None where metering is away, and we go on trying: a late commit is taken in full."""
         try:
             return (await reservation.commit(units=used)).charged
-        except AWAY:
-            task = asyncio.create_task(settle(reservation, used))
-            self._settling.add(task)
-            task.add_done_callback(self._settling.discard)
-            return None
+        except QuotaStackError as error:
+            if not error.is_passing:
+                raise
+        task = asyncio.create_task(settle(reservation, used))
+        self._settling.add(task)
+        task.add_done_callback(self._settling.discard)
+        return None
+
+    async def end(self) -> None:
+        """Wait for commits that are still tried: what nobody hears within END_SECONDS expires, and is not charged."""
+        if self._settling:
+            await asyncio.wait(self._settling, timeout=END_SECONDS)
 
 
 async def settle(reservation: AsyncReservation, used: int) -> None:
     """Commit as soon as metering is back. The reservation's id is the key: it is charged once."""
     while True:
         await asyncio.sleep(SETTLE_SECONDS)
-        with suppress(*AWAY):  # tried again
+        try:
             await reservation.commit(units=used)
+        except QuotaStackError as error:
+            if not error.is_passing:
+                raise
+        else:
             return
 
 

@@ -44,11 +44,13 @@ async def open_parts(settings: Settings) -> AsyncGenerator[Parts]:
         variants = await catalogue.set_up(metering)
         fails_open = settings.demo_fail_mode == "open"
         listeners = Listeners()
+        chat = Chat(metering, settings.demo_tokens_per_second, fails_open=fails_open)
         yield Parts(
             account=Account(metering, journal, settings.demo_fail_mode),
-            chat=Chat(metering, settings.demo_tokens_per_second, fails_open=fails_open),
+            chat=chat,
             listeners=listeners,
             metering=metering,
             provider=Provider(Till(metering, variants).on_payment),
         )
         await listeners.end()
+        await chat.end()

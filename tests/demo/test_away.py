@@ -2,8 +2,11 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from docs.demo import model
 from docs.demo.account import Account
@@ -75,3 +78,38 @@ async def test_a_call_that_nobody_answers_is_shown_as_one(nobody: str) -> None:
     assert (call.method, call.server, call.status, call.answered) == ("GET", "edge", 0, None)
     assert call.path.startswith("/v1/entitlements/check?end_user_id=ada")
     assert journal.edge_milliseconds == 0
+
+
+async def test_a_commit_that_is_not_heard_is_settled_before_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is sent until it is heard, whatever stands in the way for now; and the end waits for that."""
+    monkeypatch.setattr("docs.demo.chat.SETTLE_SECONDS", 0)
+    committed: list[Any] = []
+    waiting = iter([429, 503])
+
+    async def answer(request: web.Request) -> web.Response:
+        if request.path.endswith("/check"):
+            asked = {"feature_key": "chat.tokens", "units": 120, "cost": 120, "balance": 500, "reserved": 0}
+            plan = {"reason": None, "overage_policy": None, "subscription_status": None}
+            rest = {"value": None, "limit": None, "used": None, "resets_at": None, "version": 1}
+            return web.json_response({"allowed": True, **asked, **plan, **rest})
+        if not request.path.endswith("/commit"):
+            opened = {"reservation_id": "rsv_1", "reserved": 120, "balance": 380}
+            return web.json_response({**opened, "expires_at": "2100-01-01T00:00:00Z"}, status=201)
+        if status := next(waiting, None):
+            return web.json_response({"code": "too_many_requests", "detail": "", "status": status}, status=status)
+        committed.append(await request.json())
+        ended = {"reservation_id": "rsv_1", "state": "committed", "charged": 1, "released": 0, "balance": 1}
+        return web.json_response({**ended, "late": False})
+
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", answer)
+    async with (
+        TestServer(application) as server,
+        AsyncQuotaStack(KEY, url=str(server.make_url("/")), attempts=1) as metering,
+    ):
+        chat = Chat(metering, FAST, fails_open=True)
+        *_, ended = [event async for event in chat.answer("ada", "hello")]
+        assert isinstance(ended, Ended)
+        assert ended.charged is None
+        await chat.end()
+        assert committed == [{"units": ended.used}]

@@ -84,19 +84,19 @@ def test_it_is_short(language: str) -> None:
     ],
 )
 def test_it_charges_once(stack: Stack, tmp_path: Path, language: str, refused: str, answered: str) -> None:
-    """Two identical requests are one charge; before the plan has the feature, there is a paywall."""
+    """Two identical requests are one charge; who may not use the feature comes to a paywall."""
     told = newcomer(stack)
     setup, handler = PARTS[language]
     text = PRODUCT[language].format(setup=setup, handler=textwrap.indent(handler, "    "))
     whole = Block("README.md", 1, language, {}, text)
-    call(told, "POST", "/v1/features", {"key": "ai_request", "name": "AI", "price": {"kind": "per_unit", "amount": 5}})
 
     def printed(name: str) -> list[str]:
         (tmp_path / name).mkdir()
         with reading([whole], tmp_path / name, variables_of(stack, told, tmp_path)) as reader:
             return reader.outputs()[0].splitlines()
 
+    call(told, "PUT", "/v1/customers/user_123/overrides/ai_request", {"included": False})
     assert printed("refused") == [refused] * 2
-    call(told, "PUT", "/v1/customers/user_123/overrides/ai_request", {"included": True})
+    call(told, "DELETE", "/v1/customers/user_123/overrides/ai_request")
     assert printed("answered") == [answered] * 2
-    assert call(told, "GET", "/v1/customers/user_123/credits")["balance"] == 50_000 - 5
+    assert call(told, "GET", "/v1/customers/user_123/credits")["balance"] == 50_000 - 1

@@ -34,7 +34,8 @@ print(receive(), quotastack.flush())
 quotastack.close()
 """
 SAID = ["HELLO", "2", "400 0"]
-FEATURES = ("ai_request", "tokens", "input_tokens", "cached_input_tokens", "output_tokens")
+FEATURES = ("tokens", "input_tokens", "cached_input_tokens", "output_tokens")
+"""Besides `ai_request`, which is sold already."""
 
 
 def product(folder: Path) -> str:

@@ -22,6 +22,7 @@ class Harm(Enum):
     LOSE_ANSWER = "it arrives and is answered, and nobody hears the answer"
     RESET = "it never arrives"
     SILENCE = "it never arrives, and nobody says so"
+    DRIP = "the answer comes byte by byte, and never to its end"
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,9 @@ class Gate:
                     case Harm.SILENCE:
                         await reader.read()
                         break
+                    case Harm.DRIP:
+                        await _drip(reader, writer)
+                        break
                     case Harm.LOSE_ANSWER:
                         await self._pass_on(request)
                         break
@@ -115,6 +119,15 @@ async def gate_to(target: str) -> AsyncIterator[Gate]:
     finally:
         server.close()
         await gate.end()
+
+
+async def _drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Until the client has gone."""
+    writer.write(b"HTTP/1.1 200 -\r\nContent-Length: 1000000\r\n\r\n")
+    gone = asyncio.create_task(reader.read())
+    while not gone.done():
+        writer.write(b" ")
+        await asyncio.wait([gone], timeout=0.05)
 
 
 async def _read_message(reader: asyncio.StreamReader) -> bytes:

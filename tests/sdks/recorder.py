@@ -78,6 +78,16 @@ def fork(spool: str, user: str) -> None:
     os.waitpid(child, 0)
 
 
+def orphan(spool: str, user: str) -> None:
+    """A child of the fork lives on after its parent, until the test has done with it."""
+    client = QuotaStack(**options(spool))
+    client.record_usage(user, feature_key="api_calls", units=5)
+    if os.fork() == 0:
+        say("child")
+        sys.stdin.read()
+    os._exit(0)
+
+
 def buffer_in_child(client: QuotaStack, user: str) -> None:
     """What a worker of multiprocessing does."""
     for number in range(2):
@@ -100,6 +110,7 @@ PROGRAMS: dict[tuple[str, str], Callable[[str, str], Coroutine[Any, Any, None] |
     ("leave", "sync"): leave,
     ("leave", "async"): leave_async,
     ("fork", "sync"): fork,
+    ("orphan", "sync"): orphan,
     ("multiprocess", "sync"): multiprocess,
 }
 

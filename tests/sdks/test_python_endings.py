@@ -38,15 +38,16 @@ async def program(
     if is_away:
         variables["QUOTASTACK_EDGE_URL"] = f"http://127.0.0.1:{free_port()}"
     arguments = (what, kind, "" if spool is None else str(spool), user)
+    pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
-        sys.executable, str(RECORDER), *arguments, env=variables, stdout=asyncio.subprocess.PIPE, stderr=None
+        sys.executable, str(RECORDER), *arguments, env=variables, stdin=pipe, stdout=pipe
     )
     try:
         yield process
     finally:
         if process.returncode is None:
             process.kill()
-        await process.wait()
+        await process.communicate(b"")  # closes its pipes, which a child may have, too
 
 
 async def charged(shop: Shop, session: aiohttp.ClientSession, user: str, units: int) -> None:
@@ -134,3 +135,15 @@ async def test_a_process_forks(
     if is_durable:
         await replay(shop, tmp_path)
     await charged(shop, session, ada, 5)
+
+
+async def test_a_child_that_outlives_its_parent(
+    ada: str, shop: Shop, session: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    """Holds nothing of what is the parent's: others take that over at once."""
+    async with program("orphan", "sync", ada, shop, spool=tmp_path, is_away=True) as process:
+        assert process.stdout is not None
+        assert await process.stdout.readline() == b"child\n"
+        assert await process.wait() == 0
+        await replay(shop, tmp_path)
+        await charged(shop, session, ada, 5)

@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -14,6 +15,7 @@ import aiohttp
 import pytest
 
 from quotastack import (
+    AsyncQuotaStack,
     RateLimitedError,
     RejectedEvent,
     SpoolFullError,
@@ -22,6 +24,8 @@ from quotastack import (
     UsageRecorded,
     cached,
 )
+from quotastack.events import Event
+from quotastack.spool_files import FileSpool
 from tests.flow.stack import Client, drained
 from tests.sdks.clients import KINDS, Kind, Python, python
 from tests.sdks.conftest import CREDITS, Shop
@@ -102,7 +106,7 @@ async def test_usage_whose_answer_is_lost_is_charged_once(
 
 
 async def test_whatever_loses_its_answer_is_done_once(make: Maker, gate: Gate, ada: str, core: Client) -> None:
-    """Reservations, their ends, gauges, and a top-up through another gate."""
+    """Reservations, their ends, gauges; and what core does, a grant and a top-up, through another gate."""
     client = await make()
     gate.planned.append(Harm.LOSE_ANSWER)
     reservation = await client.reserve(ada, feature_key="api_calls", units=100)
@@ -116,7 +120,9 @@ async def test_whatever_loses_its_answer_is_done_once(make: Maker, gate: Gate, a
         other = await make(url=before_core.url)
         before_core.planned.append(Harm.LOSE_ANSWER)
         await other.top_up(ada, payment_reference=uuid4().hex, credits=5, price_paid=1, currency="EUR")
-    assert (await drained(core, ada))["total"] == CREDITS - 25
+        before_core.planned.append(Harm.LOSE_ANSWER)
+        await other.request("POST", "/v1/credits/grants", body={"end_user_id": ada, "amount": 7})
+    assert (await drained(core, ada))["total"] == CREDITS - 30 + 5 + 7
 
 
 async def test_the_edge_is_killed_between_request_and_answer(
@@ -186,10 +192,11 @@ async def test_attempts_have_an_end(make: Maker, gate: Gate, ada: str) -> None:
     assert len(gate.seen) == 8
 
 
-async def test_silence_has_an_end(make: Maker, gate: Gate, ada: str) -> None:
-    """A time limit for each attempt."""
+@pytest.mark.parametrize("harm", [Harm.SILENCE, Harm.DRIP])
+async def test_silence_has_an_end(make: Maker, gate: Gate, ada: str, harm: Harm) -> None:
+    """A time limit for each attempt, whatever the service does meanwhile."""
     client = await make(timeout=0.3, check_timeout=0.2, attempts=2)
-    gate.planned += [Harm.SILENCE] * 4
+    gate.planned += [harm] * 4
     begun = monotonic()
     with pytest.raises(UnreachableError):
         await client.reserve(ada, feature_key="api_calls", units=1)
@@ -249,14 +256,18 @@ async def test_an_outage_loses_nothing(
     with pytest.raises(UnreachableError):
         await client.record_usage(ada, feature_key="api_calls", enforce=True)
     assert await client.flush() == 5
+    opened_at = datetime.now(UTC)
     gate.is_away = False
     await charged(core, ada, 1 + 2 + 3 * 4)
     assert await client.flush() == 0
     late = await core.get("/v1/usage/events", end_user_id=ada)
-    times = [event["occurred_at"] for event in late.body["data"]]
-    assert len(set(times)) == len(times) == 5
+    times = [datetime.fromisoformat(event["occurred_at"]) for event in late.body["data"]]
+    assert [time < opened_at for time in times] == [True] * 5
     again: UsageRecorded = await client.record_usage(ada, feature_key="api_calls", units=1, idempotency_key="one")
     assert (again.accepted, again.replayed) == (True, True)
+    same = {"end_user_id": ada, "feature_key": "api_calls", "idempotency_key": "one"}
+    items = await client.record_usage_batch([{**same, "units": 1}, {**same, "units": 2}])
+    assert [(item.status, item.replayed) for item in items] == [("accepted", True), ("rejected", False)]
     await charged(core, ada, 15)
 
 
@@ -305,6 +316,50 @@ async def test_what_will_never_be_taken_is_told(
     await charged(core, ada, 3)
     assert sorted(event.code for event in told) == ["invalid_units", "unknown_feature", "unknown_feature"]
     assert len((tmp_path / "rejected-test.jsonl").read_text().splitlines()) == 3
+
+
+async def test_usage_that_waited_too_long(make: Maker, ada: str, core: Client, tmp_path: Path) -> None:
+    """Longer than times may lie back: it is taken at the moment of arrival, once, though two processes had it."""
+    old = (datetime.now(UTC) - timedelta(days=3)).isoformat()
+    event = Event(end_user_id=ada, feature_key="api_calls", units=7, idempotency_key="old", timestamp=old)
+    for _ in range(2):
+        spool = FileSpool(tmp_path, "test", 10_000)
+        spool.add([event])
+        spool.close()
+    client = await make(spool=tmp_path)
+    assert await _flushed(client) == 0
+    await charged(core, ada, 7)
+
+
+async def test_buffered_usage_that_finds_no_room_is_told(make: Maker, gate: Gate, ada: str) -> None:
+    """Nobody who could be told is there any more but `on_rejected`."""
+    told: list[RejectedEvent] = []
+    client = await make(attempts=1, max_spool_bytes=0, on_rejected=told.append)
+    gate.is_away = True
+    await client.buffer_usage(ada, feature_key="api_calls", units=3)
+    assert await client.flush() == 0
+    assert [(event.code, event.units) for event in told] == [("not_kept", 3)]
+    gate.is_away = False
+
+
+def test_an_async_client_on_one_loop_after_another(shop: Shop, tmp_path: Path) -> None:
+    """What was buffered on a loop that is over is sent on the next."""
+    options = {"url": shop.stack.core_url, "edge_url": shop.stack.edge_url, "spool": tmp_path, "flush_interval": 3600.0}
+    client, user = AsyncQuotaStack(shop.key, **options), f"user_{uuid4().hex[:8]}"
+
+    async def buffer() -> None:
+        client.buffer_usage(user, feature_key="api_calls")
+
+    async def finish() -> float:
+        await client.subscribe(user, shop.plan_variant_id)
+        await buffer()
+        assert await client.flush() == 0
+        balance = (await client.check_entitlement(user, "api_calls")).balance
+        await client.close()
+        return balance or 0
+
+    asyncio.run(buffer())
+    assert asyncio.run(finish()) == CREDITS - 2
 
 
 async def test_a_batch_that_is_refused_whole_is_taken_apart(make: Maker, gate: Gate, ada: str, core: Client) -> None:

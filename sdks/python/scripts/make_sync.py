@@ -22,7 +22,7 @@ WORDS = (
     (r"\b_async\b", "_sync"),
     (r"\bAsync(?=QuotaStack|Reservation|Client)", ""),
     (r"__a(enter|exit)__", r"__\1__"),
-    (r"\baclose\b", "close"),
+    (r"\ba(close|iter_bytes)\b", r"\1"),
     (r"on an event loop", "for threads"),
     (r"task in the background", "thread in the background"),
 )

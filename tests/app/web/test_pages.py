@@ -51,7 +51,7 @@ async def test_the_index_and_the_reference_are_beside_each_other(core: Core) -> 
     assert "api-reference" in (await http.get("/docs/api")).text
     for path in (
         "/docs/nothing",
-        "/docs/../app/settings.py",
+        "/docs/..%2fapp/settings.py",
         "/docs/%2e%2e/README.md",
         "/docs/credits.md.md",
         "/docs/x%00",

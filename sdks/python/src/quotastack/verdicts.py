@@ -26,6 +26,8 @@ PASSING = frozenset(
 WHOLE_REFUSED = frozenset({400, 413, 422})
 """Statuses of a batch in which one event may be to blame."""
 AWAY = "unavailable"
+_ABOUT_TIME = frozenset({REUSED, "timestamp_out_of_range"})
+"""The event arrived before, without the time; or the time is too long ago, or of another clock than a sandbox's."""
 
 
 class Fate(Enum):
@@ -34,8 +36,8 @@ class Fate(Enum):
     TAKEN = "taken"
     REJECTED = "rejected"
     LATER = "later"
-    TIME_DIFFERS = "time differs"
-    """Its key was used before, perhaps by the same event without the time that we noted."""
+    TIME_REFUSED = "time refused"
+    """The time that we noted may be to blame; without it, it is taken at the moment of arrival."""
 
 
 class Verdict(NamedTuple):
@@ -59,8 +61,8 @@ def _verdict(event: Event, result: BatchResult) -> Verdict:
     code, detail = result.code or "", result.detail or ""
     if code in PASSING:
         return Verdict(Fate.LATER, code, detail)
-    if code == REUSED and not event.is_timed:
-        return Verdict(Fate.TIME_DIFFERS, code, detail)
+    if code in _ABOUT_TIME and not event.is_timed:
+        return Verdict(Fate.TIME_REFUSED, code, detail)
     return Verdict(Fate.REJECTED, code, detail)
 
 

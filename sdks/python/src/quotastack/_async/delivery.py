@@ -20,6 +20,8 @@ from quotastack.verdicts import Fate, Verdict, rejected
 
 FIRST_PAUSE_SECONDS = 0.5
 ADOPT_SECONDS = 15.0
+NOT_KEPT = "not_kept"
+"""Of an event that could neither be sent nor kept."""
 _log = logging.getLogger("quotastack")
 
 
@@ -149,10 +151,8 @@ class Delivery:
             return
         try:
             await in_thread(self.spool.add, events)
-        except (SpoolFullError, SpoolBrokenError):
-            _log.exception(
-                "%s events of the buffer are LOST: nobody takes them, and neither does the spool", len(events)
-            )
+        except (SpoolFullError, SpoolBrokenError) as error:
+            await self._tell(events, [Verdict(Fate.REJECTED, NOT_KEPT, str(error))] * len(events))
 
     async def _drain(self, patience: Patience) -> bool:
         """Send the oldest of the spool; whether to go on at once."""

@@ -2,6 +2,7 @@
 
 import random
 from http import HTTPStatus
+from time import monotonic
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 import httpx
@@ -31,20 +32,23 @@ class Transport:
     def __init__(self, settings: Settings, http: httpx.AsyncClient | None = None) -> None:
         self._settings = settings
         self._is_borrowed = http is not None
-        self._http = http or self._connect()
+        self._http = http
         self._headers = {
             "Authorization": f"Bearer {settings.api_key}",
             "User-Agent": f"quotastack-python/{VERSION}",
             "Accept": "application/json",
         }
 
-    def _connect(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(limits=httpx.Limits(max_connections=CONNECTIONS), follow_redirects=False)
+    def _connected(self) -> httpx.AsyncClient:
+        """The client, made when it is first needed: not every child of a fork sends something."""
+        if self._http is None:
+            self._http = httpx.AsyncClient(limits=httpx.Limits(max_connections=CONNECTIONS), follow_redirects=False)
+        return self._http
 
     def forget(self) -> None:
         """In the child of a fork: the connections are the parent's. A client that was given is the giver's matter."""
         if not self._is_borrowed:
-            self._http = self._connect()
+            self._http = None
 
     async def ask(self, call: Call, kind: type[Read], patience: Patience | None = None) -> Answered[Read]:
         """The answer, read as `kind`. Raises QuotaStackError once no further attempt is worth it."""
@@ -62,17 +66,13 @@ class Transport:
             await sleep(seconds)
 
     async def _try(self, call: Call, kind: type[Read]) -> Answered[Read]:
-        response = await self._send(call)
+        response, content = await self._send(call)
         request_id = response.headers.get("x-request-id")
         if not response.is_success:
-            raise error_of(
-                response.status_code,
-                response.content,
-                request_id,
-                read_retry_after(response.headers.get("retry-after")),
-            )
+            retry_after = read_retry_after(response.headers.get("retry-after"))
+            raise error_of(response.status_code, content, request_id, retry_after)
         try:
-            value = msgspec.json.decode(response.content or b"null", type=kind)
+            value = msgspec.json.decode(content or b"null", type=kind)
         except msgspec.MsgspecError as error:
             detail = f"{call.method} {call.path} was answered with what is no answer of the API: {error}"
             raise UnavailableError(
@@ -80,28 +80,40 @@ class Transport:
             ) from error
         return Answered(value, response.headers.get("idempotent-replayed") == "true")
 
-    async def _send(self, call: Call) -> httpx.Response:
+    async def _send(self, call: Call) -> tuple[httpx.Response, bytes]:
         settings = self._settings
         seconds = settings.check_timeout if call.is_check else settings.timeout
         address = settings.edge_url if call.is_hot else settings.url
+        sending = self._connected().stream(
+            call.method,
+            address + call.path,
+            content=call.body,
+            params=cast("dict[str, Any] | None", call.query or None),
+            headers=self._headers | _headers_of(call),
+            timeout=seconds,
+        )
+        end = monotonic() + seconds
         try:
-            async with within(seconds):
-                return await self._http.request(
-                    call.method,
-                    address + call.path,
-                    content=call.body,
-                    params=cast("dict[str, Any] | None", call.query or None),
-                    headers=self._headers | _headers_of(call),
-                    timeout=seconds,
-                )
+            async with within(seconds), sending as response:
+                return response, await _read(response, end)
         except (httpx.TransportError, TimeoutError) as error:
             what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             raise UnreachableError(f"{call.method} {address}{call.path}: {what}", code=UNREACHABLE) from error
 
     async def close(self) -> None:
         """End the connections, where they are ours."""
-        if not self._is_borrowed:
+        if self._http is not None and not self._is_borrowed:
             await self._http.aclose()
+
+
+async def _read(response: httpx.Response, end: float) -> bytes:
+    """The body. Raises TimeoutError where it comes so slowly that it is not there in time."""
+    content = bytearray()
+    async for piece in response.aiter_bytes():
+        content += piece
+        if monotonic() > end:
+            raise TimeoutError("the answer comes too slowly")
+    return bytes(content)
 
 
 def _headers_of(call: Call) -> dict[str, str]:

@@ -75,10 +75,15 @@ class Background:
         self._is_stopping = False
 
     def start(self) -> None:
-        """Begin, if it has not and there is a loop to run on."""
-        if self._task is None and not self._is_stopping:
-            with suppress(RuntimeError):  # no loop runs yet: what is awaited first begins it
-                self._task = asyncio.get_running_loop().create_task(self._run())
+        """Begin, if it has not and there is a loop to run on; on a new loop begin anew."""
+        with suppress(RuntimeError):  # no loop runs yet: what is awaited first begins it
+            loop = asyncio.get_running_loop()
+            if not self._is_stopping and not self._runs_on(loop):
+                self._woken = asyncio.Event()
+                self._task = loop.create_task(self._run())
+
+    def _runs_on(self, loop: asyncio.AbstractEventLoop) -> bool:
+        return self._task is not None and not self._task.done() and self._task.get_loop() is loop
 
     def wake(self) -> None:
         """Have the next turn now."""
@@ -95,6 +100,6 @@ class Background:
         """No turn begins any more, and the last one is over."""
         self._is_stopping = True
         self._woken.set()
-        if self._task is not None:
+        if self._task is not None and self._runs_on(asyncio.get_running_loop()):
             await self._task
-            self._task = None
+        self._task = None

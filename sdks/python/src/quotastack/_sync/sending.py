@@ -54,7 +54,7 @@ class Sender:
             return self._send_halves(events, bodies, patience)
         verdicts = verdicts_of(events, answered.value.results)
         for index, verdict in enumerate(verdicts):
-            if verdict.fate is Fate.TIME_DIFFERS:
+            if verdict.fate is Fate.TIME_REFUSED:
                 verdicts[index] = self._send_untimed(events[index], patience)
         return verdicts
 
@@ -65,7 +65,7 @@ class Sender:
         return verdicts + self._send_part(events[middle:], bodies[middle:], patience)
 
     def _send_untimed(self, event: Event, patience: Patience) -> Verdict:
-        """Under its key there is an event already: this one, where nothing differs but the time that we noted."""
+        """Without the time that we noted. What is under its key already, with another time, is this event."""
         try:
             self._transport.ask(usage_call(event), UsageAccepted, patience)
         except QuotaStackError as error:

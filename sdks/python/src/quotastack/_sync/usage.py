@@ -46,25 +46,30 @@ class Usage(Parts):
             }
         )
         try:
-            answered = self._transport.ask(usage_call(event), UsageAccepted)
+            return self._record_now(event)
         except QuotaStackError as error:
-            if was_recorded(error, event):
-                return UsageRecorded(accepted=True, replayed=True)
             if enforce or not error.is_passing:
                 raise
-        else:
-            taken = answered.value
-            return UsageRecorded(
-                accepted=taken.accepted,
-                event_id=taken.event_id,
-                cost=taken.cost,
-                balance=taken.balance,
-                overage=taken.overage,
-                durability=taken.durability,
-                replayed=answered.is_replayed,
-            )
         self._delivery.keep([event])
         return UsageRecorded(accepted=True, durability="local", source="fallback")
+
+    def _record_now(self, event: Event) -> UsageRecorded:
+        try:
+            answered = self._transport.ask(usage_call(event), UsageAccepted)
+        except QuotaStackError as error:
+            if not was_recorded(error, event):
+                raise
+            return UsageRecorded(accepted=True, replayed=True)
+        taken = answered.value
+        return UsageRecorded(
+            accepted=taken.accepted,
+            event_id=taken.event_id,
+            cost=taken.cost,
+            balance=taken.balance,
+            overage=taken.overage,
+            durability=taken.durability,
+            replayed=answered.is_replayed,
+        )
 
     def record_usage_batch(self, events: Sequence[UsageEvent]) -> list[BatchItem]:
         """Record many events; one result each, in their order.
@@ -91,12 +96,23 @@ class Usage(Parts):
         else:
             items = [item(result) for result in results]
             fates = [verdict.fate for verdict in verdicts_of(events, results)]
+            for index, fate in enumerate(fates):
+                if fate is Fate.TIME_REFUSED:
+                    items[index] = self._look_again(events[index], items[index])
         late = [index for index, fate in enumerate(fates) if fate is Fate.LATER and not events[index].enforce]
         if late:
             self._delivery.keep([events[index] for index in late])
         for index in late:
             items[index] = SPOOLED_ITEM
         return items
+
+    def _look_again(self, event: Event, refused: BatchItem) -> BatchItem:
+        """Where the event is recorded already, with the time of an outage, it is accepted."""
+        try:
+            recorded = self._record_now(event)
+        except QuotaStackError:
+            return refused
+        return BatchItem(status="accepted", event_id=recorded.event_id, replayed=recorded.replayed)
 
     def buffer_usage(
         self,

@@ -15,7 +15,7 @@ AT_ONCE = 8
 
 
 def within(_seconds: float) -> nullcontext[None]:
-    """A thread cannot be interrupted: connecting, sending and each read have the time limit of the HTTP client."""
+    """A thread cannot be interrupted: connecting and each read have the limit, and who reads looks at the clock."""
     return nullcontext()
 
 
