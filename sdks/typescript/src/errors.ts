@@ -87,7 +87,7 @@ export class RateLimitedError extends QuotaStackError {
   override readonly name = "RateLimitedError";
 }
 
-/** 5xx, or an answer that is not the API's, still after the retries. What was asked may have been done: the same idempotency key finds out. */
+/** 5xx or no answer of the API's, still after the retries. What was asked may have been done: the same idempotency key finds out. */
 export class UnavailableError extends QuotaStackError {
   override readonly name = "UnavailableError";
 }

@@ -57,8 +57,8 @@ interface Asked {
 
 /**
  * A middleware that lets a request through where its user may use the feature, and records the use once a response with a status
- * below 400 has been sent, or as much of it as its client stayed for. Where they may not, it answers 402 or 403, and 503 where nobody could say (as the
- * client's fail mode has it), with a problem document whose `code` is the reason.
+ * below 400 has been sent, or as much of it as its client stayed for. Where they may not, it answers 402 or 403, and 503 where
+ * nobody could say (as the client's fail mode has it), with a problem document whose `code` is the reason.
  */
 export function metered(quotastack: QuotaStack, options: MeteredOptions): RequestHandler {
   return (request, response, next) => {

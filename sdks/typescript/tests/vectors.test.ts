@@ -1,6 +1,7 @@
 /** Cases that all SDKs share: sdks/vectors. */
 
 import assert from "node:assert/strict";
+import { createHmac } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { describe, test } from "node:test";
 import { tokenUsage, usageEvents, verifyWebhook, WebhookVerificationError } from "quotastack";
@@ -124,6 +125,15 @@ describe("webhooks", () => {
       return undefined;
     });
   }
+
+  test("a secret that is none verifies nothing, not even what is signed with it", async () => {
+    const [id, time] = ["msg_1", "1764240000"];
+    const signature = createHmac("sha256", "").update(`${id}.${time}.{}`).digest("base64");
+    const headers = { "webhook-id": id, "webhook-timestamp": time, "webhook-signature": `v1,${signature}` };
+    for (const secret of ["", "whsec_"]) {
+      await assert.rejects(verifyWebhook("{}", headers, secret, { now: new Date(Number(time) * 1000) }), TypeError);
+    }
+  });
 
   test("bodies may be bytes, and headers those of fetch", async () => {
     const good = cases<WebhookCase>("webhooks").find(({ valid }) => valid);
