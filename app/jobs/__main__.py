@@ -28,15 +28,25 @@ from app.jobs.tick import Ticker
 from app.rules.addresses import read_networks
 from app.settings import JobsSettings
 
+ROUND_SECONDS = 120
+"""What a round may take: Postgres may have died without a word, and then nothing else ends the wait for its answer."""
+LEDGER_SECONDS = 3_600
+"""The same of work that goes through the whole ledger."""
+
 
 async def main(stop: asyncio.Event, settings: JobsSettings) -> None:
     """Run until stopped."""
-    database = await Database.open(settings.jobs_database_url, "quotastack jobs", max_size=4, work_seconds=None)
+    database = await Database.open(
+        settings.jobs_database_url, "quotastack jobs", max_size=4, work_seconds=ROUND_SECONDS
+    )
+    ledger = await Database.open(
+        settings.jobs_database_url, "quotastack ledger", max_size=2, work_seconds=LEDGER_SECONDS
+    )
     webhooks = await Database.open(settings.jobs_database_url, "quotastack webhooks", max_size=3)
     redis = await RedisStore.connect(settings.redis_url, settings.agreement())
     clock, networks = Clock(), read_networks(settings.webhook_allowed_networks)
 
-    reconciler = Reconciler(database, redis, clock)
+    reconciler = Reconciler(ledger, redis, clock)
 
     async def ready() -> Report:
         drift = Check(reconciler.tell, "Nobody knows whether accounts agree with the ledger.")
@@ -55,7 +65,7 @@ async def main(stop: asyncio.Event, settings: JobsSettings) -> None:
             group.create_task(Reloader(database, redis, clock).run(stop))
             group.create_task(EnrolmentSweeper(database, redis, clock).run(stop))
             group.create_task(Sweeper(database, redis, clock).run(stop))
-            group.create_task(Checkpointer(database, clock).run(stop))
+            group.create_task(Checkpointer(ledger, clock).run(stop))
             group.create_task(PartitionMaker(database, clock).run(stop))
             group.create_task(HoldSweeper(database, clock).run(stop))
             group.create_task(KeyPruner(database, clock).run(stop))
@@ -70,6 +80,7 @@ async def main(stop: asyncio.Event, settings: JobsSettings) -> None:
     finally:
         await redis.close()
         await webhooks.close()
+        await ledger.close()
         await database.close()
 
 

@@ -21,7 +21,10 @@ from tests.waiting import wait_until
 
 START_SECONDS = 180
 STOP_SECONDS = 30
-OF_OURS = {"VIRTUAL_ENV", "PYTHONPATH", "MAKEFLAGS", "MFLAGS", "MAKELEVEL", "VAR_DIR", "DATABASE_URL", "REDIS_URL"}
+OF_OURS = {
+    *("VIRTUAL_ENV", "PYTHONPATH", "VAR_DIR", "DATABASE_URL", "REDIS_URL"),
+    *("MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "MAKELEVEL", "VENV", "ARGS", "WORKERS"),
+}
 """What this run of the tests has around it, and a newcomer has not."""
 
 

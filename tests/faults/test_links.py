@@ -76,11 +76,10 @@ async def test_a_link_that_fails(
     customer = await Customer.make(await linked.tenant(session))
     do = customer.use if name in USED_BY_USAGE else customer.grant
     await do("before", 1)
-    await fault(linked.links[name])
-    doing = asyncio.create_task(customer.do_many(do, name))
-
     log_path = linked.stack.roles["flusher"].log_path
     failed_turns = log_path.read_text().count(FAILED_TURN)
+    await fault(linked.links[name])
+    doing = asyncio.create_task(customer.do_many(do, name))
 
     async def has_shown() -> bool:
         if name.startswith("flusher") and fault is not be_slow:

@@ -74,7 +74,12 @@ class Webhooks:
             await self.hurry()
             return await self._connection.fetchval(_NOTHING_WAITS)
 
-        await wait_until_async(nothing_waits, seconds, "all events to be delivered")
+        try:
+            await wait_until_async(nothing_waits, seconds, "all events to be delivered")
+        except AssertionError as error:
+            for row in await self._connection.fetch(_WHAT_WAITS):
+                error.add_note(row[0])
+            raise
 
     def received(self) -> list[Received]:
         """All that came to the receiver."""
@@ -102,4 +107,10 @@ def require_in_order(received: Sequence[Received], told: Sequence[Any]) -> None:
 _NOTHING_WAITS = """
 SELECT NOT EXISTS (SELECT FROM outbox WHERE position IS NULL)
    AND NOT EXISTS (SELECT FROM webhook_deliveries WHERE state <> 'delivered')
+"""
+_WHAT_WAITS = """
+SELECT to_jsonb(o)::text FROM outbox o WHERE position IS NULL
+UNION ALL SELECT to_jsonb(d)::text FROM webhook_deliveries d WHERE state <> 'delivered'
+UNION ALL SELECT to_jsonb(q)::text FROM webhook_queues q
+UNION ALL SELECT to_jsonb(a)::text FROM pg_stat_activity a WHERE state <> 'idle'
 """

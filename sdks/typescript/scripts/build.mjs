@@ -17,8 +17,8 @@ function compile(...options) {
   });
 }
 
-await rm(`${root}dist`, { recursive: true, force: true });
 await compile("-p", "tsconfig.json", "--noEmit");
+await rm(`${root}dist`, { recursive: true, force: true });
 await Promise.all([compile("-p", "tsconfig.esm.json"), compile("-p", "tsconfig.cjs.json")]);
 await mkdir(`${root}dist/cjs`, { recursive: true });
 await writeFile(`${root}dist/cjs/package.json`, '{ "type": "commonjs" }\n');

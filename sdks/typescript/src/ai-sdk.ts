@@ -4,11 +4,13 @@ import type { LanguageModelMiddleware } from "ai";
 import type { QuotaStack } from "./client.js";
 import { isUnanswered } from "./errors.js";
 import type { Reservation } from "./reservations.js";
+import { SETTLE_SECONDS, settle } from "./settling.js";
 import { type TokenFeatures, type TokenPools, usageEvents } from "./token-usage.js";
 import { newKey } from "./transport.js";
 
 type Stream = Parameters<NonNullable<LanguageModelMiddleware["wrapStream"]>>[0];
 type Part = Awaited<ReturnType<Stream["doStream"]>>["stream"] extends ReadableStream<infer One> ? One : never;
+type Params = Stream["params"];
 type ModelUsage = Extract<Part, { type: "finish" }>["usage"];
 
 /** What is metered, and of whom. */
@@ -23,6 +25,8 @@ export interface MeteredModelOptions {
   ttl_seconds?: number;
   /** Whether a call goes on (`open`) where nobody can be asked to set credit aside: `closed`. Its usage is kept then. */
   failMode?: "open" | "closed";
+  /** For how many seconds a charge that nobody answers is sent again in the background: 600. */
+  settle_seconds?: number;
   /** Told of usage that could not be charged; else it is a warning on the console. */
   onError?: (error: unknown) => void;
 }
@@ -35,13 +39,14 @@ const CHARACTERS_PER_TOKEN = 4;
 /**
  * A middleware for `wrapLanguageModel`. Before each call of the model it reserves, and throws what `reserve` throws
  * (`InsufficientCreditsError`, …) where that is refused; while a stream flows the reservation is extended; whatever ends
- * the call, what the provider counted is charged. A stream that ends before that is charged by the length of what came.
+ * the call, what the provider counted is charged. A stream that ends before that is charged by the length of the prompt and of
+ * what came.
  */
 export function meteredModel(quotastack: QuotaStack, options: MeteredModelOptions): LanguageModelMiddleware {
   return {
     specificationVersion: "v3",
     async wrapGenerate({ doGenerate, params }) {
-      const meter = await Meter.open(quotastack, options, params.maxOutputTokens);
+      const meter = await Meter.open(quotastack, options, params);
       try {
         const result = await doGenerate();
         meter.usage = result.usage;
@@ -51,7 +56,7 @@ export function meteredModel(quotastack: QuotaStack, options: MeteredModelOption
       }
     },
     async wrapStream({ doStream, params }) {
-      const meter = await Meter.open(quotastack, options, params.maxOutputTokens);
+      const meter = await Meter.open(quotastack, options, params);
       try {
         const result = await doStream();
         return { ...result, stream: watched(result.stream, meter) };
@@ -88,6 +93,14 @@ function watched(stream: ReadableStream<Part>, meter: Meter): ReadableStream<Par
   });
 }
 
+/** The length of a prompt's text; what else is in it nobody here can count. */
+function charactersOf(prompt: Params["prompt"]): number {
+  const texts = prompt.flatMap(({ content }) =>
+    typeof content === "string" ? [content] : content.map((part) => ("text" in part ? part.text : "")),
+  );
+  return texts.reduce((sum, text) => sum + text.length, 0);
+}
+
 /** One call of a model. */
 class Meter {
   /** What the provider counted, once it has. */
@@ -96,6 +109,9 @@ class Meter {
   readonly #options: MeteredModelOptions;
   readonly #reservation: Reservation | null;
   readonly #key: string;
+  /** Of the prompt. */
+  readonly #asked: number;
+  /** Of what came. */
   #characters = 0;
   #extendedAt = performance.now();
   #extending: Promise<unknown> = Promise.resolve();
@@ -106,26 +122,28 @@ class Meter {
     options: MeteredModelOptions,
     reservation: Reservation | null,
     key: string,
+    asked: number,
   ) {
     this.#quotastack = quotastack;
     this.#options = options;
     this.#reservation = reservation;
     this.#key = key;
+    this.#asked = asked;
   }
 
-  static async open(quotastack: QuotaStack, options: MeteredModelOptions, limit: number | undefined): Promise<Meter> {
-    const key = newKey();
+  static async open(quotastack: QuotaStack, options: MeteredModelOptions, params: Params): Promise<Meter> {
+    const [key, asked] = [newKey(), charactersOf(params.prompt)];
     const terms = {
       feature_key: options.features.output,
-      units: limit ?? options.mostOutputTokens ?? MOST_OUTPUT_TOKENS,
+      units: params.maxOutputTokens ?? options.mostOutputTokens ?? MOST_OUTPUT_TOKENS,
       ttl_seconds: options.ttl_seconds ?? TTL_SECONDS,
       idempotency_key: key,
     };
     try {
-      return new Meter(quotastack, options, await quotastack.reserve(options.user, terms), key);
+      return new Meter(quotastack, options, await quotastack.reserve(options.user, terms), key, asked);
     } catch (error) {
       if (options.failMode !== "open" || !isUnanswered(error)) throw error;
-      return new Meter(quotastack, options, null, key);
+      return new Meter(quotastack, options, null, key, asked);
     }
   }
 
@@ -154,10 +172,16 @@ class Meter {
     );
     const held = events.find((event) => !others.includes(event))?.units ?? 0;
     const done = await Promise.allSettled([
-      held > 0 ? reserved?.commit({ units: held }) : reserved?.release(),
+      held > 0 ? this.#commit(held) : reserved?.release(),
       this.#record(others.map((event) => ({ ...event, end_user_id: this.#options.user }))),
     ]);
     for (const each of done) if (each.status === "rejected") this.#failed(each.reason);
+  }
+
+  async #commit(units: number): Promise<void> {
+    if (this.#reservation === null) return;
+    const seconds = this.#options.settle_seconds ?? SETTLE_SECONDS;
+    await settle(this.#reservation, { units }, seconds, (error) => this.#failed(error));
   }
 
   async #record(usages: Parameters<QuotaStack["recordUsageBatch"]>[0]): Promise<void> {
@@ -172,8 +196,10 @@ class Meter {
     const [cached, written] = [inputTokens?.cacheRead ?? 0, inputTokens?.cacheWrite ?? 0];
     const reasoning = outputTokens?.reasoning ?? 0;
     const text = outputTokens?.text ?? Math.ceil(this.#characters / CHARACTERS_PER_TOKEN);
+    // Whatever came was an answer to the whole prompt.
+    const prompt = this.#characters > 0 ? Math.ceil(this.#asked / CHARACTERS_PER_TOKEN) : 0;
     return {
-      input: inputTokens?.noCache ?? Math.max(0, (inputTokens?.total ?? 0) - cached - written),
+      input: inputTokens?.noCache ?? Math.max(0, (inputTokens?.total ?? prompt) - cached - written),
       cached_input: cached,
       cache_write: written,
       output: outputTokens?.total === undefined ? text : Math.max(0, outputTokens.total - reasoning),

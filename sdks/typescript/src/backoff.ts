@@ -21,9 +21,24 @@ const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 5_000;
 const PASSING_STATUSES = new Set([429, 500, 502, 503, 504]);
 
+/** Codes of one of many under which nothing is decided: the same may be answered otherwise a moment later. All SDKs share them. */
+export const PASSING_CODES: ReadonlySet<string> = new Set([
+  "account_loading",
+  "account_unavailable",
+  "backlog",
+  "edge_unavailable",
+  "idempotency_key_in_flight",
+  "internal_error",
+  "order_pending",
+  "store_unavailable",
+  "test_clock_advancing",
+  "too_many_requests",
+]);
+
 /** Whether the same request may be answered otherwise a moment later. */
 export function isPassing(failure: Failure): boolean {
-  if (failure.status === null) return true;
+  // A 2xx that fails was not the API's: some proxy or maintenance page stands where the API will be again.
+  if (failure.status === null || (failure.status >= 200 && failure.status < 300)) return true;
   if (failure.status === 409) return failure.code === "idempotency_key_in_flight";
   return PASSING_STATUSES.has(failure.status);
 }

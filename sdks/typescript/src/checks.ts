@@ -1,5 +1,6 @@
 /** May this user do this? With an answer in any case, where the server has none. */
 
+import { PASSING_CODES } from "./backoff.js";
 import { CheckCache } from "./check-cache.js";
 import { isUnanswered } from "./errors.js";
 import type { CheckSettings } from "./settings.js";
@@ -44,13 +45,6 @@ export interface Check {
 }
 
 const MAX_BATCH_CHECKS = 100;
-const PASSING_CODES = new Set([
-  "account_loading",
-  "account_unavailable",
-  "store_unavailable",
-  "edge_unavailable",
-  "internal_error",
-]);
 
 /** What asks for a client. */
 export class Checker {
@@ -72,7 +66,8 @@ export class Checker {
         path: "/v1/entitlements/check",
         on: "edge",
         query: { end_user_id, feature_key, units, properties: properties && JSON.stringify(properties) },
-        ...this.#pace(),
+        isAnswer: ({ allowed }) => typeof allowed === "boolean",
+        ...this.#pace,
       });
       return this.#live(question, answer);
     } catch (error) {
@@ -97,12 +92,13 @@ export class Checker {
       path: "/v1/entitlements",
       on: "edge",
       query: { end_user_id: user },
-      ...this.#pace(),
+      isAnswer: ({ features }) => typeof features === "object",
+      ...this.#pace,
     });
   }
 
-  #pace(): { timeout: number; attempts: number } {
-    return { timeout: this.#settings.timeout, attempts: this.#settings.attempts };
+  get #pace() {
+    return checkPace(this.#settings);
   }
 
   async #checkBatch(questions: readonly Question[]): Promise<Check[]> {
@@ -112,7 +108,8 @@ export class Checker {
         path: "/v1/entitlements/check",
         on: "edge",
         body: { checks: questions },
-        ...this.#pace(),
+        isAnswer: ({ results }) => results?.length === questions.length,
+        ...this.#pace,
       });
       return questions.map((question, index) => this.#read(question, results[index]));
     } catch (error) {
@@ -147,6 +144,11 @@ export class Checker {
     const isOpen = (typeof mode === "object" ? mode.otherwise : mode) === "open";
     return unknown(question, isOpen, isOpen ? null : "unavailable", "fallback");
   }
+}
+
+/** How checks are asked: whoever waits for one waits no longer for a `Retry-After` than for an answer. */
+export function checkPace({ timeout, attempts }: Pick<CheckSettings, "timeout" | "attempts">) {
+  return { timeout, attempts, maxWait: timeout };
 }
 
 function unknown(question: Question, allowed: boolean, reason: Check["reason"], source: Source): Check {

@@ -32,11 +32,12 @@ export class QuotaStack extends CoreCalls {
 
   /** Throws TypeError where an option cannot be used, or key or address are missing. */
   constructor(options: QuotaStackOptions = {}) {
-    const transport = new Transport(readTarget(options));
+    const target = readTarget(options);
+    const transport = new Transport(target);
     super(transport);
     this.#transport = transport;
     this.#checker = new Checker(transport, readCheckSettings(options));
-    this.#delivery = new Delivery(transport, readDeliverySettings(options));
+    this.#delivery = new Delivery(transport, readDeliverySettings(options, target));
     this.#recorder = new UsageRecorder(transport, this.#delivery);
   }
 
@@ -116,13 +117,25 @@ export class QuotaStack extends CoreCalls {
     terms: { units?: number; ttl_seconds?: number } = {},
   ): Promise<Acquired> {
     const body = { ...terms, end_user_id: user, holder };
-    return this.#transport.send({ method: "POST", path: path`/v1/features/${feature}/acquire`, on: "edge", body });
+    return this.#transport.send<Acquired>({
+      method: "POST",
+      path: path`/v1/features/${feature}/acquire`,
+      on: "edge",
+      body,
+      isAnswer: ({ acquired }) => acquired !== undefined,
+    });
   }
 
   /** Give back all that a holder holds. */
   async releaseGauge(user: string, feature: string, holder: string): Promise<Released> {
     const body = { end_user_id: user, holder };
-    return this.#transport.send({ method: "POST", path: path`/v1/features/${feature}/release`, on: "edge", body });
+    return this.#transport.send<Released>({
+      method: "POST",
+      path: path`/v1/features/${feature}/release`,
+      on: "edge",
+      body,
+      isAnswer: ({ released }) => released !== undefined,
+    });
   }
 
   // ---- everything of a customer

@@ -41,6 +41,8 @@ export class CoreCalls {
 
   /** Anything of the API, with the same retries and errors; the answer's body, null where it has none. */
   async request<Answer = unknown>(method: Method, where: string, options: RequestOptions = {}): Promise<Answer> {
+    // Anything else behind an address is part of it: "@elsewhere" would be sent the key.
+    if (!/^\/(?!\/)/.test(where)) throw new TypeError("A path begins with one `/`.");
     return this.#transport.send<Answer>({
       method,
       path: where,

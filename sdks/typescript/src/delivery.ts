@@ -1,7 +1,7 @@
 /** Usage in the background: what is buffered goes out in batches, what is spooled goes out once it can. */
 
 import { pause } from "./backoff.js";
-import { MAX_BATCH_EVENTS, type Outcome, sendBatches } from "./batches.js";
+import { forgiveTimes, isRefused, MAX_BATCH_EVENTS, type Outcome, sendBatches } from "./batches.js";
 import { SpoolFullError } from "./errors.js";
 import type { DeliverySettings } from "./settings.js";
 import { type KeptEvent, MemorySpool, type RejectedEvent, type Spool } from "./spool.js";
@@ -15,6 +15,12 @@ export interface FlushReport {
   /** Why, where there are any. */
   error: unknown;
 }
+
+/**
+ * How old an event may be, by our own clock, to be sent again without its time. It may have arrived before without one; the API
+ * knows its key for a day at least, and charges it again after that.
+ */
+const UNDATED_WITHIN_MS = 23 * 3_600_000;
 
 const CLOSED = "The client is closed: it takes no more usage.";
 
@@ -30,6 +36,7 @@ export class Delivery {
   /** How many of the buffer, its first ones, are under way. */
   #sending = 0;
   #spilling: Promise<void> = Promise.resolve();
+  #isSpilling = false;
   #canSpill = true;
   #flushTimer: Timer | undefined;
   #drainTimer: Timer | undefined;
@@ -37,6 +44,7 @@ export class Delivery {
   #error: unknown = null;
   #work: Promise<void> = Promise.resolve();
   #state: "open" | "closing" | "closed" = "open";
+  #closing: Promise<FlushReport> | null = null;
 
   constructor(transport: Transport, settings: DeliverySettings) {
     this.#transport = transport;
@@ -44,6 +52,11 @@ export class Delivery {
     this.#spool = settings.spool ?? new MemorySpool();
     // What an earlier process left goes out now, whether or not this one ever needs the spool.
     if (this.#spool.isDurable) this.#drainAfter(0);
+  }
+
+  /** Whether the last that was tried in the background found nobody. */
+  get isCutOff(): boolean {
+    return this.#failures > 0;
   }
 
   /** Take an event to be sent within `flushInterval`. Throws SpoolFullError where too many wait, and the spool is full. */
@@ -57,18 +70,23 @@ export class Delivery {
 
   /** Keep events that could not be delivered; they are, from the spool. Throws where they cannot be kept. */
   async keep(events: readonly KeptEvent[]): Promise<void> {
-    if (this.#state === "closed") throw new Error(CLOSED);
     await this.#open();
+    if (this.#state === "closed") throw new Error(CLOSED); // nobody would send it any more
     await this.#spool.append(events);
     this.#drainAfter(this.#nextDrain());
   }
 
   /** Send what is buffered and what is spooled, as far as that goes now. */
   async flush(): Promise<FlushReport> {
+    return this.#flush(() => undefined);
+  }
+
+  async #flush(beforeTheLast: () => void): Promise<FlushReport> {
     await this.#spilling;
     await this.#alone(async () => {
       await this.#drain(); // what waits there is older, and makes room
       await this.#sendBuffer();
+      beforeTheLast();
       if (this.#failures === 0) await this.#drain();
     });
     const waiting = this.#buffer.length + this.#spool.size;
@@ -77,12 +95,23 @@ export class Delivery {
 
   /** Flush for the last time, and end what goes on in the background. */
   async close(): Promise<FlushReport> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<FlushReport> {
     this.#state = "closing";
-    const report = await this.flush();
+    const report = await this.#flush(() => {
+      this.#state = "closed";
+    });
     clearTimeout(this.#flushTimer);
     clearTimeout(this.#drainTimer);
     await this.#alone(() => this.#spool.close());
-    this.#state = "closed";
+    const lost = this.#spool.isDurable ? this.#buffer.length : report.waiting;
+    if (lost > 0) {
+      const detail = `${lost} usage events could not be sent before the client was closed, and are lost with it.`;
+      tell(this.#settings.onError, new Error(detail, { cause: report.error }));
+    }
     return report;
   }
 
@@ -95,7 +124,7 @@ export class Delivery {
 
   #open(): Promise<void> {
     this.#opening ??= this.#spool
-      .open(() => this.#drainAfter(0))
+      .open(this.#settings.kind, () => this.#drainAfter(0))
       .catch((error) => {
         this.#opening = null;
         throw error;
@@ -138,7 +167,7 @@ export class Delivery {
 
   /** Those that could not be delivered. */
   async #sendBuffered(kept: readonly KeptEvent[]): Promise<KeptEvent[]> {
-    const outcomes = await this.#send(kept);
+    const outcomes = await this.#sendAsSaid(kept);
     await this.#reject(kept, outcomes);
     const lost = outcomes.find((outcome) => outcome.kind === "undelivered");
     if (lost !== undefined) this.#failed(lost.error);
@@ -147,18 +176,21 @@ export class Delivery {
 
   /** A server that does not answer holds the buffer up: what is not under way goes to the spool meanwhile. */
   #spill(): void {
-    if (!this.#canSpill) {
-      throw new SpoolFullError(
-        `${this.#buffer.length} events are buffered, and the spool is full: this one is not kept.`,
-      );
+    if (!this.#canSpill || this.#isSpilling) {
+      const why = this.#canSpill ? "as many are on their way to the spool" : "the spool is full";
+      throw new SpoolFullError(`${this.#buffer.length} events are buffered, and ${why}: this one is not kept.`);
     }
+    this.#isSpilling = true;
     const spilled = this.#buffer.splice(this.#sending);
     this.#spilling = this.#spilling
       .then(() => this.keep(spilled))
       .catch((error) => {
         this.#canSpill = false;
-        this.#buffer.push(...spilled);
+        this.#buffer.splice(this.#sending, 0, ...spilled);
         this.#failed(error);
+      })
+      .finally(() => {
+        this.#isSpilling = false;
       });
   }
 
@@ -188,6 +220,9 @@ export class Delivery {
       this.#failures = 0;
       this.#canSpill = true;
       this.#error = null;
+      if (this.#spool.size > 0) return; // came meanwhile, and has its turn
+      clearTimeout(this.#drainTimer); // nothing is left that a process would stay for
+      this.#drainTimer = undefined;
     } catch (error) {
       this.#failed(error);
       this.#drainAfter(this.#nextDrain());
@@ -198,7 +233,7 @@ export class Delivery {
   async #drainBatch(): Promise<boolean> {
     const waiting = await this.#spool.peek(MAX_BATCH_EVENTS);
     if (waiting.length === 0) return false;
-    const outcomes = await this.#send(waiting, 1);
+    const outcomes = await this.#sendDated(waiting);
     await this.#reject(waiting, outcomes);
     const settled = waiting.filter((_, index) => outcomes[index]?.kind !== "undelivered");
     await this.#spool.remove(settled.map(({ place }) => place));
@@ -208,25 +243,35 @@ export class Delivery {
 
   // ---- both
 
+  async #sendAsSaid(kept: readonly KeptEvent[]): Promise<Outcome[]> {
+    const events = kept.map(({ event }) => event);
+    return this.#forgiveTimes(kept, events, await sendBatches(this.#transport, events));
+  }
+
   /**
    * Send with the timestamp of the moment in which they were recorded; those that are refused for it, once more without.
    *
-   * An event that had arrived before, and whose answer was lost, is known under its key as one without a timestamp. And
-   * of one that is older than timestamps may be, or of a sandbox whose clock is elsewhere, the moment of arrival is taken.
+   * An event that had arrived before, and whose answer was lost, is known under its key as one without a timestamp. And in a
+   * sandbox whose clock is elsewhere the moment of arrival is taken. Of what is too old for that it stays a refusal.
    */
-  async #send(kept: readonly KeptEvent[], attempts?: number): Promise<Outcome[]> {
-    const dated = kept.map(({ event, at }) => ({ ...event, timestamp: event.timestamp ?? at }));
-    const outcomes = await sendBatches(this.#transport, dated, attempts);
-    const again = kept.flatMap(({ event }, index) =>
-      event.timestamp === undefined && isRefusedForItsTime(outcomes[index]) ? [index] : [],
+  async #sendDated(kept: readonly KeptEvent[]): Promise<Outcome[]> {
+    const events = kept.map(({ event, at }): UsageEvent => ({ ...event, timestamp: event.timestamp ?? at }));
+    const outcomes = await sendBatches(this.#transport, events, 1);
+    const now = Date.now();
+    const again = [...kept.entries()].filter(
+      ([index, each]) => isOurs(each) && isYoung(each, now) && isRefusedForItsTime(outcomes[index]),
     );
-    const undated = again.flatMap((index) => kept[index]?.event ?? []);
-    const answers = await sendBatches(this.#transport, undated, attempts);
-    again.forEach((index, turn) => {
-      const answer = answers[turn];
-      if (answer !== undefined) outcomes[index] = answer;
+    const undated = again.map(([, { event }]) => event);
+    const answers = await sendBatches(this.#transport, undated, 1);
+    again.forEach(([index, { event }], turn) => {
+      events[index] = event;
+      outcomes[index] = answers[turn] as Outcome;
     });
-    return outcomes;
+    return this.#forgiveTimes(kept, events, outcomes);
+  }
+
+  #forgiveTimes(kept: readonly KeptEvent[], events: readonly UsageEvent[], outcomes: Outcome[]): Promise<Outcome[]> {
+    return forgiveTimes(this.#transport, events, outcomes, (index) => isOurs(kept[index]));
   }
 
   async #reject(kept: readonly KeptEvent[], outcomes: readonly Outcome[]): Promise<void> {
@@ -235,7 +280,11 @@ export class Delivery {
       return refusal === null ? [] : [{ event, at, ...refusal }];
     });
     if (rejected.length === 0) return;
-    await this.#spool.reject(rejected);
+    try {
+      await this.#spool.reject(rejected);
+    } catch (error) {
+      tell(this.#settings.onError, error); // what waits behind them is not held up for it
+    }
     for (const each of rejected) tell(this.#settings.onRejected, each);
   }
 
@@ -255,9 +304,18 @@ function tell<News>(listener: (news: News) => void, news: News): void {
   }
 }
 
+/** Whether an event's time is the one that we noted. */
+function isOurs(kept: KeptEvent | undefined): boolean {
+  return kept !== undefined && kept.event.timestamp === undefined;
+}
+
 function isRefusedForItsTime(outcome: Outcome | undefined): boolean {
-  if (outcome?.kind !== "answered" || outcome.result.status !== "rejected") return false;
-  return outcome.result.code === "idempotency_key_reused" || outcome.result.code === "timestamp_out_of_range";
+  return isRefused(outcome, "idempotency_key_reused") || isRefused(outcome, "timestamp_out_of_range");
+}
+
+/** By a clock that was set back in the meantime an event is as far ahead as it may be old: nothing is known of such a one. */
+function isYoung({ at }: KeptEvent, now: number): boolean {
+  return Math.abs(now - Date.parse(at)) < UNDATED_WITHIN_MS;
 }
 
 function refusalOf(outcome: Outcome | undefined): Pick<RejectedEvent, "code" | "detail"> | null {

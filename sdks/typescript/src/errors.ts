@@ -87,7 +87,7 @@ export class RateLimitedError extends QuotaStackError {
   override readonly name = "RateLimitedError";
 }
 
-/** 5xx, still after the retries. What was asked may have been done: the same idempotency key finds out. */
+/** 5xx or no answer of the API's, still after the retries. What was asked may have been done: the same idempotency key finds out. */
 export class UnavailableError extends QuotaStackError {
   override readonly name = "UnavailableError";
 }
@@ -113,7 +113,7 @@ const OF_THE_KEY: readonly string[] = ["missing_scope", "sandbox_only"];
 
 /** The class for a status and its code. */
 export function errorClass(status: number, code: ErrorCode): ErrorClass {
-  if (status >= 500) return UnavailableError;
+  if (status >= 500 || (status >= 200 && status < 300)) return UnavailableError;
   switch (status) {
     case 401:
       return AuthenticationError;
@@ -140,6 +140,12 @@ export function isUndelivered(error: unknown): error is QuotaStackError {
     error instanceof RateLimitedError ||
     (error instanceof QuotaStackError && error.code === "idempotency_key_in_flight")
   );
+}
+
+/** Whether a key is refused only because it is known under another time: the same usage is recorded. */
+export function isKnownAtAnotherTime(error: unknown): boolean {
+  if (!(error instanceof QuotaStackError) || error.code !== "idempotency_key_reused") return false;
+  return error.mismatch.length === 1 && error.mismatch[0] === "timestamp";
 }
 
 /** Whether the server is the reason that there is no answer; a refusal is an answer, and so is 429. */

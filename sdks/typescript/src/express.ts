@@ -11,6 +11,7 @@ import {
   QuotaStackError,
 } from "./errors.js";
 import type { Reservation } from "./reservations.js";
+import { SETTLE_SECONDS, settle } from "./settling.js";
 import { newKey } from "./transport.js";
 
 /** A value, or what says it of a request. */
@@ -40,6 +41,8 @@ export interface MeteredOptions {
    * `Idempotency-Key` only where the handler does its work once for it, too.
    */
   idempotencyKey?: (request: Request) => string | undefined;
+  /** With `enforce`, for how many seconds a charge that nobody answers is sent again after the answer has gone: 600. */
+  settle_seconds?: number;
   /** Told where usage could not be recorded after the answer had gone; else it is a warning on the console. */
   onError?: (error: unknown, request: Request) => void;
 }
@@ -53,9 +56,9 @@ interface Asked {
 }
 
 /**
- * A middleware that lets a request through where its user may use the feature, and records the use once the response has
- * been sent with a status below 400. Where they may not, it answers 402 or 403, and 503 where nobody could say (as the
- * client's fail mode has it), with a problem document whose `code` is the reason.
+ * A middleware that lets a request through where its user may use the feature, and records the use once a response with a status
+ * below 400 has been sent, or as much of it as its client stayed for. Where they may not, it answers 402 or 403, and 503 where
+ * nobody could say (as the client's fail mode has it), with a problem document whose `code` is the reason.
  */
 export function metered(quotastack: QuotaStack, options: MeteredOptions): RequestHandler {
   return (request, response, next) => {
@@ -72,11 +75,16 @@ async function admit(
   const asked = await read(options, request);
   const reservation = options.enforce ? await setAside(quotastack, options, asked, response) : null;
   if (options.enforce ? reservation === null : !(await check(quotastack, asked, response))) return false;
+  if (response.destroyed) {
+    await reservation?.release(); // its client has left meanwhile
+    return false;
+  }
   response.once("close", () => {
-    settle(quotastack, options, asked, reservation, request, response).catch((error) => {
+    const onFailed = (error: unknown) => {
       if (options.onError) options.onError(error, request);
       else console.warn("quotastack: usage could not be recorded:", error);
-    });
+    };
+    record(quotastack, options, asked, reservation, request, response, onFailed).catch(onFailed);
   });
   return true;
 }
@@ -150,21 +158,25 @@ function statusOf(code: string): number {
 
 // ---- after
 
-/** Record or charge what was used, where the response was sent and is none of an error. */
-async function settle(
+/**
+ * Record or charge what was used, where a response went out and is none of an error: also where its client did not stay to its
+ * end, or everybody could leave before the last byte and pay nothing.
+ */
+async function record(
   quotastack: QuotaStack,
   options: MeteredOptions,
   asked: Asked,
   reservation: Reservation | null,
   request: Request,
   response: Response,
+  onFailed: (error: unknown) => void,
 ): Promise<void> {
-  if (!response.writableFinished || response.statusCode >= 400) {
+  if (!response.headersSent || response.statusCode >= 400) {
     await reservation?.release();
     return;
   }
   const { user, ...usage } = asked;
   const units = options.used ? await options.used(request, response) : asked.units;
-  if (reservation !== null) await reservation.commit({ units });
+  if (reservation !== null) await settle(reservation, { units }, options.settle_seconds ?? SETTLE_SECONDS, onFailed);
   else if (units > 0) await quotastack.recordUsage(user, { ...usage, units });
 }

@@ -1,5 +1,6 @@
 /** Credit that is set aside for work whose cost is known only afterwards. */
 
+import { isUndelivered } from "./errors.js";
 import { checkAmount, newKey, path, type Transport } from "./transport.js";
 import type { Keyed, ReservationEnded, Schema } from "./types.js";
 
@@ -32,6 +33,8 @@ export class Reservation {
   used: number | null = null;
   readonly #transport: Transport;
   readonly #measure: "units" | "credits";
+  /** What was committed, as long as nobody has answered. It may have arrived: nothing else may be said behind it. */
+  #unheard: Spent | null = null;
 
   constructor(transport: Transport, opened: Schema<"ReservationOpened">, measure: "units" | "credits") {
     this.#transport = transport;
@@ -46,7 +49,15 @@ export class Reservation {
   async commit(spent: Spent = {}): Promise<ReservationEnded> {
     checkAmount("units", spent.units);
     checkAmount("credits", spent.credits);
-    return this.#end(path`/v1/reservations/${this.reservation_id}/commit`, spent);
+    this.#unheard = spent;
+    try {
+      const ended = await this.#end(path`/v1/reservations/${this.reservation_id}/commit`, spent);
+      this.#unheard = null;
+      return ended;
+    } catch (error) {
+      if (!isUndelivered(error)) this.#unheard = null;
+      throw error;
+    }
   }
 
   /** Charge nothing; everything comes back. */
@@ -61,19 +72,30 @@ export class Reservation {
       path: path`/v1/reservations/${this.reservation_id}/extend`,
       on: "edge",
       body: terms,
+      isAnswer: ({ expires_at }) => typeof expires_at === "string",
     });
     this.expires_at = extended.expires_at;
     return extended;
   }
 
-  /** Commit what was last said to be used, release where nothing was; nothing where it has ended. */
+  /**
+   * Commit what was last said to be used, release where nothing was; nothing where it has ended. A commit that nobody answered
+   * is sent again, as it was.
+   */
   async finish(): Promise<ReservationEnded | null> {
     if (this.state !== "open") return null;
+    if (this.#unheard !== null) return this.commit(this.#unheard);
     return this.used === null ? this.release() : this.commit({ [this.#measure]: this.used });
   }
 
   async #end(where: string, body: Spent | undefined): Promise<ReservationEnded> {
-    const ended = await this.#transport.send<ReservationEnded>({ method: "POST", path: where, on: "edge", body });
+    const ended = await this.#transport.send<ReservationEnded>({
+      method: "POST",
+      path: where,
+      on: "edge",
+      body,
+      isAnswer: ({ state }) => typeof state === "string",
+    });
     this.state = ended.state;
     return ended;
   }
@@ -88,6 +110,7 @@ export async function reserve(transport: Transport, user: string, terms: Reserve
     path: "/v1/reservations",
     on: "edge",
     body: { ...terms, end_user_id: user, idempotency_key: terms.idempotency_key ?? newKey() },
+    isAnswer: ({ reservation_id }) => typeof reservation_id === "string",
   });
   return new Reservation(transport, opened, terms.units === undefined ? "credits" : "units");
 }

@@ -67,6 +67,8 @@ export interface CheckSettings {
 
 /** How usage is delivered in the background. */
 export interface DeliverySettings {
+  /** `test`, `live`, or `other`: what is kept for one kind of environment never goes to another. */
+  kind: string;
   spool: Spool | null;
   flushInterval: number;
   maxBuffered: number;
@@ -112,11 +114,12 @@ export function readCheckSettings(options: QuotaStackOptions): CheckSettings {
 }
 
 /** Read how usage is delivered. */
-export function readDeliverySettings(options: QuotaStackOptions): DeliverySettings {
+export function readDeliverySettings(options: QuotaStackOptions, { apiKey }: Target): DeliverySettings {
   if (typeof options.spool === "string") {
     throw new TypeError('A spool on disk is `new FileSpool(path)`, from "quotastack/node".');
   }
   return {
+    kind: /^qs_(test|live)_/.exec(apiKey)?.[1] ?? "other",
     spool: options.spool ?? null,
     flushInterval: readNumber("flushInterval", options.flushInterval, 1_000, 1),
     maxBuffered: readNumber("maxBuffered", options.maxBuffered, 10_000, 1),

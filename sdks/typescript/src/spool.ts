@@ -27,8 +27,11 @@ export interface Spool {
   readonly isDurable: boolean;
   /** How many wait. */
   readonly size: number;
-  /** Make ready, and find what an earlier process left; `onFound` hears of what is found later. */
-  open(onFound: () => void): Promise<void>;
+  /**
+   * Make ready, and find what an earlier process left for the same kind of environment (`test`, `live`); `onFound` hears of
+   * what is found later.
+   */
+  open(kind: string, onFound: () => void): Promise<void>;
   /** Keep events behind all others: all of them or none, for good once this returns. Throws SpoolFullError. */
   append(events: readonly KeptEvent[]): Promise<void>;
   /** The first ones, oldest first, at most `most`. */

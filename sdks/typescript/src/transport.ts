@@ -13,7 +13,7 @@ export type Method = "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
 export type Query = Record<string, string | number | boolean | null | undefined>;
 
 /** One thing that is asked of the API. */
-export interface Call {
+export interface Call<Answer = unknown> {
   method: Method;
   /** As in the API's documentation, with its names filled in: `path` does that. */
   path: string;
@@ -24,6 +24,9 @@ export interface Call {
   /** Instead of the client's. */
   timeout?: number;
   attempts?: number;
+  maxWait?: number;
+  /** Whether an answer has what it must have: what has not comes from some proxy, and is no answer. */
+  isAnswer?: (answer: Partial<Answer>) => boolean;
 }
 
 /** A new idempotency key. */
@@ -57,8 +60,9 @@ export class Transport {
   }
 
   /** The answer's body, null where it has none. Throws QuotaStackError. */
-  async send<Answer>(call: Call): Promise<Answer> {
-    const policy = { attempts: call.attempts ?? this.#target.attempts, maxWait: this.#target.maxWait };
+  async send<Answer>(call: Call<Answer>): Promise<Answer> {
+    const { attempts, maxWait } = this.#target;
+    const policy = { attempts: call.attempts ?? attempts, maxWait: call.maxWait ?? maxWait };
     const body = call.body === undefined ? undefined : JSON.stringify(call.body);
     for (let retries = 0; ; retries += 1) {
       const answer = await this.#attempt(call, body);
@@ -69,7 +73,7 @@ export class Transport {
     }
   }
 
-  async #attempt(call: Call, body: string | undefined): Promise<{ body: unknown } | QuotaStackError> {
+  async #attempt<Answer>(call: Call<Answer>, body: string | undefined): Promise<{ body: unknown } | QuotaStackError> {
     const { fetch } = this.#target;
     const timeout = call.timeout ?? this.#target.timeout;
     const control = new AbortController();
@@ -83,7 +87,7 @@ export class Transport {
         signal: control.signal,
         body,
       });
-      return readAnswer(response, await response.text());
+      return readAnswer(response, await response.text(), call.isAnswer);
     } catch (error) {
       const base = this.#base(call);
       const detail = control.signal.aborted
@@ -95,11 +99,11 @@ export class Transport {
     }
   }
 
-  #base(call: Call): string {
+  #base(call: Pick<Call, "on">): string {
     return call.on === "edge" ? this.#target.edgeUrl : this.#target.url;
   }
 
-  #address(call: Call): string {
+  #address(call: Pick<Call, "on" | "path" | "query">): string {
     const query = new URLSearchParams();
     for (const [name, value] of Object.entries(call.query ?? {})) {
       if (value !== undefined && value !== null) query.append(name, String(value));
@@ -108,7 +112,7 @@ export class Transport {
     return `${this.#base(call)}${call.path}${asked && `?${asked}`}`;
   }
 
-  #headers(call: Call, body: string | undefined): Record<string, string> {
+  #headers(call: Pick<Call, "idempotencyKey">, body: string | undefined): Record<string, string> {
     const headers: Record<string, string> = {
       Accept: "application/json",
       Authorization: `Bearer ${this.#target.apiKey}`,
@@ -120,10 +124,15 @@ export class Transport {
   }
 }
 
-function readAnswer(response: Response, text: string): { body: unknown } | QuotaStackError {
+function readAnswer<Answer>(
+  response: Response,
+  text: string,
+  isAnswer: Call<Answer>["isAnswer"],
+): { body: unknown } | QuotaStackError {
   const body = text === "" ? null : parse(text);
-  if (response.ok && body !== undefined) return { body };
-  const problem: Partial<Problem> = typeof body === "object" && body !== null ? body : {};
+  const members: object = typeof body === "object" && body !== null ? body : {};
+  if (response.ok && body !== undefined && (isAnswer?.(members) ?? true)) return { body };
+  const problem: Partial<Problem> = response.ok ? {} : members;
   const code: ErrorCode = problem.code ?? "unexpected_answer";
   return new (errorClass(response.status, code))({
     status: response.status,

@@ -80,7 +80,10 @@ export interface UsageEvent {
 /** Where an answer comes from: the API, the last answer that it gave, or nobody. */
 export type Source = "live" | "cache" | "fallback";
 
-/** Usage that was taken in. Null are cost, balance and overage where nobody could decide yet. */
+/**
+ * Usage that was taken in. Null are cost, balance and overage where nobody could decide yet, and where the same was recorded
+ * before, from the spool.
+ */
 export interface UsageRecorded {
   accepted: true;
   event_id: string | null;
@@ -94,9 +97,11 @@ export interface UsageRecorded {
 
 /** What became of one event of a batch. */
 export interface BatchResult {
-  /** `unknown`: enforced usage that nobody answered. Its idempotency key finds out. */
+  /** `unknown`: nobody answered, and it is not kept, be it that it is enforced. Its idempotency key finds out. */
   status: "accepted" | "rejected" | "unknown";
   replayed: boolean;
+  /** Yours, or the one that was made: under it the same usage may be sent again. */
+  idempotency_key: string;
   event_id: string | null;
   cost: number | null;
   balance: number | null;

@@ -1,13 +1,10 @@
 /** Recording usage: at once, in batches, or in the background. */
 
-import { MAX_BATCH_EVENTS, type Outcome, sendBatches } from "./batches.js";
+import { forgiveTimes, MAX_BATCH_EVENTS, type Outcome, sendBatches, UNDECIDED } from "./batches.js";
 import type { Delivery } from "./delivery.js";
-import { isUndelivered } from "./errors.js";
-import type { KeptEvent } from "./spool.js";
+import { isKnownAtAnotherTime, isUndelivered } from "./errors.js";
 import { checkAmount, newKey, type Transport } from "./transport.js";
 import type { BatchResult, Usage, UsageEvent, UsageOf, UsageRecorded } from "./types.js";
-
-const UNDECIDED = { event_id: null, cost: null, balance: null, overage: null } as const;
 
 /** What records usage for a client. */
 export class UsageRecorder {
@@ -29,29 +26,50 @@ export class UsageRecorder {
         path: "/v1/usage",
         on: "edge",
         body: event,
+        isAnswer: ({ accepted }) => accepted === true,
+        // Whoever waits for this is not kept waiting for what is known: one attempt tells whether it is over.
+        attempts: this.#delivery.isCutOff && !event.enforce ? 1 : undefined,
       });
       return { ...answer, source: "live" };
     } catch (error) {
+      // The same was kept before, and sent with the time that it was kept at.
+      if (event.timestamp === undefined && isKnownAtAnotherTime(error)) {
+        return { accepted: true, ...UNDECIDED, source: "live" };
+      }
       if (event.enforce || !isUndelivered(error)) throw error;
       await this.#delivery.keep([{ event, at: now.toISOString() }]);
       return { accepted: true, ...UNDECIDED, durability: "local", source: "fallback" };
     }
   }
 
-  /** Record many; one result each, in order. */
+  /** Record many; one result each, in order. Throws only where of the first 1,000 not one was answered or kept. */
   async recordBatch(usages: readonly UsageOf[]): Promise<{ results: BatchResult[] }> {
     const at = new Date().toISOString();
+    const events = usages.map(asEvent);
     const results: BatchResult[] = [];
-    for (let start = 0; start < usages.length; start += MAX_BATCH_EVENTS) {
-      const events = usages.slice(start, start + MAX_BATCH_EVENTS).map(asEvent);
-      const outcomes = await sendBatches(this.#transport, events);
-      const kept = events.flatMap((event, index): KeptEvent[] =>
-        isToBeKept(event, outcomes[index]) ? [{ event, at }] : [],
-      );
-      if (kept.length > 0) await this.#delivery.keep(kept);
-      results.push(...events.map((event, index) => resultOf(event, outcomes[index])));
+    for (let start = 0; start < events.length; start += MAX_BATCH_EVENTS) {
+      const part = events.slice(start, start + MAX_BATCH_EVENTS);
+      const { found, error } = await this.#recordPart(part, at);
+      results.push(...found);
+      // Whoever hears of an error sends everything again, under other keys where we made them.
+      if (error !== null && start === 0 && results.every(({ status }) => status === "unknown")) throw error;
     }
     return { results };
+  }
+
+  async #recordPart(events: readonly UsageEvent[], at: string): Promise<{ found: BatchResult[]; error: unknown }> {
+    const answers = await sendBatches(this.#transport, events);
+    const isOurs = (index: number) => events[index]?.timestamp === undefined;
+    const outcomes = await forgiveTimes(this.#transport, events, answers, isOurs);
+    const kept = new Set(events.filter((event, index) => isToBeKept(event, outcomes[index])));
+    let error: unknown = outcomes.map(refusalOfAll).find((each) => each !== null) ?? null;
+    try {
+      if (kept.size > 0) await this.#delivery.keep([...kept].map((event) => ({ event, at })));
+    } catch (failed) {
+      kept.clear();
+      error = failed;
+    }
+    return { found: events.map((event, index) => resultOf(event, outcomes[index], kept.has(event))), error };
   }
 
   /** Have it sent with the next batch. */
@@ -77,15 +95,18 @@ function asEvent(usage: UsageOf): UsageEvent {
 }
 
 function isToBeKept(event: UsageEvent, outcome: Outcome | undefined): boolean {
-  if (outcome?.kind !== "undelivered") return false;
-  if (!isUndelivered(outcome.error)) throw outcome.error;
-  return !event.enforce;
+  return outcome?.kind === "undelivered" && isUndelivered(outcome.error) && !event.enforce;
 }
 
-function resultOf(event: UsageEvent, outcome: Outcome | undefined): BatchResult {
-  if (outcome?.kind === "answered") return outcome.result;
-  const nothing = { ...UNDECIDED, replayed: false } as const;
-  if (outcome?.kind === "undelivered" && !event.enforce) {
+/** The error where the API refuses whoever asks, and not the event: a revoked key, a wrong address. */
+function refusalOfAll(outcome: Outcome): unknown {
+  return outcome.kind === "undelivered" && !isUndelivered(outcome.error) ? outcome.error : null;
+}
+
+function resultOf({ idempotency_key }: UsageEvent, outcome: Outcome | undefined, isKept: boolean): BatchResult {
+  if (outcome?.kind === "answered") return { ...outcome.result, idempotency_key };
+  const nothing = { ...UNDECIDED, replayed: false, idempotency_key } as const;
+  if (isKept) {
     return { status: "accepted", ...nothing, code: null, detail: null, durability: "local", source: "fallback" };
   }
   const code = outcome?.error.code ?? "unexpected_answer";

@@ -135,7 +135,7 @@ describe("a stream", () => {
     });
     const { user, model } = await metered(streaming(broken));
     await streamText({ model, prompt: "?", onError: () => {} }).consumeStream();
-    await waitUntil(async () => (await spent(user)) === 8, "a thousand tokens to be charged");
+    await waitUntil(async () => (await spent(user)) === 8 + 0.002, "what came and the prompt to be charged");
   });
 
   test("that its reader leaves is charged by what came, and the model stops", async () => {
@@ -149,12 +149,17 @@ describe("a stream", () => {
       },
     });
     const { user, model } = await metered(streaming(endless));
-    const { stream } = await model.doStream({ prompt: [] });
+    const { stream } = await model.doStream({
+      prompt: [
+        { role: "system", content: "x".repeat(2_000) },
+        { role: "user", content: [{ type: "text", text: "x".repeat(2_000) }] },
+      ],
+    });
     const reader = stream.getReader();
     for (let part = await reader.read(); part.value?.type !== "text-delta"; ) part = await reader.read();
     await reader.cancel();
     assert.equal(isCancelled, true);
-    assert.equal(await spent(user), 8);
+    assert.equal(await spent(user), 8 + 2);
   });
 
   test("that never begins is charged nothing", async () => {
@@ -182,19 +187,35 @@ describe("where nobody can be asked", () => {
     assert.equal(await spent(closed.user), 0);
   });
 
-  test("an end that nobody answers is told, and the answer is not lost for it", async (context) => {
+  test("an end that nobody answers is tried on, and the answer does not wait for it", async (context) => {
     const proxy = await Obstacle.before(URL_OF_EDGE);
     context.after(() => proxy.down());
-    const errors: unknown[] = [];
-    const cut = client({ edgeUrl: proxy.url, attempts: 1 });
+    const cut = client({ edgeUrl: proxy.url, attempts: 1, onError: () => {} });
     const doGenerate = async () => {
       proxy.turns.push("refuse", "refuse");
       return { content: [{ type: "text" as const, text: "yes" }], finishReason, usage, warnings: [] };
     };
-    const onError = (error: unknown) => errors.push(error);
-    const { user, model } = await metered(new MockLanguageModelV3({ doGenerate }), { onError }, cut);
+    const { user, model } = await metered(new MockLanguageModelV3({ doGenerate }), { settle_seconds: 10 }, cut);
     assert.equal((await generateText({ model, prompt: "?" })).text, "yes");
-    assert.equal(errors.length, 1);
+    assert.equal((await cut.close()).waiting, 0);
+    await waitUntil(async () => (await spent(user)) === COST, "the commit to be heard");
+  });
+
+  test("an end that nobody answers for so long is told", async (context) => {
+    const proxy = await Obstacle.before(URL_OF_EDGE);
+    context.after(() => proxy.down());
+    const errors: unknown[] = [];
+    const cut = client({ edgeUrl: proxy.url, attempts: 1, onError: () => {} });
+    const doGenerate = async () => {
+      await proxy.down();
+      return { content: [{ type: "text" as const, text: "yes" }], finishReason, usage, warnings: [] };
+    };
+    const options = { settle_seconds: 1, onError: (error: unknown) => errors.push(error) };
+    const { user, model } = await metered(new MockLanguageModelV3({ doGenerate }), options, cut);
+    assert.equal((await generateText({ model, prompt: "?" })).text, "yes");
+    await waitUntil(() => errors.length === 1, "it to be told");
+    assert(errors[0] instanceof UnreachableError);
+    await proxy.up();
     assert.equal((await cut.close()).waiting, 0);
     assert.equal(await spent(user), COST - 8 + 4_096 * 0.008, "what is held comes back when it expires");
   });

@@ -110,6 +110,25 @@ describe("without an answer", () => {
     assert.deepEqual([check.allowed, check.source], [true, "live"]);
   });
 
+  test("nobody waits longer for a Retry-After than for an answer", async (context) => {
+    const proxy = await Obstacle.before(URL_OF_EDGE);
+    context.after(() => proxy.down());
+    const guarded = client({ edgeUrl: proxy.url, checkTimeout: 1_000, failMode: "open" });
+    proxy.turns.push({ status: 503, headers: { "Retry-After": "2" } });
+    assert.equal((await guarded.checkEntitlement("anybody", "api_calls")).source, "fallback");
+    assert.equal(proxy.seen.length, 1);
+  });
+
+  test("one of many that nobody could decide on yet is answered by the fail mode", async (context) => {
+    const proxy = await Obstacle.before(URL_OF_EDGE);
+    context.after(() => proxy.down());
+    const undecided = { allowed: null, code: "backlog", detail: "Later." };
+    proxy.turns.push({ status: 200, body: { results: [undecided] } });
+    const question = { end_user_id: "anybody", feature_key: "api_calls" };
+    const [check] = await client({ edgeUrl: proxy.url, failMode: "open" }).checkEntitlements([question]);
+    assert.deepEqual([check?.allowed, check?.source], [true, "fallback"]);
+  });
+
   test("a refusal is an answer: no fail mode hides it", async (context) => {
     const proxy = await Obstacle.before(URL_OF_EDGE);
     context.after(() => proxy.down());

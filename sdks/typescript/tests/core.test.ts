@@ -117,20 +117,22 @@ describe("anything else of the API", () => {
       return true;
     });
     await assert.rejects(watched.request("GET", "/v1/tenants"), (error) => error instanceof ValidationError);
+    for (const elsewhere of ["@127.0.0.1/v1/plans", "v1/plans", ".example.com/", "", "//v1/plans"]) {
+      await assert.rejects(watched.request("GET", elsewhere), TypeError, elsewhere);
+    }
   });
 
   test("a page of some proxy is an error with its status, and so is a way to elsewhere", async (context) => {
     const proxy = await Obstacle.before(URL_OF_CORE);
     context.after(() => proxy.down());
     const watched = client({ url: proxy.url });
-    proxy.turns.push(
-      { status: 200, headers: { "Content-Type": "text/html" }, body: "<html>Sign in</html>" },
-      { status: 302, headers: { Location: "http://127.0.0.1:9/" } },
-    );
-    for (const status of [200, 302]) {
-      await assert.rejects(watched.customer("anybody"), { code: "unexpected_answer", status });
-    }
-    assert.equal(proxy.seen.length, 2);
+    const page = { status: 200, headers: { "Content-Type": "text/html" }, body: "<html>Be right back</html>" };
+    proxy.turns.push({ status: 302, headers: { Location: "http://127.0.0.1:9/" } });
+    await assert.rejects(watched.customer("anybody"), { code: "unexpected_answer", status: 302 });
+    assert.equal(proxy.seen.length, 1);
+    proxy.turns.push(page, page, page, page);
+    await assert.rejects(watched.customer("anybody"), { code: "unexpected_answer", status: 200 });
+    assert.equal(proxy.seen.length, 5, "somebody else stands where the API will be again");
   });
 
   test("without a valid key nothing is answered", async () => {

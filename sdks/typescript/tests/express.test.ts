@@ -37,8 +37,8 @@ async function application(
   const ask = ({ user: name, headers }: Asked, init: RequestInit = {}) =>
     fetch(address, { method: "POST", headers: { "X-User": encodeURIComponent(name), ...headers }, ...init });
   const close = () => {
+    server.close(); // first: nothing that comes meanwhile keeps the process alive
     server.closeAllConnections();
-    server.close();
   };
   return { ask, close };
 }
@@ -86,16 +86,17 @@ for (const enforce of [false, true]) {
       assert.deepEqual([stranger.status, (await stranger.json()).code], [403, "unknown_customer"]);
     });
 
-    test("charges nothing where the handler fails, or its client goes away", async (context) => {
+    test("charges nothing where the handler fails, or its client goes before it answers", async (context) => {
       const quotastack = client();
       const turns: RequestHandler[] = [
         (_, response) => void response.status(500).end(),
         () => {
           throw new Error("of the handler");
         },
-        (_, response) => void response.write("half of it"),
+        () => control.abort(),
         answers,
       ];
+      const control = new AbortController();
       const closed: boolean[] = [];
       const { ask, close } = await application({ quotastack, enforce }, (request, response, next) => {
         response.once("close", () => closed.push(response.writableFinished));
@@ -105,12 +106,49 @@ for (const enforce of [false, true]) {
       const user = await subscribed();
       assert.equal((await ask({ user })).status, 500);
       assert.equal((await ask({ user })).status, 500);
-      const control = new AbortController();
-      await ask({ user }, { signal: control.signal });
-      control.abort();
+      await assert.rejects(ask({ user }, { signal: control.signal }), { name: "AbortError" });
       await waitUntil(() => closed.length === 3, "the connection to be gone");
       assert.equal((await ask({ user })).status, 200);
       await charged(user, 1);
+    });
+
+    test("charges what was used for a client that leaves before the last byte", async (context) => {
+      const used: MeteredOptions["used"] = (_request, response) => response.locals.tokens;
+      const { ask, close } = await application({ enforce, units: 100, used }, (_, response) => {
+        response.locals.tokens = 7;
+        response.write("all but the last byte");
+      });
+      context.after(close);
+      const user = await subscribed();
+      const control = new AbortController();
+      await ask({ user }, { signal: control.signal });
+      control.abort();
+      await charged(user, 7);
+    });
+
+    test("does nothing for a client that has left while it was asked about", async (context) => {
+      let hasLeft = () => {};
+      const isOver = new Promise<void>((resolve) => {
+        hasLeft = resolve;
+      });
+      const control = new AbortController();
+      const user = await subscribed();
+      const { ask, close } = await application(
+        {
+          enforce,
+          user: async (request) => {
+            control.abort();
+            await new Promise((gone) => request.socket.once("close", gone));
+            setTimeout(hasLeft, 300);
+            return user;
+          },
+        },
+        () => assert.fail("it ran"),
+      );
+      context.after(close);
+      await assert.rejects(ask({ user }, { signal: control.signal }), { name: "AbortError" });
+      await isOver;
+      assert.equal(await spent(user), 0);
     });
 
     test("says 503 or goes on where nobody can be asked, and hands its own faults to the application", async (context) => {
@@ -152,6 +190,22 @@ test("a caller's own key charges once, where the application says so", async (co
   await ask({ user, headers: { "Idempotency-Key": key } });
   await ask({ user });
   await charged(user, 2);
+});
+
+test("a charge that nobody answers is tried on after the answer has gone", async (context) => {
+  const proxy = await Obstacle.before(URL_OF_EDGE);
+  context.after(() => proxy.down());
+  const cut = client({ edgeUrl: proxy.url, attempts: 1 });
+  const options = { quotastack: cut, enforce: true, units: 5, used: () => 1, settle_seconds: 10 };
+  const { ask, close } = await application(options, (_, response) => {
+    proxy.turns.push("refuse");
+    response.end();
+  });
+  context.after(close);
+  const user = await subscribed();
+  assert.equal((await ask({ user })).status, 200);
+  await charged(user, 1);
+  assert.equal(proxy.seen.filter(({ path }) => path.endsWith("/commit")).length, 2);
 });
 
 test("what cannot be recorded after the answer has gone is told", async (context) => {

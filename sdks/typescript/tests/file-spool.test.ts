@@ -2,9 +2,9 @@
 
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
-import { appendFile, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { appendFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { afterEach, beforeEach, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -30,13 +30,17 @@ function events(count: number, user = "somebody", note = ""): KeptEvent[] {
 
 async function opened(options = {}): Promise<FileSpool> {
   const spool = new FileSpool(directory, options);
-  await spool.open(() => {});
+  await spool.open("test", () => {});
   return spool;
+}
+
+function users(waiting: readonly KeptEvent[]): string[] {
+  return waiting.map(({ event }) => event.end_user_id);
 }
 
 /** As if the process of these spools had died. */
 async function die(): Promise<void> {
-  for (const name of await readdir(directory)) await rm(join(directory, name, "lock"), { force: true });
+  for (const lock of await files("/lock")) await rm(lock);
 }
 
 async function files(ending: string): Promise<string[]> {
@@ -133,8 +137,9 @@ describe("the spool on disk", () => {
       ["somebody-0", "somebody-2"],
     );
     await next.remove(waiting.map(({ place }) => place));
-    assert.equal((await files(".damaged")).length, 1);
     assert.equal((await files(".jsonl")).length, 0);
+    await next.close();
+    assert.equal((await files(".damaged")).length, 1);
   });
 
   test("many files in turn, which go away as they are done", async () => {
@@ -168,9 +173,51 @@ describe("the spool on disk", () => {
     await die();
     const thief = await opened();
     assert.equal(thief.size, 2);
-    assert.deepEqual(await spool.peek(9), []);
-    assert.equal(spool.size, 0);
+    await spool.append(events(1, "later"));
+    await thief.remove((await thief.peek(9)).map(({ place }) => place));
     await thief.close();
+    assert.deepEqual(users(await spool.peek(9)), ["later"]);
+    await spool.append(events(1, "last"));
+    await die();
+    const next = await opened();
+    assert.deepEqual(users(await next.peek(9)), ["later", "last"]);
+    await next.close();
+  });
+
+  test("whoever was taken for dead, and whose directory is gone, goes on, too", async () => {
+    const spool = await opened();
+    await die();
+    await (await opened()).close();
+    await spool.append(events(1, "later"));
+    assert.deepEqual(users(await spool.peek(9)), ["later"]);
+    await spool.close();
+    assert.equal((await opened()).size, 1);
+  });
+
+  test("keeps none of what a full disk took only the half of, and goes on where there is room", async () => {
+    const program = fileURLToPath(new URL("./support/filling.js", import.meta.url));
+    const limited = ["-c", 'ulimit -f 16 && exec "$@"', "sh", process.execPath, program, directory];
+    const child = spawn("sh", limited, { stdio: ["ignore", "pipe", "inherit"] });
+    const said: string[] = [];
+    createInterface({ input: child.stdout }).on("line", (line) => said.push(line));
+    await new Promise((resolve) => child.on("close", resolve));
+    assert.deepEqual(said, ["kept", "EFBIG", "kept"]);
+    const next = await opened();
+    assert.deepEqual(users(await next.peek(99)), ["first", "last"]);
+    await next.close();
+  });
+
+  test("what cannot be read now holds nothing else up, and is not taken away", async () => {
+    const spool = await opened();
+    await spool.append(events(1));
+    const [path = ""] = await files(".jsonl");
+    await mkdir(join(dirname(path), "0.jsonl")); // as good as a disk that says EIO
+    await die();
+    const next = await opened();
+    assert.deepEqual(users(await next.peek(9)), ["somebody"]);
+    await next.remove((await next.peek(9)).map(({ place }) => place));
+    await next.close();
+    assert.equal((await files("0.jsonl")).length, 1);
   });
 
   test("a client that closes with events that wait leaves them to the next", async () => {
@@ -184,6 +231,18 @@ describe("the spool on disk", () => {
     assert.equal(await spent(user), 4);
   });
 
+  test("what is kept in a sandbox never goes to a live environment", async () => {
+    const user = await subscribed();
+    const cut = { url: NOWHERE, attempts: 1, onError: () => {} };
+    const sandbox = client({ ...cut, spool: new FileSpool(directory) });
+    await sandbox.recordUsage(user, { feature_key: "api_calls" });
+    await sandbox.close();
+    const live = client({ ...cut, apiKey: "qs_live_nobody", spool: new FileSpool(directory) });
+    assert.deepEqual(await live.close(), { waiting: 0, error: null });
+    assert.deepEqual(await client({ spool: new FileSpool(directory) }).close(), { waiting: 0, error: null });
+    assert.equal(await spent(user), 1);
+  });
+
   test("what is refused is in rejected.jsonl", async () => {
     const stranger = newUser();
     const told: string[] = [];
@@ -192,7 +251,7 @@ describe("the spool on disk", () => {
     await cut.close();
     const next = client({ spool: new FileSpool(directory), onRejected: ({ code }) => told.push(code) });
     assert.deepEqual(await next.close(), { waiting: 0, error: null });
-    const lines = (await readFile(join(directory, "rejected.jsonl"), "utf8")).trimEnd().split("\n");
+    const lines = (await readFile(join(directory, "test/rejected.jsonl"), "utf8")).trimEnd().split("\n");
     assert.deepEqual(
       lines.map((line) => JSON.parse(line).event.end_user_id),
       [stranger],

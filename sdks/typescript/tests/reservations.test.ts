@@ -81,6 +81,33 @@ describe("work within a reservation", () => {
     assert.equal(await spent(user), 3);
   });
 
+  test("whose own commit nobody answered is charged that, and nothing is given back behind it", async (context) => {
+    const proxy = await Obstacle.before(URL_OF_EDGE);
+    context.after(() => proxy.down());
+    const cut = client({ edgeUrl: proxy.url, attempts: 1 });
+    const user = await subscribed();
+    for (const turn of ["refuse", "lose the answer"] as const) {
+      await cut.withReservation(user, hundred, async (reservation) => {
+        proxy.turns.push(turn);
+        await assert.rejects(reservation.commit({ units: 40 }), UnreachableError);
+      });
+    }
+    assert.equal(await spent(user), 80);
+    const unheard = cut.withReservation(user, hundred, async (reservation) => {
+      proxy.turns.push("refuse", "refuse");
+      await reservation.commit({ units: 40 });
+    });
+    await assert.rejects(unheard, AggregateError);
+    assert.deepEqual(
+      proxy.seen.filter(({ path }) => path.endsWith("/release")),
+      [],
+    );
+    await cut.withReservation(user, hundred, async (reservation) => {
+      await assert.rejects(reservation.commit({ credits: 1 }), { code: "measure_mismatch" });
+    });
+    assert.equal(await spent(user), 80 + 100, "what was refused is given back; what nobody answered is still held");
+  });
+
   test("without credit it does not begin", async () => {
     const work = quotastack.withReservation(newUser(), hundred, () => assert.fail("it began"));
     await assert.rejects(work, { code: "unknown_customer" });

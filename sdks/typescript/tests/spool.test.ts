@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { describe, test } from "node:test";
-import { MemorySpool, type QuotaStackOptions, SpoolFullError } from "quotastack";
+import { type KeptEvent, MemorySpool, type QuotaStackOptions, SpoolFullError } from "quotastack";
 import { Obstacle } from "./support/proxy.js";
 import { client, newUser, spent, subscribed, URL_OF_EDGE, waitUntil } from "./support/shop.js";
 
@@ -67,6 +67,26 @@ describe("an outage", () => {
     assert.equal(await spent(user), 50);
   });
 
+  test("that is known of keeps nobody waiting for retries; when it is over, all is as before", async (context) => {
+    const { proxy, quotastack } = await behindProxy({ attempts: 3, drainInterval: 60_000 });
+    context.after(() => proxy.down());
+    const user = await subscribed();
+    const requests = async (work: Promise<unknown>) => {
+      const before = proxy.seen.length;
+      await work;
+      return proxy.seen.length - before;
+    };
+    const record = () => quotastack.recordUsage(user, { feature_key: "api_calls" });
+    proxy.turns.push("refuse", "refuse", "refuse", "refuse", "refuse");
+    assert.equal(await requests(record()), 3);
+    assert.equal(await requests(quotastack.flush()), 1);
+    assert.equal(await requests(record()), 1);
+    assert.deepEqual(await quotastack.flush(), { waiting: 0, error: null });
+    proxy.turns.push("refuse", "refuse");
+    assert.equal(await requests(record()), 3);
+    assert.equal(await spent(user), 3);
+  });
+
   test("is told once, and flush says what still waits and why", async (context) => {
     const errors: unknown[] = [];
     const { proxy, quotastack } = await behindProxy({ onError: (error) => errors.push(error) });
@@ -114,10 +134,19 @@ describe("what waits", () => {
     proxy.turns.push("hang");
     quotastack.bufferUsage(user, { feature_key: "api_calls" });
     await waitUntil(() => proxy.seen.length === 1, "the first batch to be sent");
-    for (let count = 0; count < 35; count += 1) quotastack.bufferUsage(user, { feature_key: "api_calls" });
+    const buffer = () => quotastack.bufferUsage(user, { feature_key: "api_calls" });
+    for (let count = 0; count < 35; count += 1) {
+      buffer();
+      await new Promise((resolve) => setImmediate(resolve));
+    }
     await waitUntil(() => spool.size >= 25, "the rest to be in the spool");
+    const inOneGo = () => {
+      for (let count = 0; count < 35; count += 1) buffer();
+    };
+    const before = spool.size;
+    assert.throws(inOneGo, /as many are on their way to the spool/);
     assert.deepEqual(await quotastack.close(), { waiting: 0, error: null });
-    assert.equal(await spent(user), 36);
+    assert((await spent(user)) < 36 + 30, `with ${before} in the spool, what is under way is bounded`);
   });
 
   test("and is refused by the API is kept as rejected, told, and does not stop what is behind it", async (context) => {
@@ -171,14 +200,113 @@ describe("what waits", () => {
     assert.equal(await spent(user), 2);
   });
 
-  test("what is older than timestamps may be is charged all the same", async (context) => {
+  test("is refused and told once its key may be forgotten: without its time it would be charged twice", async (context) => {
+    const [spool, told] = [new MemorySpool(), [] as string[]];
+    const { proxy, quotastack } = await behindProxy({ spool, onRejected: ({ code }) => told.push(code) });
+    context.after(() => proxy.down());
+    const user = await subscribed();
+    await spool.append([keptAt(user, Date.now() - 25 * 3_600_000)]);
+    assert.deepEqual(await quotastack.flush(), { waiting: 0, error: null });
+    assert.deepEqual(told, ["timestamp_out_of_range"]);
+    assert.equal(proxy.seen.length, 1);
+    assert.equal(await spent(user), 0);
+  });
+
+  test("is charged when it arrives where the server's clock is elsewhere", async (context) => {
     const spool = new MemorySpool();
     const { proxy, quotastack } = await behindProxy({ spool, onRejected: () => assert.fail("it was rejected") });
     context.after(() => proxy.down());
     const user = await subscribed();
-    const event = { end_user_id: user, feature_key: "api_calls", idempotency_key: randomUUID() };
-    await spool.append([{ event, at: new Date(Date.now() - 3 * 86_400_000).toISOString() }]);
+    await spool.append([keptAt(user, Date.now() + 3_600_000)]);
     assert.deepEqual(await quotastack.flush(), { waiting: 0, error: null });
     assert.equal(await spent(user), 1);
   });
+
+  test("goes on although what was refused cannot be kept; it is told", async (context) => {
+    class Unwritable extends MemorySpool {
+      override reject(): Promise<void> {
+        return Promise.reject(new RangeError("no room"));
+      }
+    }
+    const [errors, told] = [[] as unknown[], [] as string[]];
+    const { proxy, quotastack } = await behindProxy({
+      spool: new Unwritable(),
+      onRejected: ({ code }) => told.push(code),
+      onError: (error) => errors.push(error),
+    });
+    context.after(() => proxy.down());
+    const user = await subscribed();
+    quotastack.bufferUsage(newUser(), { feature_key: "api_calls" });
+    quotastack.bufferUsage(user, { feature_key: "api_calls" });
+    assert.deepEqual(await quotastack.close(), { waiting: 0, error: null });
+    assert.deepEqual([told, errors.map(String)], [["unknown_customer"], ["RangeError: no room"]]);
+    assert.equal(await spent(user), 1);
+  });
 });
+
+describe("the same key again", () => {
+  test("is no fault of what was kept, sent with its time, and recorded", async (context) => {
+    const { proxy, quotastack } = await behindProxy({ onRejected: () => assert.fail("it was rejected") });
+    context.after(() => proxy.down());
+    const user = await subscribed();
+    const usage = { feature_key: "api_calls", units: 3, idempotency_key: randomUUID() };
+    const record = () => quotastack.recordUsage(user, usage);
+    await proxy.down();
+    assert.equal((await record()).durability, "local");
+    await proxy.up();
+    assert.deepEqual(await quotastack.flush(), { waiting: 0, error: null });
+    const again = await record();
+    assert.deepEqual([again.accepted, again.source, again.durability], [true, "live", undefined]);
+    const { results } = await quotastack.recordUsageBatch([{ ...usage, end_user_id: user }]);
+    assert.deepEqual(
+      results.map(({ status, replayed, idempotency_key }) => [status, replayed, idempotency_key]),
+      [["accepted", true, usage.idempotency_key]],
+    );
+    quotastack.bufferUsage(user, usage);
+    await quotastack.flush();
+    await proxy.down();
+    assert.equal((await record()).durability, "local", "in a second outage");
+    await proxy.up();
+    assert.deepEqual(await quotastack.close(), { waiting: 0, error: null });
+    assert.equal(await spent(user), 3);
+    await assert.rejects(client().recordUsage(user, { ...usage, units: 4 }), { code: "idempotency_key_reused" });
+    const other = await client().recordUsageBatch([{ ...usage, units: 4, end_user_id: user }]);
+    assert.equal(other.results[0]?.code, "idempotency_key_reused");
+  });
+
+  test("is buffered any number of times, and charged once", async (context) => {
+    const { proxy, quotastack } = await behindProxy({ onRejected: () => assert.fail("it was rejected") });
+    context.after(() => proxy.down());
+    const user = await subscribed();
+    const usage = { feature_key: "api_calls", idempotency_key: randomUUID() };
+    for (let turn = 0; turn < 3; turn += 1) {
+      quotastack.bufferUsage(user, usage);
+      await new Promise((resolve) => setTimeout(resolve, 5)); // each at a time of its own
+      if (turn > 0) await quotastack.flush();
+    }
+    assert.equal((await quotastack.recordUsage(user, usage)).source, "live");
+    assert.equal(await spent(user), 1);
+    assert.equal(proxy.seen.length, 3);
+  });
+});
+
+describe("the end of a client", () => {
+  test("tells what is lost with it, and keeps nothing that nobody would send", async (context) => {
+    const errors: unknown[] = [];
+    const { proxy, quotastack } = await behindProxy({ onError: (error) => errors.push(error), timeout: 2_000 });
+    context.after(() => proxy.down());
+    const user = await subscribed();
+    proxy.turns.push("hang", "refuse");
+    const late = quotastack.recordUsage(user, { feature_key: "api_calls" });
+    await waitUntil(() => proxy.seen.length === 1, "the request to be on its way");
+    quotastack.bufferUsage(user, { feature_key: "api_calls" });
+    assert.equal((await quotastack.close()).waiting, 1);
+    assert.match(String(errors.at(-1)), /1 usage events .* are lost/);
+    await assert.rejects(late, /closed/);
+  });
+});
+
+function keptAt(user: string, at: number): KeptEvent {
+  const event = { end_user_id: user, feature_key: "api_calls", idempotency_key: randomUUID() };
+  return { event, at: new Date(at).toISOString() };
+}

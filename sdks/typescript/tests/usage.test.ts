@@ -6,6 +6,7 @@ import { describe, test } from "node:test";
 import {
   InsufficientCreditsError,
   LimitReachedError,
+  MemorySpool,
   NotEntitledError,
   NotFoundError,
   type QuotaStackError,
@@ -115,6 +116,43 @@ describe("recorded at once", () => {
   });
 });
 
+describe("an answer that is not the API's", () => {
+  const none = [
+    { status: 204, body: "" },
+    { status: 200, body: { ok: true } },
+    { status: 200, body: "<html>" },
+  ];
+
+  for (const turn of none) {
+    test(`is none: ${turn.status} ${JSON.stringify(turn.body)}`, async (context) => {
+      const proxy = await Obstacle.before(URL_OF_EDGE);
+      context.after(() => proxy.down());
+      const cut = client({
+        edgeUrl: proxy.url,
+        attempts: 2,
+        checkAttempts: 2,
+        failMode: "open",
+        drainInterval: 60_000,
+      });
+      const user = await subscribed();
+      proxy.turns.push(turn);
+      assert.equal((await cut.recordUsage(user, { feature_key: "api_calls" })).cost, 1, "it is tried again");
+      proxy.turns.push(turn, turn);
+      assert.equal((await cut.recordUsage(user, { feature_key: "api_calls" })).durability, "local");
+      proxy.turns.push(turn, turn);
+      const { results } = await cut.recordUsageBatch([{ end_user_id: user, feature_key: "api_calls" }]);
+      assert.equal(results[0]?.durability, "local");
+      proxy.turns.push(turn, turn);
+      const check = await cut.checkEntitlement(user, "api_calls");
+      assert.deepEqual([check.allowed, check.source], [true, "fallback"]);
+      proxy.turns.push(turn, turn);
+      await assert.rejects(cut.reserve(user, { feature_key: "api_calls", units: 1 }), UnavailableError);
+      assert.deepEqual(await cut.close(), { waiting: 0, error: null });
+      assert.equal(await spent(user), 3);
+    });
+  }
+});
+
 describe("in batches", () => {
   test("more than a request takes: one result each, in order", async (context) => {
     const proxy = await Obstacle.before(URL_OF_EDGE);
@@ -137,17 +175,60 @@ describe("in batches", () => {
     );
   });
 
-  test("a batch that is too large is split until it fits, and only what is too large by itself is refused", async () => {
+  test("a batch of more bytes than a request takes is sent in several", async (context) => {
+    const proxy = await Obstacle.before(URL_OF_EDGE);
+    context.after(() => proxy.down());
     const user = await subscribed();
-    const note = "x".repeat(700_000);
-    const events = Array.from({ length: 8 }, () => ({
+    const note = "x".repeat(4_000);
+    const events = Array.from({ length: 1_000 }, () => ({
       end_user_id: user,
       feature_key: "api_calls",
       properties: { note },
     }));
-    const { results } = await quotastack.recordUsageBatch(events);
-    assert.equal(results.length, 8);
-    for (const { code } of results) assert.notEqual(code, "body_too_large");
+    const { results } = await client({ edgeUrl: proxy.url }).recordUsageBatch(events);
+    assert.equal(proxy.seen.length, 2);
+    assert.deepEqual(
+      results.map(({ status, source }) => [status, source]),
+      events.map(() => ["accepted", "live"]),
+    );
+    assert.equal(await spent(user), 1_000);
+  });
+
+  test("a batch that a proxy finds too large is halved until it fits", async (context) => {
+    const proxy = await Obstacle.before(URL_OF_EDGE);
+    context.after(() => proxy.down());
+    proxy.turns.push({ status: 413 }, "pass", { status: 413 });
+    const user = await subscribed();
+    const event = { end_user_id: user, feature_key: "api_calls" };
+    const { results } = await client({ edgeUrl: proxy.url }).recordUsageBatch([event, event, event, event]);
+    assert.deepEqual(
+      results.map(({ source, cost }) => [source, cost]),
+      results.map(() => ["live", 1]),
+    );
+    assert.equal(await spent(user), 4);
+  });
+
+  test("once a part of it was answered it does not throw: what is unknown can be sent again, under its keys", async (context) => {
+    const proxy = await Obstacle.before(URL_OF_EDGE);
+    context.after(() => proxy.down());
+    const user = await subscribed();
+    const watched = client({ edgeUrl: proxy.url, attempts: 1, spool: new MemorySpool({ maxBytes: 100 }) });
+    const events = Array.from({ length: 3_001 }, () => ({ end_user_id: user, feature_key: "api_calls" }));
+    proxy.turns.push("pass", { status: 401, body: { code: "unauthenticated" } }, "lose the answer");
+    const { results } = await watched.recordUsageBatch(events);
+    const of = (start: number, end: number) => [...new Set(results.slice(start, end).map(({ status }) => status))];
+    assert.deepEqual([of(0, 1_000), of(1_000, 3_000), of(3_000, 3_001)], [["accepted"], ["unknown"], ["accepted"]]);
+    assert.deepEqual([results[1_000]?.code, results[2_000]?.code], ["unauthenticated", "unreachable"]);
+    const again = results.flatMap(({ status, idempotency_key }, index) =>
+      status === "unknown" ? [{ ...(events[index] as (typeof events)[0]), idempotency_key }] : [],
+    );
+    await watched.recordUsageBatch(again);
+    assert.equal(await spent(user), 3_001);
+    proxy.turns.push({ status: 401, body: { code: "unauthenticated" } });
+    await assert.rejects(watched.recordUsageBatch(events.slice(0, 2)), { code: "unauthenticated" });
+    const senseless = { ...(events[0] as (typeof events)[0]), units: Number.NaN };
+    await assert.rejects(watched.recordUsageBatch([...events.slice(0, 1_000), senseless]), TypeError);
+    assert.equal(await spent(user), 3_001);
   });
 
   test("a batch whose answer is lost is charged once", async (context) => {

@@ -1,10 +1,13 @@
 /** Cases that all SDKs share: sdks/vectors. */
 
 import assert from "node:assert/strict";
+import { createHmac } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { describe, test } from "node:test";
 import { tokenUsage, usageEvents, verifyWebhook, WebhookVerificationError } from "quotastack";
-import { nextWait, readRetryAfter } from "../dist/esm/backoff.js";
+import { nextWait, PASSING_CODES, readRetryAfter } from "../dist/esm/backoff.js";
+import { checkPace } from "../dist/esm/checks.js";
+import { readCheckSettings, readTarget } from "../dist/esm/settings.js";
 
 function cases<Case>(name: string): Case[] {
   return JSON.parse(readFileSync(new URL(`../../vectors/${name}.json`, import.meta.url), "utf8"));
@@ -22,17 +25,35 @@ interface RetryCase {
   most_seconds: number | null;
 }
 
+const target = readTarget({ apiKey: "qs_test_nobody", url: "http://127.0.0.1:9" });
+const ofChecks = checkPace(readCheckSettings({}));
+
 describe("what follows an answer", () => {
   for (const each of cases<RetryCase>("retries")) {
     test(each.name, () => {
       const failure = { status: each.status, code: each.code, retryAfter: readRetryAfter(each.retry_after, 0) };
-      const policy = { attempts: each.check ? 2 : 4, maxWait: 30_000 };
+      const policy = each.check ? ofChecks : target;
       const waits = [0, 0.5, 1].map((chance) => nextWait(failure, each.retries, policy, chance));
       if (!each.again) return assert.deepEqual(waits, [null, null, null]);
       assert.equal(waits[0], (each.least_seconds ?? 0) * 1000);
       assert.equal(waits[2], (each.most_seconds ?? 0) * 1000);
     });
   }
+
+  test("of one among many: passing codes are those of all SDKs, and codes of the API", () => {
+    assert.deepEqual([...PASSING_CODES].sort(), cases<string>("passing_codes").sort());
+    const document = readFileSync(new URL("../../openapi.json", import.meta.url), "utf8");
+    const codes: string[] = JSON.parse(document).components.schemas.Code.enum;
+    assert.deepEqual(
+      [...PASSING_CODES].filter((code) => !codes.includes(code)),
+      [],
+    );
+  });
+
+  test("a check does not wait for a Retry-After beyond its timeout", () => {
+    const failure = (retryAfter: number) => ({ status: 503, code: null, retryAfter });
+    assert.deepEqual([nextWait(failure(2), 0, ofChecks, 0), nextWait(failure(3), 0, ofChecks, 0)], [2_000, null]);
+  });
 
   test("a Retry-After may be a date, and one that has passed is none to wait for", () => {
     const now = Date.parse("2026-11-27T10:00:00Z");
@@ -104,6 +125,15 @@ describe("webhooks", () => {
       return undefined;
     });
   }
+
+  test("a secret that is none verifies nothing, not even what is signed with it", async () => {
+    const [id, time] = ["msg_1", "1764240000"];
+    const signature = createHmac("sha256", "").update(`${id}.${time}.{}`).digest("base64");
+    const headers = { "webhook-id": id, "webhook-timestamp": time, "webhook-signature": `v1,${signature}` };
+    for (const secret of ["", "whsec_"]) {
+      await assert.rejects(verifyWebhook("{}", headers, secret, { now: new Date(Number(time) * 1000) }), TypeError);
+    }
+  });
 
   test("bodies may be bytes, and headers those of fetch", async () => {
     const good = cases<WebhookCase>("webhooks").find(({ valid }) => valid);

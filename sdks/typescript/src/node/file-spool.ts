@@ -1,8 +1,8 @@
 /** Usage that could not be delivered, on the disk. */
 
 import { randomUUID } from "node:crypto";
-import { mkdir, open, readdir, rename, rm, rmdir, stat } from "node:fs/promises";
-import { dirname, join, resolve } from "node:path";
+import { mkdir, open, readdir, rename, rmdir, stat } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
 import {
   checkRoom,
   DEFAULT_MAX_BYTES,
@@ -29,19 +29,24 @@ interface Pending {
 const EVENTS = ".jsonl";
 const PROCESS = ".spool";
 const REJECTED = "rejected.jsonl";
+/** How often others may take this process for dead while it writes. */
+const MOST_TAKEOVERS = 5;
 
 /**
  * Keeps usage in files under `path`: each event is on the disk before `recordUsage` returns, and goes out once the API is
  * reached, after a restart too. Processes share a path: each has a directory of its own there, and takes over those whose
- * process is dead. Clients of different environments take different paths.
+ * process is dead. Sandbox and live are kept apart; clients of different tenants take different paths, and so do machines.
  */
 export class FileSpool implements Spool {
   readonly isDurable = true;
-  readonly #root: string;
+  readonly #path: string;
+  #root: string;
   #own = "";
   readonly #maxBytes: number;
   readonly #waiting = new Map<number, Position>();
   readonly #segments = new Set<Segment>();
+  /** Files that were taken over, and not read yet. */
+  readonly #unread = new Set<string>();
   #current: Segment | null = null;
   #next = 0;
   #reserved = 0;
@@ -50,7 +55,7 @@ export class FileSpool implements Spool {
   #heart: ReturnType<typeof setInterval> | undefined;
 
   constructor(path: string, options: FileSpoolOptions = {}) {
-    this.#root = resolve(path);
+    this.#path = this.#root = resolve(path);
     this.#maxBytes = options.maxBytes ?? DEFAULT_MAX_BYTES;
   }
 
@@ -60,9 +65,10 @@ export class FileSpool implements Spool {
   }
 
   /** Sign a directory, take over those of the dead, and look for more of them from time to time. */
-  async open(onFound: () => void): Promise<void> {
+  async open(kind: string, onFound: () => void): Promise<void> {
+    this.#root = join(this.#path, kind);
     await this.#settle();
-    await this.#alone(() => this.#adopt());
+    await this.#beat(() => undefined);
     this.#heart = setInterval(() => void this.#beat(onFound), SIGN_OF_LIFE_MS);
     this.#heart.unref();
   }
@@ -137,9 +143,13 @@ export class FileSpool implements Spool {
   async close(): Promise<void> {
     clearInterval(this.#heart);
     await this.#alone(async () => {
-      for (const segment of this.#segments) await segment.close();
-      if (this.#waiting.size === 0) await rm(this.#own, { recursive: true, force: true });
-      else await giveUp(this.#own);
+      for (const segment of this.#segments) {
+        if (segment.waiting === 0) await this.#drop(segment);
+        else await segment.close();
+      }
+      await giveUp(this.#own);
+      // Not empty: what waits there is for whoever opens the spool next.
+      await rmdir(this.#own).catch(() => undefined);
     });
   }
 
@@ -162,14 +172,38 @@ export class FileSpool implements Spool {
     const pending = this.#pending.splice(0);
     if (pending.length === 0) return;
     try {
-      const segment = await this.#writable();
-      this.#place(await segment.append(pending.flatMap(({ lines }) => lines)));
+      await this.#write(pending.flatMap(({ lines }) => lines));
       for (const { done } of pending) done();
     } catch (error) {
-      // Half a line may be at its end: nothing comes behind that.
       await this.#current?.close().catch(() => undefined);
       this.#current = null;
       for (const { failed } of pending) failed(error);
+    }
+  }
+
+  async #write(lines: readonly Buffer[]): Promise<void> {
+    for (let tries = 0; tries < MOST_TAKEOVERS; tries += 1) {
+      const positions = await this.#tryToWrite(lines);
+      if (positions !== null) return this.#place(positions);
+      await this.#settle();
+    }
+    throw new Error(`${this.#root}: others take this process for dead again and again. Perhaps this usage is kept.`);
+  }
+
+  /** null: somebody took this process for dead, and its directory over. The same events are written elsewhere, under their keys. */
+  async #tryToWrite(lines: readonly Buffer[]): Promise<Position[] | null> {
+    try {
+      const segment = await this.#writable();
+      const positions = await segment.append(lines);
+      if (positions === null) {
+        await segment.close();
+        this.#forget(segment);
+      }
+      return positions;
+    } catch (error) {
+      if (!isMissing(error)) throw error;
+      this.#current = null; // it has no directory any more
+      return null;
     }
   }
 
@@ -210,7 +244,9 @@ export class FileSpool implements Spool {
   async #drop(segment: Segment): Promise<void> {
     if (segment === this.#current) this.#current = null;
     this.#segments.delete(segment);
-    await segment.remove();
+    await segment.remove(this.#root).catch((error) => {
+      if (!isMissing(error)) throw error; // whoever has it takes it away
+    });
   }
 
   // ---- taking over
@@ -228,8 +264,11 @@ export class FileSpool implements Spool {
 
   async #beat(onFound: () => void): Promise<void> {
     try {
-      if (!(await showLife(this.#own))) await this.#settle();
-      if (await this.#alone(() => this.#adopt())) onFound();
+      const hasFound = await this.#alone(async () => {
+        if (!(await showLife(this.#own))) await this.#settle();
+        return this.#adopt();
+      });
+      if (hasFound) onFound();
     } catch (error) {
       console.warn("quotastack: the spool's directory cannot be looked after:", error);
     }
@@ -237,25 +276,38 @@ export class FileSpool implements Spool {
 
   /** Whether anything was found. Two may try at once: a file moves to one of them. */
   async #adopt(): Promise<boolean> {
-    const found: string[] = [];
     for (const name of await readdir(this.#root)) {
       const directory = join(this.#root, name);
       if (!name.endsWith(PROCESS) || directory === this.#own || !(await isAbandoned(directory))) continue;
       for (const file of await readdir(directory).catch(() => [])) {
-        if (file.endsWith(EVENTS) && (await move(join(directory, file), join(this.#own, file)))) found.push(file);
+        const moved = join(this.#own, file);
+        if (file.endsWith(EVENTS) && (await move(join(directory, file), moved))) this.#unread.add(moved);
       }
       await syncDirectory(this.#own);
       await giveUp(directory);
-      // Not empty: somebody else is at it, or a damaged file is kept there.
+      // Not empty: somebody else is at it.
       await rmdir(directory).catch(() => undefined);
     }
-    for (const file of found.sort()) {
-      const { segment, positions } = await Segment.read(join(this.#own, file));
-      this.#segments.add(segment);
-      this.#place(positions);
-      if (segment.waiting === 0) await this.#drop(segment);
+    return this.#readAdopted();
+  }
+
+  /** Whether anything was read. What cannot be read now, for want of file handles, is tried again at the next sign of life. */
+  async #readAdopted(): Promise<boolean> {
+    const before = this.#waiting.size;
+    for (const path of [...this.#unread].sort((one, other) => (basename(one) < basename(other) ? -1 : 1))) {
+      const found = await Segment.read(path).catch((error) => {
+        if (isMissing(error))
+          this.#unread.delete(path); // taken over from us in turn
+        else console.warn(`quotastack: ${path} cannot be read, and is tried again:`, error);
+        return null;
+      });
+      if (found === null) continue;
+      this.#unread.delete(path);
+      this.#segments.add(found.segment);
+      this.#place(found.positions);
+      if (found.segment.waiting === 0) await this.#drop(found.segment);
     }
-    return found.length > 0;
+    return this.#waiting.size > before;
   }
 }
 

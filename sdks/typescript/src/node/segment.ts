@@ -1,9 +1,10 @@
 /** One file of the spool: a line for each event, and lines that say which of them are done. Lines are only ever added. */
 
 import { constants } from "node:fs";
-import { type FileHandle, open, readFile, rename, unlink } from "node:fs/promises";
-import { basename } from "node:path";
+import { type FileHandle, open, readFile, rename, stat, unlink } from "node:fs/promises";
+import { basename, join } from "node:path";
 import type { KeptEvent } from "../spool.js";
+import { isMissing } from "./lock.js";
 
 /** From this size on a file gets no more events. */
 export const SEGMENT_BYTES = 1024 * 1024;
@@ -40,7 +41,7 @@ export class Segment {
 
   /** Whether it takes events. */
   get isOpen(): boolean {
-    return this.#handle !== null && this.bytes < SEGMENT_BYTES;
+    return this.#handle !== null && !this.#isTorn && this.bytes < SEGMENT_BYTES;
   }
 
   /** A file that is new. */
@@ -71,14 +72,16 @@ export class Segment {
     return { segment, positions: waiting };
   }
 
-  /** Write events to the disk. */
-  async append(lines: readonly Buffer[]): Promise<Position[]> {
+  /**
+   * Write events to the disk: all of them or none. null: somebody took this process for dead, and the file over; who sees
+   * these events in it, and whether anybody does, nobody knows.
+   */
+  async append(lines: readonly Buffer[]): Promise<Position[] | null> {
     const handle = this.#handle;
     if (handle === null) throw new Error(`${this.#path} takes no events.`);
-    this.#isTorn = true;
-    await handle.appendFile(Buffer.concat(lines));
-    await handle.datasync();
-    this.#isTorn = false;
+    await this.#write(handle, Buffer.concat(lines));
+    // Only now: whoever takes the file from here on reads what was just written.
+    if (!(await isAt(handle, this.#path))) return null;
     return lines.map((line) => {
       const position = { segment: this, index: this.#events, offset: this.bytes, length: line.length - 1 };
       this.#events += 1;
@@ -99,12 +102,30 @@ export class Segment {
     const line = Buffer.from(`${this.#isTorn ? "\n" : ""}${JSON.stringify({ done: indices })}\n`);
     const handle = await open(this.#path, constants.O_WRONLY | constants.O_APPEND);
     try {
-      await handle.appendFile(line);
+      await this.#write(handle, line);
     } finally {
       await handle.close();
     }
     this.bytes += line.length;
     this.waiting -= indices.length;
+  }
+
+  /** All of it or nothing: what of it is there when the disk is full is taken back. */
+  async #write(handle: FileHandle, bytes: Buffer): Promise<void> {
+    const wasTorn = this.#isTorn;
+    this.#isTorn = true;
+    try {
+      await handle.appendFile(bytes);
+      await handle.datasync();
+    } catch (error) {
+      if (wasTorn) throw error;
+      await handle.truncate(this.bytes).catch((cause) => {
+        throw new Error(`${this.#path} cannot be written. Perhaps this usage is kept all the same.`, { cause });
+      });
+      this.#isTorn = false;
+      throw error;
+    }
+    this.#isTorn = wasTorn;
   }
 
   /** Take no more events. */
@@ -113,12 +134,24 @@ export class Segment {
     this.#handle = null;
   }
 
-  /** Take the file away: all of it is done. What could not be read is kept beside the spool, for people. */
-  async remove(): Promise<void> {
+  /** Take the file away: all of it is done. What could not be read is kept in `beside`, for people. */
+  async remove(beside: string): Promise<void> {
     await this.close();
     if (!this.#isDamaged) return unlink(this.#path);
-    console.warn(`quotastack: ${this.#path}.damaged has lines that cannot be read. All others were sent.`);
-    return rename(this.#path, `${this.#path}.damaged`);
+    const kept = join(beside, `${this.name}.damaged`);
+    console.warn(`quotastack: ${kept} has lines that cannot be read. All others were sent.`);
+    return rename(this.#path, kept);
+  }
+}
+
+/** Whether an open file is still where it was opened. */
+async function isAt(handle: FileHandle, path: string): Promise<boolean> {
+  try {
+    const [here, there] = await Promise.all([handle.stat({ bigint: true }), stat(path, { bigint: true })]);
+    return here.ino === there.ino;
+  } catch (error) {
+    if (isMissing(error)) return false;
+    throw error;
   }
 }
 
