@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,6 +11,9 @@ from uuid import uuid4
 import aiohttp
 import pytest
 
+from quotastack import QuotaStack, ending
+from quotastack.events import Event
+from quotastack.settings import Settings
 from tests.flow.stack import drained
 from tests.ports import free_port
 from tests.sdks.clients import KINDS, Kind, python
@@ -153,3 +157,35 @@ async def test_a_child_that_outlives_its_parent(
         assert process.returncode == 0
         await replay(shop, tmp_path)
         await charged(shop, session, ada, 5)
+
+
+def test_what_is_taken_in_hand_at_the_exit_is_seen() -> None:
+    """A thread may be moving it from the buffer just then: it is in one of the two for whoever asks."""
+    client = QuotaStack("qs_test_nobody", url="http://127.0.0.1:9", flush_interval=3600.0)
+    client.buffer_usage("ada", feature_key="f", idempotency_key="k")
+    delivery, left = client._delivery, list[Event]()  # noqa: SLF001
+    leaving = threading.Thread(target=lambda: left.extend(delivery.leave()))
+    with delivery._guard:  # noqa: SLF001
+        taken = [delivery._buffer.popleft()]  # noqa: SLF001
+        leaving.start()
+        leaving.join(0.2)
+        delivery._in_hand = taken  # noqa: SLF001
+    leaving.join(10)
+    assert [event.idempotency_key for event in left] == ["k"]
+    ending.unwatch(delivery)
+
+
+def test_a_client_that_cannot_leave_keeps_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From its exit."""
+    asked: list[str] = []
+
+    class Leaving:
+        settings = Settings(api_key="qs_test_nobody", url="http://127.0.0.1:9", edge_url="http://127.0.0.1:9")
+
+        def leave(self) -> list[Event]:
+            asked.append("left")
+            raise RuntimeError("deque mutated during iteration")
+
+    monkeypatch.setattr(ending, "_watched", {Leaving(), Leaving()})
+    ending._leave()  # noqa: SLF001
+    assert asked == ["left", "left"]

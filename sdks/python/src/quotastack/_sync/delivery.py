@@ -178,8 +178,9 @@ class Delivery:
         """Those that were not answered."""
         verdicts = self._sender.send(events, patience, is_late=False)
         late = [event for event, verdict in zip(events, verdicts, strict=True) if verdict.fate is Fate.LATER]
-        self._hold(late)
         self._tell(events, verdicts)
+        # Only now: whoever is cancelled before has all of them sent again, under their keys.
+        self._hold(late)
         return late
 
     def _take(self) -> list[Event]:
