@@ -11,7 +11,7 @@ import pytest
 from fastapi import Depends, FastAPI, Header, HTTPException
 from fastapi.responses import StreamingResponse
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
@@ -290,3 +290,10 @@ async def test_what_is_not_metered(client: AsyncQuotaStack, ada: str) -> None:
     assert passed == ["lifespan", "websocket"]
     with pytest.raises(ConfigurationError, match="QuotaStackMiddleware"):
         await charge(Request({"type": "http"}), ada, "ai_request")
+
+
+async def test_a_websocket_is_told_why() -> None:
+    """It has no response with whose end it could be charged; the middleware is there all the same."""
+
+    with pytest.raises(ConfigurationError, match="websocket"):
+        await charge(HTTPConnection({"type": "websocket"}), "ada", "tokens")
