@@ -294,6 +294,5 @@ async def test_what_is_not_metered(client: AsyncQuotaStack, ada: str) -> None:
 
 async def test_a_websocket_is_told_why() -> None:
     """It has no response with whose end it could be charged; the middleware is there all the same."""
-
     with pytest.raises(ConfigurationError, match="websocket"):
         await charge(HTTPConnection({"type": "websocket"}), "ada", "tokens")
