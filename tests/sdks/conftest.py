@@ -1,8 +1,10 @@
 """One running stack for the tests of this folder, and a shop on it: a tenant, what it sells, what SDKs find of it."""
 
 from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 import aiohttp
 import pytest
@@ -10,6 +12,8 @@ import pytest_asyncio
 
 from tests.flow.stack import Client, Stack, open_session, running_stack
 from tests.ports import free_ports
+from tests.sdks.clients import KINDS, Kind, Python, python
+from tests.sdks.gate import Gate, gate_to
 
 CREDITS = 50_000
 """What the plan grants a month."""
@@ -99,3 +103,44 @@ async def open_shop(core: Client) -> list[str]:
     package = {"key": "burst", "name": "Burst", "credits": 1_000, "price_paid": 900, "currency": "EUR"}
     await core.created("/v1/topup-packages", package)
     return [variant["plan_variant_id"] for variant in made]
+
+
+@pytest.fixture
+async def gate(shop: Shop) -> AsyncIterator[Gate]:
+    """Between client and edge."""
+    async with gate_to(shop.stack.edge_url) as opened:
+        yield opened
+
+
+class Maker:
+    """Makes clients that go through the gate."""
+
+    def __init__(self, kind: Kind, shop: Shop, gate: Gate, exits: AsyncExitStack) -> None:
+        self._options = {"api_key": shop.key, "url": shop.stack.core_url, "edge_url": gate.url}
+        self._kind: Kind = kind
+        self._exits = exits
+
+    async def __call__(self, **options: Any) -> Python:
+        """A client."""
+        return await self._exits.enter_async_context(python(self._kind, **(self._options | options)))
+
+
+@pytest.fixture(params=KINDS)
+async def make(request: pytest.FixtureRequest, shop: Shop, gate: Gate) -> AsyncIterator[Maker]:
+    """Of both kinds."""
+    async with AsyncExitStack() as exits:
+        yield Maker(request.param, shop, gate, exits)
+
+
+@pytest.fixture
+async def core(shop: Shop, session: aiohttp.ClientSession) -> Client:
+    """To see what happened."""
+    return shop.core(session)
+
+
+@pytest.fixture
+async def ada(core: Client, shop: Shop) -> str:
+    """A customer on the plan."""
+    user = f"user_{uuid4().hex[:8]}"
+    await core.created("/v1/subscriptions", {"end_user_id": user, "plan_variant_id": shop.plan_variant_id})
+    return user

@@ -45,7 +45,8 @@ class Gate:
     def __init__(self, target: str) -> None:
         address = urlsplit(target)
         self._target = (address.hostname, address.port)
-        self.planned: deque[Harm | Said] = deque()
+        self.planned: deque[Harm | Said | None] = deque()
+        """What becomes of the next requests; None: it is passed on."""
         self.is_away = False
         self.seen: list[bytes] = []
         """Requests that came, whole."""

@@ -101,7 +101,7 @@ async def make(logger: Logger, what: str, user: str) -> Outcome:
 
     async def twice(same: Callable[[], Awaitable[Any]]) -> None:
         await settled(logger, same)
-        await same()
+        await settled(logger, same)
 
     async def cached() -> None:
         await settled(logger, acompletion)
@@ -112,13 +112,19 @@ async def make(logger: Logger, what: str, user: str) -> Outcome:
         }  # LiteLLM's cache needs a web server
         await logger.async_log_success_event(told, whole_answer(), None, None)
 
+    async def told_twice() -> None:
+        told, answer = {"litellm_call_id": f"{user} told", "user": user}, whole_answer()
+        await logger.async_log_success_event(told, answer, None, None)
+        await logger.async_log_success_event(told, answer, None, None)
+
     works: dict[str, Callable[[], Awaitable[Any]]] = {
         "sync": completion,
         "sync stream": stream,
         "async": acompletion,
         "async stream": lambda: _streamed(acompletion),
         "every kind": lambda: acompletion(mock_response=whole_answer()),
-        "the same call twice": lambda: twice(lambda: acompletion(litellm_call_id=f"{user} 1")),
+        "two calls of one id": lambda: twice(lambda: acompletion(litellm_call_id=f"{user} 1")),
+        "one answer, told twice": told_twice,
         "cached": cached,
         "failure": lambda: acompletion(mock_response=RuntimeError("no model")),
         "reserved": lambda: acompletion(mock_response=whole_answer()),

@@ -116,7 +116,6 @@ def units(pools: dict[str, int]) -> dict[str, int]:
         ("async", PLAIN),
         ("async stream", None),
         ("every kind", WHOLE),
-        ("the same call twice", PLAIN),
         ("cached", PLAIN),
         ("reserved", WHOLE),
         ("reserved stream", None),
@@ -130,6 +129,21 @@ async def test_every_token_is_charged_once(caller: Caller, what: str, pools: dic
     assert pools is None or outcome["pools"] == pools
     assert sum(outcome["pools"].values()) > 0
     assert await caller.charged(user) == units(outcome["pools"])
+
+
+async def test_a_call_whose_id_its_caller_chose_is_charged_each_time(caller: Caller) -> None:
+    """LiteLLM's proxy takes the id from a header: who sends one always would pay once."""
+    user = await caller.customer()
+    outcome = await caller.make("two calls of one id", user)
+    assert outcome["error"] is None
+    assert await caller.charged(user) == units({pool: 2 * tokens for pool, tokens in PLAIN.items()})
+
+
+async def test_an_answer_that_is_told_twice_is_charged_once(caller: Caller) -> None:
+    """Its key is of the call and of the answer."""
+    user = await caller.customer()
+    await caller.make("one answer, told twice", user)
+    assert await caller.charged(user) == units(WHOLE)
 
 
 @pytest.mark.parametrize("what", ["failure", "reserved failure"])

@@ -1,16 +1,22 @@
 """Rules of the Python SDK that ask nobody: retries, token pools, signatures, fail modes."""
 
+import hmac
 import json
-from datetime import UTC, datetime
+from base64 import b64encode
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from email.utils import format_datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.wire.codes import MEANINGS
 from quotastack import (
+    ClientClosedError,
     ConfigurationError,
     EntitlementCheck,
     QuotaStack,
@@ -21,13 +27,24 @@ from quotastack import (
     usage_events,
     verify_webhook,
 )
-from quotastack.errors import QuotaStackError
-from quotastack.events import MAX_BATCH_BYTES, MAX_BATCH_EVENTS, batch_body, batches, new_event
+from quotastack.errors import IN_FLIGHT, QuotaStackError
+from quotastack.events import (
+    MAX_BATCH_BYTES,
+    MAX_BATCH_EVENTS,
+    UNDATED_WITHIN,
+    batch_body,
+    batches,
+    is_young,
+    new_event,
+)
 from quotastack.fallback import MAX_REMEMBERED, FailMode, Fallback, question
 from quotastack.retries import LONGEST_WAIT_SECONDS, Patience, read_retry_after, wait_before_retry
+from quotastack.settings import Settings
+from quotastack.verdicts import PASSING, Fate, Verdict, rejected
 
 VECTORS = Path(__file__).parents[2] / "sdks" / "vectors"
-PATIENCE, CHECK_PATIENCE = Patience(4, 30.0), Patience(2, 30.0)
+SETTINGS = Settings(api_key="qs_test_nobody", url="http://core", edge_url="http://edge")
+"""As a client has them that was told nothing else."""
 
 
 def vectors(name: str) -> list[Any]:
@@ -44,7 +61,7 @@ def test_retries(case: dict[str, Any]) -> None:
     """Whether, and when, is what all SDKs agree on; chance moves it between the bounds and to them."""
     error = QuotaStackError("", status=case["status"], code=case["code"] or "unknown")
     error.retry_after = read_retry_after(case["retry_after"])
-    patience = CHECK_PATIENCE if case["check"] else PATIENCE
+    patience = SETTINGS.check_patience if case["check"] else SETTINGS.patience
     waits = [wait_before_retry(error, case["retries"], patience, chance) for chance in (0.0, 1.0)]
     assert waits == ([case["least_seconds"], case["most_seconds"]] if case["again"] else [None, None])
 
@@ -65,6 +82,16 @@ def test_a_wait_has_bounds(retries: int, chance: float, asked: float | None, sta
         assert seconds is not None
         assert (asked or 0) <= seconds <= max(asked or 0, LONGEST_WAIT_SECONDS)
     assert wait_before_retry(error, retries, Patience(retries + 1, 30.0), chance) is None
+
+
+def test_passing_codes() -> None:
+    """Those of all SDKs, which are the API's codes that tell callers to come again; and the same of errors."""
+    assert sorted(PASSING) == json.loads((VECTORS / "passing_codes.json").read_text())
+    again = {429, 500, 503}
+    meanings = {code.value: meaning.status for code, meaning in MEANINGS.items()}
+    assert {code for code, status in meanings.items() if status in again} | {IN_FLIGHT} == PASSING
+    for code, status in meanings.items():
+        assert QuotaStackError("", status=status, code=code).is_passing is (code in PASSING)
 
 
 def test_retry_after_may_be_a_date() -> None:
@@ -159,6 +186,16 @@ def test_webhooks(case: dict[str, Any]) -> None:
             verify()
 
 
+@pytest.mark.parametrize("secret", ["", "whsec_"])
+def test_an_empty_secret_signs_nothing(secret: str) -> None:
+    """Anybody could sign with it: a variable of the receiver's that is not set would take every webhook."""
+    body, signed = b'{"type":"credits.low","timestamp":"2026-11-27T09:30:00Z"}', b"e.1."
+    signature = b64encode(hmac.digest(b"", signed + body, "sha256")).decode()
+    headers = {"webhook-id": "e", "webhook-timestamp": "1", "webhook-signature": f"v1,{signature}"}
+    with pytest.raises(ConfigurationError):
+        verify_webhook(body, headers, secret, now=1)
+
+
 def test_a_secret_that_is_none_is_a_mistake_of_the_receiver() -> None:
     """And is not taken for a forged webhook."""
     headers = {"webhook-id": "e", "webhook-timestamp": "1", "webhook-signature": "v1,x"}
@@ -232,6 +269,113 @@ def test_an_event_says_when_only_where_it_is_late() -> None:
     assert b'"timestamp":"2026-01-01T00:00:00Z"' in named.body()
     with pytest.raises(ValueError, match="offset"):
         new_event({"end_user_id": "ada", "feature_key": "f", "timestamp": datetime(2026, 1, 1)})  # noqa: DTZ001
+
+
+@pytest.mark.parametrize(
+    ("wrong", "kind"),
+    [
+        ({"end_user_id": 42}, TypeError),
+        ({"end_user_id": ""}, ValueError),
+        ({"feature_key": None}, TypeError),
+        ({"units": "4"}, TypeError),
+        ({"units": None}, TypeError),
+        ({"units": True}, TypeError),
+        ({"units": float("nan")}, ValueError),
+        ({"units": Decimal("Infinity")}, ValueError),
+        ({"idempotency_key": 77}, TypeError),
+        ({"idempotency_key": ""}, ValueError),
+        ({"timestamp": 1}, TypeError),
+        ({"properties": [1]}, TypeError),
+        ({"properties": {"a": object()}}, TypeError),
+        ({"enforce": 1}, TypeError),
+        ({"featureKey": "f"}, TypeError),
+    ],
+)
+def test_what_can_be_no_event_is_refused_at_once(wrong: dict[str, Any], kind: type[Exception]) -> None:
+    """Whether the service is there or not: nobody listens at this address."""
+    event: Any = {"end_user_id": "ada", "feature_key": "f"} | wrong
+    with QuotaStack("qs_test_nobody", url="http://127.0.0.1:9", attempts=1) as client:
+        with pytest.raises(kind):
+            client.record_usage_batch([event])
+        with pytest.raises(kind):
+            client.record_usage(event.pop("end_user_id"), **event)
+        assert client.flush() == 0
+
+
+@pytest.mark.parametrize("hours", [0, 22, -5])
+def test_a_young_event_may_go_without_its_time(hours: int) -> None:
+    """The service knows its key still; behind that it is never charged at another time."""
+    now = datetime(2026, 11, 27, 9, 30, tzinfo=UTC)
+    made = new_event({"end_user_id": "ada", "feature_key": "f", "timestamp": now})
+    assert is_young(made, now + timedelta(hours=hours))
+    assert not is_young(made, now + UNDATED_WITHIN)
+    assert not is_young(msgspec.structs.replace(made, timestamp="soon"), now)
+    assert timedelta(hours=24) > UNDATED_WITHIN
+
+
+def test_a_rejected_event_has_the_very_units() -> None:
+    """A decimal is no float."""
+    made = new_event({"end_user_id": "ada", "feature_key": "f", "units": Decimal("0.1")})
+    assert rejected(made, Verdict(Fate.REJECTED)).units == Decimal("0.1")
+
+
+@pytest.mark.parametrize("name", ["", ".", ".."])
+def test_a_name_that_leads_elsewhere(name: str) -> None:
+    """Of whom `..` is the id, credits would be everybody's."""
+    with QuotaStack("qs_test_nobody", url="http://127.0.0.1:9") as client, pytest.raises(ValueError, match="path"):
+        client.credits(name)
+
+
+@pytest.mark.parametrize("path", ["@evil.example/x", "//evil.example", "v1/plans", "", ":80@evil.example/"])
+def test_a_path_that_leads_elsewhere(path: str) -> None:
+    """The key would go there."""
+    with QuotaStack("qs_test_nobody", url="http://127.0.0.1:9") as client, pytest.raises(ValueError, match="slash"):
+        client.request("GET", path)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"api_key": ""},
+        {"url": "http://user:password@core"},
+        {"edge_url": "http://:password@edge"},
+        {"url": "user:password@core"},
+        {"url": "http://"},
+        {"url": "http://core?x=1"},
+        {"url": "http://core:port"},
+        {"fail_mode": "opne"},
+        {"fail_mode": lambda: "open"},
+        {"fail_mode": cached(-1)},
+        {"feature_fail_modes": {"f": "Open"}},
+        {"feature_fail_modes": {"f": cached(1, cast("Any", "Open"))}},
+        {"attempts": 0},
+        {"attempts": True},
+        {"attempts": 1.5},
+        {"timeout": 0},
+        {"usage_timeout": "10"},
+        {"max_wait": -1},
+        {"max_spool_bytes": None},
+    ],
+)
+def test_settings_that_cannot_be_meant(wrong: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """An outage is too late to find out; and an empty key is not the one of the environment, which may be another's."""
+    monkeypatch.setenv("QUOTASTACK_KEY", "qs_test_environment")
+    options: dict[str, Any] = {"api_key": "qs_test_nobody", "url": "http://core"} | wrong
+    with pytest.raises(ConfigurationError) as refused:
+        QuotaStack(**options)
+    assert "password@" not in str(refused.value)
+
+
+def test_a_closed_client_says_so() -> None:
+    """Always the same, and it is no outage: neither a fail mode nor the spool takes its place."""
+    client = QuotaStack("qs_test_nobody", url="http://127.0.0.1:9", fail_mode="open", attempts=1)
+    client.close()
+    client.close()
+    for verb in (client.check_entitlement, client.record_usage, client.buffer_usage):
+        with pytest.raises(ClientClosedError, match="closed"):
+            verb("ada", feature_key="f")
+    with pytest.raises(ClientClosedError, match="closed"):
+        client.record_usage_batch([{"end_user_id": "ada", "feature_key": "f"}])
 
 
 def test_the_key_is_shown_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:

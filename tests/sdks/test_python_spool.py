@@ -1,5 +1,6 @@
 """The Python SDK's spool on the disk: whatever is cut off or taken over, what was kept is there, once."""
 
+import errno
 import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -90,8 +91,8 @@ def test_a_file_that_is_cut_anywhere(what: list[int | frozenset[int]], place: fl
         else:
             for number in said:
                 expected.pop(str(number))
-    assert [one.idempotency_key for one in read_lines(content[:cut]).values()] == list(expected)
-    assert list(read_lines(content[:cut]).values()) == [event(name) for name in expected]
+    assert [one.idempotency_key for one in read_lines(content[:cut]).pending.values()] == list(expected)
+    assert list(read_lines(content[:cut]).pending.values()) == [event(name) for name in expected]
 
 
 @settings(max_examples=50, deadline=None)
@@ -102,15 +103,53 @@ def test_a_torn_file_is_written_on(count: int, place: float) -> None:
         file = make_own(Path(name), "test")
         file.append([event(str(number)) for number in range(count)])
         os.truncate(file.directory / EVENTS, cut := round(place * file.size))
-        kept = [one.idempotency_key for one in read_lines((file.directory / EVENTS).read_bytes()).values()]
+        kept = [one.idempotency_key for one in read_lines((file.directory / EVENTS).read_bytes()).pending.values()]
         again = SpoolFile(file.directory, os.dup(file._lock))  # noqa: SLF001
         again.append([event("new")])
         again.remove([min(again.pending)])
         assert cut >= 0
         read = read_lines((file.directory / EVENTS).read_bytes())
-        assert [one.idempotency_key for one in read.values()] == [*kept, "new"][1:]
+        assert [one.idempotency_key for one in read.pending.values()] == [*kept, "new"][1:]
         file.drop()
         again.drop()
+
+
+STRANGE = (
+    b'{"number":1,"event":{"end_user_id":42,"feature_key":"f","units":1,"idempotency_key":"a","timestamp":"t"}}',
+    b'{"number":2,"event":{"end_user_id":"ada","feature_key":"f","units":"4","idempotency_key":"b","timestamp":"t"}}',
+    b'{"number":3,"event":{"end_user_id":"ada","feature_key":"f","units":null,"idempotency_key":"c","timestamp":"t"}}',
+    b'{"number":4,"event":{"end_user_id":"ada","feature_key":"f","units":1e999,"idempotency_key":"d","timestamp":"t"}}',
+    b"[1]",
+    b'"event"',
+)
+"""Lines that are whole, and no usage."""
+
+
+def test_whole_lines_that_are_no_usage_are_told(tmp_path: Path) -> None:
+    """They are not taken for what a crash cut short; told once, whatever the file goes through before."""
+    file = make_own(tmp_path, "test")
+    file.append([event(str(number)) for number in range(9)])
+    file.remove(list(range(1, 9)))
+    with (file.directory / EVENTS).open("ab") as lines:
+        lines.write(b"\n".join([*STRANGE, b'{"number":7,"eve']))
+    file.drop()
+    spool = FileSpool(tmp_path, "test", MEBIBYTE)
+    spool.adopt()
+    assert keys(spool) == ["8"]
+    spool._files[1].compact()  # noqa: SLF001
+    told = spool.unfit()
+    assert [(one.code, one.idempotency_key) for _, one in told] == [
+        ("unfit", key) for key in ("a", "b", "c", "d", "", "")
+    ]
+    assert "42" in told[0][1].detail
+    spool.remove([ticket for ticket, _ in told[:5]])
+    spool.close()
+    again = FileSpool(tmp_path, "test", MEBIBYTE)
+    again.adopt()
+    assert [one.detail.rpartition(": ")[2] for _, one in again.unfit()] == ['"event"']
+    again.remove([ticket for ticket, _ in again.unfit()] + [one.ticket for one in again.first(9)])
+    again.close()
+    assert not list(tmp_path.iterdir())
 
 
 # ---- taking over
@@ -199,6 +238,74 @@ def test_a_disk_that_takes_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SpoolBrokenError):
         FileSpool(tmp_path / "file", "test", MEBIBYTE).add([event("a")])
+
+
+@pytest.mark.parametrize("failing", ["write", "fsync"])
+def test_half_of_what_is_refused_is_not_kept(
+    tmp_path: Path, spool: FileSpool, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    """The disk is full in the middle of a batch: the call fails, and the next process sends nothing of it."""
+    spool.add([event("a")])
+    write, left = os.write, [1]
+
+    def write_some(file: int, content: bytes) -> int:
+        if not left:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        left.clear()
+        return write(file, content[: len(content) * 6 // 10])
+
+    def sync(_file: int) -> None:
+        if left:
+            left.clear()
+            raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, *(("write", write_some) if failing == "write" else ("fsync", sync)))
+        with pytest.raises(SpoolBrokenError):
+            spool.add([event(f"b{number}") for number in range(10)])
+    spool.add([event("c")])
+    assert keys(spool) == ["a", "c"]
+    spool.close()
+    again = FileSpool(tmp_path, "test", MEBIBYTE)
+    again.adopt()
+    assert keys(again) == ["a", "c"]
+    again.close()
+
+
+def test_a_spool_that_is_full_is_not_written_anew(
+    tmp_path: Path, spool: FileSpool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where that makes no room: each call would write the whole bound."""
+    written_anew: list[int] = []
+    compact = SpoolFile.compact
+    monkeypatch.setattr(SpoolFile, "compact", lambda file: (written_anew.append(1), compact(file)))
+    small = FileSpool(tmp_path, "test", 4000)
+    while fits(small, event("a")):
+        pass
+    small.remove([small.first(1)[0].ticket])
+    assert not fits(small, event("b" * 500))
+    assert not written_anew
+    assert fits(small, event("b"))
+    assert written_anew
+    small.close()
+    spool.close()
+
+
+def test_a_file_that_cannot_be_opened_leaves_no_lock(tmp_path: Path, spool: FileSpool) -> None:
+    """Another comes to it, or the same a little later."""
+    spool.add([event("a")])
+    spool.close()
+    (directory,) = tmp_path.glob("test-*")
+    (directory / EVENTS).rename(tmp_path / "aside")
+    (directory / EVENTS).mkdir()
+    with pytest.raises(SpoolBrokenError):
+        spool.adopt()
+    (directory / EVENTS).rmdir()
+    (tmp_path / "aside").rename(directory / EVENTS)
+    other = FileSpool(tmp_path, "test", MEBIBYTE)
+    other.adopt()
+    assert keys(other) == ["a"]
+    other.close()
 
 
 def test_what_was_rejected_outlives_the_spool(tmp_path: Path, spool: FileSpool) -> None:

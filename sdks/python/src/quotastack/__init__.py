@@ -16,6 +16,7 @@ from quotastack._sync.reservations import Reservation
 from quotastack.answers import BatchItem, CustomerState, EntitlementCheck, RejectedEvent, UsageRecorded, WebhookEvent
 from quotastack.errors import (
     AuthenticationError,
+    ClientClosedError,
     ConfigurationError,
     ConflictError,
     InsufficientCreditsError,
@@ -43,6 +44,7 @@ __all__ = [
     "BatchItem",
     "Cached",
     "Check",
+    "ClientClosedError",
     "ConfigurationError",
     "ConflictError",
     "CustomerState",

@@ -5,6 +5,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from quotastack.events import Number
 from quotastack.models import Amount, Credits, Customer, Entitlements, OveragePolicy, Reason, Subscription
 
 Source: TypeAlias = Literal["live", "cache", "fallback"]
@@ -55,9 +56,14 @@ class UsageRecorded(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BatchItem(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one event of a batch: `accepted`, or `rejected` with `code` and `detail`."""
+    """What became of one event of a batch: `accepted`, or `rejected` with `code` and `detail`.
+
+    `unknown`: nobody heard what became of it, and it is kept nowhere. The same again, under its `idempotency_key`, is
+    safe.
+    """
 
     status: str
+    idempotency_key: str
     event_id: str | None = None
     cost: Amount | None = None
     balance: Amount | None = None
@@ -83,7 +89,7 @@ class RejectedEvent(msgspec.Struct, frozen=True, kw_only=True):
 
     end_user_id: str
     feature_key: str
-    units: Amount
+    units: Number
     idempotency_key: str
     timestamp: str
     properties: dict[str, Any] | None

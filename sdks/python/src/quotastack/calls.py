@@ -8,6 +8,7 @@ from urllib.parse import quote
 from quotastack.events import to_json
 
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
+_STEPS = ("", ".", "..")
 
 
 class Call(NamedTuple):
@@ -33,8 +34,20 @@ def post(path: str, key: str | None, *, is_hot: bool = False, **members: Any) ->
 
 
 def path(template: str, *names: str) -> str:
-    """The path with names in the places of `{}`, each percent-encoded whole."""
+    """The path with names in the places of `{}`, each percent-encoded whole.
+
+    Raises ValueError for a name that would lead elsewhere: HTTP takes `..` for a step up, however it is written.
+    """
+    for name in names:
+        if name in _STEPS:
+            raise ValueError(f"{name!r} cannot be a name in a path.")
     return template.format(*[quote(name, safe="") for name in names])
+
+
+def require_path(path: str) -> None:
+    """Raises ValueError unless the path stays on the host: it begins with one slash, and only one."""
+    if not path.startswith("/") or path.startswith("//"):
+        raise ValueError(f"{path!r} is no path: it begins with exactly one slash.")
 
 
 def show(number: Decimal | float) -> str:

@@ -80,8 +80,11 @@ def let_go(spool: Spool) -> None:
 def _leave() -> None:
     while _watched:
         leaving = _watched.pop()
-        if events := leaving.leave():
-            _send_last(leaving.settings, events)
+        try:
+            if events := leaving.leave():
+                _send_last(leaving.settings, events)
+        except Exception:  # noqa: BLE001 - others have usage that waits, too
+            _log.exception("what waited with %s is LOST at the exit", leaving)
 
 
 def _send_last(settings: Settings, events: Sequence[Event]) -> None:

@@ -105,6 +105,10 @@ class SpoolBrokenError(Exception):
     """Usage could not be delivered, and the disk does not take it either. The event is **not** recorded."""
 
 
+class ClientClosedError(RuntimeError):
+    """The client was closed before: it sends nothing any more, and keeps nothing."""
+
+
 class WebhookVerificationError(ValueError):
     """What came is no webhook that was signed with one of the secrets, just now."""
 

@@ -1,8 +1,9 @@
 """A usage event from the moment in which it happened: its key and its time are fixed, however often it is sent."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from math import isfinite
 from typing import Any, NotRequired, TypeAlias, TypedDict
 from uuid import uuid4
 
@@ -13,6 +14,12 @@ Number: TypeAlias = int | float | Decimal
 MAX_BATCH_EVENTS = 1000
 MAX_BATCH_BYTES = 3 * 1024 * 1024
 """Below what the service takes in one body."""
+UNDATED_WITHIN = timedelta(hours=23)
+"""Of a younger event the service still knows the key, wherever it had arrived: the time that we noted may be left out.
+
+It knows keys for 24 hours. Behind that, what is sent without its time would be charged again.
+"""
+_MEMBERS = frozenset({"end_user_id", "feature_key", "units", "idempotency_key", "timestamp", "properties", "enforce"})
 _BRACKETS = len('{"events":[]}')
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
@@ -63,7 +70,12 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def new_event(event: UsageEvent) -> Event:
-    """The event, with a key and the time of now where it has none. Raises TypeError where it is no JSON."""
+    """The event, with a key and the time of now where it has none.
+
+    Raises TypeError or ValueError where it is none, whether the service is there or not: what waits would be refused
+    when nobody is left to put it right.
+    """
+    _require_members(event)
     timestamp, properties = event.get("timestamp"), event.get("properties")
     made = Event(
         end_user_id=event["end_user_id"],
@@ -77,6 +89,48 @@ def new_event(event: UsageEvent) -> Event:
     )
     made.body()
     return made
+
+
+def is_young(event: Event, now: datetime) -> bool:
+    """Whether the event may be sent without the time that was noted."""
+    try:
+        return now - datetime.fromisoformat(event.timestamp) < UNDATED_WITHIN
+    except (TypeError, ValueError):  # nobody knows when it was
+        return False
+
+
+def _require_members(event: Mapping[str, Any]) -> None:
+    if strange := event.keys() - _MEMBERS:
+        raise TypeError(f"A usage event has no {', '.join(sorted(map(str, strange)))}.")
+    for name in ("end_user_id", "feature_key"):
+        _require_text(name, event.get(name))
+    if event.get("idempotency_key") is not None:
+        _require_text("idempotency_key", event["idempotency_key"])
+    require_number("units", event.get("units", 1))
+    _require_kind("timestamp", event.get("timestamp"), (datetime, str, type(None)))
+    _require_kind("properties", event.get("properties"), (Mapping, type(None)))
+    _require_kind("enforce", event.get("enforce", False), (bool,))
+
+
+def _require_text(name: str, value: object) -> None:
+    _require_kind(name, value, (str,))
+    if not value:
+        raise ValueError(f"{name} is empty.")
+
+
+def _require_kind(name: str, value: object, kinds: tuple[type, ...]) -> None:
+    if not isinstance(value, kinds):
+        raise TypeError(f"{name} cannot be {value!r} ({type(value).__name__}).")
+
+
+def require_number(name: str, value: object) -> None:
+    """Raises TypeError where it is no number, ValueError where it has no end or no value."""
+    if isinstance(value, bool):
+        raise TypeError(f"{name} cannot be {value!r} (bool).")
+    if not isinstance(value, (int, float, Decimal)):
+        raise TypeError(f"{name} cannot be {value!r} ({type(value).__name__}).")
+    if not isfinite(value):
+        raise ValueError(f"{name} cannot be {value!r}.")
 
 
 def new_key() -> str:

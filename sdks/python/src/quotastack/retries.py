@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from math import inf
 from typing import NamedTuple
 
 from quotastack.errors import QuotaStackError
@@ -12,14 +13,20 @@ _AGAIN = frozenset({429, 500, 502, 503, 504})
 
 
 class Patience(NamedTuple):
-    """How often a request is sent at most, and for how long the service may ask to wait (seconds)."""
+    """How often a request is sent at most, and for how long the service may ask to wait (seconds).
+
+    `in_all`: attempts and waits together take no longer.
+    """
 
     attempts: int
     max_wait: float
+    in_all: float = inf
 
 
 LAST_CHANCE = Patience(1, 0.0)
 """Where nobody waits any more."""
+KNOWN_AWAY = Patience(1, 0.0, 2.0)
+"""With usage that can be kept, while other usage waits because nobody answered."""
 
 
 def wait_before_retry(error: QuotaStackError, retries: int, patience: Patience, chance: float) -> float | None:

@@ -39,6 +39,10 @@ class Spool(Protocol):
         """They were answered."""
         ...
 
+    def unfit(self) -> list[tuple[tuple[int, int], RejectedEvent]]:
+        """What was found in it and is no event, with its ticket."""
+        ...
+
     def reject(self, event: RejectedEvent) -> None:
         """Keep what will never be taken, beside the others."""
         ...
@@ -105,6 +109,10 @@ class MemorySpool:
             for ticket in tickets:
                 if (kept := self._kept.pop(ticket, None)) is not None:
                     self._bytes -= kept.size
+
+    def unfit(self) -> list[tuple[tuple[int, int], RejectedEvent]]:
+        """Nothing comes from elsewhere."""
+        return []
 
     def reject(self, event: RejectedEvent) -> None:
         """Nothing is kept of it here: it is in the log, and told to `on_rejected`."""

@@ -17,15 +17,20 @@ PASSING = frozenset(
         "edge_unavailable",
         "idempotency_key_in_flight",
         "internal_error",
+        "order_pending",
         "store_unavailable",
         "test_clock_advancing",
         "too_many_requests",
     }
 )
-"""Codes of one event in a batch that is answered otherwise a moment later."""
+"""Codes that are answered otherwise a moment later; all SDKs share them (sdks/vectors/passing_codes.json)."""
 WHOLE_REFUSED = frozenset({400, 413, 422})
 """Statuses of a batch in which one event may be to blame."""
 AWAY = "unavailable"
+NOT_KEPT = "not_kept"
+"""Of an event that could neither be sent nor kept."""
+UNFIT = "unfit"
+"""Of what lay in a spool and is no usage event."""
 _ABOUT_TIME = frozenset({REUSED, "timestamp_out_of_range"})
 """The event arrived before, without the time; or the time is too long ago, or of another clock than a sandbox's."""
 
@@ -82,7 +87,7 @@ def rejected(event: Event, verdict: Verdict) -> RejectedEvent:
     return RejectedEvent(
         end_user_id=event.end_user_id,
         feature_key=event.feature_key,
-        units=float(event.units) if not isinstance(event.units, int) else event.units,
+        units=event.units,
         idempotency_key=event.idempotency_key,
         timestamp=event.timestamp,
         properties=event.properties,
@@ -91,10 +96,11 @@ def rejected(event: Event, verdict: Verdict) -> RejectedEvent:
     )
 
 
-def item(result: BatchResult) -> BatchItem:
+def item(event: Event, result: BatchResult) -> BatchItem:
     """What the service said of one event."""
     return BatchItem(
         status=result.status,
+        idempotency_key=event.idempotency_key,
         event_id=result.event_id,
         cost=result.cost,
         balance=result.balance,
@@ -106,9 +112,18 @@ def item(result: BatchResult) -> BatchItem:
     )
 
 
-SPOOLED_ITEM = BatchItem(status="accepted", durability="local", source="fallback")
+def spooled_item(event: Event) -> BatchItem:
+    """Of an event that waits in the spool."""
+    return BatchItem(status="accepted", idempotency_key=event.idempotency_key, durability="local", source="fallback")
 
 
-def undelivered_item(code: str, detail: str) -> BatchItem:
-    """Of an event that has to be decided on at once, and could not."""
-    return BatchItem(status="rejected", code=code, detail=detail, source="fallback")
+def refused_item(event: Event, code: str, detail: str) -> BatchItem:
+    """Of an event whose request the service refused whole."""
+    return BatchItem(status="rejected", idempotency_key=event.idempotency_key, code=code, detail=detail)
+
+
+def unknown_item(event: Event, code: str, detail: str) -> BatchItem:
+    """Of an event that may be recorded or not: nobody heard, and it is not kept."""
+    return BatchItem(
+        status="unknown", idempotency_key=event.idempotency_key, code=code, detail=detail, source="fallback"
+    )

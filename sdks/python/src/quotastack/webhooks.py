@@ -63,6 +63,8 @@ def _signature(secret: str, signed: bytes) -> str:
         key = b64decode(secret.removeprefix(_PREFIX), validate=True)
     except ValueError as error:
         raise ConfigurationError("A webhook secret is `whsec_` and base64.") from error
+    if not key:
+        raise ConfigurationError("The webhook secret is empty: with it anybody could sign.")
     return b64encode(hmac.digest(key, signed, sha256)).decode()
 
 

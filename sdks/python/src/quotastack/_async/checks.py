@@ -83,6 +83,8 @@ class Checks(Parts):
             if not _is_away(error):
                 raise
             return [self._fallback.answer(one, monotonic()) for one in asked]
+        if len(answered.results) != len(asked):  # it is no answer
+            return [self._fallback.answer(one, monotonic()) for one in asked]
         return [self._read_result(one, result) for one, result in zip(asked, answered.results, strict=True)]
 
     def _read_result(self, asked: Question, result: CheckResult) -> EntitlementCheck:

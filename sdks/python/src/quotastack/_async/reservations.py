@@ -10,7 +10,7 @@ from quotastack._async.parts import Parts
 from quotastack._async.transport import Transport
 from quotastack._async.waiting import Opening, opened, to_the_end
 from quotastack.errors import QuotaStackError
-from quotastack.events import Number, new_key
+from quotastack.events import Number, new_key, require_number
 from quotastack.models import Reservation as ReservationShown
 from quotastack.models import ReservationEnded, ReservationExtended, ReservationOpened
 
@@ -36,11 +36,32 @@ class AsyncReservation:
         self.used: Number | None = None
         """In units, or in credits where credits were reserved."""
         self.ended: ReservationEnded | None = None
+        self._unheard: calls.Call | None = None
+        """A commit of which nobody knows whether it arrived."""
+
+    def __repr__(self) -> str:
+        state = "open" if self.ended is None else self.ended.state
+        return f"{type(self).__name__}({self.reservation_id!r}, {state}, reserved={self.reserved}, used={self.used})"
 
     async def commit(self, *, units: Number | None = None, credits: Number | None = None) -> ReservationEnded:  # noqa: A002
-        """Charge what was really used, 0 and more than was reserved included; without an amount, all of it."""
+        """Charge what was really used, 0 and more than was reserved included; without an amount, all of it.
+
+        Where nobody answers it raises, and the end of the block repeats it, under its key.
+        """
+        for name, amount in (("units", units), ("credits", credits)):
+            if amount is not None:
+                require_number(name, amount)
         call = calls.post(f"{self._path}/commit", new_key(), is_hot=True, units=units, credits=credits)
-        return await self._end(call)
+        self._unheard = call
+        return await self._commit(call)
+
+    async def _commit(self, call: calls.Call) -> ReservationEnded:
+        try:
+            return await self._end(call)
+        except QuotaStackError as error:
+            if not error.is_passing:
+                self._unheard = None
+            raise
 
     async def release(self) -> ReservationEnded:
         """Give all of it back."""
@@ -62,6 +83,8 @@ class AsyncReservation:
         return self.ended
 
     async def _settle(self) -> ReservationEnded:
+        if self._unheard is not None:
+            return await self._commit(self._unheard)
         if self.used is None:
             return await self.release()
         if self._in_credits:

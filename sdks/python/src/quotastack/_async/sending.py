@@ -1,11 +1,12 @@
 """Sends usage events in batches and says what became of each; it never fails."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from quotastack._async.transport import Transport
 from quotastack.calls import Call
 from quotastack.errors import QuotaStackError
-from quotastack.events import Event, batch_body, batches
+from quotastack.events import Event, batch_body, batches, is_young
 from quotastack.models import BatchAccepted, UsageAccepted
 from quotastack.retries import Patience
 from quotastack.verdicts import (
@@ -54,7 +55,7 @@ class Sender:
         verdicts = verdicts_of(events, answered.value.results)
         for index, verdict in enumerate(verdicts):
             if verdict.fate is Fate.TIME_REFUSED:
-                verdicts[index] = await self._send_untimed(events[index], patience)
+                verdicts[index] = await self._send_untimed(events[index], verdict, patience)
         return verdicts
 
     async def _send_halves(self, events: Sequence[Event], bodies: Sequence[bytes], patience: Patience) -> list[Verdict]:
@@ -63,8 +64,13 @@ class Sender:
         verdicts = await self._send_part(events[:middle], bodies[:middle], patience)
         return verdicts + await self._send_part(events[middle:], bodies[middle:], patience)
 
-    async def _send_untimed(self, event: Event, patience: Patience) -> Verdict:
-        """Without the time that we noted. What is under its key already, with another time, is this event."""
+    async def _send_untimed(self, event: Event, refused: Verdict, patience: Patience) -> Verdict:
+        """Without the time that we noted. What is under its key already, with another time, is this event.
+
+        One that is old may have been recorded so long ago that nobody knows its key: it would be charged twice.
+        """
+        if not is_young(event, datetime.now(UTC)):
+            return refused._replace(fate=Fate.REJECTED)
         try:
             await self._transport.ask(usage_call(event), UsageAccepted, patience)
         except QuotaStackError as error:

@@ -8,9 +8,17 @@ from typing import Any, Generic, NamedTuple, TypeVar, cast
 import httpx
 import msgspec
 
-from quotastack._async.waiting import sleep, within
+from quotastack._async.waiting import home, sleep, within
 from quotastack.calls import Call
-from quotastack.errors import UNREACHABLE, UNREADABLE, QuotaStackError, UnavailableError, UnreachableError, error_of
+from quotastack.errors import (
+    UNREACHABLE,
+    UNREADABLE,
+    ClientClosedError,
+    QuotaStackError,
+    UnavailableError,
+    UnreachableError,
+    error_of,
+)
 from quotastack.retries import Patience, read_retry_after, wait_before_retry
 from quotastack.settings import Settings
 
@@ -33,6 +41,9 @@ class Transport:
         self._settings = settings
         self._is_borrowed = http is not None
         self._http = http
+        self._home: object = None
+        """Where its connections live."""
+        self._is_closed = False
         self._headers = {
             "Authorization": f"Bearer {settings.api_key}",
             "User-Agent": f"quotastack-python/{VERSION}",
@@ -40,8 +51,12 @@ class Transport:
         }
 
     def _connected(self) -> httpx.AsyncClient:
-        """The client, made when it is first needed: not every child of a fork sends something."""
-        if self._http is None:
+        """The client, made when it is first needed: not every child of a fork sends something.
+
+        Connections of a loop that is over serve no other loop.
+        """
+        if self._http is None or (self._home is not home() and not self._is_borrowed):
+            self._home = home()
             self._http = httpx.AsyncClient(limits=httpx.Limits(max_connections=CONNECTIONS), follow_redirects=False)
         return self._http
 
@@ -52,21 +67,28 @@ class Transport:
 
     async def ask(self, call: Call, kind: type[Read], patience: Patience | None = None) -> Answered[Read]:
         """The answer, read as `kind`. Raises QuotaStackError once no further attempt is worth it."""
+        self.require_open()
         settings = self._settings
         patience = patience or (settings.check_patience if call.is_check else settings.patience)
+        end = monotonic() + patience.in_all
         retries = 0
         while True:
             try:
-                return await self._try(call, kind)
+                return await self._try(call, kind, end)
             except QuotaStackError as error:
                 seconds = wait_before_retry(error, retries, patience, random.random())  # noqa: S311 - no secret
-                if seconds is None:
+                if seconds is None or monotonic() + seconds >= end:
                     raise
             retries += 1
             await sleep(seconds)
 
-    async def _try(self, call: Call, kind: type[Read]) -> Answered[Read]:
-        response, content = await self._send(call)
+    def require_open(self) -> None:
+        """Raises ClientClosedError."""
+        if self._is_closed:
+            raise ClientClosedError("The client is closed: make another, or close it later.")
+
+    async def _try(self, call: Call, kind: type[Read], end: float) -> Answered[Read]:
+        response, content = await self._send(call, end)
         request_id = response.headers.get("x-request-id")
         if not response.is_success:
             retry_after = read_retry_after(response.headers.get("retry-after"))
@@ -80,9 +102,9 @@ class Transport:
             ) from error
         return Answered(value, response.headers.get("idempotent-replayed") == "true")
 
-    async def _send(self, call: Call) -> tuple[httpx.Response, bytes]:
+    async def _send(self, call: Call, end: float) -> tuple[httpx.Response, bytes]:
         settings = self._settings
-        seconds = settings.check_timeout if call.is_check else settings.timeout
+        seconds = min(settings.check_timeout if call.is_check else settings.timeout, end - monotonic())
         address = settings.edge_url if call.is_hot else settings.url
         sending = self._connected().stream(
             call.method,
@@ -96,13 +118,15 @@ class Transport:
         try:
             async with within(seconds), sending as response:
                 return response, await _read(response, end)
-        except (httpx.TransportError, TimeoutError) as error:
+        # A RuntimeError is what a borrowed client says that is closed, or of another loop.
+        except (httpx.RequestError, RuntimeError, TimeoutError) as error:
             what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             raise UnreachableError(f"{call.method} {address}{call.path}: {what}", code=UNREACHABLE) from error
 
     async def close(self) -> None:
-        """End the connections, where they are ours."""
-        if self._http is not None and not self._is_borrowed:
+        """End the connections, where they are ours. Nothing is sent any more."""
+        self._is_closed = True
+        if self._http is not None and not self._is_borrowed and self._home is home():
             await self._http.aclose()
 
 

@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, suppress
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
-__all__ = ["Background", "Lock", "Opening", "in_thread", "opened", "sleep", "to_the_end", "together", "within"]
+__all__ = ["Background", "Lock", "Opening", "home", "in_thread", "opened", "sleep", "to_the_end", "together", "within"]
 
 Value = TypeVar("Value")
 Handle = TypeVar("Handle", bound=AbstractAsyncContextManager[Any])
@@ -18,6 +18,11 @@ _kept: set[asyncio.Task[Any]] = set()
 def within(seconds: float) -> asyncio.Timeout:
     """A context whose body raises TimeoutError after so long."""
     return asyncio.timeout(seconds)
+
+
+def home() -> object:
+    """Whose connections may be used here: those of this loop."""
+    return asyncio.get_running_loop()
 
 
 async def in_thread(function: Callable[..., Value], *arguments: Any) -> Value:
@@ -101,5 +106,5 @@ class Background:
         self._is_stopping = True
         self._woken.set()
         if self._task is not None and self._runs_on(asyncio.get_running_loop()):
-            await self._task
+            await asyncio.wait([self._task])  # which is not cancelled where the task was
         self._task = None

@@ -38,6 +38,7 @@ class QuotaStack(Customers, Usage, Reservations):
         check_timeout: float = 2.0,
         attempts: int = 4,
         max_wait: float = 30.0,
+        usage_timeout: float = 10.0,
         fail_mode: FailMode = "closed",
         feature_fail_modes: Mapping[str, FailMode] | None = None,
         spool: str | Path | None = None,
@@ -55,6 +56,7 @@ class QuotaStack(Customers, Usage, Reservations):
             check_timeout=check_timeout,
             attempts=attempts,
             max_wait=max_wait,
+            usage_timeout=usage_timeout,
             fail_mode=fail_mode,
             feature_fail_modes=feature_fail_modes or {},
             spool=None if spool is None else Path(spool),
@@ -79,7 +81,11 @@ class QuotaStack(Customers, Usage, Reservations):
         query: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
     ) -> Any:
-        """Anything else of the API, as JSON: with the same retries and errors, and a key where something changes."""
+        """Anything else of the API, as JSON: with the same retries and errors, and a key where something changes.
+
+        `path` begins with `/v1/`, or with what else the service has. Raises ValueError for one that would leave it.
+        """
+        calls.require_path(path)
         key = None if method in _READING else idempotency_key or new_key()
         call = calls.Call(method, path, None if body is None else to_json(body), query, key)
         return self._read(call)

@@ -12,17 +12,18 @@ from quotastack import ending
 from quotastack._sync.sending import Sender
 from quotastack._sync.transport import Transport
 from quotastack._sync.waiting import Background, Lock, in_thread
-from quotastack.errors import SpoolBrokenError, SpoolFullError
+from quotastack.answers import RejectedEvent
+from quotastack.errors import ClientClosedError, SpoolBrokenError, SpoolFullError
 from quotastack.events import MAX_BATCH_EVENTS, Event
-from quotastack.retries import LAST_CHANCE, Patience, growing
+from quotastack.retries import KNOWN_AWAY, LAST_CHANCE, Patience, growing
 from quotastack.settings import MAX_BUFFERED_EVENTS, Settings
 from quotastack.spool import Spool
-from quotastack.verdicts import Fate, Verdict, rejected
+from quotastack.verdicts import NOT_KEPT, Fate, Verdict, rejected
 
 FIRST_PAUSE_SECONDS = 0.5
 ADOPT_SECONDS = 15.0
-NOT_KEPT = "not_kept"
-"""Of an event that could neither be sent nor kept."""
+GUARD_SECONDS = 1.0
+"""At the exit nobody is waited for longer: it may never come."""
 _log = logging.getLogger("quotastack")
 
 
@@ -38,13 +39,17 @@ class Delivery:
     def _begin(self) -> None:
         self._buffer: deque[Event] = deque()
         self._in_hand: list[Event] = []
-        """Taken from the buffer, and not answered yet."""
+        """Taken from the buffer, and neither answered nor kept yet."""
+        self._held_until = 0.0
+        """Until then there is no room for what is in hand."""
         self._due = 0.0
         """When what is in the buffer has waited long enough."""
         self._guard = threading.Lock()
         self._turns = Lock()
         self._background = Background(self._turn)
         self._failures = 0
+        self._is_away = False
+        """Whether nobody answered what was sent last of what waits."""
         self._next_try = 0.0
         self._next_adoption = 0.0
         self._is_closed = False
@@ -81,12 +86,23 @@ class Delivery:
         self._require_open()
         ending.watch(self)
         in_thread(self.spool.add, events)
+        self._is_away = True
         self.start()
         self._background.wake()
 
     def _require_open(self) -> None:
         if self._is_closed:
-            raise RuntimeError("The client is closed.")
+            raise ClientClosedError("The client is closed: it takes no more usage.")
+
+    def patience(self) -> Patience:
+        """With usage that can be kept. While other usage waits because nobody answered, one short look is enough."""
+        return KNOWN_AWAY if self._is_away and len(self.spool) else self._settings.usage_patience
+
+    def hear(self) -> None:
+        """Usage was answered: what waits goes now."""
+        if self._is_away:
+            self._is_away, self._next_try = False, 0.0
+            self._background.wake()
 
     # ---- what goes out
 
@@ -94,10 +110,14 @@ class Delivery:
         """Send everything that waits, now; how many events wait still."""
         with self._turns:
             self._adopt()
-            self._send_buffer(self._settings.patience)
-            while self._drain(self._settings.patience):
-                pass
-            return len(self.spool)
+            self._send_all(self._settings.patience)
+            with self._guard:
+                return len(self.spool) + len(self._in_hand) + len(self._buffer)
+
+    def _send_all(self, patience: Patience) -> None:
+        self._send_buffer(patience)
+        while self._drain(patience):
+            self._send_buffer(patience)
 
     def _turn(self) -> float | None:
         """Do what is due; the seconds until something else is."""
@@ -112,13 +132,19 @@ class Delivery:
     def _do_what_is_due(self) -> None:
         if self.spool.is_durable and monotonic() >= self._next_adoption:
             self._adopt()
-        if monotonic() >= self._due or len(self._buffer) >= MAX_BATCH_EVENTS:
+        if self._is_due(monotonic()):
             self._send_buffer(self._settings.patience)
         while monotonic() >= self._next_try and self._drain(self._settings.patience):
             pass
 
+    def _is_due(self, now: float) -> bool:
+        is_ripe = bool(self._in_hand) or now >= self._due or len(self._buffer) >= MAX_BATCH_EVENTS
+        return is_ripe and now >= self._held_until
+
     def _pause(self) -> float | None:
-        moments = [self._due] if self._buffer else []
+        moments = [self._held_until] if self._in_hand else []
+        if self._buffer:
+            moments.append(max(self._due, self._held_until))
         if len(self.spool):
             moments.append(self._next_try)
         if self.spool.is_durable:
@@ -131,29 +157,53 @@ class Delivery:
             in_thread(self.spool.adopt)
         except SpoolBrokenError:
             _log.exception("nobody can look whether other processes left usage")
+        self._tell_unfit()
+
+    def _tell_unfit(self) -> None:
+        """What others left and is no usage event is told, as what the service refuses is."""
+        for ticket, told in self.spool.unfit():
+            self._tell_one(told)
+            in_thread(self.spool.remove, [ticket])
 
     def _send_buffer(self, patience: Patience) -> None:
-        """Behind what waits in the spool everything waits."""
+        """Behind what waits in the spool everything waits. What finds no room there stays in hand."""
         while events := self._take():
-            if len(self.spool):
-                self._spool(events)
-                continue
-            verdicts = self._sender.send(events, patience, is_late=False)
-            self._tell(events, verdicts)
-            self._spool([event for event, v in zip(events, verdicts, strict=True) if v.fate is Fate.LATER])
+            if not len(self.spool):
+                events = self._send(events, patience)
+            if not self._spool(events):
+                return
+            self._hold([])
+
+    def _send(self, events: list[Event], patience: Patience) -> list[Event]:
+        """Those that were not answered."""
+        verdicts = self._sender.send(events, patience, is_late=False)
+        late = [event for event, verdict in zip(events, verdicts, strict=True) if verdict.fate is Fate.LATER]
+        self._hold(late)
+        self._tell(events, verdicts)
+        return late
 
     def _take(self) -> list[Event]:
+        """What is in hand; where nothing is, the next of the buffer."""
         with self._guard:
-            self._in_hand = [self._buffer.popleft() for _ in range(min(MAX_BATCH_EVENTS, len(self._buffer)))]
+            if not self._in_hand:
+                self._in_hand = [self._buffer.popleft() for _ in range(min(MAX_BATCH_EVENTS, len(self._buffer)))]
             return self._in_hand
 
-    def _spool(self, events: list[Event]) -> None:
+    def _hold(self, events: list[Event]) -> None:
+        with self._guard:
+            self._in_hand = events
+
+    def _spool(self, events: list[Event]) -> bool:
+        """Whether they are kept."""
         if not events:
-            return
+            return True
         try:
             in_thread(self.spool.add, events)
         except (SpoolFullError, SpoolBrokenError) as error:
-            self._tell(events, [Verdict(Fate.REJECTED, NOT_KEPT, str(error))] * len(events))
+            self._held_until = monotonic() + max(self._back_off(), self._settings.flush_interval)
+            _log.error("%s events are neither sent nor kept, and stay in memory: %s", len(events), error)
+            return False
+        return True
 
     def _drain(self, patience: Patience) -> bool:
         """Send the oldest of the spool; whether to go on at once."""
@@ -166,8 +216,9 @@ class Delivery:
         answered = [one.ticket for one, v in zip(waiting, verdicts, strict=True) if v.fate is not Fate.LATER]
         in_thread(self.spool.remove, answered)
         if len(answered) == len(waiting):
-            self._failures, self._next_try = 0, 0.0
+            self._failures, self._next_try, self._is_away = 0, 0.0, False
             return True
+        self._is_away = not answered
         self._failures = 0 if answered else self._failures + 1
         self._next_try = monotonic() + self._back_off()
         why = next(v for v in verdicts if v.fate is Fate.LATER)
@@ -181,16 +232,17 @@ class Delivery:
     def _tell(self, events: Sequence[Event], verdicts: Sequence[Verdict]) -> None:
         """What will never be taken is kept beside the spool, and told."""
         for event, verdict in zip(events, verdicts, strict=True):
-            if verdict.fate is not Fate.REJECTED:
-                continue
-            told = rejected(event, verdict)
-            _log.error("usage %s of %s is rejected: %s", told.idempotency_key, told.feature_key, told.code)
-            try:
-                in_thread(self.spool.reject, told)
-                if self._settings.on_rejected is not None:
-                    self._settings.on_rejected(told)
-            except Exception:  # noqa: BLE001 - the callback is the caller's
-                _log.exception("nobody was told of rejected usage: %s", told)
+            if verdict.fate is Fate.REJECTED:
+                self._tell_one(rejected(event, verdict))
+
+    def _tell_one(self, told: RejectedEvent) -> None:
+        _log.error("usage %s of %s is rejected: %s", told.idempotency_key, told.feature_key, told.code)
+        try:
+            in_thread(self.spool.reject, told)
+            if self._settings.on_rejected is not None:
+                self._settings.on_rejected(told)
+        except Exception:  # noqa: BLE001 - the callback is the caller's
+            _log.exception("nobody was told of rejected usage: %s", told)
 
     # ---- the end
 
@@ -202,16 +254,28 @@ class Delivery:
         self._background.stop()
         with self._turns:
             patience = LAST_CHANCE if self.spool.is_durable else self._settings.patience
-            self._send_buffer(patience)
-            while self._drain(patience):
-                pass
+            self._send_all(patience)
+            self._give_up()
         ending.unwatch(self)
         ending.let_go(self.spool)
+
+    def _give_up(self) -> None:
+        """At the end there is no later for what found no room."""
+        with self._guard:
+            events, self._in_hand = [*self._in_hand, *self._buffer], []
+            self._buffer.clear()
+        self._tell(events, [Verdict(Fate.REJECTED, NOT_KEPT, "The client is closed.")] * len(events))
 
     def leave(self) -> list[Event]:
         """At the exit of the process: what a durable spool takes is safe; the rest, to be sent at once or lost."""
         self._is_closed = True
-        events = [*self._in_hand, *self._buffer]
+        # The background may have just moved some from the buffer to its hand, or be stopped in the middle of that.
+        has_guard = self._guard.acquire(timeout=GUARD_SECONDS)
+        try:
+            events = [*self._in_hand, *self._buffer]
+        finally:
+            if has_guard:
+                self._guard.release()
         if not self.spool.is_durable:
             return [*(one.event for one in self.spool.first(len(self.spool))), *events]
         if events:

@@ -9,9 +9,17 @@ from typing import Any, Generic, NamedTuple, TypeVar, cast
 import httpx
 import msgspec
 
-from quotastack._sync.waiting import sleep, within
+from quotastack._sync.waiting import home, sleep, within
 from quotastack.calls import Call
-from quotastack.errors import UNREACHABLE, UNREADABLE, QuotaStackError, UnavailableError, UnreachableError, error_of
+from quotastack.errors import (
+    UNREACHABLE,
+    UNREADABLE,
+    ClientClosedError,
+    QuotaStackError,
+    UnavailableError,
+    UnreachableError,
+    error_of,
+)
 from quotastack.retries import Patience, read_retry_after, wait_before_retry
 from quotastack.settings import Settings
 
@@ -34,6 +42,9 @@ class Transport:
         self._settings = settings
         self._is_borrowed = http is not None
         self._http = http
+        self._home: object = None
+        """Where its connections live."""
+        self._is_closed = False
         self._headers = {
             "Authorization": f"Bearer {settings.api_key}",
             "User-Agent": f"quotastack-python/{VERSION}",
@@ -41,8 +52,12 @@ class Transport:
         }
 
     def _connected(self) -> httpx.Client:
-        """The client, made when it is first needed: not every child of a fork sends something."""
-        if self._http is None:
+        """The client, made when it is first needed: not every child of a fork sends something.
+
+        Connections of a loop that is over serve no other loop.
+        """
+        if self._http is None or (self._home is not home() and not self._is_borrowed):
+            self._home = home()
             self._http = httpx.Client(limits=httpx.Limits(max_connections=CONNECTIONS), follow_redirects=False)
         return self._http
 
@@ -53,21 +68,28 @@ class Transport:
 
     def ask(self, call: Call, kind: type[Read], patience: Patience | None = None) -> Answered[Read]:
         """The answer, read as `kind`. Raises QuotaStackError once no further attempt is worth it."""
+        self.require_open()
         settings = self._settings
         patience = patience or (settings.check_patience if call.is_check else settings.patience)
+        end = monotonic() + patience.in_all
         retries = 0
         while True:
             try:
-                return self._try(call, kind)
+                return self._try(call, kind, end)
             except QuotaStackError as error:
                 seconds = wait_before_retry(error, retries, patience, random.random())  # noqa: S311 - no secret
-                if seconds is None:
+                if seconds is None or monotonic() + seconds >= end:
                     raise
             retries += 1
             sleep(seconds)
 
-    def _try(self, call: Call, kind: type[Read]) -> Answered[Read]:
-        response, content = self._send(call)
+    def require_open(self) -> None:
+        """Raises ClientClosedError."""
+        if self._is_closed:
+            raise ClientClosedError("The client is closed: make another, or close it later.")
+
+    def _try(self, call: Call, kind: type[Read], end: float) -> Answered[Read]:
+        response, content = self._send(call, end)
         request_id = response.headers.get("x-request-id")
         if not response.is_success:
             retry_after = read_retry_after(response.headers.get("retry-after"))
@@ -81,9 +103,9 @@ class Transport:
             ) from error
         return Answered(value, response.headers.get("idempotent-replayed") == "true")
 
-    def _send(self, call: Call) -> tuple[httpx.Response, bytes]:
+    def _send(self, call: Call, end: float) -> tuple[httpx.Response, bytes]:
         settings = self._settings
-        seconds = settings.check_timeout if call.is_check else settings.timeout
+        seconds = min(settings.check_timeout if call.is_check else settings.timeout, end - monotonic())
         address = settings.edge_url if call.is_hot else settings.url
         sending = self._connected().stream(
             call.method,
@@ -97,13 +119,15 @@ class Transport:
         try:
             with within(seconds), sending as response:
                 return response, _read(response, end)
-        except (httpx.TransportError, TimeoutError) as error:
+        # A RuntimeError is what a borrowed client says that is closed, or of another loop.
+        except (httpx.RequestError, RuntimeError, TimeoutError) as error:
             what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             raise UnreachableError(f"{call.method} {address}{call.path}: {what}", code=UNREACHABLE) from error
 
     def close(self) -> None:
-        """End the connections, where they are ours."""
-        if self._http is not None and not self._is_borrowed:
+        """End the connections, where they are ours. Nothing is sent any more."""
+        self._is_closed = True
+        if self._http is not None and not self._is_borrowed and self._home is home():
             self._http.close()
 
 

@@ -8,7 +8,7 @@ from threading import Lock
 from time import sleep
 from typing import Any, TypeVar
 
-__all__ = ["Background", "Lock", "in_thread", "opened", "sleep", "to_the_end", "together", "within"]
+__all__ = ["Background", "Lock", "home", "in_thread", "opened", "sleep", "to_the_end", "together", "within"]
 
 Value = TypeVar("Value")
 AT_ONCE = 8
@@ -17,6 +17,11 @@ AT_ONCE = 8
 def within(_seconds: float) -> nullcontext[None]:
     """A thread cannot be interrupted: connecting and each read have the limit, and who reads looks at the clock."""
     return nullcontext()
+
+
+def home() -> object:
+    """Whose connections may be used here: those of any thread."""
+    return None
 
 
 def in_thread(function: Callable[..., Value], *arguments: Any) -> Value:

@@ -127,7 +127,7 @@ class Charges:
             return
         for event, item in zip(events, items, strict=True):
             if item.status != "accepted":
-                _log.error("usage of a request is rejected: %s: %s %s", event, item.code, item.detail)
+                _log.error("usage of a request is %s: %s: %s %s", item.status, event, item.code, item.detail)
 
 
 class QuotaStackMiddleware:
@@ -181,6 +181,8 @@ async def charge(
     properties: Mapping[str, Any] | None = None,
 ) -> Charge:
     """Check now, and record when the response has ended. Raises Denied, which the middleware answers."""
+    if request.scope["type"] != "http":
+        raise ConfigurationError("Requests of HTTP are charged so; of a websocket, record what it used yourself.")
     charges = request.scope.get(PLACE)
     if not isinstance(charges, Charges):
         raise ConfigurationError("The application has no QuotaStackMiddleware.")

@@ -2,8 +2,8 @@
 
     litellm.callbacks = [QuotaStackLogger(QuotaStack(), features={"input": "input_tokens", "output": "output_tokens"})]
 
-After a successful call, of a streamed one after its last piece, one event a pool of tokens is recorded, under the id
-that LiteLLM gave the call. Cached answers of LiteLLM itself are not charged: no provider counted them.
+After a successful call, of a streamed one after its last piece, one event a pool of tokens is recorded, under a key
+of the call and its answer. Cached answers of LiteLLM itself are not charged: no provider counted them.
 
 With `reserve` the most that a call may use is set aside before it, and what it came to is committed after it. LiteLLM
 has a place for that before async calls only (`acompletion`, the Router's, the proxy's).
@@ -20,6 +20,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, MutableMapping
 from threading import Lock
 from typing import Any
+from uuid import UUID, uuid5
 
 import msgspec
 from litellm.integrations.custom_logger import CustomLogger
@@ -27,10 +28,12 @@ from litellm.integrations.custom_logger import CustomLogger
 from quotastack._sync.client import QuotaStack
 from quotastack._sync.reservations import Reservation
 from quotastack.errors import QuotaStackError
+from quotastack.events import new_key
 from quotastack.token_usage import TokenPools, token_usage, usage_events
 
 MAX_OPEN_CALLS = 10_000
 """Whose reservations are remembered. One that is forgotten falls due by itself."""
+_KEYS = UUID("5b1f0d3e-8c57-4f0b-9a55-6c0f3f2a7d11")
 _log = logging.getLogger("quotastack")
 
 
@@ -134,22 +137,32 @@ class QuotaStackLogger(CustomLogger):
             _log.error("call %s says nothing of tokens, so nobody is charged for it", call_id)
             self._release(call_id)
         else:
-            self._charge(call_id, user, pools_of(usage))
+            self._charge(call_id, key_of(call_id, response), user, pools_of(usage))
 
-    def _charge(self, call_id: str, user: str, pools: TokenPools) -> None:
+    def _charge(self, call_id: str, key: str, user: str, pools: TokenPools) -> None:
         held = self._take(call_id)
-        for event in usage_events(user, pools, features=self._features, idempotency_key=call_id):
+        for event in usage_events(user, pools, features=self._features, idempotency_key=key):
             units, feature_key = event.get("units", 0), event["feature_key"]
             if feature_key in held:
                 held[feature_key].used = units
             else:
-                self._client.buffer_usage(user, feature_key=feature_key, units=units, idempotency_key=call_id)
+                self._client.buffer_usage(user, feature_key=feature_key, units=units, idempotency_key=key)
         for feature_key, reservation in held.items():
             try:
                 with reservation:  # which ends it
                     pass
             except QuotaStackError:
                 _log.exception("%s of %s, call %s, are not committed", reservation.used, feature_key, call_id)
+
+
+def key_of(call_id: str, response: object) -> str:
+    """The idempotency key of a call that was answered.
+
+    The id of the call alone would not do: LiteLLM's proxy takes that from a header, and whoever chooses the key
+    chooses not to pay. The id of the response is the provider's.
+    """
+    answer = getattr(response, "id", None)
+    return str(uuid5(_KEYS, f"{call_id} {answer}")) if answer else new_key()
 
 
 def pools_of(usage: object) -> TokenPools:
