@@ -24,6 +24,8 @@ const UNDATED_WITHIN_MS = 23 * 3_600_000;
 
 const CLOSED = "The client is closed: it takes no more usage.";
 
+const CUT_OFF_TIMEOUT_MS = 2_000;
+
 type Timer = ReturnType<typeof setTimeout>;
 
 /** The buffer, the spool, and the one loop that empties each. */
@@ -54,9 +56,11 @@ export class Delivery {
     if (this.#spool.isDurable) this.#drainAfter(0);
   }
 
-  /** Whether the last that was tried in the background found nobody. */
-  get isCutOff(): boolean {
-    return this.#failures > 0;
+  /** How long somebody waits for usage to arrive that could be kept as well: not long where nobody was found before. */
+  get patience(): { within: number; attempts?: number } {
+    const { usageTimeout } = this.#settings;
+    if (this.#failures === 0) return { within: usageTimeout };
+    return { within: Math.min(usageTimeout, CUT_OFF_TIMEOUT_MS), attempts: 1 };
   }
 
   /** Take an event to be sent within `flushInterval`. Throws SpoolFullError where too many wait, and the spool is full. */

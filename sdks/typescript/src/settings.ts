@@ -16,6 +16,8 @@ export interface QuotaStackOptions {
   edgeUrl?: string;
   /** How long one attempt may take: 10,000. */
   timeout?: number;
+  /** How long usage that can be kept is tried in all, before it is kept: 10,000. While an outage is known of, 2,000 at most. */
+  usageTimeout?: number;
   /** How long one attempt of a check may take: 2,000. */
   checkTimeout?: number;
   /** Attempts in all: 4. */
@@ -67,6 +69,7 @@ export interface CheckSettings {
 
 /** How usage is delivered in the background. */
 export interface DeliverySettings {
+  usageTimeout: number;
   /** `test`, `live`, or `other`: what is kept for one kind of environment never goes to another. */
   kind: string;
   spool: Spool | null;
@@ -120,6 +123,7 @@ export function readDeliverySettings(options: QuotaStackOptions, { apiKey }: Tar
   }
   return {
     kind: /^qs_(test|live)_/.exec(apiKey)?.[1] ?? "other",
+    usageTimeout: readNumber("usageTimeout", options.usageTimeout, 10_000, 1),
     spool: options.spool ?? null,
     flushInterval: readNumber("flushInterval", options.flushInterval, 1_000, 1),
     maxBuffered: readNumber("maxBuffered", options.maxBuffered, 10_000, 1),

@@ -25,6 +25,8 @@ export interface Call<Answer = unknown> {
   timeout?: number;
   attempts?: number;
   maxWait?: number;
+  /** Milliseconds for all attempts and the waits between them. */
+  within?: number;
   /** Whether an answer has what it must have: what has not comes from some proxy, and is no answer. */
   isAnswer?: (answer: Partial<Answer>) => boolean;
 }
@@ -64,18 +66,23 @@ export class Transport {
     const { attempts, maxWait } = this.#target;
     const policy = { attempts: call.attempts ?? attempts, maxWait: call.maxWait ?? maxWait };
     const body = call.body === undefined ? undefined : JSON.stringify(call.body);
+    const ends = performance.now() + (call.within ?? Number.POSITIVE_INFINITY);
     for (let retries = 0; ; retries += 1) {
-      const answer = await this.#attempt(call, body);
+      const timeout = Math.min(call.timeout ?? this.#target.timeout, Math.max(1, ends - performance.now()));
+      const answer = await this.#attempt(call, body, Math.ceil(timeout));
       if (!(answer instanceof QuotaStackError)) return answer.body as Answer;
       const wait = nextWait(answer, retries, policy, Math.random());
-      if (wait === null) throw answer;
+      if (wait === null || performance.now() + wait >= ends) throw answer;
       await new Promise((resolve) => setTimeout(resolve, wait));
     }
   }
 
-  async #attempt<Answer>(call: Call<Answer>, body: string | undefined): Promise<{ body: unknown } | QuotaStackError> {
+  async #attempt<Answer>(
+    call: Call<Answer>,
+    body: string | undefined,
+    timeout: number,
+  ): Promise<{ body: unknown } | QuotaStackError> {
     const { fetch } = this.#target;
-    const timeout = call.timeout ?? this.#target.timeout;
     const control = new AbortController();
     const timer = setTimeout(() => control.abort(), timeout);
     try {

@@ -27,8 +27,7 @@ export class UsageRecorder {
         on: "edge",
         body: event,
         isAnswer: ({ accepted }) => accepted === true,
-        // Whoever waits for this is not kept waiting for what is known: one attempt tells whether it is over.
-        attempts: this.#delivery.isCutOff && !event.enforce ? 1 : undefined,
+        ...(event.enforce ? {} : this.#delivery.patience),
       });
       return { ...answer, source: "live" };
     } catch (error) {

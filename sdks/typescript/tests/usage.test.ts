@@ -64,6 +64,21 @@ describe("recorded at once", () => {
     assert.equal(first?.body.idempotency_key, second?.body.idempotency_key);
   });
 
+  test("an API that hangs is waited for so long in all, and then it is kept", async (context) => {
+    const proxy = await Obstacle.before(URL_OF_EDGE);
+    context.after(() => proxy.down());
+    proxy.turns.push("hang", "hang", "hang", "hang");
+    const user = await subscribed();
+    const patient = client({ edgeUrl: proxy.url, timeout: 400, usageTimeout: 600, spool: new MemorySpool() });
+    const began = performance.now();
+    const recorded = await patient.recordUsage(user, { feature_key: "api_calls", units: 2 });
+    assert(performance.now() - began < 900);
+    assert.deepEqual([recorded.source, recorded.durability], ["fallback", "local"]);
+    proxy.turns.length = 0;
+    assert.equal((await patient.close()).waiting, 0);
+    assert.equal(await spent(user), 2);
+  });
+
   test("refusals have classes of their own, and are not tried again", async (context) => {
     const proxy = await Obstacle.before(URL_OF_EDGE);
     context.after(() => proxy.down());
