@@ -92,7 +92,7 @@ class WatchedClient(httpx.AsyncClient):
         status, answered = NO_ANSWER, None
         try:
             response = await super().send(request, **options)
-            status, answered = response.status_code, read(response.content)
+            status, answered = response.status_code, read(await response.aread())
         finally:
             server = "edge" if request.url.netloc == self._edge else "core"
             path, asked = request.url.raw_path.decode(), read(request.content)

@@ -143,15 +143,19 @@ async def test_a_plan_that_core_brings(tenant: Tenant, kind: str) -> None:
     """A snapshot that Redis has lost is fetched through core, once."""
     snapshot_id = await tenant.seed("user_1", 1000)
     content = await tenant.world.redis.getdel(keys.plan(snapshot_id))
+    released = asyncio.Event()
 
     async def load(question: dict[str, Any]) -> str:
         assert question == {"environment_id": str(tenant.environment_id), "snapshot_id": snapshot_id}
+        await released.wait()
         await tenant.world.redis.set(keys.plan(snapshot_id), content)
         return "loaded"
 
     tenant.world.core.answers["plans"] = load
-    answers = await asyncio.gather(*(ask(tenant, kind) for _ in range(30)))
-    assert {answer.status for answer in answers} == {200 if kind == "check" else 202}
+    answering = asyncio.gather(*(ask(tenant, kind) for _ in range(30)))
+    await wait_until_async(lambda: _is_asked(tenant), 5, "core is asked")
+    released.set()
+    assert {answer.status for answer in await answering} == {200 if kind == "check" else 202}
     assert 1 <= len(tenant.world.core.asked) <= 2  # workers
 
 
