@@ -36,7 +36,7 @@ def post_due(posting: Posting, group: UsageGroup, at: int, revision: int, most: 
                 break
             moment_at = due_at
             posting.spent |= {block.id: block for block in account.take_spent_out()}
-            pay_debt(posting, group, due_at - 1, revision)
+            settle(posting, group, due_at - 1, revision)
         _post_next(posting, group, block, revision)
     group.look(posting, moment_at)
     if due is None and account.composed_until <= at:
