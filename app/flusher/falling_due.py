@@ -134,7 +134,7 @@ def _roll_over(posting: Posting, account: Account, block: Block, rollover: Rollo
         block.known_revision,
         effective_at=at,
         expires_at=rollover.expires_at,
-        granted_at=at,
+        granted_at=block.granted_at,  # so it is spent before what is granted for the same time
         source=ROLLOVER,
         terms=None if block.terms is None or block.terms.tie is None else Terms(FLUSHER.actor, tie=block.terms.tie),
         granted_micro=moved_micro,
