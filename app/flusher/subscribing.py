@@ -303,6 +303,7 @@ class _Poster:
                 self._origin.reason,
                 getattr(by, "payment_reference", None),
                 self._origin.idempotency_key,
+                getattr(by, "variant_id", None) if self._happened.before is not None else None,
             )
         )
 

@@ -88,11 +88,18 @@ class Paid(msgspec.Struct, frozen=True):
 
     subscription_id: UUID
     is_renewal: bool
+    variant_id: UUID | None
+    """To what it was changed; None = it was renewed, or nobody wrote that down."""
+
+    def is_for(self, wanted: "Paid") -> bool:
+        """Whether that is what is wanted again."""
+        is_like = (self.subscription_id, self.is_renewal) == (wanted.subscription_id, wanted.is_renewal)
+        return is_like and self.variant_id in {None, wanted.variant_id}
 
 
-def paid_for(subscription_id: UUID, action: Action) -> Paid:
-    """What a payment does that comes with this action."""
-    return Paid(subscription_id, action is Action.RENEW)
+def paid_for(subscription_id: UUID, action: Action, variant_id: UUID | None) -> Paid:
+    """What a payment does that comes with this action, and the variant that it names."""
+    return Paid(subscription_id, action is Action.RENEW, variant_id)
 
 
 class Named(msgspec.Struct):
@@ -195,9 +202,9 @@ class Customer(msgspec.Struct):
 
     def _pay(self, kept: Kept, order: Act, named: Named, at: int, reference: str) -> list[Happened] | Refused:
         """What a payment does, it does once."""
-        payment, wanted = (self.environment_id, reference), paid_for(kept.id, order.action)
+        payment, wanted = (self.environment_id, reference), paid_for(kept.id, order.action, order.variant_id)
         if (paid := named.payments.get(payment)) is not None:
-            return [] if paid == wanted else Refused(Code.PAYMENT_REFERENCE_USED)
+            return [] if paid.is_for(wanted) else Refused(Code.PAYMENT_REFERENCE_USED)
         happened = self._act(kept, order, named, at)
         if happened == []:  # it must not look like a payment that does something
             return Refused(Code.ACTION_REFUSED, context={**_named(kept), "why": "already_renewed"})

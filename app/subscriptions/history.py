@@ -23,3 +23,5 @@ class Change(msgspec.Struct, frozen=True):
     reason: str | None
     payment_reference: str | None
     idempotency_key: str | None
+    variant_asked: UUID | None = None
+    """Of a change that a client asked for, at once or to come: to which variant."""

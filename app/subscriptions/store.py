@@ -99,7 +99,9 @@ async def find_payments(tx: Transaction, payments: Sequence[tuple[UUID, str]]) -
     asked = [payment[0] for payment in payments], [payment[1] for payment in payments]
     rows = await tx.connection.fetch(_SQL["find_payments"], *asked)
     return {
-        (row["environment_id"], row["payment_reference"]): paid_for(row["subscription_id"], Action(row["action"]))
+        (row["environment_id"], row["payment_reference"]): paid_for(
+            row["subscription_id"], Action(row["action"]), row["variant_asked"]
+        )
         for row in rows
     }
 

@@ -47,3 +47,4 @@ class SubscriptionHistory(Table, tablename="subscription_history", db=ENGINE):
     reason = Text(null=True, default=None)
     payment_reference = Text(null=True, default=None)
     idempotency_key = Text(null=True, default=None)
+    variant_asked = UUID(null=True, default=None)

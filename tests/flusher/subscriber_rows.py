@@ -123,7 +123,9 @@ class SubscriberRows(Rows):
         customer = Watched(*names, catalogue.zone, catalogue.free, self.subscriptions())
         asked = {order.payment_reference for order in orders if isinstance(order, Act)}
         payments = {
-            (ENVIRONMENT, change.payment_reference): paid_for(change.subscription_id, Action(change.action))
+            (ENVIRONMENT, change.payment_reference): paid_for(
+                change.subscription_id, Action(change.action), change.variant_asked
+            )
             for change in self.history
             if change.payment_reference is not None and change.payment_reference in asked
         }
