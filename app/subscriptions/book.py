@@ -291,7 +291,7 @@ class Customer(msgspec.Struct):
 
     def _advance(self, kept: Kept, rules: Subscription, at: int) -> tuple[Subscription, list[Effect]]:
         after, effects = advance(rules, at)
-        if rules.state is not State.SCHEDULED or not self.is_free(rules.terms):
+        if rules.state is not State.SCHEDULED or not self.makes_way(kept):
             return after, effects
         return after, [effect for effect in effects if not self._was_granted(kept, effect)]
 
