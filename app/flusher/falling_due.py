@@ -4,6 +4,7 @@ from app.flusher import subscribing, telling
 from app.flusher.counting import turn_period
 from app.flusher.grouping import UsageGroup
 from app.flusher.posting import FLUSHER, Posting
+from app.flusher.subscribing import ROLLOVER
 from app.ledger.book import DEBT, EXPIRED, Account, Lines, Origin, block_account
 from app.rules import burndown
 from app.rules.boundaries import boundary_of, next_due
@@ -12,7 +13,6 @@ from app.rules.credits import from_micro
 from app.rules.moments import NEVER_AT
 from app.wire.ids import derived_id
 
-ROLLOVER = "rollover"
 UNBOUNDED = 2**63 - 1
 
 

@@ -8,9 +8,10 @@ from uuid import UUID
 import msgspec
 from msgspec.structs import replace
 
+from app.flusher import telling
 from app.flusher.grouping import UsageGroup
 from app.flusher.posting import FLUSHER, Posting, TurnedPeriod
-from app.ledger.book import DEBT, Account, Lines, Origin, block_account
+from app.ledger.book import DEBT, EXPIRED, Account, Lines, Origin, block_account
 from app.ledger.granting import CreditsGranted
 from app.orders.outcomes import Refused, origin_of
 from app.rules.burndown import Block, Rollover, Terms, Tie, granted_under_cap
@@ -23,6 +24,9 @@ from app.rules.effects import (
     Effect,
     Granted,
     PeriodTurned,
+    RolloverFreed,
+    RolloverHeld,
+    RolloverLost,
     StateChanged,
     TermsChanged,
 )
@@ -37,6 +41,8 @@ from app.wire.ids import derived_id, show
 from app.wire.orders import SubscriptionOrder
 
 PLAN = "plan"
+ROLLOVER = "rollover"
+"""Sources of credit."""
 
 
 def post_next(posting: Posting, group: UsageGroup) -> None:
@@ -99,10 +105,8 @@ class _Poster:
                 self._grant(effect)
             case Billed():
                 self._bill(effect)
-            case BlocksFrozen():
-                self._set_aside(effect.at)
-            case BlocksMoved():
-                self._bring_back(effect.at, effect.by_microseconds)
+            case BlocksFrozen() | BlocksMoved() | RolloverHeld() | RolloverFreed() | RolloverLost():
+                self._move_aside(effect)
             case PeriodTurned():
                 self._turn(effect)
             case StateChanged():
@@ -111,6 +115,19 @@ class _Poster:
                 self._posting.recompose[self._account.id] = effect.at
             case Announced():
                 self._announce(effect)
+
+    def _move_aside(self, effect: BlocksFrozen | BlocksMoved | RolloverHeld | RolloverFreed | RolloverLost) -> None:
+        match effect:
+            case BlocksFrozen():
+                self._set_aside(effect.at)
+            case BlocksMoved():
+                self._bring_back(effect.at, effect.by_microseconds)
+            case RolloverHeld():
+                self._put_aside(self._rolled_over(effect.at), effect.at)
+            case RolloverFreed():
+                self._free(effect.at)
+            case RolloverLost():
+                self._lose(effect.at, effect.since_at)
 
     # ---- credit
 
@@ -214,16 +231,19 @@ class _Poster:
     def _set_aside(self, at: int) -> None:
         """Credit that is tied to the subscription's time waits outside of the balance."""
         tied = [block for block in self._account.blocks if block.remaining_micro and _is_tied(block, self._kept.id)]
-        if not tied:
+        self._put_aside(tied, at)
+
+    def _put_aside(self, blocks: list[Block], at: int) -> None:
+        if not blocks:
             return
         aside = {block.id: block for block in self._kept.set_aside}
-        for block in tied:
+        for block in blocks:
             before_micro = aside[block.id].remaining_micro if block.id in aside else 0
             aside[block.id] = replace(block, remaining_micro=before_micro + block.remaining_micro)
         self._kept.set_aside = list(aside.values())
-        lines: Lines = [(block_account(block.id), -block.remaining_micro) for block in tied]
-        whole_micro = sum(block.remaining_micro for block in tied)
-        for block in tied:
+        lines: Lines = [(block_account(block.id), -block.remaining_micro) for block in blocks]
+        whole_micro = sum(block.remaining_micro for block in blocks)
+        for block in blocks:
             block.remaining_micro = 0
             self._posting.changed_blocks[block.id] = (self._account.environment_id, block)
         self._transact("pause", [*lines, (self._paused_account(), whole_micro)], at, self._origin)
@@ -234,16 +254,45 @@ class _Poster:
         So does what was given back to such blocks meanwhile, by a reservation that ended or by a void.
         """
         self._set_aside(at)
+        self._take_back([_later(aside, by_microseconds, at) for aside in self._take_aside()], at)
+        self._posting.recompose[self._account.id] = at
+
+    def _take_back(self, blocks: list[Block], at: int) -> None:
         lines: Lines = []
-        for aside in self._kept.set_aside:
-            block = _later(aside, by_microseconds, at)
+        for block in blocks:
             self._add(block)
             lines.append((block_account(block.id), block.granted_micro))
-        self._kept.set_aside = []
         if lines:
             whole_micro = sum(amount for _, amount in lines)
             self._transact("resume", [(self._paused_account(), -whole_micro), *lines], at, self._origin)
-        self._posting.recompose[self._account.id] = at
+
+    def _take_aside(self) -> list[Block]:
+        aside, self._kept.set_aside = self._kept.set_aside, []
+        return aside
+
+    def _rolled_over(self, since_at: int) -> list[Block]:
+        """What is there of the subscription's credit that has rolled over since then."""
+        tied = [block for block in self._account.blocks if block.source == ROLLOVER and _is_tied(block, self._kept.id)]
+        return [block for block in tied if block.remaining_micro and block.effective_at >= since_at]
+
+    def _free(self, at: int) -> None:
+        """What waited for a payment comes back, to expire when it would have."""
+        aside = self._take_aside()
+        self._expire_aside([block for block in aside if block.expires_at <= at], at)
+        self._take_back([_later(block, 0, at) for block in aside if block.expires_at > at], at)
+
+    def _lose(self, at: int, since_at: int) -> None:
+        """What waited for a payment expires, and so does what has rolled over while it was waited for."""
+        self._put_aside(self._rolled_over(since_at), at)
+        self._expire_aside(self._take_aside(), at)
+
+    def _expire_aside(self, blocks: list[Block], at: int) -> None:
+        if not blocks:
+            return
+        whole_micro = sum(block.remaining_micro for block in blocks)
+        self._transact("expiry", [(self._paused_account(), -whole_micro), (EXPIRED, whole_micro)], at, self._origin)
+        for block in blocks:
+            telling.tell_expiry(self._posting, self._account, replace(block, expires_at=at), block.remaining_micro)
 
     def _paused_account(self) -> str:
         return f"paused:{self._kept.id}"

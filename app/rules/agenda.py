@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from app.rules.effects import Announced, Effect, Notice, PeriodTurned
+from app.rules.effects import Announced, Effect, Notice, PeriodTurned, RolloverHeld
 from app.rules.grant_cycles import fresh_cycles, grant_due, next_cycle_at
 from app.rules.lifecycle import Action, State
 from app.rules.moments import NEVER_AT
@@ -105,7 +105,7 @@ def _end_period(subscription: Subscription, at: int) -> Outcome:
         subscription = replace(subscription, cycles=fresh_cycles(subscription, over.end_at))
     if subscription.upcoming.billing_mode is BillingMode.PREPAID and not subscription.is_renewed:
         subscription, effects = moved(subscription, Action.FALL_OVERDUE, at)
-        return subscription, [*bill, *effects, Announced(at, Notice.OVERDUE)]
+        return subscription, [*bill, *effects, RolloverHeld(at), Announced(at, Notice.OVERDUE)]
     subscription, effects = turn(subscription, Action.CONVERT if is_trial else Action.TURN, at)
     return subscription, [*bill, *effects]
 

@@ -96,6 +96,25 @@ class BlocksMoved(msgspec.Struct, frozen=True):
     by_microseconds: int
 
 
+class RolloverHeld(msgspec.Struct, frozen=True):
+    """What rolled over into a period that is not paid for waits until it is."""
+
+    at: int
+
+
+class RolloverFreed(msgspec.Struct, frozen=True):
+    """The period is paid for: what waited for that comes, as far as it has not expired meanwhile."""
+
+    at: int
+
+
+class RolloverLost(msgspec.Struct, frozen=True):
+    """The period does not come: what has rolled over into it, since `since_at` and before, expires."""
+
+    at: int
+    since_at: int
+
+
 class Announced(msgspec.Struct, frozen=True):
     """The tenant is told."""
 
@@ -103,4 +122,16 @@ class Announced(msgspec.Struct, frozen=True):
     notice: Notice
 
 
-Effect = StateChanged | TermsChanged | Billed | PeriodTurned | Granted | BlocksFrozen | BlocksMoved | Announced
+Effect = (
+    StateChanged
+    | TermsChanged
+    | Billed
+    | PeriodTurned
+    | Granted
+    | BlocksFrozen
+    | BlocksMoved
+    | RolloverHeld
+    | RolloverFreed
+    | RolloverLost
+    | Announced
+)

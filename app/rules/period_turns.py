@@ -2,9 +2,19 @@
 
 from msgspec.structs import replace
 
-from app.rules.effects import Announced, Billed, Effect, Notice, PeriodTurned, StateChanged, TermsChanged
+from app.rules.effects import (
+    Announced,
+    Billed,
+    Effect,
+    Notice,
+    PeriodTurned,
+    RolloverFreed,
+    RolloverLost,
+    StateChanged,
+    TermsChanged,
+)
 from app.rules.grant_cycles import grant_due, skip_cycles, switch
-from app.rules.lifecycle import Action, move
+from app.rules.lifecycle import Action, State, move
 from app.rules.periods import Calendar, Period, period_containing
 from app.rules.subscriptions import Subscription, calendar_of
 from app.rules.terms import BillingMode
@@ -21,7 +31,10 @@ def turn(subscription: Subscription, action: Action, at: int) -> Outcome:
     before, terms = subscription.terms, subscription.upcoming
     anchor_at = subscription.anchor_at if terms.interval == before.interval else subscription.period.end_at
     begins_at = _begins_at(subscription, calendar_of(terms.interval, anchor_at, subscription.zone), at)
+    is_late = subscription.state is State.OVERDUE
     subscription, effects = moved(subscription, action, at)
+    if is_late:
+        effects.append(RolloverFreed(at))
     subscription = skip_cycles(subscription, begins_at)
     if terms is not before:
         subscription, switched = switch(subscription, terms, begins_at, anchor_at)
@@ -57,8 +70,14 @@ def moved(subscription: Subscription, action: Action, at: int) -> Outcome:
 
 def ended(subscription: Subscription, action: Action, at: int) -> Outcome:
     """A terminal state; nothing is to come any more."""
-    subscription = replace(subscription, pending=None, cancel_at_period_end=False, paused_at=None, ahead=None)
-    return moved(subscription, action, at)
+    lost: list[Effect] = []
+    if subscription.state is State.OVERDUE:
+        lost.append(RolloverLost(at, subscription.period.end_at))
+    subscription = replace(
+        subscription, pending=None, cancel_at_period_end=False, is_renewed=False, paused_at=None, ahead=None
+    )
+    subscription, changed = moved(subscription, action, at)
+    return subscription, [*lost, *changed]
 
 
 def billed(subscription: Subscription, end_at: int, at: int) -> list[Effect]:

@@ -13,7 +13,7 @@ from msgspec import structs
 from app.ledger.book import block_account
 from app.ledger.draws_proof import BlockRow
 from app.ledger.proof import AccountProof, Finding
-from app.rules.burndown import Block
+from app.rules.burndown import Block, Tie
 from app.rules.effects import BlocksMoved, Granted, PeriodTurned, StateChanged, TermsChanged
 from app.rules.lifecycle import TABLE, Action, State
 from app.rules.moments import to_at
@@ -132,21 +132,41 @@ def _with_twins(part: Part, rows: SubscriberRows) -> Part:
 
 
 def unused_credit_rolls_or_expires(life: Life) -> None:
-    """49: what rolls over is the share of what was unused, at most the cap, and nothing where the subscription ends."""
+    """49: what rolls over of a cycle is the share of what was unused, at most the cap, and nothing where all ends."""
     rolled, expired = Counter[str](), Counter[str]()
     for transaction in life.rows.transactions:
         if transaction.kind in {"rollover", "expiry"}:
             name, amount = transaction.lines[0]
             (rolled if transaction.kind == "rollover" else expired)[name] -= amount
     rules = {g.id: g.rollover for part in life.parts for terms in part.catalogue.terms.values() for g in terms.grants}
-    for block in life.rows.blocks.values():
+    of_cycle = Counter[tuple[Tie, int]]()
+    for block in sorted(life.rows.blocks.values(), key=lambda block: block.id):  # as they fall due at one moment
         name, tie = block_account(block.id), None if block.terms is None else block.terms.tie
         rule = None if tie is None or block.source != "plan" else rules[tie.template_id]
-        unused = rolled[name] + expired[name]
-        whole = 0 if rule is None else unused * rule.share_millionths // 1_000_000
-        due = whole if rule is None or rule.cap_micro is None else min(whole, rule.cap_micro)
+        unused, before = rolled[name] + expired[name], 0 if tie is None else of_cycle[tie, block.expires_at]
+        due = 0 if rule is None else unused * rule.share_millionths // 1_000_000
+        if rule is not None and rule.cap_micro is not None:
+            due = max(0, min(due, rule.cap_micro - before))
         ends = _ends_before(life, block)
         assert rolled[name] in ({0} if ends else {due} if ends is False else {0, due}), (block, rolled[name], due)
+        if tie is not None and block.source == "plan":
+            of_cycle[tie, block.expires_at] += rolled[name]
+
+
+def nothing_rolls_over_unpaid(life: Life) -> None:
+    """Where nobody pays for the period, nothing of what would have rolled over into it is left, nor was it used."""
+    for kept in life.rows.subscriptions():
+        period = kept.rules.period
+        if kept.rules.state is not State.EXPIRED:
+            continue
+        for block in life.rows.blocks.values():
+            tie = None if block.terms is None else block.terms.tie
+            is_of_it = tie is not None and tie.subscription_id == kept.id and block.source == "rollover"
+            if is_of_it and block.effective_at == period.end_at:
+                moved = [
+                    t.kind for t in life.rows.transactions for name, _ in t.lines if name == block_account(block.id)
+                ]
+                assert moved == ["rollover", "pause"], (block, moved)
 
 
 def _ends_before(life: Life, block: Block) -> bool | None:
@@ -230,7 +250,7 @@ def debt_is_billed_before_credit_comes(life: Life) -> None:
 
 
 def what_a_pause_sets_aside_waits(life: Life) -> None:
-    """Lines sum to zero; what is set aside is there while the subscription is paused, and never less than nothing."""
+    """Lines sum to zero; what is set aside is there while it is paused or overdue, and never less than nothing."""
     paused = Counter[str]()
     for transaction in life.rows.transactions:
         assert sum(amount for _, amount in transaction.lines) == 0
@@ -242,7 +262,7 @@ def what_a_pause_sets_aside_waits(life: Life) -> None:
     for kept in life.rows.subscriptions():
         aside = sum(block.remaining_micro for block in kept.set_aside)
         assert paused.pop(f"paused:{kept.id}", 0) == aside
-        assert not aside or kept.rules.state is State.PAUSED
+        assert not aside or kept.rules.state in {State.PAUSED, State.OVERDUE}
     assert not any(paused.values())
 
 
@@ -281,6 +301,7 @@ LAWS: tuple[Callable[[Life], None], ...] = (
     periods_tile,
     a_period_is_renewed_once,
     unused_credit_rolls_or_expires,
+    nothing_rolls_over_unpaid,
     parts_sum_to_what_a_change_is_worth,
     states_move_along_the_table,
     one_trial_of_a_plan,
