@@ -30,7 +30,9 @@ class Refusal(StrEnum):
     ENDS = "ends"
     """Nothing follows the present period that could be paid for."""
     PAID_AHEAD = "paid_ahead"
-    """The next period is paid for, and the change would begin another one now."""
+    """The next period is paid for, and the change would begin another one now, or make it one of another variant."""
+    OVER = "over"
+    """Its period is over, and was to be followed by one that is paid for before it begins."""
     NOTHING_SCHEDULED = "nothing_scheduled"
     NO_TERMS = "no_terms"
     """A change says no terms."""
@@ -54,6 +56,8 @@ class Arguments(msgspec.Struct, frozen=True):
     period_index: int | None = None
     """Of a renewal: which period is to be followed by the next one. None = the present one. Name it where the call may
     come twice or late: a period that has been renewed is not renewed again."""
+    is_paid: bool = False
+    """A payment comes with a change: for what the next period costs more, where that is paid for already."""
 
 
 def act(subscription: Subscription, action: Action, arguments: Arguments, now: int) -> Outcome:
@@ -84,14 +88,14 @@ def _renew(subscription: Subscription, arguments: Arguments, now: int) -> Outcom
         return turn(subscription, Action.RENEW, now)
     if subscription.upcoming.billing_mode is BillingMode.POSTPAID:
         raise ActionRefused(Refusal.NOT_PREPAID)
-    return replace(subscription, is_renewed=True), [Announced(now, Notice.UPDATED)]
+    return replace(subscription, is_renewed=True, is_put_off=False), [Announced(now, Notice.UPDATED)]
 
 
 def _change(subscription: Subscription, arguments: Arguments, now: int) -> Outcome:
     """A variant with another interval begins a period now; with the same one the period goes on."""
     before, terms = subscription.terms, _other_terms(subscription, arguments)
     is_cut = subscription.state is State.ACTIVE and terms.interval != before.interval
-    if is_cut and subscription.is_renewed:
+    if subscription.is_renewed and (is_cut or (_is_other_variant(before, terms) and not arguments.is_paid)):
         raise ActionRefused(Refusal.PAID_AHEAD)
     bill = billed(subscription, now, now) if is_cut else []
     subscription = replace(subscription, pending=None, cancel_at_period_end=False)
@@ -110,7 +114,19 @@ def _part_of_change(effect: Effect) -> Effect:
 
 def _schedule_change(subscription: Subscription, arguments: Arguments, now: int) -> Outcome:
     terms = _other_terms(subscription, arguments)
-    return replace(subscription, pending=terms, cancel_at_period_end=False), [Announced(now, Notice.UPDATED)]
+    is_put_off = subscription.is_renewed
+    scheduled = replace(subscription, pending=terms, is_put_off=is_put_off, cancel_at_period_end=False)
+    if _last_paid_for(scheduled).ends_with_period:
+        raise ActionRefused(Refusal.ENDS)
+    return scheduled, [Announced(now, Notice.UPDATED)]
+
+
+def _last_paid_for(subscription: Subscription) -> Subscription:
+    """As it will be in the last period that is paid for."""
+    if not subscription.is_renewed:
+        return subscription
+    index = subscription.period_index + 1
+    return replace(subscription, state=State.ACTIVE, period_index=index, is_renewed=False)
 
 
 def _other_terms(subscription: Subscription, arguments: Arguments) -> SubscriptionTerms:
@@ -121,9 +137,16 @@ def _other_terms(subscription: Subscription, arguments: Arguments) -> Subscripti
     return arguments.terms
 
 
+def _is_other_variant(before: SubscriptionTerms, terms: SubscriptionTerms) -> bool:
+    """Whether that has a price of its own; another version of a variant is given to those who have paid."""
+    return terms.name.variant_id != before.name.variant_id
+
+
 def _unschedule(subscription: Subscription, _: Arguments, now: int) -> Outcome:
     if subscription.pending is None and not subscription.cancel_at_period_end:
         raise ActionRefused(Refusal.NOTHING_SCHEDULED)
+    if subscription.state is State.OVERDUE and subscription.terms.billing_mode is BillingMode.POSTPAID:
+        raise ActionRefused(Refusal.OVER)
     return replace(subscription, pending=None, cancel_at_period_end=False), [Announced(now, Notice.UPDATED)]
 
 

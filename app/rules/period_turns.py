@@ -42,7 +42,7 @@ def turn(subscription: Subscription, action: Action, at: int) -> Outcome:
             TermsChanged(at, before.version_id, terms.version_id),
             *(replace(granted, at=at) for granted in switched if granted.expires_at > at),
         ]
-    subscription = replace(subscription, pending=None)
+    subscription = replace(subscription, pending=None if terms is subscription.pending else subscription.pending)
     subscription, begun = begin_period(subscription, begins_at, at)
     told = Notice.UPDATED if action is Action.CONVERT else Notice.RENEWED
     return subscription, [*effects, *begun, Announced(at, told)]

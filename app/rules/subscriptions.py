@@ -9,7 +9,7 @@ import msgspec
 
 from app.rules.lifecycle import State
 from app.rules.moments import NEVER_AT
-from app.rules.periods import Calendar, IntervalUnit, Period, start_of
+from app.rules.periods import Calendar, IntervalUnit, Period, period_containing, start_of
 from app.rules.proration import Share, prorated_difference
 from app.rules.terms import GrantTemplate, Interval, SubscriptionTerms
 
@@ -71,8 +71,11 @@ class Subscription(msgspec.Struct, frozen=True):
     is_told: bool = False
     """The tenant was told that the period or the trial is about to end."""
     cancel_at_period_end: bool = False
+    """Where the next period is paid for, at the end of that one."""
     pending: SubscriptionTerms | None = None
     """The terms from the next period on."""
+    is_put_off: bool = False
+    """The next period was paid for before `pending` was said: it comes as it was paid for, and they hold after it."""
     paused_at: int | None = None
     """While paused. What remained of the period then is what it goes on with."""
     ahead: Ahead | None = None
@@ -81,14 +84,25 @@ class Subscription(msgspec.Struct, frozen=True):
     @property
     def ends_with_period(self) -> bool:
         """Whether nothing follows the present period: it is to be canceled, or a contract ends that does not renew."""
+        if self.is_renewed:
+            return False  # what is paid for comes
         if self.cancel_at_period_end or self.contract is None or self.contract.renews:
             return self.cancel_at_period_end
         return self.state is not State.TRIALING and self.period_index - self.has_trial + 1 >= self.contract.periods
 
     @property
+    def scheduled_at(self) -> int:
+        """When what is scheduled happens: when the period ends, or the next one, where that was paid for before."""
+        if not self.is_renewed or (self.pending is not None and not self.is_put_off):
+            return self.period.end_at
+        anchor_at = self.period.end_at if self.state is State.TRIALING else self.anchor_at
+        calendar = calendar_of(self.upcoming.interval, anchor_at, self.zone)
+        return period_containing(calendar, self.period.end_at).end_at
+
+    @property
     def upcoming(self) -> SubscriptionTerms:
         """The terms of the next period."""
-        return self.pending or self.terms
+        return self.terms if self.pending is None or (self.is_renewed and self.is_put_off) else self.pending
 
     @property
     def calendar(self) -> Calendar:

@@ -316,7 +316,9 @@ class Customer(msgspec.Struct):
         if wanted is not None and order.only_upwards and not is_upgrade(before.terms, wanted):
             action = Action.SCHEDULE_CHANGE
         try:
-            after, effects = act(before, action, Arguments(wanted, order.period_index), at)
+            after, effects = act(
+                before, action, Arguments(wanted, order.period_index, order.payment_reference is not None), at
+            )
         except IllegalMove as illegal:
             return Refused(Code.ILLEGAL_MOVE, context=_illegal(kept, illegal))
         except ActionRefused as refused:

@@ -254,7 +254,7 @@ def _shown(end_user_id: str, kept: Kept) -> dict[str, Any]:
 
 
 def _show_scheduled(rules: Subscription) -> ScheduledBody | None:
-    at = to_datetime(rules.period.end_at)
+    at = to_datetime(rules.scheduled_at)
     if rules.cancel_at_period_end:
         return ScheduledBody("cancel", at)
     if rules.pending is None:
@@ -272,7 +272,7 @@ def show_preview(end_user_id: str, grants: list[Granted], kept: Kept, at: int) -
     rules, is_put_off = kept.rules, kept.rules.pending is not None
     return ChangePreview(
         action=Action.SCHEDULE_CHANGE if is_put_off else Action.CHANGE,
-        effective_at=to_datetime(rules.period.end_at if is_put_off else at),
+        effective_at=to_datetime(rules.scheduled_at if is_put_off else at),
         credits_granted=Credits(sum(grant.amount_micro for grant in grants)),
         grants=[
             GrantPreview(Credits(grant.amount_micro), grant.template.priority, _moment(grant.expires_at))

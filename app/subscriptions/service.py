@@ -42,7 +42,8 @@ DETAILS = {
 WHY = {
     "not_prepaid": "Its periods are paid for afterwards: the next one begins by itself.",
     "period_not_begun": "The period that is to be renewed has not begun.",
-    "paid_ahead": "Its next period is paid for, and this change would begin another now: have it at the period's end.",
+    "paid_ahead": "Its next period is paid for as it is now: change it at the period's end, or now with a payment.",
+    "over": "Its period is over, and the next one is waited for to be paid: renew it, or cancel.",
     "ends": "It ends with its period, so there is no next one to be paid for; take the cancellation back first.",
     "nothing_scheduled": "Nothing is to happen to it when its period ends.",
     "no_terms": "No variant was named.",
