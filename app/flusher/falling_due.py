@@ -122,7 +122,8 @@ def _ends(posting: Posting, account: Account, tie: Tie | None, at: int) -> bool:
 
 
 def _roll_over(posting: Posting, account: Account, block: Block, rollover: Rollover) -> None:
-    moved_micro = rolled_over(block.remaining_micro, rollover.share_millionths, rollover.cap_micro)
+    cap_micro = _left_of_cap(account, block, rollover.cap_micro)
+    moved_micro = rolled_over(block.remaining_micro, rollover.share_millionths, cap_micro)
     if not moved_micro:
         return
     at = block.expires_at
@@ -144,6 +145,15 @@ def _roll_over(posting: Posting, account: Account, block: Block, rollover: Rollo
     posting.made_blocks.append((account, into))
     lines: Lines = [(block_account(block.id), -moved_micro), (block_account(into.id), moved_micro)]
     posting.transactions.append(account.post("rollover", lines, at, FLUSHER))
+
+
+def _left_of_cap(account: Account, block: Block, cap_micro: int | None) -> int | None:
+    """What of the cap is left: it is of a cycle, and a change in its middle makes several blocks that end at once."""
+    tie = None if block.terms is None else block.terms.tie
+    if cap_micro is None or tie is None:
+        return cap_micro
+    same = (b for b in account.blocks if b.source == ROLLOVER and b.effective_at == block.expires_at)
+    return max(0, cap_micro - sum(b.granted_micro for b in same if b.terms is not None and b.terms.tie == tie))
 
 
 def settle(posting: Posting, group: UsageGroup, at: int, revision: int) -> None:

@@ -14,8 +14,8 @@ from app.flusher.posting import FLUSHER, Posting, TurnedPeriod
 from app.ledger.book import DEBT, EXPIRED, Account, Lines, Origin, block_account
 from app.ledger.granting import CreditsGranted
 from app.orders.outcomes import Refused, origin_of
-from app.rules.burndown import Block, Rollover, Terms, Tie, granted_under_cap
-from app.rules.credits import MAX_BALANCE_MICRO, from_micro
+from app.rules.burndown import Block, Rollover, Terms, Tie
+from app.rules.credits import from_micro
 from app.rules.effects import (
     Announced,
     Billed,
@@ -33,6 +33,7 @@ from app.rules.effects import (
 from app.rules.lifecycle import TERMINAL
 from app.rules.moments import NEVER_AT, to_datetime
 from app.subscriptions.book import Customer, Happened
+from app.subscriptions.fitting import PLAN, Held, fitting
 from app.subscriptions.history import Change
 from app.subscriptions.schemas import ClosedPeriod, show_told
 from app.trail.outbox import Announcement, EventType
@@ -40,9 +41,8 @@ from app.web.amounts import Credits
 from app.wire.ids import derived_id, show
 from app.wire.orders import SubscriptionOrder
 
-PLAN = "plan"
 ROLLOVER = "rollover"
-"""Sources of credit."""
+"""The source of credit that has rolled over."""
 
 
 def post_next(posting: Posting, group: UsageGroup) -> None:
@@ -133,10 +133,7 @@ class _Poster:
 
     def _grant(self, effect: Granted) -> None:
         """A block, once for ever: its id says of what it is. What does not fit is not granted."""
-        template = effect.template
-        held_micro = 0 if template.cap_micro is None else self._held()
-        under_cap_micro = granted_under_cap(effect.amount_micro, held_micro, template.cap_micro)
-        amount_micro = min(under_cap_micro, self._room())
+        template, amount_micro = effect.template, fitting(effect, self._held())
         rollover = None
         if template.rollover is not None and effect.rollover_until_at > effect.expires_at:
             rule = template.rollover
@@ -176,14 +173,10 @@ class _Poster:
         cycle = b"once" if every is None else b"%d %d %s" % (effect.key_at, every.count, every.unit.encode())
         return derived_id(b"plan grant", owner, template, cycle)
 
-    def _held(self) -> int:
-        """What remains of all that plans gave: a cap is of the source, as that of any grant."""
-        return sum(block.remaining_micro for block in self._account.blocks if block.source == PLAN)
-
-    def _room(self) -> int:
-        """How much more the balance can be kept exactly with; what is reserved or set aside may come back."""
+    def _held(self) -> Held:
         aside_micro = sum(block.remaining_micro for kept in self._customer.subscriptions for block in kept.set_aside)
-        return max(0, MAX_BALANCE_MICRO - self._account.total_micro - self._account.reserved_micro - aside_micro)
+        of_plans_micro = sum(block.remaining_micro for block in self._account.blocks if block.source == PLAN)
+        return Held(of_plans_micro, self._account.total_micro + self._account.reserved_micro + aside_micro)
 
     def _why(self, effect: Granted, granted_micro: int) -> Origin:
         told = show("sub", self._kept.id)

@@ -57,7 +57,7 @@ def switch(
     shares = [_share(new[cycle.template_id], cycle, at) for cycle in middle]
     worth_micro = prorated_difference([_share(old[c.template_id], c, at) for c in running], shares)
     due_micro = worth_micro - ahead_micro(subscription, at)
-    until_at = max((_expiry(subscription, old[c.template_id], c) for c in running), default=at)
+    until_at = max((_counts_until(subscription, old[c.template_id], c) for c in running), default=at)
     ahead = _ahead(subscription, -due_micro, until_at)
     switched = replace(subscription, terms=terms, anchor_at=anchor_at, cycles=cycles, ahead=ahead)
     parts = split_by_largest_remainder(max(due_micro, 0), weights_of(shares))
@@ -155,8 +155,13 @@ def _granted(subscription: Subscription, template: GrantTemplate, cycle: Cycle, 
     )
 
 
-def _expiry(subscription: Subscription, template: GrantTemplate, cycle: Cycle) -> int:
-    return expiry_of(template, cycle.present.start_at, cycle.present.end_at, subscription.zone)
+def _counts_until(subscription: Subscription, template: GrantTemplate, cycle: Cycle) -> int:
+    """How long a cycle's credit counts as given: as long as it lives, and to the cycle's end, for which it was given.
+
+    Credit that is to be spent in the cycle's first days is not given anew after them.
+    """
+    expires_at = expiry_of(template, cycle.present.start_at, cycle.present.end_at, subscription.zone)
+    return max(expires_at, cycle.present.end_at)
 
 
 def _share(template: GrantTemplate, cycle: Cycle, at: int) -> Share:

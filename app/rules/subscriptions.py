@@ -38,7 +38,7 @@ class Ahead(msgspec.Struct, frozen=True):
 
     amount_micro: int
     until_at: int
-    """Where what was given has expired, and so no longer counts."""
+    """Where what was given has expired, and its cycle is over: then it no longer counts."""
 
 
 class Contract(msgspec.Struct, frozen=True):

@@ -64,7 +64,7 @@ class Stays(StrEnum):
     MOVED = "moved"
     """It is to be moved to this version already."""
     REFUSED = "refused"
-    """It changed in between."""
+    """A change of it is refused, or it changed in between."""
 
 
 class MigrationBody(msgspec.Struct, frozen=True):

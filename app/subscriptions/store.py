@@ -13,6 +13,7 @@ from app.rules.lifecycle import Action, State
 from app.rules.moments import to_at, to_datetime
 from app.rules.subscriptions import Subscription
 from app.subscriptions.book import Customer, Kept, Paid, UsedSoFar, paid_for
+from app.subscriptions.fitting import PLAN, Held
 from app.subscriptions.history import Change
 
 _SQL = statements("app.subscriptions")
@@ -29,16 +30,17 @@ class AccountSeen(msgspec.Struct, frozen=True):
     id: UUID
     end_user_id: str
     posted_at: int
+    held: Held
+    """Without what pauses have set aside."""
 
 
-async def read_account(tx: Transaction, account_id: UUID) -> AccountSeen | None:
+async def read_account(tx: Transaction, account_id: UUID, now: int) -> AccountSeen | None:
     """One account, as it is at this moment."""
-    row = await tx.connection.fetchrow(_SQL["read_account"], tx.environment, account_id)
-    return (
-        None
-        if row is None
-        else AccountSeen(row["environment_id"], row["id"], row["end_user_id"], to_at(row["posted_at"]))
-    )
+    row = await tx.connection.fetchrow(_SQL["read_account"], tx.environment, account_id, to_datetime(now), PLAN)
+    if row is None:
+        return None
+    held = Held(row["of_plans_micro"], row["total_micro"] + row["reserved_micro"])
+    return AccountSeen(row["environment_id"], row["id"], row["end_user_id"], to_at(row["posted_at"]), held)
 
 
 async def read_of_customers(

@@ -17,8 +17,9 @@ EVENTS_BETWEEN = 5
 """Of everybody, from one edit to the next."""
 OWN, DEFAULT = 10, 1_000
 """The variant's own price, and the feature's default; each edit adds one."""
-KINDS = ("staying", "moving", "plain")
-"""Of customers: who stays on the first version, who is moved after each edit, who has no price but the default."""
+KINDS = ("staying", "moving", "migrated", "plain")
+"""Of customers: who stays on the first version, who is moved after each edit, who is so with all of their variant, and
+who has no price but the default."""
 
 
 @dataclass
@@ -69,16 +70,15 @@ class Storm:
         await core.created("/v1/features", feature)
         await core.created("/v1/plans", {"key": "pro", "name": "Pro"})
         plain = own_terms(0) | {"key": "plain", "features": [{"feature_key": "api_calls"}]}
-        variants = [
-            await core.created("/v1/plans/pro/variants", terms) for terms in (own_terms(0) | {"key": "own"}, plain)
-        ]
+        terms = [own_terms(0) | {"key": "own"}, own_terms(0) | {"key": "migrated"}, plain]
+        variants = {each["key"]: await core.created("/v1/plans/pro/variants", each) for each in terms}
         for kind in KINDS:
-            variant = variants[kind == "plain"]["plan_variant_id"]
+            variant = variants.get(kind, variants["own"])["plan_variant_id"]
             for number in range(CUSTOMERS_EACH):
                 name = f"{kind}_{number}"
                 asked = {"end_user_id": name, "plan_variant_id": variant}
                 self._subscriptions[name] = (await core.created("/v1/subscriptions", asked))["subscription_id"]
-        self._variant_id = variants[0]["plan_variant_id"]
+        self._variant_id = variants["own"]["plan_variant_id"]
 
     def names(self, *kinds: str) -> list[str]:
         """Customers of these kinds."""
@@ -103,15 +103,16 @@ class Storm:
             number += 1
 
     async def _edit(self) -> None:
-        """Each time a default price, a version, and a move of those who are to be moved; between them, usage."""
+        """Each time a default price, versions, and moves of those who are to be moved; between them, usage."""
         core = self._tenant.core
         for edit in range(1, EDITS + 1):
             default = self._known["default"]
             default.begun = edit
             await core.created("/v1/features/api_calls/prices", price(DEFAULT + edit))
             default.answered = edit
-            await core.created("/v1/plans/pro/variants/own/versions", own_terms(edit))
-            await asyncio.gather(*(self._move(name, edit) for name in self.names("moving")))
+            for variant in ("own", "migrated"):
+                await core.created(f"/v1/plans/pro/variants/{variant}/versions", own_terms(edit))
+            await asyncio.gather(self._migrate(edit), *(self._move(name, edit) for name in self.names("moving")))
             await self._more_usage()
         self._is_over = True
 
@@ -122,6 +123,16 @@ class Storm:
         answer = await self._tenant.core.post(f"/v1/subscriptions/{self._subscriptions[name]}/change", asked)
         assert (answer.status, answer.body["version"]) == (HTTPStatus.OK, edit + 1), answer.body
         known.answered = edit
+
+    async def _migrate(self, edit: int) -> None:
+        migrated = [self._known[name] for name in self.names("migrated")]
+        for known in migrated:
+            known.begun = edit
+        answer = await self._tenant.core.post("/v1/plans/pro/variants/migrated/migrate", {"at": "now"})
+        assert (answer.status, answer.body["version"]) == (HTTPStatus.OK, edit + 1), answer.body
+        assert (answer.body["upgraded"], answer.body["staying"]) == (CUSTOMERS_EACH, {}), answer.body
+        for known in migrated:
+            known.answered = edit
 
     async def _more_usage(self) -> None:
         """Wait for a few events of everybody."""
@@ -167,6 +178,6 @@ async def test_usage_is_priced_by_the_version_that_it_was_accepted_under(stack: 
             assert first + event.answered_before <= event.cost <= first + event.begun_after, (name, key, event)
     paid = {name: {event.cost for event in sent.values()} for name, sent in storm.sent.items()}
     assert all(paid[name] == {OWN} for name in storm.names("staying"))
-    assert all(len(paid[name]) > EDITS // 2 for name in storm.names("moving", "plain"))
+    assert all(len(paid[name]) > EDITS // 2 for name in storm.names("moving", "migrated", "plain"))
     report = await stack.verify()
     assert [found.finding for found in report.findings] == []

@@ -13,7 +13,7 @@ from msgspec import structs
 from app.ledger.book import block_account
 from app.ledger.draws_proof import BlockRow
 from app.ledger.proof import AccountProof, Finding
-from app.rules.burndown import Block, Tie
+from app.rules.burndown import Block
 from app.rules.effects import BlocksMoved, Granted, PeriodTurned, StateChanged, TermsChanged
 from app.rules.lifecycle import TABLE, Action, State
 from app.rules.moments import to_at
@@ -132,25 +132,31 @@ def _with_twins(part: Part, rows: SubscriberRows) -> Part:
 
 
 def unused_credit_rolls_or_expires(life: Life) -> None:
-    """49: what rolls over of a cycle is the share of what was unused, at most the cap, and nothing where all ends."""
-    rolled, expired = Counter[str](), Counter[str]()
+    """49: of what a cycle leaves its share rolls over, at most the cap, and nothing where the subscription ends.
+
+    A change in the middle of a cycle makes another block of it; the cap is the cycle's.
+    """
+    rolled, unused = Counter[str](), Counter[str]()
     for transaction in life.rows.transactions:
         if transaction.kind in {"rollover", "expiry"}:
             name, amount = transaction.lines[0]
-            (rolled if transaction.kind == "rollover" else expired)[name] -= amount
+            unused[name] -= amount
+            rolled[name] -= amount * (transaction.kind == "rollover")
     rules = {g.id: g.rollover for part in life.parts for terms in part.catalogue.terms.values() for g in terms.grants}
-    of_cycle = Counter[tuple[Tie, int]]()
-    for block in sorted(life.rows.blocks.values(), key=lambda block: block.id):  # as they fall due at one moment
-        name, tie = block_account(block.id), None if block.terms is None else block.terms.tie
-        rule = None if tie is None or block.source != "plan" else rules[tie.template_id]
-        unused, before = rolled[name] + expired[name], 0 if tie is None else of_cycle[tie, block.expires_at]
-        due = 0 if rule is None else unused * rule.share_millionths // 1_000_000
-        if rule is not None and rule.cap_micro is not None:
-            due = max(0, min(due, rule.cap_micro - before))
-        ends = _ends_before(life, block)
-        assert rolled[name] in ({0} if ends else {due} if ends is False else {0, due}), (block, rolled[name], due)
+    cycles: dict[tuple[UUID, UUID, int], list[Block]] = defaultdict(list)
+    for block in life.rows.blocks.values():
+        tie = None if block.terms is None else block.terms.tie
         if tie is not None and block.source == "plan":
-            of_cycle[tie, block.expires_at] += rolled[name]
+            cycles[tie.subscription_id, tie.template_id, block.expires_at].append(block)
+        else:
+            assert not rolled[block_account(block.id)]
+    for (_, template_id, _), blocks in cycles.items():
+        rule, names = rules[template_id], [block_account(block.id) for block in blocks]
+        share = 0 if rule is None else rule.share_millionths
+        whole = sum(unused[name] * share // 1_000_000 for name in names)
+        due = whole if rule is None or rule.cap_micro is None else min(whole, rule.cap_micro)
+        ends, in_all = _ends_before(life, blocks[0]), sum(rolled[name] for name in names)
+        assert in_all in ({0} if ends else {due} if ends is False else {0, due}), (blocks, in_all, due)
 
 
 def nothing_rolls_over_unpaid(life: Life) -> None:

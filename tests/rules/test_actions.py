@@ -116,7 +116,27 @@ def test_to_and_fro_gives_no_more_than_the_better_plan(
     assert total(changed) <= total(stayed)
 
 
-@pytest.mark.parametrize("credit", [grant(2, 12_000, YEARLY), grant(2, 12_000, YEARLY, days=1000)])
+@LAW
+@given(
+    st.lists(st.tuples(amounts, st.sampled_from([MONTHLY, YEARLY]), st.integers(1, 60)), min_size=2, max_size=3),
+    st.lists(st.tuples(st.integers(0, 90), st.integers(0, 2)), min_size=2, max_size=6),
+)
+def test_how_long_credit_lives_earns_nothing(
+    credit: list[tuple[int, Interval, int]], changes: list[tuple[int, int]]
+) -> None:
+    """Who spends it in the first days of its cycle has had it for all of the cycle, whatever is changed to whatever."""
+    given_in_all: list[int] = []
+    for is_short in (True, False):
+        grants = [grant(n, amount, every, days if is_short else None) for n, (amount, every, days) in enumerate(credit)]
+        plans = [plan(n, each, interval=YEARLY) for n, each in enumerate(grants)]
+        doings = [Doing(days * DAY, Action.CHANGE, Arguments(plans[n % len(plans)])) for days, n in changes]
+        given_in_all.append(total(live(started(plans[0]), doings, STARTS_AT).effects))
+    assert given_in_all[0] <= given_in_all[1]
+
+
+@pytest.mark.parametrize(
+    "credit", [grant(2, 12_000, YEARLY), grant(2, 12_000, YEARLY, days=1000), grant(2, 12_000, YEARLY, days=7)]
+)
 def test_a_years_credit_is_not_given_again_month_by_month(credit: GrantTemplate) -> None:
     """To a yearly plan and back: what was given for the year counts against what the months give."""
     monthly = plan(1, grant(1, 1000))

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from app.wire.codes import Code
-from tests.app.subscriptions.studio import Studio, later
+from tests.app.subscriptions.studio import TEN_DAYS, Studio, later
 
 PLANS = {"mini": 50, "pro": 100, "max": 300}
 
@@ -29,6 +29,17 @@ async def test_upwards_at_once(studio: Studio) -> None:
     assert (await studio.ledger())[-1] == ("grant", 100)
     assert await studio.total() == 200
     assert [body["plan_key"] for body in await studio.told("subscription.upgraded")] == ["max"]
+
+
+async def test_what_does_not_fit_is_not_promised(studio: Studio) -> None:
+    """The preview knows of caps: what an add-on gave counts to that of the new plan's grant."""
+    made = await studio.subscribe(await studio.plan("pro", 100))
+    await studio.subscribe(await studio.plan("extra", 250, kind="addon"))
+    capped = await studio.plan("max", 0, grants=[{"amount": 300, **TEN_DAYS, "accumulation_cap": 400}])
+    preview = await studio.act(made, "change/preview", plan_variant_id=capped)
+    assert (preview["credits_granted"], [each["amount"] for each in preview["grants"]]) == (50, [50])
+    await studio.act(made, "change", plan_variant_id=capped)
+    assert (await studio.ledger())[-1] == ("grant", 50)
 
 
 async def test_downwards_at_the_end(studio: Studio) -> None:

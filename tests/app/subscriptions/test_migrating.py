@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from tests.app.core import EVENTS_OF_A_FEATURE, Tenant
+from tests.app.subscriptions.studio import TEN_DAYS, Studio
 
 pytestmark = pytest.mark.usefixtures("flusher")
 PATH = "/v1/plans/pro/variants/monthly/migrate"
@@ -82,3 +83,29 @@ async def test_it_goes_on_page_by_page(tenant: Tenant) -> None:
     last = await tenant.sandbox.post(PATH, rest, key="k")
     assert (last.json()["upgraded"], last.json()["next_cursor"]) == (1, None)
     assert (await tenant.sandbox.post(PATH, rest, key="k")).content == last.content
+
+
+@pytest.mark.parametrize("at", ["now", "period_end"])
+async def test_the_preview_says_what_is_done(studio: Studio, at: str) -> None:
+    """Word for word: who changes and how, what they are granted as far as it fits, and who stays."""
+    pro, extra = await studio.plan("pro", 100), await studio.plan("extra", 250, kind="addon")
+    made = {name: await studio.subscribe(pro, name) for name in ("early", "full", "paused", "leaving")}
+    await studio.subscribe(extra, "full")
+    await studio.act(made["paused"], "pause")
+    await studio.act(made["leaving"], "cancel")
+    await studio.pass_days(5)
+    made["late"] = await studio.subscribe(pro, "late")
+    credit = {"amount": 300, **TEN_DAYS, "accumulation_cap": 400}
+    await studio.client.made("/v1/plans/pro/variants/ten_days/versions", {**TEN_DAYS, "grants": [credit]})
+    before = {name: await studio.total(name) for name in made}
+    answers = [
+        await studio.client.post("/v1/plans/pro/variants/ten_days/migrate", {"at": at, "dry_run": is_dry})
+        for is_dry in (True, False)
+    ]
+    would, done = (answer.json() for answer in answers)
+    assert would == done | {"dry_run": True}
+    assert (done["upgraded"], done["from_versions"], done["staying"]) == (3, {"1": 3}, {"leaving": 1, "paused": 1})
+    gained = {name: await studio.total(name) - before[name] for name in made}
+    moved = {"early": 100, "full": 50, "late": 200} if at == "now" else {}
+    assert gained == {name: moved.get(name, 0) for name in made}
+    assert done["credits_granted"] == sum(gained.values())

@@ -92,6 +92,26 @@ async def test_what_is_left_rolls_over(studio: Studio) -> None:
     assert [kind for kind, _ in await studio.ledger()][2:5] == ["rollover", "expiry", "grant"]
 
 
+async def test_a_cap_of_rollover_is_of_the_cycle(studio: Studio) -> None:
+    """Of whatever blocks the cycle's credit is: a change in its middle makes another one, and no more roll over."""
+    rolled = {**TEN_DAYS, "rollover": {"percent": 50, "cap": 30}}
+    made = await studio.subscribe(
+        await studio.plan("pro", 0, billing_mode="postpaid", grants=[{"amount": 40, **rolled}])
+    )
+    for amount in (80, 120):
+        terms = {**TEN_DAYS, "billing_mode": "postpaid", "grants": [{"amount": amount, **rolled}]}
+        await studio.client.made("/v1/plans/pro/variants/ten_days/versions", terms)
+        await studio.act(made, "change", plan_variant_id=made["plan_variant_id"])
+    assert await studio.total() == 40 + 40 + 40
+    await studio.pass_days(10)
+    assert [each for each in await studio.ledger() if each[0] != "grant"] == [
+        *[("rollover", 0), ("expiry", -20)],
+        *[("rollover", 0), ("expiry", -30)],
+        ("expiry", -40),
+    ]
+    assert await studio.total() == 120 + 30
+
+
 async def test_nothing_rolls_over_into_a_period_that_does_not_come(studio: Studio) -> None:
     """Where the subscription ends with its period, what is left of its credit expires."""
     grants = [{"amount": 100, **TEN_DAYS, "rollover": {"percent": 50}}]
