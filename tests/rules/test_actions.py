@@ -332,6 +332,29 @@ def test_what_ends_has_no_period_to_be_paid_for() -> None:
         assert refused.value.refusal is Refusal.ENDS
 
 
+def test_what_ends_has_no_period_to_be_changed() -> None:
+    """A change that would never come is refused; one of an earlier period comes, and so does what takes a place."""
+    ending, at = (
+        catch_up(subscribe(plan(1), STARTS_AT, "UTC", contract=Contract(2, renews=False)), STARTS_AT)[0],
+        END_AT,
+    )
+    assert catch_up(done(ending, Action.SCHEDULE_CHANGE, STARTS_AT, plan(2)), at)[0].terms == plan(2)
+    last = catch_up(ending, at)[0]
+    for subscription in (last, done(last, Action.CANCEL_AT_PERIOD_END, at)):
+        with pytest.raises(ActionRefused) as refused:
+            act(subscription, Action.SCHEDULE_CHANGE, Arguments(plan(2)), at)
+        assert refused.value.refusal is Refusal.ENDS
+    assert done(last, Action.CHANGE, at, plan(2)).terms == plan(2)
+
+
+@pytest.mark.parametrize("action", [Action.SCHEDULE_CHANGE, Action.CANCEL_AT_PERIOD_END])
+def test_what_is_to_happen_is_said_once(action: Action) -> None:
+    """The second time nothing follows; something else takes its place."""
+    scheduled = done(started(plan(1)), action, STARTS_AT, plan(2))
+    assert act(scheduled, action, Arguments(plan(2)), STARTS_AT + DAY) == (scheduled, [])
+    assert done(scheduled, Action.SCHEDULE_CHANGE, STARTS_AT, plan(3)).pending == plan(3)
+
+
 def test_from_postpaid_to_prepaid() -> None:
     """The next period has to be paid for as the next terms say; what is over is billed as the old ones say, once."""
     waiting = done(started(plan(1)), Action.SCHEDULE_CHANGE, STARTS_AT, plan(2, mode=PREPAID))
