@@ -28,7 +28,7 @@ class Refusal(StrEnum):
     PERIOD_NOT_BEGUN = "period_not_begun"
     """A period is to be renewed that has not begun."""
     ENDS = "ends"
-    """Nothing follows the present period that could be paid for."""
+    """Nothing follows the present period that could be paid for, or changed to."""
     PAID_AHEAD = "paid_ahead"
     """The next period is paid for, and the change would begin another one now, or make it one of another variant."""
     OVER = "over"
@@ -116,8 +116,10 @@ def _schedule_change(subscription: Subscription, arguments: Arguments, now: int)
     terms = _other_terms(subscription, arguments)
     is_put_off = subscription.is_renewed
     scheduled = replace(subscription, pending=terms, is_put_off=is_put_off, cancel_at_period_end=False)
-    if _last_paid_for(scheduled).ends_with_period:
+    if _last_paid_for(scheduled).ends_with_period:  # its contract does, whatever is to happen
         raise ActionRefused(Refusal.ENDS)
+    if subscription.pending is not None and subscription.pending.version_id == terms.version_id:
+        return subscription, []
     return scheduled, [Announced(now, Notice.UPDATED)]
 
 
@@ -187,6 +189,8 @@ def _cancel(subscription: Subscription, _: Arguments, now: int) -> Outcome:
 
 
 def _cancel_at_period_end(subscription: Subscription, _: Arguments, now: int) -> Outcome:
+    if subscription.cancel_at_period_end:
+        return subscription, []
     return replace(subscription, pending=None, cancel_at_period_end=True), [Announced(now, Notice.UPDATED)]
 
 

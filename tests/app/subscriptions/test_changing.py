@@ -72,6 +72,24 @@ async def test_downwards_at_once(studio: Studio) -> None:
     assert [body["plan_key"] for body in await studio.told("subscription.downgraded")] == ["mini"]
 
 
+async def test_from_postpaid_to_prepaid(studio: Studio) -> None:
+    """The last period that is paid for afterwards is closed once, with its bill, though the next one is waited for."""
+    pro, max_ = await studio.plan("pro", 100, billing_mode="postpaid"), await studio.plan("max", 300)
+    made = await studio.subscribe(pro)
+    await studio.owe(140)
+    await studio.act(made, "change", plan_variant_id=max_, at="period_end")
+    await studio.pass_days(11)
+    [overdue] = await studio.told("subscription.overdue")
+    assert overdue["closed_period"]["overage_billed"] == 40
+    renewed = await studio.act(made, "renew", payment_reference="pay_1")
+    assert (renewed["plan_key"], renewed["period_start"], await studio.total()) == ("max", made["period_end"], 300)
+    await studio.act(made, "renew")
+    await studio.pass_days(10)
+    first, second = await studio.told("subscription.renewed")
+    assert "closed_period" not in first
+    assert second["closed_period"]["period_start"] == overdue["closed_period"]["period_end"]
+
+
 async def test_upwards_at_the_end(studio: Studio) -> None:
     """Where that is asked for."""
     variants = await plans(studio, billing_mode="postpaid")
