@@ -15,6 +15,9 @@ from app.rules.effects import (
     Effect,
     Granted,
     PeriodTurned,
+    RolloverFreed,
+    RolloverHeld,
+    RolloverLost,
     StateChanged,
     TermsChanged,
 )
@@ -82,6 +85,13 @@ def show(zone: str) -> str:
     return "\n".join([*shown, ""])
 
 
+_OF_ROLLOVER = {
+    RolloverHeld: "what rolls over waits for the payment",
+    RolloverFreed: "what waited for the payment comes",
+    RolloverLost: "what waited for the payment expires",
+}
+
+
 def _words(effect: Effect, place: ZoneInfo) -> str:
     match effect:
         case StateChanged(_, action, before, after):
@@ -100,6 +110,8 @@ def _words(effect: Effect, place: ZoneInfo) -> str:
             words = "blocks do not expire"
         case BlocksMoved(_, by_microseconds):
             words = f"blocks expire {by_microseconds // HOUR_MICROSECONDS} hours later"
+        case RolloverHeld() | RolloverFreed() | RolloverLost():
+            words = _OF_ROLLOVER[type(effect)]
         case Announced(_, notice):
             words = f"told: {notice}"
     return words

@@ -9,7 +9,17 @@ from msgspec.structs import replace
 
 from app.rules.actions import Arguments, act
 from app.rules.agenda import advance, catch_up, next_at
-from app.rules.effects import Announced, Billed, Effect, Granted, Notice, PeriodTurned, StateChanged
+from app.rules.effects import (
+    Announced,
+    Billed,
+    Effect,
+    Granted,
+    Notice,
+    PeriodTurned,
+    RolloverHeld,
+    RolloverLost,
+    StateChanged,
+)
 from app.rules.lifecycle import TABLE, TERMINAL, Action, State
 from app.rules.moments import NEVER_AT, to_datetime
 from app.rules.periods import IntervalUnit, Period, days_after, nth_period
@@ -148,7 +158,9 @@ def test_prepaid_that_nobody_pays() -> None:
     assert effects == [
         Announced(end_at - 3 * DAY, Notice.RENEWAL_DUE),
         StateChanged(end_at, Action.FALL_OVERDUE, State.ACTIVE, State.OVERDUE),
+        RolloverHeld(end_at),
         Announced(end_at, Notice.OVERDUE),
+        RolloverLost(end_at + 3 * DAY, end_at),
         StateChanged(end_at + 3 * DAY, Action.EXPIRE, State.OVERDUE, State.EXPIRED),
         Announced(end_at + 3 * DAY, Notice.EXPIRED),
     ]

@@ -173,6 +173,22 @@ async def test_in_the_place_of_what_was_the_free_plan(studio: Studio) -> None:
     assert sorted(await studio.of()) == [("free", "canceled"), ("pro", "active")]
 
 
+async def test_back_on_what_was_the_free_plan(studio: Studio) -> None:
+    """Whoever has had its credit for the time that runs is not given it again, whatever is the free plan by now."""
+    free = await studio.free_plan()
+    made = await studio.subscribe(free)
+    await studio.pass_days(2)
+    await studio.act(made, "cancel", at="now")
+    starts_at = (await studio.now() + timedelta(days=3)).isoformat()
+    again = await studio.subscribe(free, starts_at=starts_at)
+    answer = await studio.client.send("PATCH", "/v1/environment", json={"free_plan_variant_id": None})
+    assert answer.status_code == 200, answer.text
+    await studio.pass_days(4)
+    assert ((await studio.show(again))["state"], await studio.total()) == ("active", 10)
+    await studio.pass_days(10)
+    assert await studio.total() == 10
+
+
 async def test_one_base_at_a_time(studio: Studio) -> None:
     """Another plan is refused with the one that is in force, and nothing comes of it."""
     pro, max_ = await studio.plan("pro", 100), await studio.plan("max", 300)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from app.wire.codes import Code
-from tests.app.subscriptions.studio import Studio, later
+from tests.app.subscriptions.studio import TEN_DAYS, Studio, later
 
 
 async def test_the_next_period_is_paid_for(studio: Studio) -> None:
@@ -140,3 +140,46 @@ async def test_a_trial_that_is_paid_for(studio: Studio) -> None:
     assert await studio.total() == 100
     told: list[dict[str, Any]] = await studio.told("subscription.updated")
     assert [body["state"] for body in told] == ["trialing", "active"]
+
+
+ROLLING = [{"amount": 100, **TEN_DAYS, "rollover": {"percent": 50}}]
+
+
+async def test_what_rolls_over_comes_with_the_payment(studio: Studio) -> None:
+    """While that is waited for nothing of it is there; a late payment brings it, to expire when it would have."""
+    made = await studio.subscribe(await studio.plan("pro", 0, grants=ROLLING))
+    await studio.pass_days(11)
+    overdue = await studio.show(made)
+    assert (overdue["state"], overdue["set_aside"], await studio.total()) == ("overdue", 50, 0)
+    renewed = await studio.act(made, "renew")
+    assert (renewed["set_aside"], await studio.total()) == (0, 150)
+    await studio.pass_days(9)
+    moved = [each for each in await studio.ledger() if each[0] in {"pause", "resume"}]
+    assert moved == [("pause", -50), ("resume", 50), ("pause", -50)]
+    assert ((await studio.show(made))["set_aside"], await studio.total()) == (50, 0)
+
+
+async def test_what_rolls_over_is_lost_to_who_never_pays(studio: Studio) -> None:
+    """They have no more of it than who cancels, on the free plan neither; and it is told."""
+    await studio.free_plan()
+    made = await studio.subscribe(await studio.plan("pro", 0, grants=ROLLING))
+    await studio.pass_days(14)
+    expired = await studio.show(made)
+    assert (expired["state"], expired["set_aside"], await studio.total()) == ("expired", 0, 10)
+    assert [body["amount"] for body in await studio.told("credits.expired")] == [50, 50]
+
+
+async def test_what_rolls_over_is_lost_to_who_cancels_overdue(studio: Studio) -> None:
+    """At once, as what was granted has expired by then."""
+    made = await studio.subscribe(await studio.plan("pro", 0, grants=ROLLING))
+    await studio.pass_days(11)
+    assert (await studio.act(made, "cancel", at="now"))["set_aside"] == 0
+    assert (await studio.total(), (await studio.ledger())[-1]) == (0, ("expiry", 0))
+
+
+async def test_very_late_nothing_is_left_of_it(studio: Studio) -> None:
+    """What rolled over has had its cycle by then."""
+    made = await studio.subscribe(await studio.plan("pro", 0, grants=ROLLING, grace_period_days=30))
+    await studio.pass_days(25)
+    renewed = await studio.act(made, "renew")
+    assert (renewed["state"], renewed["set_aside"], await studio.total()) == ("active", 0, 100)
