@@ -26,8 +26,8 @@ def require_sandbox(principal: Principal) -> None:
 async def freeze(tx: Transaction, at: datetime | None, now: datetime, name: str | None) -> Way:
     """Have the environment's time stand still; from where to where it comes with that.
 
-    `name` tells the request from others: the one that froze it may come again. Raises ServiceError where it stands
-    still already.
+    It stands still from now on, and at a later moment once all is posted that falls due until then. `name` tells the
+    request from others: the one that froze it may come again. Raises ServiceError where it stands still already.
     """
     row = await store.lock_clock(tx)
     if row is None:
@@ -37,13 +37,13 @@ async def freeze(tx: Transaction, at: datetime | None, now: datetime, name: str 
         if frozen_at < earliest:
             raise invalid_value("at", f"must not be before {earliest.isoformat()}: what happened has happened")
         _require_near("at", now, frozen_at)
-        await store.insert_clock(tx, frozen_at, now, name)
+        await store.insert_clock(tx, Way(earliest, frozen_at), now, name)
         row = await store.lock_clock(tx)
     elif not row.is_new and not _is_again(row, name):
         raise _conflict(row, "The environment's time stands still already; advance it.")
-    if row is None or at not in {None, row.frozen_at}:  # somebody else was first
+    if row is None or at not in {None, row.way.to}:  # somebody else was first
         raise _conflict(row, "The environment's clock was set by another request.")
-    return Way(min(now, row.frozen_at), row.frozen_at)
+    return row.way
 
 
 async def start_advance(tx: Transaction, asked: Advance, name: str | None) -> tuple[datetime, Way]:

@@ -9,6 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from app.wire import keys
 from tests.flow.stack import Answer, Stack, Tenant, drained, make_catalogue, open_session, running_stack
 from tests.flow.test_voids import balance
 from tests.waiting import wait_until_async
@@ -117,6 +118,30 @@ async def test_a_clock_outlives_what_redis_remembers(tmp_path: Path) -> None:
         assert_as_expected(await history(tenant, begun_at))
         assert await balance(tenant, "u") == 75
         assert (await stack.verify()).findings == []
+
+
+async def test_frozen_at_a_later_moment(stack: Stack, tenant: Tenant) -> None:
+    """On the way there all happens as if time had passed, also at accounts that are not in Redis when it is frozen."""
+    await make_catalogue(tenant.core)
+    await tenant.core.created("/v1/customers", {"end_user_id": "u"})
+    begun_at = datetime.now(UTC)
+    await grant(tenant, 100, begun_at + 2 * HOUR)
+    await grant(tenant, 50)
+    await grant(tenant, 25, effective_at=(begun_at + 3 * DAY).isoformat())
+    await reserve(tenant, 30, 3600)
+    await reserve(tenant, 20, 3 * 3600)
+    await drained(tenant.core, "u")
+    redis = await stack.redis()
+    ref = keys.account_ref(keys.environment_ref(tenant.environment_id), "u")
+    assert await redis.client.delete(keys.account(redis.partition(ref), ref)) == 1
+    await redis.close()
+    assert await frozen(tenant, begun_at + 7 * DAY) == begun_at + 7 * DAY
+    found = await history(tenant, begun_at)
+    assert [(kind, change) for kind, change, _ in found] == [(kind, change) for kind, change, _ in EXPECTED]
+    for (_, _, at), (_, _, expected) in zip(found, EXPECTED, strict=True):
+        assert timedelta(0) <= at - expected < timedelta(minutes=5), found
+    assert await balance(tenant, "u") == 75
+    assert (await stack.verify()).findings == []
 
 
 async def half_a_year(tenant: Tenant, begun_at: datetime, days: int) -> tuple[list[tuple[str, float, timedelta]], Any]:

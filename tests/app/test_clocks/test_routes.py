@@ -209,7 +209,43 @@ async def test_who_asks_again_goes_on(core: Core, tenant: Tenant, monkeypatch: p
     assert await advance(by_seconds=86_400) == (409, "test_clock_conflict")
     assert await advance(by_seconds=3 * 86_400) == (503, "test_clock_advancing")
     assert datetime.fromisoformat((await client.read("/v1/test-clock"))["advancing_to"]) == begun_at + 3 * DAY
+    assert await ticks(core, tenant) == [to_at(begun_at + 2 * DAY)]
+
+
+async def ticks(core: Core, tenant: Tenant) -> list[int]:
+    """The moments at which `u` was ticked."""
     ref = keys.account_ref(keys.environment_ref(tenant.environment_id), "u")
     stream = await core.parts.redis.client.xrange(keys.stream(keys.partition_of(ref, PARTITIONS)))
-    ticks = [int(fields[b"t"]) for _, fields in stream if fields[b"a"] == ref]
-    assert ticks == [to_at(begun_at + 2 * DAY)]
+    return [int(fields[b"t"]) for _, fields in stream if fields[b"a"] == ref]
+
+
+async def test_who_freezes_later_is_on_the_way_there(
+    core: Core, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until all is posted that falls due by then it stands where time is; what comes next counts from where it will."""
+    monkeypatch.setattr(settling, "SETTLE_SECONDS", 0.2)
+    client = tenant.sandbox
+    await client.made("/v1/customers", {"end_user_id": "u"})
+    begun_at = datetime.now(UTC)
+    expiry = {"expires_at": (begun_at + DAY).isoformat()}
+    await client.made("/v1/credits/grants", {"end_user_id": "u", "amount": 5, **expiry})
+    at = begun_at + 90 * DAY
+
+    async def ask(verb: str, **body: Any) -> tuple[int, str]:
+        return code(await client.post(f"/v1/test-clock/{verb}", body))
+
+    async def shown() -> tuple[datetime, datetime]:
+        clock = await client.read("/v1/test-clock")
+        return datetime.fromisoformat(clock["frozen_at"]), datetime.fromisoformat(clock["advancing_to"])
+
+    for body in ({"at": at.isoformat()}, {"at": at.isoformat()}, {}):
+        assert await ask("freeze", **body) == (503, "test_clock_advancing")
+        stands_at, to = await shown()
+        assert begun_at <= stands_at <= begun_at + DAY + settling.STEP
+        assert to == at
+    assert await ask("freeze", at=(at + DAY).isoformat()) == (409, "test_clock_conflict")
+    assert await ask("advance", to=(at - DAY).isoformat()) == (409, "test_clock_conflict")
+    assert await ask("advance", by_seconds=86_400) == (503, "test_clock_advancing")
+    assert (await shown())[1] == at + DAY
+    assert await ask("freeze") == (409, "test_clock_conflict")
+    assert await ticks(core, tenant) == [to_at(begun_at + DAY + settling.STEP)]
