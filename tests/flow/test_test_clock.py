@@ -1,12 +1,15 @@
 """A sandbox whose time stands still: moving it on does at once what time would have done, at the very same moments."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import asyncpg
 import pytest
 
 from app.wire import keys
@@ -144,7 +147,13 @@ async def test_frozen_at_a_later_moment(stack: Stack, tenant: Tenant) -> None:
     assert (await stack.verify()).findings == []
 
 
-async def half_a_year(tenant: Tenant, begun_at: datetime, days: int) -> tuple[list[tuple[str, float, timedelta]], Any]:
+Told = tuple[list[tuple[str, float, timedelta]], Any]
+"""What the ledger and the history of subscriptions have."""
+
+
+async def half_a_year(
+    tenant: Tenant, begun_at: datetime, days: int, go_to: Callable[[Tenant, datetime], Awaitable[object]] = advance
+) -> Told:
     """What the ledger and the history of two subscriptions have after steps of so many days.
 
     `u` is billed afterwards and goes on by itself; `p` pays beforehand, and does not.
@@ -160,7 +169,7 @@ async def half_a_year(tenant: Tenant, begun_at: datetime, days: int) -> tuple[li
         body = {"end_user_id": end_user_id, "plan_variant_id": made_variant["plan_variant_id"]}
         made.append((await tenant.core.created("/v1/subscriptions", body))["subscription_id"])
     for day in range(days, 181, days):
-        await advance(tenant, begun_at + day * DAY)
+        await go_to(tenant, begun_at + day * DAY)
     changes = (await tenant.core.get(f"/v1/subscriptions/{made[1]}/history")).body["data"]
     return await history(tenant, begun_at), [(change["at"], change["state_after"]) for change in changes]
 
@@ -177,6 +186,68 @@ async def test_subscriptions_go_on_as_if_time_had_passed(stack: Stack, session: 
     assert [state for _, state in changes] == ["expired", "overdue", "active"]
     out, overdue, _ = (datetime.fromisoformat(at) for at, _ in changes)
     assert (overdue, out - overdue) == (begun_at + months[1], 3 * DAY)
+
+
+@pytest.mark.timeout(180)
+async def test_whatever_is_killed_on_the_way(tmp_path: Path) -> None:
+    """52: core and flusher die as the clock goes; whoever asks for the same again gets what nobody had disturbed."""
+    begun_at = datetime.now(UTC).replace(microsecond=0) + DAY
+    async with running_stack(tmp_path) as stack, open_session() as session:
+        killing = Killing(stack, session)
+        disturbed = await half_a_year(await stack.tenant(session), begun_at, 180, killing.go_to)
+        assert {*killing.killed} == {"core", "flusher"}
+        assert disturbed == await half_a_year(await stack.tenant(session), begun_at, 180)
+        assert (await stack.verify()).findings == []
+
+
+class Killing:
+    """Moves a clock on, and kills a process each time that it has come a step further."""
+
+    def __init__(self, stack: Stack, session: aiohttp.ClientSession) -> None:
+        self._stack, self._session = stack, session
+        self.killed: list[str] = []
+
+    async def go_to(self, tenant: Tenant, to: datetime) -> None:
+        """By one request under one key, until it is answered."""
+        connection = await asyncpg.connect(self._stack.stores.database_url)
+        try:
+            seen_at = await _stands_at(connection, tenant)
+            asked = asyncio.create_task(self._ask(tenant, {"by_seconds": int((to - seen_at).total_seconds())}))
+
+            async def goes_on() -> bool:
+                return asked.done() or await _stands_at(connection, tenant) > seen_at
+
+            for victim in cycle(("core", "flusher")):
+                await wait_until_async(goes_on, 30, "the clock to go on")
+                if asked.done():
+                    break
+                seen_at = await _stands_at(connection, tenant)
+                await self._kill(victim)
+        finally:
+            await connection.close()
+        assert datetime.fromisoformat((await asked).body["frozen_at"]) == to
+
+    async def _ask(self, tenant: Tenant, body: dict[str, int]) -> Answer:
+        while True:
+            try:
+                answer = await tenant.core.post("/v1/test-clock/advance", body, Idempotency_Key="one way")
+            except aiohttp.ClientError:
+                await self._stack.ready(self._session)
+                continue
+            if answer.status == HTTPStatus.OK:
+                return answer
+            assert answer.status == HTTPStatus.SERVICE_UNAVAILABLE, answer.body
+
+    async def _kill(self, victim: str) -> None:
+        await self._stack.kill(victim)
+        self.killed.append(victim)
+        self._stack.start(victim)
+        await self._stack.ready(self._session)
+
+
+async def _stands_at(connection: asyncpg.Connection, tenant: Tenant) -> datetime:
+    statement = "SELECT frozen_at FROM test_clocks WHERE environment_id = $1"
+    return await connection.fetchval(statement, tenant.environment_id)
 
 
 async def test_usage_is_dated_by_the_clock(tenant: Tenant) -> None:
