@@ -84,14 +84,18 @@ def _require_near(field: str, begun_at: datetime, to: datetime) -> None:
         raise invalid_value(field, f"must be within {MAX_STEP_DAYS} days of {begun_at.isoformat()}, and before 2200")
 
 
-async def reset(tx: Transaction) -> None:
-    """Have the environment go by the real time again. Raises ServiceError where it has customers.
+async def reset(tx: Transaction, now: datetime) -> None:
+    """Have the environment go by the real time again, `now`. Raises ServiceError where it has customers.
 
-    What was posted for them may be dated later than now, and a ledger is only ever added to.
+    What was posted for them may be dated later than now, and a ledger is only ever added to. Neither does a price that
+    was made by a clock ahead of now hold yet, and prices are never changed.
     """
     await dirty.change_catalogue(tx)  # so that no customer is being made meanwhile
     if await store.has_customers(tx):
         detail = "What was posted for the environment's customers stays; make a new tenant to start anew."
+        raise _conflict(await store.read_clock(tx), detail)
+    if await store.holds_later(tx, now):
+        detail = "What was made by the clock (prices, say) would hold only later; make a new tenant to start anew."
         raise _conflict(await store.read_clock(tx), detail)
     await store.delete_clock(tx)
 

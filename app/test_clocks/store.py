@@ -103,6 +103,11 @@ async def has_customers(tx: Transaction) -> bool:
     return await tx.connection.fetchval(_SQL["has_customers"], tx.environment)
 
 
+async def holds_later(tx: Transaction, now: datetime) -> bool:
+    """Whether a price was made, or enrolling begun, by a clock that is ahead of `now`: it would not hold yet."""
+    return await tx.connection.fetchval(_SQL["holds_later"], tx.environment, now)
+
+
 async def read_posted_until(tx: Transaction) -> datetime | None:
     """The last moment that anything of the environment was posted at."""
     return await tx.connection.fetchval(_SQL["read_posted_until"], tx.environment)

@@ -157,6 +157,33 @@ async def test_a_reset_is_for_environments_without_customers(tenant: Tenant) -> 
     assert (await client.read("/v1/test-clock"))["frozen_at"] is not None
 
 
+async def test_no_reset_takes_a_price_away(tenant: Tenant) -> None:
+    """One that was made by a clock that is ahead would hold later only; what was made before it was frozen stays."""
+    client, priced = tenant.sandbox, {"price": {"kind": "per_unit", "amount": 1}}
+    await client.made("/v1/features", {"key": "before", "name": "Before", **priced})
+    await freeze(client)
+    assert (await client.post("/v1/test-clock/advance", {"by_seconds": 9 * 86_400})).status_code == 200
+    assert (await client.post("/v1/test-clock/reset", {})).status_code == 200
+    assert (await client.read("/v1/features/before"))["price"] is not None
+    await freeze(client, at=(datetime.now(UTC) + 9 * DAY).isoformat())
+    await client.made("/v1/features", {"key": "ahead", "name": "Ahead", **priced})
+    assert code(await client.post("/v1/test-clock/reset", {})) == (409, "test_clock_conflict")
+    assert (await client.read("/v1/features/ahead"))["price"] is not None
+
+
+async def test_nobody_is_left_out_by_a_reset(tenant: Tenant) -> None:
+    """Since when an environment enrols is a moment of the clock; where that is to come, the clock stays."""
+    client = tenant.sandbox
+    await client.made("/v1/plans", {"key": "free", "name": "Free"})
+    variant = {"key": "monthly", "interval": "month", "billing_mode": "postpaid", "grants": [], "features": []}
+    variant_id = (await client.made("/v1/plans/free/variants", variant))["plan_variant_id"]
+    await freeze(client, at=(datetime.now(UTC) + 9 * DAY).isoformat())
+    for is_on, expected in ((True, 409), (False, 200)):
+        settings = {"free_plan_variant_id": variant_id, "auto_enroll": is_on}
+        assert (await client.send("PATCH", "/v1/environment", json=settings)).status_code == 200
+        assert (await client.post("/v1/test-clock/reset", {})).status_code == expected
+
+
 async def test_core_goes_by_the_clock_of_the_environment(tenant: Tenant, urls: DatabaseUrls) -> None:
     """What is made is dated by it, prices hold by it; keys are remembered by the real time, and live goes on."""
     client = tenant.sandbox
