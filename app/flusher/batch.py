@@ -13,7 +13,7 @@ from app.corrections.deciding import Carried, carry_out
 from app.flusher import falling_due, reserving, subscribing, telling
 from app.flusher.counting import count
 from app.flusher.grouping import UsageGroup
-from app.flusher.posting import AccountKey, Entries, Posting, RejectedEntry, by_hour
+from app.flusher.posting import AccountKey, Entries, Posting, RejectedEntry, TakenBack, by_hour
 from app.ledger.book import Account, PostedEvent
 from app.ledger.targets import Targets
 from app.metering.holds import HoldChange
@@ -171,6 +171,7 @@ def _post_order(posting: Posting, group: UsageGroup, entry: StreamEntry, targets
 
 def _take_back(posting: Posting, account: Account, event: PostedEvent) -> None:
     """What an event added to sums and counters, where it is voided."""
+    posting.taken_back.append(TakenBack(account.id, event, len(posting.used)))
     posting.used += by_hour(account, [event], sign=-1)
     if event.period_at is not None:
         posting.counted.append(count(account, event.feature_key, event.period_at, -event.units_micro))

@@ -47,6 +47,15 @@ class TurnedPeriod(msgspec.Struct, frozen=True):
     """Where what was used is to be shown."""
 
 
+class TakenBack(msgspec.Struct, frozen=True):
+    """A usage event that was voided."""
+
+    account_id: UUID
+    event: PostedEvent
+    used: int
+    """How much of `Posting.used` is of the time before."""
+
+
 class Posting(msgspec.Struct):
     """Everything that one batch writes. `accounts` and `changed_blocks` are the working copies, posted to."""
 
@@ -84,6 +93,7 @@ class Posting(msgspec.Struct):
     """What orders about subscriptions speak of."""
     history: list[Change] = []
     turned_periods: list[TurnedPeriod] = []
+    taken_back: list[TakenBack] = []
     retermed_blocks: list[tuple[UUID, Block]] = []
     """(environment, block) of which other terms hold."""
     snapshots: dict[str, bytes] = {}

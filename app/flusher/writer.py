@@ -34,7 +34,7 @@ from app.subscriptions.reading import read_subscribers
 from app.trail import outbox
 from app.wire import keys
 from app.wire.events import StreamEntry
-from app.wire.orders import Order, SubscriptionOrder
+from app.wire.orders import Order, SubscriptionOrder, VoidUsage
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -161,6 +161,7 @@ class Writer:
         orders, named = _orders(entries, accounts), _reservations(entries, accounts)
         until_at = max(_latest(entries), default=0)
         due = [account for account in accounts.values() if account.agenda_at <= until_at]
+        due += [account for account, order in orders if isinstance(order, VoidUsage)]  # its period may be closed
         ordered = [(account, order) for account, order in orders if isinstance(order, SubscriptionOrder)]
         subscribers = await read_subscribers(tx, due, ordered, self._zone) if due or ordered else None
         # What an order speaks of must not be decided by an event that turns out to be there already. A commit is an

@@ -31,8 +31,8 @@ LOOK_SECONDS = 10.0
 """How often such customers are looked for."""
 GRACE = timedelta(seconds=10)
 """How long core has to enrol a customer itself."""
-REACH = timedelta(days=1)
-"""How long ago a customer may have been made."""
+REACH = timedelta(days=8)
+"""How long ago a customer may have been made: who was left out before a week in which nothing ran is found after it."""
 COMMIT_LAG = timedelta(minutes=5)
 """How long after its moment a customer may be seen first: clocks differ, and core's transactions take their time."""
 ENVIRONMENTS = 1_000

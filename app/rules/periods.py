@@ -131,8 +131,12 @@ def boundary(anchor_at: datetime, unit: IntervalUnit, count: int, n: int, zone: 
             moved = _add_months(local, steps)
         case IntervalUnit.YEAR:
             moved = _add_months(local, 12 * steps)
-    # Of a time of day that comes twice, the anchor says which one is meant.
-    return moved.replace(tzinfo=zone, fold=zoned.fold).astimezone(UTC)
+    first = moved.replace(tzinfo=zone).astimezone(UTC)
+    if not zoned.fold:
+        return first
+    # Of a time of day that comes twice, the anchor means the second. One that does not come at all is later by as much
+    # as clocks go forward, whoever asks; there `fold` would mean the earlier one, which may be of the day before.
+    return max(first, moved.replace(tzinfo=zone, fold=1).astimezone(UTC))
 
 
 def _add_months(local: datetime, months: int) -> datetime:

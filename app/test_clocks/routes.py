@@ -110,7 +110,7 @@ async def reset_test_clock(
     async def work(tx: Transaction) -> TestClockBody:
         service.require_sandbox(principal)
         _say(tx, show_clock(await store.read_clock(tx)))
-        await service.reset(tx)
+        await service.reset(tx, mutation.asked_at)
         return show_clock(None)
 
     return await mutation.run(data, work, status=_OK)

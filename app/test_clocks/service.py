@@ -26,8 +26,8 @@ def require_sandbox(principal: Principal) -> None:
 async def freeze(tx: Transaction, at: datetime | None, now: datetime, name: str | None) -> Way:
     """Have the environment's time stand still; from where to where it comes with that.
 
-    `name` tells the request from others: the one that froze it may come again. Raises ServiceError where it stands
-    still already.
+    It stands still from now on, and at a later moment once all is posted that falls due until then. `name` tells the
+    request from others: the one that froze it may come again. Raises ServiceError where it stands still already.
     """
     row = await store.lock_clock(tx)
     if row is None:
@@ -37,13 +37,13 @@ async def freeze(tx: Transaction, at: datetime | None, now: datetime, name: str 
         if frozen_at < earliest:
             raise invalid_value("at", f"must not be before {earliest.isoformat()}: what happened has happened")
         _require_near("at", now, frozen_at)
-        await store.insert_clock(tx, frozen_at, now, name)
+        await store.insert_clock(tx, Way(earliest, frozen_at), now, name)
         row = await store.lock_clock(tx)
     elif not row.is_new and not _is_again(row, name):
         raise _conflict(row, "The environment's time stands still already; advance it.")
-    if row is None or at not in {None, row.frozen_at}:  # somebody else was first
+    if row is None or at not in {None, row.way.to}:  # somebody else was first
         raise _conflict(row, "The environment's clock was set by another request.")
-    return Way(min(now, row.frozen_at), row.frozen_at)
+    return row.way
 
 
 async def start_advance(tx: Transaction, asked: Advance, name: str | None) -> tuple[datetime, Way]:
@@ -84,14 +84,18 @@ def _require_near(field: str, begun_at: datetime, to: datetime) -> None:
         raise invalid_value(field, f"must be within {MAX_STEP_DAYS} days of {begun_at.isoformat()}, and before 2200")
 
 
-async def reset(tx: Transaction) -> None:
-    """Have the environment go by the real time again. Raises ServiceError where it has customers.
+async def reset(tx: Transaction, now: datetime) -> None:
+    """Have the environment go by the real time again, `now`. Raises ServiceError where it has customers.
 
-    What was posted for them may be dated later than now, and a ledger is only ever added to.
+    What was posted for them may be dated later than now, and a ledger is only ever added to. Neither does a price that
+    was made by a clock ahead of now hold yet, and prices are never changed.
     """
     await dirty.change_catalogue(tx)  # so that no customer is being made meanwhile
     if await store.has_customers(tx):
         detail = "What was posted for the environment's customers stays; make a new tenant to start anew."
+        raise _conflict(await store.read_clock(tx), detail)
+    if await store.holds_later(tx, now):
+        detail = "What was made by the clock (prices, say) would hold only later; make a new tenant to start anew."
         raise _conflict(await store.read_clock(tx), detail)
     await store.delete_clock(tx)
 

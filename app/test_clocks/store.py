@@ -16,14 +16,20 @@ class ClockRow(msgspec.Struct, frozen=True):
 
     frozen_at: datetime
     advanced_from: datetime | None
+    """While it is being frozen, where it is to stand then: what comes next counts from there."""
     advancing_to: datetime | None
     moved_under: str | None
     """The request that moved it last: its route and key."""
 
     @property
     def is_new(self) -> bool:
-        """Whether what was due when the clock was frozen is still being posted."""
+        """Whether what was due by the moment at which the clock is frozen is still being posted."""
         return self.advancing_to is not None and self.advanced_from == self.advancing_to
+
+    @property
+    def way(self) -> "Way":
+        """What is left of its way."""
+        return Way(self.frozen_at, self.advancing_to or self.frozen_at)
 
 
 class Way(msgspec.Struct, frozen=True):
@@ -67,9 +73,9 @@ async def lock_clock(tx: Transaction) -> ClockRow | None:
     return None if row is None else ClockRow(*row)
 
 
-async def insert_clock(tx: Transaction, frozen_at: datetime, now: datetime, moved_under: str | None) -> None:
-    """A clock that is on its way to where it stands already; nothing where there is one."""
-    await tx.connection.execute(_SQL["insert_clock"], tx.environment, frozen_at, now, moved_under)
+async def insert_clock(tx: Transaction, way: Way, now: datetime, moved_under: str | None) -> None:
+    """A clock that is on its way to where it is to stand; nothing where there is one."""
+    await tx.connection.execute(_SQL["insert_clock"], tx.environment, way.stands_at, way.to, now, moved_under)
 
 
 async def start_advance(tx: Transaction, advanced_from: datetime, to: datetime, moved_under: str | None) -> None:
@@ -95,6 +101,11 @@ async def delete_clock(tx: Transaction) -> None:
 async def has_customers(tx: Transaction) -> bool:
     """Whether the environment has any customer."""
     return await tx.connection.fetchval(_SQL["has_customers"], tx.environment)
+
+
+async def holds_later(tx: Transaction, now: datetime) -> bool:
+    """Whether a price was made, or enrolling begun, by a clock that is ahead of `now`: it would not hold yet."""
+    return await tx.connection.fetchval(_SQL["holds_later"], tx.environment, now)
 
 
 async def read_posted_until(tx: Transaction) -> datetime | None:

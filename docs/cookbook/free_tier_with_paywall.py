@@ -3,9 +3,10 @@
 Nobody is signed up by hand: an end user who is seen for the first time is put on the free plan.
 """
 
+from collections import Counter
 from typing import Any
 
-from http_client import RUN, call, make
+from http_client import RUN, call, make, wait_for
 
 VISITOR = f"visitor-{RUN}"
 FREE_MESSAGES = 5
@@ -30,10 +31,17 @@ def may_send() -> dict[str, Any]:
 
 
 def send_message(number: int) -> None:
-    """What your application does: it answers the message, and records it under the message's own id."""
+    """What your application does: it answers, and records the message under its own id, with who answered."""
     event = {"end_user_id": VISITOR, "feature_key": "paywall.messages", "units": 1}
+    event["properties"] = {"character": "Ada" if number % 2 else "Lin"}
     used = call("POST", "/v1/usage", event, f"message-{RUN}-{number}")
     print(f"  message {number} answered, {used['balance']} left")
+
+
+def messages_by_character(sent: int) -> Counter[str]:
+    """Whom the visitor talked to, once all that was sent is in the ledger."""
+    found = wait_for(f"/v1/usage/events?end_user_id={VISITOR}", lambda found: len(found["data"]) == sent)
+    return Counter(event["properties"]["character"] for event in found["data"])
 
 
 price = {"kind": "per_unit", "amount": 1}
@@ -58,6 +66,9 @@ try:
     assert check["allowed"]
     print(f"  {subscription['plan_key']} is {subscription['state']}, {check['balance']} messages left")
     send_message(sent + 1)
+    by_character = messages_by_character(sent + 1)
+    assert by_character == {"Ada": 3, "Lin": 3}
+    print(f"  so far Ada has answered {by_character['Ada']} and Lin {by_character['Lin']}")
 
     print(f"{VISITOR} leaves Plus at once.")
     call("POST", f"/v1/subscriptions/{subscription['subscription_id']}/cancel", {"at": "now"})

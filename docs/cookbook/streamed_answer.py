@@ -19,8 +19,10 @@ def model(tokens: int) -> Iterator[int]:
 
 def reserve(request: str, seconds: int) -> str:
     """Set aside what the answer may cost at most; the path of the reservation."""
+    before = balance()
     body = {"end_user_id": ASKER, "feature_key": "stream.tokens", "units": MOST_TOKENS, "ttl_seconds": seconds}
     opened = call("POST", "/v1/reservations", body, f"{request}-{RUN}")
+    assert opened["balance"] == balance() == round(before - opened["reserved"], 6)
     print(f"  {opened['reserved']} credits set aside, {opened['balance']} left to spend meanwhile")
     return f"/v1/reservations/{opened['reservation_id']}"
 

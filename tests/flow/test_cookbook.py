@@ -15,10 +15,12 @@ SAID = {
         "message 5 answered, 0 left",
         "paywall: insufficient_credits",
         "paywall.plus is active, 500 messages left",
+        "so far Ada has answered 3 and Lin 3",
         "back on paywall.free",
     ],
     "credit_packs.py": ["one top-up, balance 120", "20 of the 20 from promo", "10 of the 100 from topup"],
     "streamed_answer.py": [
+        "20 credits set aside, 80 left to spend meanwhile",
         "450 tokens: 9 credits charged, 11 back",
         "120 tokens: 2.4 credits charged, 17.6 back",
         "expired by itself: 88.6 credits again",
@@ -30,7 +32,12 @@ SAID = {
         "billed: 70 credits",
         "500 calls cost 25, 0 of it overage; balance 175",
     ],
-    "rollover_and_burst.py": ["rollover: 300 of 300", "30 images rendered, 250 credits left", "topup: 250 of 500"],
+    "rollover_and_burst.py": [
+        "rollover: 300 of 300",
+        "30 images rendered, 250 credits left",
+        "topup: 250 of 500",
+        "from month to month: [400, 800, 1000, 1000, 1000]",
+    ],
     "upgrade_after_payment.py": [
         "900 tasks more, at once",
         "upgrade.pro is active, 1000 tasks",

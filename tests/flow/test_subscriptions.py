@@ -1,13 +1,17 @@
 """Subscriptions in the whole product: what edges answer as they move, and what was used in periods that close."""
 
+import asyncio
 from datetime import timedelta
 from http import HTTPStatus
 from typing import Any
 
 import asyncpg
 import msgspec
+import pytest
 
+from app.wire import keys
 from tests.flow.stack import Stack, Tenant, drained
+from tests.waiting import wait_until_async
 
 TEN_DAYS: dict[str, Any] = {"interval": "day", "interval_count": 10}
 
@@ -32,11 +36,12 @@ async def subscribed(tenant: Tenant, **terms: Any) -> str:
     return f"/v1/subscriptions/{(await core.created('/v1/subscriptions', body))['subscription_id']}"
 
 
-async def use(tenant: Tenant, units: int, feature_key: str = "api_calls") -> None:
-    """Usage of `u`."""
+async def use(tenant: Tenant, units: int, feature_key: str = "api_calls") -> str:
+    """Usage of `u`; the event's id."""
     body = {"end_user_id": "u", "feature_key": feature_key, "units": units}
     answer = await tenant.edge.post("/v1/usage", body)
     assert answer.status == HTTPStatus.ACCEPTED, answer.body
+    return answer.body["event_id"]
 
 
 async def pass_time(tenant: Tenant, **delta: float) -> None:
@@ -114,3 +119,52 @@ async def test_what_was_used_in_a_period(stack: Stack, tenant: Tenant) -> None:
     assert first["period_end"] == second["period_start"]
     assert (await drained(tenant.core, "u"))["total"] == 100
     assert (await stack.verify()).findings == []
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+async def test_what_is_voided_when_its_period_is_closed(stack: Stack, tenant: Tenant, at_once: bool) -> None:  # noqa: FBT001
+    """It is not taken from what was used in the next one, which begins in the same hour, perhaps in the same batch."""
+    await subscribed(tenant, billing_mode="postpaid")
+    await pass_time(tenant, days=10, seconds=-1)
+    voided = await use(tenant, 30)
+    await use(tenant, 4)
+    if at_once:
+        await turn_and_void(stack, tenant, voided)
+    else:
+        await pass_time(tenant, seconds=1)
+        await void(tenant, voided)
+    await use(tenant, 7)
+    await pass_time(tenant, days=10)
+    first, second = await closed_periods(stack, tenant)
+    assert [used["units"] for used in first["usage"]] == [34]
+    assert [used["units"] for used in second["usage"]] == [7]
+
+
+async def void(tenant: Tenant, event_id: str) -> None:
+    """Take an event back."""
+    answer = await tenant.core.post(f"/v1/usage/events/{event_id}/void", {"reason": "a mistake"})
+    assert answer.status == HTTPStatus.CREATED, answer.body
+
+
+async def turn_and_void(stack: Stack, tenant: Tenant, event_id: str) -> None:
+    """Have the flusher find the end of the period and the void together."""
+    redis, ref = await stack.redis(), keys.account_ref(keys.environment_ref(tenant.environment_id), "u")
+
+    async def kinds() -> list[bytes]:
+        entries = await redis.client.xrange(keys.stream(redis.partition(ref)))
+        return [fields[b"k"] for _, fields in entries if fields[b"a"] == ref]
+
+    async def ends_with(kind: bytes) -> bool:
+        return (await kinds())[-1:] == [kind]
+
+    await drained(tenant.core, "u")
+    stack.pause("flusher")
+    try:
+        turned = asyncio.create_task(pass_time(tenant, seconds=1))
+        await wait_until_async(lambda: ends_with(b"t"), 10, "the tick")
+        taken_back = asyncio.create_task(void(tenant, event_id))
+        await wait_until_async(lambda: ends_with(b"o"), 10, "the order")
+    finally:
+        stack.resume("flusher")
+        await redis.close()
+    await asyncio.gather(turned, taken_back)

@@ -1,14 +1,18 @@
 """A sandbox whose time stands still: moving it on does at once what time would have done, at the very same moments."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import asyncpg
 import pytest
 
+from app.wire import keys
 from tests.flow.stack import Answer, Stack, Tenant, drained, make_catalogue, open_session, running_stack
 from tests.flow.test_voids import balance
 from tests.waiting import wait_until_async
@@ -119,7 +123,37 @@ async def test_a_clock_outlives_what_redis_remembers(tmp_path: Path) -> None:
         assert (await stack.verify()).findings == []
 
 
-async def half_a_year(tenant: Tenant, begun_at: datetime, days: int) -> tuple[list[tuple[str, float, timedelta]], Any]:
+async def test_frozen_at_a_later_moment(stack: Stack, tenant: Tenant) -> None:
+    """On the way there all happens as if time had passed, also at accounts that are not in Redis when it is frozen."""
+    await make_catalogue(tenant.core)
+    await tenant.core.created("/v1/customers", {"end_user_id": "u"})
+    begun_at = datetime.now(UTC)
+    await grant(tenant, 100, begun_at + 2 * HOUR)
+    await grant(tenant, 50)
+    await grant(tenant, 25, effective_at=(begun_at + 3 * DAY).isoformat())
+    await reserve(tenant, 30, 3600)
+    await reserve(tenant, 20, 3 * 3600)
+    await drained(tenant.core, "u")
+    redis = await stack.redis()
+    ref = keys.account_ref(keys.environment_ref(tenant.environment_id), "u")
+    assert await redis.client.delete(keys.account(redis.partition(ref), ref)) == 1
+    await redis.close()
+    assert await frozen(tenant, begun_at + 7 * DAY) == begun_at + 7 * DAY
+    found = await history(tenant, begun_at)
+    assert [(kind, change) for kind, change, _ in found] == [(kind, change) for kind, change, _ in EXPECTED]
+    for (_, _, at), (_, _, expected) in zip(found, EXPECTED, strict=True):
+        assert timedelta(0) <= at - expected < timedelta(minutes=5), found
+    assert await balance(tenant, "u") == 75
+    assert (await stack.verify()).findings == []
+
+
+Told = tuple[list[tuple[str, float, timedelta]], Any]
+"""What the ledger and the history of subscriptions have."""
+
+
+async def half_a_year(
+    tenant: Tenant, begun_at: datetime, days: int, go_to: Callable[[Tenant, datetime], Awaitable[object]] = advance
+) -> Told:
     """What the ledger and the history of two subscriptions have after steps of so many days.
 
     `u` is billed afterwards and goes on by itself; `p` pays beforehand, and does not.
@@ -135,7 +169,7 @@ async def half_a_year(tenant: Tenant, begun_at: datetime, days: int) -> tuple[li
         body = {"end_user_id": end_user_id, "plan_variant_id": made_variant["plan_variant_id"]}
         made.append((await tenant.core.created("/v1/subscriptions", body))["subscription_id"])
     for day in range(days, 181, days):
-        await advance(tenant, begun_at + day * DAY)
+        await go_to(tenant, begun_at + day * DAY)
     changes = (await tenant.core.get(f"/v1/subscriptions/{made[1]}/history")).body["data"]
     return await history(tenant, begun_at), [(change["at"], change["state_after"]) for change in changes]
 
@@ -152,6 +186,73 @@ async def test_subscriptions_go_on_as_if_time_had_passed(stack: Stack, session: 
     assert [state for _, state in changes] == ["expired", "overdue", "active"]
     out, overdue, _ = (datetime.fromisoformat(at) for at, _ in changes)
     assert (overdue, out - overdue) == (begun_at + months[1], 3 * DAY)
+
+
+@pytest.mark.timeout(180)
+async def test_whatever_is_killed_on_the_way(tmp_path: Path) -> None:
+    """52: core and flusher die as it goes, and Redis loses its memory: asked for again, it comes to the same."""
+    begun_at = datetime.now(UTC).replace(microsecond=0) + DAY
+    async with running_stack(tmp_path) as stack, open_session() as session:
+        undisturbed = await half_a_year(await stack.tenant(session), begun_at, 180)
+        killing = Killing(stack, session)
+        assert await half_a_year(await stack.tenant(session), begun_at, 180, killing.go_to) == undisturbed
+        assert {*killing.killed} == {"core", "redis", "flusher"}
+        assert (await stack.verify()).findings == []
+
+
+class Killing:
+    """Moves a clock on, and kills a process each time that it has come a step further."""
+
+    def __init__(self, stack: Stack, session: aiohttp.ClientSession) -> None:
+        self._stack, self._session = stack, session
+        self.killed: list[str] = []
+
+    async def go_to(self, tenant: Tenant, to: datetime) -> None:
+        """By one request under one key, until it is answered."""
+        connection = await asyncpg.connect(self._stack.stores.database_url)
+        try:
+            seen_at = await _stands_at(connection, tenant)
+            asked = asyncio.create_task(self._ask(tenant, {"by_seconds": int((to - seen_at).total_seconds())}))
+
+            async def goes_on() -> bool:
+                return asked.done() or await _stands_at(connection, tenant) > seen_at
+
+            for victim in cycle(("core", "redis", "flusher")):
+                await wait_until_async(goes_on, 30, "the clock to go on")
+                if asked.done():
+                    break
+                seen_at = await _stands_at(connection, tenant)
+                await self._kill(victim)
+        finally:
+            await connection.close()
+        assert datetime.fromisoformat((await asked).body["frozen_at"]) == to
+
+    async def _ask(self, tenant: Tenant, body: dict[str, int]) -> Answer:
+        while True:
+            try:
+                answer = await tenant.core.post("/v1/test-clock/advance", body, Idempotency_Key="one way")
+            except aiohttp.ClientError:
+                await self._stack.ready(self._session)
+                continue
+            if answer.status == HTTPStatus.OK:
+                return answer
+            assert answer.status == HTTPStatus.SERVICE_UNAVAILABLE, answer.body
+
+    async def _kill(self, victim: str) -> None:
+        self.killed.append(victim)
+        if victim == "redis":
+            redis = await self._stack.redis()
+            await redis.client.flushall()
+            await redis.close()
+            return
+        await self._stack.kill(victim)
+        self._stack.start(victim)
+        await self._stack.ready(self._session)
+
+
+async def _stands_at(connection: asyncpg.Connection, tenant: Tenant) -> datetime:
+    statement = "SELECT frozen_at FROM test_clocks WHERE environment_id = $1"
+    return await connection.fetchval(statement, tenant.environment_id)
 
 
 async def test_usage_is_dated_by_the_clock(tenant: Tenant) -> None:

@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from app.flusher.posting import Entries
-from app.ledger.book import Origin, PostedEvent, Transaction, block_account
+from app.ledger.book import Lines, Origin, PostedEvent, Transaction, block_account, reserved_account
 from app.ledger.draws_proof import BlockRow
 from app.ledger.proof import AccountProof, Finding
 from app.rules import chain
 from app.rules.burndown import Block
-from tests.flusher.batch_subjects import Ledger, make_account, ref_of
+from app.wire.reservations import ReservationState
+from tests.flusher.batch_subjects import Ledger, make_account, make_block, opening, ref_of, usage
 from tests.flusher.test_batch_laws import any_streams, blocks, in_order
 from tests.rules.laws import LAW
 
@@ -181,3 +182,57 @@ def test_draws_of_a_faulty_flusher(draws: dict[int, int], debt: int, invariants:
     assert sorted(finding.invariant for finding in replayed) == invariants
     assert all(finding.row == f"usage_events {event.id}" for finding in replayed if finding.invariant != 13)
     assert {finding.invariant for finding in found} - {5, *invariants} == set()
+
+
+def post_lines(history: History, kind: str, lines: Lines, at: int) -> None:
+    """Post these lines, as a flusher with a fault might: rows, sums and hashes go with them."""
+    history.transactions.append(history.account.post(kind, lines, at, Origin("test")))
+    for block in history.blocks:
+        block.remaining_micro += sum(amount for name, amount in lines if name == block_account(block.id))
+
+
+FIRST, SECOND = block_account(UUID(int=1)), block_account(UUID(int=2))
+
+
+@pytest.mark.parametrize(
+    ("kind", "lines", "at", "invariant"),
+    [
+        ("adjustment", [(FIRST, -5), ("voided", 5)], 10, None),
+        ("adjustment", [(FIRST, -5), ("nowhere", 5)], 10, 6),
+        ("expiry", [(FIRST, -100), ("expired", 100)], 50, None),
+        ("expiry", [(FIRST, -100), ("expired", 100)], 49, 24),
+        ("expiry", [(FIRST, -99), ("expired", 99)], 50, 24),
+        ("adjustment", [(FIRST, 5), ("issued:adjustment", -5)], 10, 5),
+        ("adjustment", [(FIRST, -101), ("voided", 101)], 10, 5),
+    ],
+)
+def test_postings_of_a_faulty_flusher(kind: str, lines: Lines, at: int, invariant: int | None) -> None:
+    """5, 6, 24: where every hash and sum is right, what was posted is not."""
+    history = History([make_block(1, 100, 50)], [], 1)
+    post_lines(history, kind, lines, at)
+    found = {finding.invariant for finding in history.prove()}
+    assert found == set() if invariant is None else invariant in found
+
+
+def test_a_flusher_whose_clock_goes_back() -> None:
+    """12: the hash is that of the earlier moment, and follows the one before it."""
+    history = History([make_block(1, 100)], [], 1)
+    post_lines(history, "adjustment", [(FIRST, -5), ("voided", 5)], 10)
+    history.account.posted_at = 0
+    post_lines(history, "adjustment", [(FIRST, -5), ("voided", 5)], 9)
+    row = f"ledger_transactions {history.account.id} seq {history.account.seq}"
+    assert [(finding.invariant, finding.row) for finding in history.prove()] == [(12, row)]
+
+
+@pytest.mark.parametrize(("first", "second", "invariants"), [(100, 0, []), (60, 40, [31, 31])])
+def test_a_release_that_gives_to_another_block(first: int, second: int, invariants: list[int]) -> None:
+    """31: there is room for it, and every sum is right."""
+    stream: Entries = [opening(NAME, 7, 100, 5), usage(NAME, 8, 50, 6)]
+    history = History([make_block(1, 100), make_block(2, 100)], stream, 1)
+    [(opened, held)] = history.reservations.items()
+    ended = structs.replace(held, state=ReservationState.RELEASED, ended_at=9, ended_seq=history.account.seq + 1)
+    history.reservations[opened] = ended
+    back: Lines = [(name, amount) for name, amount in ((FIRST, first), (SECOND, second)) if amount]
+    post_lines(history, "reservation_released", [(reserved_account(held.id), -100), *back], 9)
+    history.account.reserved_micro = history.account.open_reservations = 0
+    assert [finding.invariant for finding in history.prove()] == invariants

@@ -112,8 +112,8 @@ by_statements(
 )
 by_statements(
     "migrations",
-    "UPDATE migration SET name = '0025_other' WHERE name = '0025_reconciliation'",
-    "UPDATE migration SET name = '0025_reconciliation' WHERE name = '0025_other'",
+    "UPDATE migration SET name = '0029_other' WHERE name = '0029_freezing_ahead'",
+    "UPDATE migration SET name = '0029_freezing_ahead' WHERE name = '0029_other'",
 )
 by_statements(
     "migrations",

@@ -6,7 +6,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from dateutil.relativedelta import relativedelta
-from hypothesis import assume, given
+from dateutil.tz import resolve_imaginary
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from app.rules.moments import NEVER_AT, to_at
@@ -21,6 +22,7 @@ ZONES = (
     ZoneInfo("Asia/Kolkata"),
     ZoneInfo("Pacific/Auckland"),
     ZoneInfo("Australia/Lord_Howe"),  # where clocks move by half an hour
+    ZoneInfo("America/Havana"),  # where they move at midnight
 )
 STEPS = {
     IntervalUnit.DAY: lambda n: relativedelta(days=n),
@@ -28,19 +30,54 @@ STEPS = {
     IntervalUnit.MONTH: lambda n: relativedelta(months=n),
     IntervalUnit.YEAR: lambda n: relativedelta(years=n),
 }
+HALF_HOUR = timedelta(minutes=30)
 anchors = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - bounds of local time
 zones, units, counts = st.sampled_from(ZONES), st.sampled_from(IntervalUnit), st.integers(1, 13)
 intervals = st.tuples(units, counts)
 
 
-@LAW
-@given(anchors, zones, units, counts, st.integers(0, 60))
-def test_against_dateutil(anchor_at: datetime, zone: ZoneInfo, unit: IntervalUnit, count: int, n: int) -> None:
-    """The n-th boundary is n times count units after the anchor on the billing zone's own calendar."""
+def clock_changes(zone: ZoneInfo, years: range) -> list[datetime]:
+    """When clocks of a zone change, in UTC."""
+    first, days = datetime(years.start, 1, 1, tzinfo=UTC), 365 * len(years)
+    halves = [first + number * HALF_HOUR for number in range(48 * days)]
+    offsets = [half.astimezone(zone).utcoffset() for half in halves]
+    return [half for half, (before, after) in zip(halves[1:], pairwise(offsets), strict=True) if before != after]
+
+
+CHANGES = {zone: clock_changes(zone, range(2027, 2031)) for zone in ZONES}
+around_changes = st.sampled_from([zone for zone in ZONES if CHANGES[zone]]).flatmap(
+    lambda zone: st.tuples(
+        st.sampled_from(CHANGES[zone]).flatmap(
+            lambda change: st.integers(-7_300, 7_300).map(lambda seconds: change + timedelta(seconds=seconds))
+        ),
+        st.just(zone),
+    )
+)
+"""Anchors in the hours before and after a change of clocks, many of them in the hour that comes twice."""
+
+
+def nth_by_dateutil(anchor_at: datetime, unit: IntervalUnit, steps: int, zone: ZoneInfo) -> datetime:
+    """So many units after the anchor on the zone's calendar; what does not exist is later by what clocks leave out."""
     local = anchor_at.astimezone(zone)
-    assume(not local.fold)  # the hour that comes twice has its own test
-    expected = (local.replace(tzinfo=None) + STEPS[unit](count * n)).replace(tzinfo=zone)
-    assert boundary(anchor_at, unit, count, n, zone) == expected.astimezone(UTC)
+    return resolve_imaginary((local + STEPS[unit](steps)).replace(fold=local.fold)).astimezone(UTC)
+
+
+@LAW
+@given(st.one_of(st.tuples(anchors, zones), around_changes), units, counts, st.integers(0, 60))
+def test_against_dateutil(anchor: tuple[datetime, ZoneInfo], unit: IntervalUnit, count: int, n: int) -> None:
+    """The n-th boundary is n times count units after the anchor on the billing zone's own calendar."""
+    assert boundary(anchor[0], unit, count, n, anchor[1]) == nth_by_dateutil(anchor[0], unit, count * n, anchor[1])
+
+
+@settings(LAW, max_examples=60)
+@given(around_changes, st.integers(1, 3))
+def test_every_change_of_clocks_is_come_by(anchor: tuple[datetime, ZoneInfo], count: int) -> None:
+    """47: days and weeks that begin about one of them come by all others, and are where dateutil has them."""
+    anchor_at, zone = anchor
+    for unit, most in ((IntervalUnit.DAY, 800), (IntervalUnit.WEEK, 120)):
+        starts = [boundary(anchor_at, unit, count, n, zone) for n in range(most // count)]
+        assert starts == [nth_by_dateutil(anchor_at, unit, count * n, zone) for n in range(len(starts))]
+        assert all(start < end for start, end in pairwise(starts))
 
 
 @LAW
@@ -53,11 +90,10 @@ def test_periods_tile(anchor_at: datetime, zone: ZoneInfo, unit: IntervalUnit, c
 
 
 @LAW
-@given(anchors, zones, units, counts)
-def test_first_period_begins_at_the_anchor(anchor_at: datetime, zone: ZoneInfo, unit: IntervalUnit, count: int) -> None:
+@given(st.one_of(st.tuples(anchors, zones), around_changes), units, counts)
+def test_first_period_begins_at_the_anchor(anchor: tuple[datetime, ZoneInfo], unit: IntervalUnit, count: int) -> None:
     """Boundary 0 is the anchor."""
-    assume(not anchor_at.astimezone(zone).fold)
-    assert boundary(anchor_at, unit, count, 0, zone) == anchor_at
+    assert boundary(anchor[0], unit, count, 0, anchor[1]) == anchor[0]
 
 
 @pytest.mark.parametrize(
@@ -128,3 +164,11 @@ def test_month_ends_and_clock_changes(row: str) -> None:
     anchor_at = datetime.fromisoformat(anchor).replace(tzinfo=BERLIN).astimezone(UTC)
     moved = boundary(anchor_at, IntervalUnit(unit), 1, int(n), BERLIN).astimezone(BERLIN)
     assert moved.strftime("%Y-%m-%d %H:%M") == expected
+
+
+def test_from_the_hour_that_comes_twice_into_one_that_does_not_come() -> None:
+    """Who began in the second 2:30 of October has their day in March from 3:30 on, as who began in the first."""
+    for hour in (0, 1):
+        anchor_at = datetime(2026, 10, 25, hour, 30, tzinfo=UTC)
+        gap = boundary(anchor_at, IntervalUnit.DAY, 1, 154, BERLIN)
+        assert gap == datetime(2027, 3, 28, 1, 30, tzinfo=UTC)

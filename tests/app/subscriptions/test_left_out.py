@@ -166,6 +166,15 @@ async def test_without_a_flusher_orders_do_not_pile_up(
 
 
 @pytest.mark.usefixtures("flusher")
+async def test_after_a_week_in_which_nothing_ran(core: Core, tenant: Tenant, jobs: Jobs) -> None:
+    """52: who was left out before it is enrolled after it."""
+    await want_enrolment(tenant)
+    await leave_out(core, tenant.environment_id)
+    assert await jobs.round(timedelta(days=7)) == 1
+    assert len(await subscriptions(tenant.sandbox, 1)) == 1
+
+
+@pytest.mark.usefixtures("flusher")
 async def test_nobody_else_is_enrolled(core: Core, tenant: Tenant, jobs: Jobs) -> None:
     """Who was known before the environment enrolled anybody, was made long ago, or is not to be enrolled any more."""
     await want_enrolment(tenant, auto_enroll=False)

@@ -157,6 +157,33 @@ async def test_a_reset_is_for_environments_without_customers(tenant: Tenant) -> 
     assert (await client.read("/v1/test-clock"))["frozen_at"] is not None
 
 
+async def test_no_reset_takes_a_price_away(tenant: Tenant) -> None:
+    """One that was made by a clock that is ahead would hold later only; what was made before it was frozen stays."""
+    client, priced = tenant.sandbox, {"price": {"kind": "per_unit", "amount": 1}}
+    await client.made("/v1/features", {"key": "before", "name": "Before", **priced})
+    await freeze(client)
+    assert (await client.post("/v1/test-clock/advance", {"by_seconds": 9 * 86_400})).status_code == 200
+    assert (await client.post("/v1/test-clock/reset", {})).status_code == 200
+    assert (await client.read("/v1/features/before"))["price"] is not None
+    await freeze(client, at=(datetime.now(UTC) + 9 * DAY).isoformat())
+    await client.made("/v1/features", {"key": "ahead", "name": "Ahead", **priced})
+    assert code(await client.post("/v1/test-clock/reset", {})) == (409, "test_clock_conflict")
+    assert (await client.read("/v1/features/ahead"))["price"] is not None
+
+
+async def test_nobody_is_left_out_by_a_reset(tenant: Tenant) -> None:
+    """Since when an environment enrols is a moment of the clock; where that is to come, the clock stays."""
+    client = tenant.sandbox
+    await client.made("/v1/plans", {"key": "free", "name": "Free"})
+    variant = {"key": "monthly", "interval": "month", "billing_mode": "postpaid", "grants": [], "features": []}
+    variant_id = (await client.made("/v1/plans/free/variants", variant))["plan_variant_id"]
+    await freeze(client, at=(datetime.now(UTC) + 9 * DAY).isoformat())
+    for is_on, expected in ((True, 409), (False, 200)):
+        settings = {"free_plan_variant_id": variant_id, "auto_enroll": is_on}
+        assert (await client.send("PATCH", "/v1/environment", json=settings)).status_code == 200
+        assert (await client.post("/v1/test-clock/reset", {})).status_code == expected
+
+
 async def test_core_goes_by_the_clock_of_the_environment(tenant: Tenant, urls: DatabaseUrls) -> None:
     """What is made is dated by it, prices hold by it; keys are remembered by the real time, and live goes on."""
     client = tenant.sandbox
@@ -209,7 +236,43 @@ async def test_who_asks_again_goes_on(core: Core, tenant: Tenant, monkeypatch: p
     assert await advance(by_seconds=86_400) == (409, "test_clock_conflict")
     assert await advance(by_seconds=3 * 86_400) == (503, "test_clock_advancing")
     assert datetime.fromisoformat((await client.read("/v1/test-clock"))["advancing_to"]) == begun_at + 3 * DAY
+    assert await ticks(core, tenant) == [to_at(begun_at + 2 * DAY)]
+
+
+async def ticks(core: Core, tenant: Tenant) -> list[int]:
+    """The moments at which `u` was ticked."""
     ref = keys.account_ref(keys.environment_ref(tenant.environment_id), "u")
     stream = await core.parts.redis.client.xrange(keys.stream(keys.partition_of(ref, PARTITIONS)))
-    ticks = [int(fields[b"t"]) for _, fields in stream if fields[b"a"] == ref]
-    assert ticks == [to_at(begun_at + 2 * DAY)]
+    return [int(fields[b"t"]) for _, fields in stream if fields[b"a"] == ref]
+
+
+async def test_who_freezes_later_is_on_the_way_there(
+    core: Core, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until all is posted that falls due by then it stands where time is; what comes next counts from where it will."""
+    monkeypatch.setattr(settling, "SETTLE_SECONDS", 0.2)
+    client = tenant.sandbox
+    await client.made("/v1/customers", {"end_user_id": "u"})
+    begun_at = datetime.now(UTC)
+    expiry = {"expires_at": (begun_at + DAY).isoformat()}
+    await client.made("/v1/credits/grants", {"end_user_id": "u", "amount": 5, **expiry})
+    at = begun_at + 90 * DAY
+
+    async def ask(verb: str, **body: Any) -> tuple[int, str]:
+        return code(await client.post(f"/v1/test-clock/{verb}", body))
+
+    async def shown() -> tuple[datetime, datetime]:
+        clock = await client.read("/v1/test-clock")
+        return datetime.fromisoformat(clock["frozen_at"]), datetime.fromisoformat(clock["advancing_to"])
+
+    for body in ({"at": at.isoformat()}, {"at": at.isoformat()}, {}):
+        assert await ask("freeze", **body) == (503, "test_clock_advancing")
+        stands_at, to = await shown()
+        assert begun_at <= stands_at <= begun_at + DAY + settling.STEP
+        assert to == at
+    assert await ask("freeze", at=(at + DAY).isoformat()) == (409, "test_clock_conflict")
+    assert await ask("advance", to=(at - DAY).isoformat()) == (409, "test_clock_conflict")
+    assert await ask("advance", by_seconds=86_400) == (503, "test_clock_advancing")
+    assert (await shown())[1] == at + DAY
+    assert await ask("freeze") == (409, "test_clock_conflict")
+    assert await ticks(core, tenant) == [to_at(begun_at + DAY + settling.STEP)]
