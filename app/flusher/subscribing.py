@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from app.flusher.grouping import UsageGroup
 from app.flusher.posting import FLUSHER, Posting, TurnedPeriod
-from app.ledger.book import DEBT, Account, Lines, Origin, block_account
+from app.ledger.book import DEBT, PLAN, Account, Lines, Origin, block_account
 from app.ledger.granting import CreditsGranted
 from app.orders.outcomes import Refused, origin_of
 from app.rules.burndown import Block, Rollover, Terms, Tie, granted_under_cap
@@ -37,8 +37,6 @@ from app.trail.outbox import Announcement, EventType
 from app.web.amounts import Credits
 from app.wire.ids import derived_id, show
 from app.wire.orders import SubscriptionOrder
-
-PLAN = "plan"
 
 
 def post_next(posting: Posting, group: UsageGroup) -> None:

@@ -166,6 +166,11 @@ async def list_live_blocks(tx: Transaction, account_id: UUID) -> list[LiveBlock]
     return [LiveBlock(*row) for row in rows]
 
 
+async def read_held(tx: Transaction, account_id: UUID, source: str, at: datetime) -> int:
+    """Micro-credits that remain at a moment of all blocks of a source: what counts to a cap."""
+    return await tx.connection.fetchval(_SQL["read_held"], tx.environment, account_id, source, at)
+
+
 async def read_total_at(tx: Transaction, account_id: UUID, at: datetime | None) -> Moment:
     """The account's total after everything that was posted at or before a moment; None = after everything."""
     row = await tx.connection.fetchrow(_SQL["read_total_at"], tx.environment, account_id, at)

@@ -1,11 +1,16 @@
 """What an order about a subscription would do now, by the very steps by which it is carried out. Changes nothing."""
 
 import msgspec
+from msgspec.structs import replace
 
 from app.errors import ServiceError
 from app.io.postgres import Transaction
+from app.ledger import reading
+from app.ledger.book import PLAN
 from app.orders.outcomes import Refused
+from app.rules.burndown import granted_under_cap
 from app.rules.effects import Granted
+from app.rules.moments import to_datetime
 from app.subscriptions import store
 from app.subscriptions.book import Happened, Kept
 from app.subscriptions.reading import read_subscribers
@@ -19,11 +24,8 @@ class Previewed(msgspec.Struct, frozen=True):
     happened: list[Happened]
     kept: Kept
     at: int
-
-    @property
-    def grants(self) -> list[Granted]:
-        """The credit that would come at once."""
-        return [effect for each in self.happened for effect in each.effects if isinstance(effect, Granted)]
+    grants: list[Granted]
+    """The credit that would come at once, as far as it fits under its caps."""
 
 
 async def preview(tx: Transaction, kept: Kept, order: Act, now: int, zone: str) -> Previewed | Refused:
@@ -41,4 +43,17 @@ async def preview(tx: Transaction, kept: Kept, order: Act, now: int, zone: str) 
     happened = customer.carry_out(order, subscribers.named, at)
     if isinstance(happened, Refused):
         return happened
-    return Previewed(happened, customer.find(kept.id) or kept, at)
+    granted = [effect for each in happened for effect in each.effects if isinstance(effect, Granted)]
+    held_micro = await reading.read_held(tx, account.id, PLAN, to_datetime(at))
+    return Previewed(happened, customer.find(kept.id) or kept, at, _fitting(granted, held_micro))
+
+
+def _fitting(granted: list[Granted], held_micro: int) -> list[Granted]:
+    """What of grants fits under their caps, one after the other."""
+    fitting: list[Granted] = []
+    for grant in granted:
+        amount_micro = granted_under_cap(grant.amount_micro, held_micro, grant.template.cap_micro)
+        held_micro += amount_micro
+        if amount_micro:
+            fitting.append(replace(grant, amount_micro=amount_micro))
+    return fitting

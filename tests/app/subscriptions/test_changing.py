@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from app.wire.codes import Code
-from tests.app.subscriptions.studio import Studio, later
+from tests.app.subscriptions.studio import TEN_DAYS, Studio, later
 
 PLANS = {"mini": 50, "pro": 100, "max": 300}
 
@@ -191,6 +191,18 @@ async def test_a_preview_is_what_happens(studio: Studio, wanted: str, at: str | 
     assert preview["action"] == ("change" if is_now else "schedule_change")
     effective_at = await studio.now() if is_now else later(made["period_end"])
     assert later(preview["effective_at"]) == effective_at
+
+
+async def test_a_preview_minds_the_cap(studio: Studio) -> None:
+    """It promises no credit that does not fit under it."""
+    pro = await studio.plan("pro", 100, billing_mode="postpaid")
+    grants = [{"key": key, "amount": 150, **TEN_DAYS, "accumulation_cap": 220} for key in ("one", "two")]
+    capped = await studio.plan("capped", 0, billing_mode="postpaid", grants=grants)
+    made = await studio.subscribe(pro)
+    preview = await studio.act(made, "change/preview", plan_variant_id=capped)
+    assert (preview["credits_granted"], [grant["amount"] for grant in preview["grants"]]) == (120, [50, 70])
+    await studio.act(made, "change", plan_variant_id=capped)
+    assert await studio.total() == 220
 
 
 async def test_what_is_scheduled_is_taken_back(studio: Studio) -> None:
