@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from app.flusher.grouping import UsageGroup
 from app.flusher.posting import FLUSHER, Posting, TurnedPeriod
-from app.ledger.book import DEBT, Account, Lines, Origin, block_account
+from app.ledger.book import DEBT, PLAN, Account, Lines, Origin, block_account
 from app.ledger.granting import CreditsGranted
 from app.orders.outcomes import Refused, origin_of
 from app.rules.burndown import Block, Rollover, Terms, Tie
@@ -26,10 +26,12 @@ from app.rules.effects import (
     StateChanged,
     TermsChanged,
 )
-from app.rules.lifecycle import TERMINAL
-from app.rules.moments import NEVER_AT, to_datetime
+from app.rules.lifecycle import TERMINAL, State
+from app.rules.moments import NEVER_AT, hour_of, to_datetime
+from app.rules.subscriptions import Subscription
+from app.rules.terms import BillingMode
 from app.subscriptions.book import Customer, Happened
-from app.subscriptions.fitting import PLAN, Held, fitting
+from app.subscriptions.fitting import Held, fitting
 from app.subscriptions.history import Change
 from app.subscriptions.schemas import ClosedPeriod, show_told
 from app.trail.outbox import Announcement, EventType
@@ -250,10 +252,18 @@ class _Poster:
         begins_at, since = effect.period.start_at, self._kept.counted_from
         self._posting.recompose[self._account.id] = effect.at
         if self._kept.is_base:
-            if since is not None and self._closed is None:
-                self._close(begins_at, 0)
-            self._sum_usage(begins_at if since is None else since, begins_at)
+            self._turn_usage(begins_at, since)
         self._kept.counted_from = begins_at
+
+    def _turn_usage(self, begins_at: int, since: int | None) -> None:
+        before = self._happened.before
+        if before is not None and _is_closed(before):  # so what was used since then is of the period that begins
+            if hour_of(begins_at) != hour_of(before.period.end_at):
+                self._kept.used_before = []
+            return
+        if since is not None and self._closed is None:
+            self._close(begins_at, 0)
+        self._sum_usage(begins_at if since is None else since, begins_at)
 
     def _sum_usage(self, since_at: int, at: int) -> None:
         used = len(self._posting.used)
@@ -308,6 +318,11 @@ class _Poster:
         self._posting.announcements.append(
             Announcement(self._account.environment_id, announced_id, event_type, self._account.end_user_id, told, at)
         )
+
+
+def _is_closed(subscription: Subscription) -> bool:
+    """Whether what it was billed for was closed when it fell overdue."""
+    return subscription.state is State.OVERDUE and subscription.terms.billing_mode is BillingMode.POSTPAID
 
 
 def _is_tied(block: Block, subscription_id: UUID) -> bool:

@@ -28,7 +28,7 @@ class Refusal(StrEnum):
     PERIOD_NOT_BEGUN = "period_not_begun"
     """A period is to be renewed that has not begun."""
     ENDS = "ends"
-    """Nothing follows the present period that could be paid for."""
+    """Nothing follows the present period that could be paid for, or changed to."""
     PAID_AHEAD = "paid_ahead"
     """The next period is paid for, and the change would begin another one now."""
     NOTHING_SCHEDULED = "nothing_scheduled"
@@ -110,6 +110,10 @@ def _part_of_change(effect: Effect) -> Effect:
 
 def _schedule_change(subscription: Subscription, arguments: Arguments, now: int) -> Outcome:
     terms = _other_terms(subscription, arguments)
+    if replace(subscription, cancel_at_period_end=False).ends_with_period:  # its contract does, whatever is to happen
+        raise ActionRefused(Refusal.ENDS)
+    if subscription.pending is not None and subscription.pending.version_id == terms.version_id:
+        return subscription, []
     return replace(subscription, pending=terms, cancel_at_period_end=False), [Announced(now, Notice.UPDATED)]
 
 
@@ -164,6 +168,8 @@ def _cancel(subscription: Subscription, _: Arguments, now: int) -> Outcome:
 
 
 def _cancel_at_period_end(subscription: Subscription, _: Arguments, now: int) -> Outcome:
+    if subscription.cancel_at_period_end:
+        return subscription, []
     return replace(subscription, pending=None, cancel_at_period_end=True), [Announced(now, Notice.UPDATED)]
 
 

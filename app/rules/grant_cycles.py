@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from app.rules.effects import Effect, Granted
 from app.rules.lifecycle import State
 from app.rules.moments import NEVER_AT
-from app.rules.periods import Period, nth_period, period_number, start_of
+from app.rules.periods import Calendar, Period, nth_period, period_number, start_of
 from app.rules.proration import Share, prorated_difference, split_by_largest_remainder, weights_of
 from app.rules.subscriptions import Ahead, Cycle, Subscription, calendar_of, expiry_of
 from app.rules.terms import GrantTemplate, Interval, SubscriptionTerms
@@ -195,16 +195,33 @@ def _end_of_next(subscription: Subscription, template: GrantTemplate, cycle: Cyc
 
 def _cycle_at(subscription: Subscription, template: GrantTemplate, every: Interval, at: int, anchor_at: int) -> Cycle:
     """The cycle that a template of new terms has `at`; where one begins just then, it has still to be granted."""
-    for cycle in subscription.cycles:
-        is_same = cycle.template_id == template.id and every == _every(subscription, template.id)
-        if is_same and (anchor_at == subscription.anchor_at or cycle.present.start_at == at):
+    kin = [cycle for cycle in subscription.cycles if every == _every(subscription, cycle.template_id)]
+    goes_on = anchor_at == subscription.anchor_at
+    for cycle in kin:
+        if cycle.template_id == template.id and (goes_on or cycle.present.start_at == at):
             return cycle
     calendar = calendar_of(every, anchor_at, subscription.zone)
-    number = period_number(calendar, at)
-    present = nth_period(calendar, number)
-    if present.start_at == at:
-        return Cycle(template.id, anchor_at, number - 1, Period(at, at))
-    return Cycle(template.id, anchor_at, number, _cut(subscription, present))
+    cycle = _running_at(subscription, template.id, calendar, at, kin if goes_on else [])
+    if cycle.present.start_at == at:
+        return replace(cycle, number=cycle.number - 1, present=Period(at, at))
+    return replace(cycle, present=_cut(subscription, cycle.present))
+
+
+def _running_at(subscription: Subscription, template_id: UUID, calendar: Calendar, at: int, kin: list[Cycle]) -> Cycle:
+    """A cycle as it runs `at`; `kin` are those of the old terms that are as long, where the period goes on.
+
+    A pause moves what runs in a period away from the calendar, which is counted back from the period's end then. So
+    cycles of one length run together, and one that is as long as the period is the period: else a change after a pause
+    would give a part of a cycle more than the period has.
+    """
+    for cycle in kin:
+        if cycle.present.start_at <= at < cycle.present.end_at:
+            return replace(cycle, template_id=template_id)
+    number, period = period_number(calendar, at), subscription.period
+    is_the_period = subscription.state is State.ACTIVE and calendar == subscription.calendar
+    if is_the_period and period.start_at <= at < period.end_at:
+        return Cycle(template_id, calendar.anchor_at, period_number(calendar, period.end_at) - 1, period)
+    return Cycle(template_id, calendar.anchor_at, number, nth_period(calendar, number))
 
 
 def _every(subscription: Subscription, template_id: UUID) -> Interval | None:

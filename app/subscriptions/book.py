@@ -90,6 +90,12 @@ class Paid(msgspec.Struct, frozen=True):
     is_renewal: bool
 
 
+def is_leaving(rules: Subscription, variant_id: UUID) -> bool:
+    """Whether a subscription is on another variant than this, or is not going to be on it when its period is over."""
+    variants = {rules.terms.name.variant_id, rules.upcoming.name.variant_id}
+    return rules.ends_with_period or variants != {variant_id}
+
+
 def paid_for(subscription_id: UUID, action: Action) -> Paid:
     """What a payment does that comes with this action."""
     return Paid(subscription_id, action is Action.RENEW)
@@ -200,7 +206,8 @@ class Customer(msgspec.Struct):
             return [] if paid == wanted else Refused(Code.PAYMENT_REFERENCE_USED)
         happened = self._act(kept, order, named, at)
         if happened == []:  # it must not look like a payment that does something
-            return Refused(Code.ACTION_REFUSED, context={**_named(kept), "why": "already_renewed"})
+            why = "already_renewed" if order.action is Action.RENEW else "already_scheduled"
+            return Refused(Code.ACTION_REFUSED, context={**_named(kept), "why": why})
         if not isinstance(happened, Refused):
             named.payments[payment] = wanted
         return happened
@@ -307,6 +314,8 @@ class Customer(msgspec.Struct):
         wanted = None if order.variant_id is None else named.terms[order.variant_id]
         if wanted is not None and (why_not := self._why_not(kept, wanted)) is not None:
             return why_not
+        if wanted is not None and order.unless_leaving and is_leaving(kept.rules, wanted.name.variant_id):
+            return Refused(Code.ACTION_REFUSED, context={**_named(kept), "why": "leaving"})
         before, action = self._informed(kept), order.action
         if wanted is not None and order.only_upwards and not is_upgrade(before.terms, wanted):
             action = Action.SCHEDULE_CHANGE

@@ -22,7 +22,7 @@ from app.rules.moments import to_at
 from app.rules.subscriptions import is_upgrade
 from app.rules.terms import SubscriptionTerms
 from app.subscriptions import store
-from app.subscriptions.book import Kept
+from app.subscriptions.book import Kept, is_leaving
 from app.subscriptions.previewing import Previewed, preview
 from app.subscriptions.schemas import When
 from app.trail.idempotency import Mutation
@@ -60,7 +60,7 @@ class Stays(StrEnum):
     PAUSED = "paused"
     OVERDUE = "overdue"
     LEAVING = "leaving"
-    """It is to be canceled, or changed to something else, when its period ends."""
+    """It ends with its period, or is to be changed to something else then."""
     MOVED = "moved"
     """It is to be moved to this version already."""
     REFUSED = "refused"
@@ -128,6 +128,7 @@ class Migrator:
             subscription_id=kept.id,
             action=Action.CHANGE if asked.at is When.NOW else Action.SCHEDULE_CHANGE,
             variant_id=newest.name.variant_id,
+            unless_leaving=True,  # whoever cancels while others are moved is not to stay by it
         )
 
         async def look(tx: Transaction) -> Previewed | Refused:
@@ -165,8 +166,7 @@ class Tally:
             return Stays(rules.state.value)
         if rules.pending is not None and rules.pending.version_id == self._newest.version_id:
             return Stays.MOVED
-        is_leaving = rules.pending is not None and rules.pending.name.variant_id != self._newest.name.variant_id
-        return Stays.LEAVING if rules.cancel_at_period_end or is_leaving else None
+        return Stays.LEAVING if is_leaving(rules, self._newest.name.variant_id) else None
 
     def count(self, kept: Kept, granted_micro: int | None) -> None:
         """One who was to be moved: what they were granted, None where it was refused."""

@@ -73,6 +73,8 @@ class Act(OrderBase, frozen=True, tag="act", kw_only=True):
     """Of a renewal: which period is to be followed by the next one."""
     payment_reference: str | None = None
     """Of a renewal or a change: a payment does one thing."""
+    unless_leaving: bool = False
+    """A change takes place only where the subscription is on the variant by then, and is going to stay on it."""
 
 
 Correction = VoidUsage | VoidGrant | Debit | BillOverage

@@ -6,6 +6,7 @@ from fractions import Fraction
 from itertools import pairwise
 from math import floor
 from random import Random
+from typing import NamedTuple
 from uuid import UUID
 
 from msgspec import structs
@@ -16,11 +17,12 @@ from app.ledger.proof import AccountProof, Finding
 from app.rules.burndown import Block
 from app.rules.effects import BlocksMoved, Granted, PeriodTurned, StateChanged, TermsChanged
 from app.rules.lifecycle import TABLE, Action, State
-from app.rules.moments import to_at
+from app.rules.moments import hour_of, to_at
 from app.rules.subscriptions import Subscription
+from app.subscriptions.schemas import ClosedPeriod, SubscriptionTold
 from app.wire.events import EntryKind
 from app.wire.ids import parse
-from app.wire.orders import Act
+from app.wire.orders import Act, VoidUsage
 from tests.flusher.batch_subjects import tick
 from tests.flusher.subscriber_rows import Seen, SubscriberRows
 from tests.flusher.subscribing_programs import Life, Part
@@ -239,6 +241,58 @@ def debt_is_billed_before_credit_comes(life: Life) -> None:
                 assert happened.kept.id not in {parse("sub", reason.split()[0]) for reason in reasons}
 
 
+def all_that_was_used_is_told_once(life: Life) -> None:
+    """Each closed period tells what came since the one before was closed, or since the subscription began.
+
+    But for events that are dated before the hour in which the period begins. What came in the very moment of a close
+    may be on either side of it: such periods are left out.
+    """
+    begun, told = dict[UUID, int](), set[UUID]()
+    for happened, _ in life.rows.seen:
+        if any(isinstance(effect, PeriodTurned) for effect in happened.effects):
+            begun.setdefault(happened.kept.id, happened.at)
+    used = _used(life)
+    for word in life.rows.announcements:
+        if not isinstance(word.data, SubscriptionTold) or not isinstance(word.data.closed_period, ClosedPeriod):
+            continue
+        closed, subscription_id = word.data.closed_period, parse("sub", word.data.subscription_id)
+        since_at, begun[subscription_id] = begun[subscription_id], word.at
+        from_hour = hour_of(to_at(closed.period_start))
+        came = [each for each in used if since_at <= each.at <= word.at and each.hour_at >= from_hour]
+        if any(each.at in {since_at, word.at} for each in came):
+            continue
+        shown = [(each.units.micro, each.credits.micro, each.events) for each in closed.usage]
+        whole = tuple(map(sum, zip(*(each.figures for each in came), strict=True)))
+        assert shown == ([whole] if any(whole) else []), (subscription_id, closed, came)
+        told.add(subscription_id)
+
+
+class _Used(NamedTuple):
+    """What an entry adds to what was used, or a void takes from it."""
+
+    at: int
+    hour_at: int
+    figures: tuple[int, int, int]
+    """Micro-units, micro-credits, events."""
+
+
+def _used(life: Life) -> list[_Used]:
+    used, voids, events = list[_Used](), set[UUID](), dict[UUID, _Used]()
+    for entry in (entry for part in life.parts for entry in part.entries):
+        payload, order = entry.payload, entry.order
+        if payload is not None:
+            hour_at = hour_of(payload.occurred_at or entry.accepted_at)
+            events[payload.event_id] = _Used(entry.accepted_at, hour_at, (payload.units_micro, entry.cost_micro, 1))
+            used.append(events[payload.event_id])
+        elif isinstance(order, VoidUsage) and order.order_id not in voids:
+            voids.add(order.order_id)
+            if life.rows.outcomes[order.order_id].refused is None:
+                voided = events[order.event_id]
+                units, cost, count = voided.figures
+                used.append(voided._replace(at=entry.accepted_at, figures=(-units, -cost, -count)))
+    return used
+
+
 def what_a_pause_sets_aside_waits(life: Life) -> None:
     """Lines sum to zero; what is set aside is there while the subscription is paused, and never less than nothing."""
     paused = Counter[str]()
@@ -295,6 +349,7 @@ LAWS: tuple[Callable[[Life], None], ...] = (
     states_move_along_the_table,
     one_trial_of_a_plan,
     debt_is_billed_before_credit_comes,
+    all_that_was_used_is_told_once,
     what_a_pause_sets_aside_waits,
     the_proof_accepts_it,
 )

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from app.flusher import batch, falling_due
+from app.flusher import batch, falling_due, subscribing
 from app.flusher.subscribing import _Poster
 from app.rules import actions
 from app.rules.actions import Arguments
@@ -62,6 +62,7 @@ RULES: dict[str, Rule] = {
     "of one moment, what expires does so first": Rule(falling_due, "_comes_first", lambda *_: True),
     "a tick that stops half-way leaves settling to the next": Rule(batch, "_catch_up", _settled),
     "a renewal names its period": Rule(actions._ACTIONS, Action.RENEW, _whichever_period),  # noqa: SLF001
+    "a period is closed once": Rule(subscribing, "_is_closed", _never),
     "history is written": Rule(_Poster, "_remember", _nothing),
 }
 """What of the product keeps them, and what is put in its place."""

@@ -1,6 +1,7 @@
 """What clients do: nobody earns by it, nothing is lost by it, and doing it twice is doing it once."""
 
 from contextlib import suppress
+from datetime import UTC, datetime
 
 import msgspec
 import pytest
@@ -12,7 +13,7 @@ from app.rules.actions import ActionRefused, Arguments, Refusal, act
 from app.rules.agenda import catch_up, next_at
 from app.rules.effects import Announced, Billed, BlocksFrozen, BlocksMoved, Effect, Notice, PeriodTurned, TermsChanged
 from app.rules.lifecycle import Action, IllegalMove, State, legal_actions
-from app.rules.moments import NEVER_AT
+from app.rules.moments import NEVER_AT, to_at
 from app.rules.periods import IntervalUnit, Period, days_after
 from app.rules.subscriptions import Contract, Subscription, calendar_of, expiry_of, subscribe
 from app.rules.terms import GrantTemplate, Interval, SubscriptionTerms
@@ -70,14 +71,25 @@ def test_what_is_refused_changes_nothing(
 
 
 @LAW
-@given(st.lists(st.tuples(waits, amounts), max_size=8), amounts, st.booleans())
+@given(
+    st.lists(st.tuples(waits, amounts), max_size=8),
+    amounts,
+    st.booleans(),
+    st.integers(STARTS_AT, STARTS_AT + 366 * DAY),
+    st.sampled_from((MONTHLY, YEARLY)),
+)
 def test_changes_never_give_more_than_the_highest_plan(
     changes: list[tuple[int, int]],
     first: int,
     pauses: bool,  # noqa: FBT001 - both are tried
+    at: int,
+    interval: Interval,
 ) -> None:
-    """50: within one period, whatever a customer changes to and however often, paused in between or not."""
-    subscription, effects, at = started(plan(0, grant(0, first))), list[Effect](), STARTS_AT
+    """50: within one period, whatever a customer changes to and however often, paused in between or not.
+
+    Months differ in length: a period may be longer than the month that ends where a pause has moved its end.
+    """
+    subscription, effects = started(plan(0, grant(0, first, interval), interval=interval), at=at), list[Effect]()
     highest = first
     for number, (wait, amount) in enumerate(changes, 1):
         at += wait // 60
@@ -87,13 +99,32 @@ def test_changes_never_give_more_than_the_highest_plan(
             subscription = done(subscription, Action.RESUME, at)
         if subscription.period.end_at <= at:
             return
-        subscription, more = act(subscription, Action.CHANGE, Arguments(plan(number, grant(number, amount))), at)
+        other = plan(number, grant(number, amount, interval), interval=interval)
+        subscription, more = act(subscription, Action.CHANGE, Arguments(other), at)
         effects += more
         highest = max(highest, amount)
-        assert first + total(effects) <= highest
+        _, to_come = catch_up(subscription, subscription.period.end_at - 1)
+        assert first + total([*effects, *to_come]) <= highest
     # What was given ahead has expired with the period: the next one gives what its plan says.
     _, following = catch_up(subscription, subscription.period.end_at)
     assert total(following) == subscription.terms.grants[0].amount_micro
+
+
+def test_a_pause_adds_no_part_of_a_cycle() -> None:
+    """January's 31 days, moved by a pause to where the month before their end has only 28."""
+    at = to_at(datetime(2026, 1, 1, 9, tzinfo=UTC))
+    subscription = done(started(plan(1, grant(1, 1000)), at=at), Action.PAUSE, at)
+    resumed = done(subscription, Action.RESUME, at + 44 * DAY)
+    for grants in ((grant(2, 1000),), (grant(2, 500), grant(3, 500))):
+        changed, effects = act(resumed, Action.CHANGE, Arguments(plan(2, *grants)), at + 45 * DAY)
+        _, to_come = catch_up(changed, changed.period.end_at - 1)
+        assert total([*effects, *to_come]) == 0
+    # Nor where the plan before it had no credit by the month.
+    weekly = done(started(plan(1, grant(1, 7, Interval(IntervalUnit.WEEK))), at=at), Action.PAUSE, at)
+    resumed = done(weekly, Action.RESUME, at + 44 * DAY)
+    changed, effects = act(resumed, Action.CHANGE, Arguments(plan(2, grant(2, 1000))), at + 45 * DAY)
+    _, to_come = catch_up(changed, changed.period.end_at - 1)
+    assert total([*effects, *to_come]) < 1000
 
 
 @LAW
@@ -319,6 +350,29 @@ def test_what_ends_has_no_period_to_be_paid_for() -> None:
         with pytest.raises(ActionRefused) as refused:
             act(subscription, Action.RENEW, NOTHING, STARTS_AT)
         assert refused.value.refusal is Refusal.ENDS
+
+
+def test_what_ends_has_no_period_to_be_changed() -> None:
+    """A change that would never come is refused; one of an earlier period comes, and so does what takes a place."""
+    ending, at = (
+        catch_up(subscribe(plan(1), STARTS_AT, "UTC", contract=Contract(2, renews=False)), STARTS_AT)[0],
+        END_AT,
+    )
+    assert catch_up(done(ending, Action.SCHEDULE_CHANGE, STARTS_AT, plan(2)), at)[0].terms == plan(2)
+    last = catch_up(ending, at)[0]
+    for subscription in (last, done(last, Action.CANCEL_AT_PERIOD_END, at)):
+        with pytest.raises(ActionRefused) as refused:
+            act(subscription, Action.SCHEDULE_CHANGE, Arguments(plan(2)), at)
+        assert refused.value.refusal is Refusal.ENDS
+    assert done(last, Action.CHANGE, at, plan(2)).terms == plan(2)
+
+
+@pytest.mark.parametrize("action", [Action.SCHEDULE_CHANGE, Action.CANCEL_AT_PERIOD_END])
+def test_what_is_to_happen_is_said_once(action: Action) -> None:
+    """The second time nothing follows; something else takes its place."""
+    scheduled = done(started(plan(1)), action, STARTS_AT, plan(2))
+    assert act(scheduled, action, Arguments(plan(2)), STARTS_AT + DAY) == (scheduled, [])
+    assert done(scheduled, Action.SCHEDULE_CHANGE, STARTS_AT, plan(3)).pending == plan(3)
 
 
 def test_from_postpaid_to_prepaid() -> None:

@@ -134,6 +134,12 @@ class Studio:
             rows = await connection.fetch(statement, event_type, self.tenant.environment_id)
         return [msgspec.json.decode(row["data"]) for row in rows]
 
+    async def told_of(self, made: Any) -> list[str]:
+        """The names of all that was told of a subscription, in time's order."""
+        statement = "SELECT type FROM outbox WHERE data ->> 'subscription_id' = $1 ORDER BY created_at"
+        async with connected(self.urls.owner) as connection:
+            return [row["type"] for row in await connection.fetch(statement, made["subscription_id"])]
+
     async def standing(self, end_user_id: str = "u") -> str:
         """What edges make of the subscription."""
         await self.view(end_user_id)

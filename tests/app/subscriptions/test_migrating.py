@@ -1,9 +1,13 @@
 """Moving subscribers to the newest version of their variant."""
 
 from typing import Any
+from uuid import UUID
 
 import pytest
 
+from app.orders.service import Orders
+from app.orders.store import CarriedOut
+from app.wire.orders import Act, Order
 from tests.app.core import EVENTS_OF_A_FEATURE, Tenant
 from tests.app.subscriptions.studio import TEN_DAYS, Studio
 
@@ -71,6 +75,30 @@ async def test_who_stays_and_why(tenant: Tenant) -> None:
     scheduled = (await tenant.sandbox.read(f"/v1/subscriptions/{ids['stays']}"))["scheduled"]
     assert (scheduled["action"], scheduled["version"]) == ("change", 2)
     assert (await migrate(tenant))["staying"] == {"moved": 1, "leaving": 1, "paused": 1}
+
+
+@pytest.mark.parametrize("at", ["now", "period_end"])
+@pytest.mark.parametrize("way", ["cancel", "change"])
+async def test_who_leaves_meanwhile_leaves(tenant: Tenant, monkeypatch: pytest.MonkeyPatch, at: str, way: str) -> None:
+    """Whoever is about to be moved, and cancels or goes to another variant just then, is not kept or fetched back."""
+    ids = await subscribed(tenant, "a")
+    await tenant.sandbox.made("/v1/plans/pro/variants/monthly/versions", terms(250))
+    other = await tenant.sandbox.made("/v1/plans/pro/variants", {"key": "other", **terms(300)})
+    bodies = {"cancel": {}, "change": {"plan_variant_id": other["plan_variant_id"]}}
+    give = Orders.give
+
+    async def leave_before(orders: Orders, environment_id: UUID, end_user_id: str, order: Order) -> CarriedOut:
+        if isinstance(order, Act) and order.unless_leaving:
+            answer = await tenant.sandbox.post(f"/v1/subscriptions/{ids['a']}/{way}", bodies[way])
+            assert answer.status_code == 200, answer.text
+        return await give(orders, environment_id, end_user_id, order)
+
+    monkeypatch.setattr(Orders, "give", leave_before)
+    done = await migrate(tenant, at=at)
+    assert (done["upgraded"], done["downgraded"], done["staying"]) == (0, 0, {"refused": 1})
+    stands = await tenant.sandbox.read(f"/v1/subscriptions/{ids['a']}")
+    assert stands["variant_key"] == ("monthly" if way == "cancel" else "other")
+    assert (stands["scheduled"] or {}).get("action") == ("cancel" if way == "cancel" else None)
 
 
 async def test_it_goes_on_page_by_page(tenant: Tenant) -> None:

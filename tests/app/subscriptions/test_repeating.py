@@ -2,47 +2,106 @@
 
 import asyncio
 import itertools
-from typing import Any
+from typing import Any, NamedTuple
 
+import httpx
 import pytest
 
+from app.rules.lifecycle import BY_TIME, Action
 from app.wire.codes import Code
 from tests.app.subscriptions.studio import Studio
 from tests.app.web.test_problems import assert_problem
 
 TWINS = 8
-BODIES: dict[str, dict[str, Any]] = {
-    "renew": {"payment_reference": "pay_1"},
-    "pause": {"reason": "holiday"},
-    "cancel": {"at": "now"},
-    "change": {"reason": "more"},
+
+
+class Repeated(NamedTuple):
+    """An action as it is called, what has to come before it, and how its twins are answered."""
+
+    path: str
+    body: dict[str, Any] | None
+    before: str | None = None
+    twin: int = 409
+    wants: bool = False
+    """Whether it names another plan."""
+
+
+REPEATED = {
+    Action.RENEW: Repeated("renew", {"payment_reference": "pay_1"}, twin=200),
+    Action.CHANGE: Repeated("change", {"reason": "more"}, wants=True),
+    Action.SCHEDULE_CHANGE: Repeated("change", {"at": "period_end"}, twin=200, wants=True),
+    Action.UNSCHEDULE: Repeated("scheduled-change", None, before="cancel"),
+    Action.PAUSE: Repeated("pause", {"reason": "holiday"}),
+    Action.RESUME: Repeated("resume", {"reason": "back"}, before="pause"),
+    Action.CANCEL: Repeated("cancel", {"at": "now"}),
+    Action.CANCEL_AT_PERIOD_END: Repeated("cancel", {"reason": "enough"}, twin=200),
 }
+"""All that clients do; where a twin is answered 200, it was done already."""
+OF_BODIES = [action for action, repeated in REPEATED.items() if repeated.body is not None]
 
 
-async def prepared(studio: Studio, action: str) -> tuple[str, dict[str, Any], Any]:
-    """A subscription, the path of an action on it and its body."""
+class Prepared:
+    """A subscription of which an action can be asked."""
+
+    def __init__(self, studio: Studio, made: Any, repeated: Repeated, body: dict[str, Any] | None) -> None:
+        self.made, self.body = made, body
+        self._client, self._path = studio.client, f"/v1/subscriptions/{made['subscription_id']}/{repeated.path}"
+
+    async def ask(self, key: str, **more: Any) -> httpx.Response:
+        """Ask for the action under a key."""
+        if self.body is None:
+            return await self._client.send("DELETE", self._path, headers={"idempotency-key": key})
+        return await self._client.post(self._path, self.body | more, key)
+
+
+async def prepared(studio: Studio, action: Action) -> Prepared:
+    """A subscription, and what is asked of it."""
+    repeated = REPEATED[action]
     made = await studio.subscribe(await studio.plan("pro", 100))
-    body = BODIES[action]
-    if action == "change":
-        body = body | {"plan_variant_id": await studio.plan("max", 300)}
-    return f"/v1/subscriptions/{made['subscription_id']}/{action}", body, made
+    if repeated.before is not None:
+        await studio.act(made, repeated.before)
+    wanted = {"plan_variant_id": await studio.plan("max", 300)} if repeated.wants else {}
+    return Prepared(studio, made, repeated, None if repeated.body is None else repeated.body | wanted)
 
 
-@pytest.mark.parametrize("action", BODIES)
-async def test_one_key_one_effect(studio: Studio, action: str) -> None:
-    """The same bytes again, whatever became of the subscription since; another body under the key is refused."""
-    path, body, made = await prepared(studio, action)
-    first = await studio.client.post(path, body, "k")
+async def actions_of(studio: Studio, made: Any) -> list[str]:
+    """What became of it, but for making it and for what came before the action."""
+    return [change["action"] for change in await studio.history(made)]
+
+
+def expected(action: Action) -> list[str]:
+    """The history of a subscription of which an action was asked, however often."""
+    names = {None: [], "cancel": ["cancel_at_period_end"], "pause": ["pause"]}
+    return ["create", *names[REPEATED[action].before], action.value]
+
+
+def test_nothing_is_left_out() -> None:
+    """Every action that clients can ask for."""
+    assert {*REPEATED} | BY_TIME == {*Action}
+
+
+@pytest.mark.parametrize("action", REPEATED)
+async def test_one_key_one_effect(studio: Studio, action: Action) -> None:
+    """The same bytes again, whatever became of the subscription since."""
+    subject = await prepared(studio, action)
+    first = await subject.ask("k")
     assert first.status_code == 200, first.text
-    before = await studio.history(made), await studio.ledger()
+    before = await studio.history(subject.made), await studio.ledger()
     await studio.pass_days(1)
-    again = await studio.client.post(path, body, "k")
+    again = await subject.ask("k")
     assert (again.status_code, again.content) == (200, first.content)
     assert again.headers["idempotent-replayed"] == "true"
-    other = await studio.client.post(path, body | {"reason": "other"}, "k")
-    problem = assert_problem(other, Code.IDEMPOTENCY_KEY_REUSED)
+    assert (await studio.history(subject.made), await studio.ledger()) == before
+
+
+@pytest.mark.parametrize("action", OF_BODIES)
+async def test_another_body_under_the_key(studio: Studio, action: Action) -> None:
+    """Is refused with what differs."""
+    subject = await prepared(studio, action)
+    assert (await subject.ask("k")).status_code == 200
+    problem = assert_problem(await subject.ask("k", reason="other"), Code.IDEMPOTENCY_KEY_REUSED)
     assert problem["mismatch"] == ["reason"]
-    assert (await studio.history(made), await studio.ledger()) == before
+    assert await actions_of(studio, subject.made) == expected(action)
 
 
 async def test_a_refusal_is_kept(studio: Studio) -> None:
@@ -57,29 +116,31 @@ async def test_a_refusal_is_kept(studio: Studio) -> None:
     assert (await studio.act(made, "resume", "another"))["state"] == "active"
 
 
-@pytest.mark.parametrize("action", BODIES)
-async def test_twins_under_one_key(studio: Studio, action: str) -> None:
+@pytest.mark.parametrize("action", REPEATED)
+async def test_twins_under_one_key(studio: Studio, action: Action) -> None:
     """All that are answered are answered alike; the rest are told that it is under way."""
-    path, body, made = await prepared(studio, action)
-    answers = await asyncio.gather(*(studio.client.post(path, body, "k") for _ in range(TWINS)))
+    subject = await prepared(studio, action)
+    answers = await asyncio.gather(*(subject.ask("k") for _ in range(TWINS)))
     done = [answer for answer in answers if answer.status_code == 200]
     assert done
     assert len({answer.content for answer in done}) == 1
     assert {answer.json()["code"] for answer in answers if answer not in done} <= {Code.IDEMPOTENCY_KEY_IN_FLIGHT}
-    assert [change["action"] for change in await studio.history(made)] == ["create", action]
+    assert await actions_of(studio, subject.made) == expected(action)
     await studio.edge_follows("u")
 
 
-@pytest.mark.parametrize("action", BODIES)
-async def test_twins_under_keys_of_their_own(studio: Studio, action: str) -> None:
-    """One has the effect; the others find that it was done, or that it cannot be done any more."""
-    path, body, made = await prepared(studio, action)
-    answers = await asyncio.gather(*(studio.client.post(path, body, f"k{number}") for number in range(TWINS)))
+@pytest.mark.parametrize("action", REPEATED)
+async def test_twins_under_keys_of_their_own(studio: Studio, action: Action) -> None:
+    """One has the effect; the others find that it was done, or that it cannot be done any more. Word goes out once."""
+    subject = await prepared(studio, action)
+    told = await studio.told_of(subject.made)
+    answers = await asyncio.gather(*(subject.ask(f"k{number}") for number in range(TWINS)))
     statuses = sorted(answer.status_code for answer in answers)
-    assert statuses == [200] * TWINS if action == "renew" else [200, *[409] * (TWINS - 1)]
-    assert [change["action"] for change in await studio.history(made)] == ["create", action]
+    assert statuses == [200, *[REPEATED[action].twin] * (TWINS - 1)]
+    assert await actions_of(studio, subject.made) == expected(action)
     grants = [change for kind, change in await studio.ledger() if kind == "grant"]
-    assert grants == ([100, 200] if action == "change" else [100])
+    assert grants == ([100, 200] if action is Action.CHANGE else [100])
+    assert len(await studio.told_of(subject.made)) == len(told) + 1
     await studio.edge_follows("u")
 
 

@@ -9,7 +9,7 @@ from app.subscriptions.service import WHY, refusal
 from app.wire.codes import Code
 
 PAGE = Path(__file__).parents[3] / "docs/errors.md"
-OF_CUSTOMERS = {"already_renewed", "from_free_plan", "to_free_plan"}
+OF_CUSTOMERS = {"already_renewed", "already_scheduled", "from_free_plan", "leaving", "to_free_plan"}
 """What app/subscriptions/book.py refuses itself."""
 
 
