@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from app.flusher import telling
 from app.flusher.grouping import UsageGroup
 from app.flusher.posting import FLUSHER, Posting, TurnedPeriod
-from app.ledger.book import DEBT, EXPIRED, Account, Lines, Origin, block_account
+from app.ledger.book import DEBT, EXPIRED, PLAN, Account, Lines, Origin, block_account
 from app.ledger.granting import CreditsGranted
 from app.orders.outcomes import Refused, origin_of
 from app.rules.burndown import Block, Rollover, Terms, Tie
@@ -35,7 +35,7 @@ from app.rules.moments import NEVER_AT, hour_of, to_datetime
 from app.rules.subscriptions import Subscription
 from app.rules.terms import BillingMode
 from app.subscriptions.book import Customer, Happened
-from app.subscriptions.fitting import PLAN, Held, fitting
+from app.subscriptions.fitting import Held, fitting
 from app.subscriptions.history import Change
 from app.subscriptions.schemas import ClosedPeriod, show_told
 from app.trail.outbox import Announcement, EventType

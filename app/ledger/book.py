@@ -25,6 +25,8 @@ Lines = list[tuple[str, int]]
 
 DEBT = "debt"
 EXPIRED = "expired"
+PLAN = "plan"
+"""The source of what subscriptions grant."""
 
 
 def block_account(block_id: UUID) -> str:

@@ -279,15 +279,17 @@ class Customer(msgspec.Struct):
             anchor_at=earlier[0].rules.anchor_at if earlier else None,
             contract=contract,
         )
-        made = Kept(subscription_id, self.id, rules, at, is_free)
+        made = Kept(subscription_id, self.id, rules, self._after_all_others(at), is_free)
         made.trial_plan_id = terms.name.plan_id if rules.has_trial else None
         return made
+
+    def _after_all_others(self, at: int) -> int:
+        """When it is made: which one came last is seen by this, also where time stands still."""
+        return max(at, self.subscriptions[-1].created_at + 1) if self.subscriptions else at
 
     def _begin(self, made: Kept, notice: Notice, action: str, at: int, by: SubscriptionOrder | None) -> list[Happened]:
         """Add what was made, and start it where that is due."""
         self.subscriptions.append(made)
-        # As they are read again, so that those of one moment have their turns in one order, wherever a batch ends.
-        self.subscriptions.sort(key=lambda kept: (kept.created_at, kept.id))
         effects: list[Effect] = []
         rules = self._informed(made)
         while next_at(rules) <= at:

@@ -6,9 +6,6 @@ from app.rules.burndown import granted_under_cap
 from app.rules.credits import MAX_BALANCE_MICRO
 from app.rules.effects import Granted
 
-PLAN = "plan"
-"""The source of blocks that subscriptions give."""
-
 
 class Held(msgspec.Struct, frozen=True):
     """What a customer holds when credit comes."""

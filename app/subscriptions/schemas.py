@@ -25,6 +25,8 @@ from app.wire.ids import MalformedId, parse, show
 
 MAX_PERIODS = 1_200
 """Of a contract."""
+MAX_PERIOD_INDEX = 2**31 - 1
+"""More than days there are."""
 
 
 class When(StrEnum):
@@ -63,7 +65,7 @@ class Renewal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     payment_reference: Reference | None = None
-    period_index: Annotated[int, Meta(ge=0)] | None = None
+    period_index: Annotated[int, Meta(ge=0, le=MAX_PERIOD_INDEX)] | None = None
     reason: Reason | None = None
 
 

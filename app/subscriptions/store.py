@@ -8,12 +8,13 @@ import msgspec
 
 from app.io.postgres import Record, Transaction
 from app.io.statements import statements
+from app.ledger.book import PLAN
 from app.rules.burndown import Block
 from app.rules.lifecycle import Action, State
 from app.rules.moments import to_at, to_datetime
 from app.rules.subscriptions import Subscription
 from app.subscriptions.book import Customer, Kept, Paid, UsedSoFar, paid_for
-from app.subscriptions.fitting import PLAN, Held
+from app.subscriptions.fitting import Held
 from app.subscriptions.history import Change
 
 _SQL = statements("app.subscriptions")

@@ -32,9 +32,9 @@ async def test_upwards_at_once(studio: Studio) -> None:
 
 
 async def test_what_does_not_fit_is_not_promised(studio: Studio) -> None:
-    """The preview knows of caps: what an add-on gave counts to that of the new plan's grant."""
+    """The preview counts to a cap what an add-on gave, for ever too."""
     made = await studio.subscribe(await studio.plan("pro", 100))
-    await studio.subscribe(await studio.plan("extra", 250, kind="addon"))
+    await studio.subscribe(await studio.plan("extra", 0, kind="addon", grants=[{"amount": 250, "once": True}]))
     capped = await studio.plan("max", 0, grants=[{"amount": 300, **TEN_DAYS, "accumulation_cap": 400}])
     preview = await studio.act(made, "change/preview", plan_variant_id=capped)
     assert (preview["credits_granted"], [each["amount"] for each in preview["grants"]]) == (50, [50])
@@ -202,6 +202,18 @@ async def test_a_preview_is_what_happens(studio: Studio, wanted: str, at: str | 
     assert preview["action"] == ("change" if is_now else "schedule_change")
     effective_at = await studio.now() if is_now else later(made["period_end"])
     assert later(preview["effective_at"]) == effective_at
+
+
+async def test_a_preview_minds_the_cap(studio: Studio) -> None:
+    """It promises no credit that does not fit under it."""
+    pro = await studio.plan("pro", 100, billing_mode="postpaid")
+    grants = [{"key": key, "amount": 150, **TEN_DAYS, "accumulation_cap": 220} for key in ("one", "two")]
+    capped = await studio.plan("capped", 0, billing_mode="postpaid", grants=grants)
+    made = await studio.subscribe(pro)
+    preview = await studio.act(made, "change/preview", plan_variant_id=capped)
+    assert (preview["credits_granted"], [grant["amount"] for grant in preview["grants"]]) == (120, [50, 70])
+    await studio.act(made, "change", plan_variant_id=capped)
+    assert await studio.total() == 220
 
 
 async def test_what_is_scheduled_is_taken_back(studio: Studio) -> None:

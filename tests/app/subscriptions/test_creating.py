@@ -7,6 +7,7 @@ import pytest
 
 from app.subscriptions.book import MAX_IN_FORCE
 from app.wire.codes import Code
+from tests.app.metering.test_features import published_plan
 from tests.app.subscriptions.studio import Studio, later
 from tests.app.web.test_problems import assert_problem
 
@@ -107,6 +108,19 @@ async def test_addons_beside_a_base(studio: Studio) -> None:
     assert await studio.total() == 114
     await studio.act(made[0], "cancel", at="now")
     assert sorted(await studio.of()) == [("extra", "active"), ("extra", "canceled"), ("pro", "active")]
+
+
+async def test_the_one_that_came_last(studio: Studio) -> None:
+    """It says what is of one of them only, and stands last in the list: also where time stands still."""
+    await studio.client.made("/v1/features", {"key": "tier", "name": "Tier", "kind": "static"})
+    keys = ("a", "b", "c", "d")
+    addons = [await studio.plan(key, 1, kind="addon", features=[{"feature_key": "tier", "value": key}]) for key in keys]
+    for _ in range(2):
+        for addon, key in zip(addons, keys, strict=True):
+            await studio.subscribe(addon)
+            terms = (await published_plan(studio.core, studio.tenant, "u")).features["tier"]
+            assert terms.value == f'"{key}"'
+    assert [key for key, _ in await studio.of()] == [*keys, *keys]
 
 
 async def test_as_many_as_a_customer_may_have(studio: Studio) -> None:

@@ -2,8 +2,11 @@
 
 from typing import Any
 
+import pytest
+
 from app.wire.codes import Code
 from tests.app.subscriptions.studio import TEN_DAYS, Studio, later
+from tests.app.web.test_problems import assert_problem
 
 
 async def test_the_next_period_is_paid_for(studio: Studio) -> None:
@@ -83,6 +86,17 @@ async def test_a_named_period_is_renewed_once(studio: Studio) -> None:
     late = await studio.act(made, "renew", period_index=0)
     assert (late["period_index"], late["renewed"]) == (1, False)
     assert (await studio.act(made, "renew", period_index=1))["renewed"]
+
+
+@pytest.mark.parametrize(
+    ("index", "code"), [(2**31 - 1, Code.ACTION_REFUSED), (2**31, Code.INVALID_VALUE), (2**64, Code.INVALID_VALUE)]
+)
+async def test_periods_that_never_come(studio: Studio, index: int, code: Code) -> None:
+    """However great the number is: one that no period can have is no number of a period."""
+    made = await studio.subscribe(await studio.plan("pro", 100))
+    answer = await studio.client.post(f"/v1/subscriptions/{made['subscription_id']}/renew", {"period_index": index})
+    assert_problem(answer, code, "period_index" if code is Code.INVALID_VALUE else None)
+    assert await studio.show(made) == made
 
 
 async def test_postpaid_ones_renew_by_themselves(studio: Studio) -> None:
