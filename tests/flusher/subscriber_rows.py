@@ -133,9 +133,11 @@ class SubscriberRows(Rows):
         """All that a batch writes but for subscriptions, which closing the periods changes too."""
         self.transactions += posting.transactions
         self.made += [block.id for _, block in posting.made_blocks]
-        changed = [block for _, block in [*posting.changed_blocks.values(), *posting.retermed_blocks]]
+        changed = [block for _, block in posting.changed_blocks.values()]
         for block in [*[block for _, block in posting.made_blocks], *changed, *self.account.blocks]:
             self.blocks[block.id] = structs.replace(block)
+        for _, block in posting.retermed_blocks:  # what is left of it is in another copy, perhaps
+            self.blocks[block.id].terms = block.terms
         for _, _, subscription_id in posting.ended_subscriptions:
             self._end_rollover(subscription_id)
         self.events |= {event.id: event for event in posting.events}
