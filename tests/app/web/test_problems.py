@@ -30,8 +30,8 @@ BODIES: list[tuple[bytes, Code, str | None]] = [
     (b'{"key": "f", "name": "F", "price": {"kind": "flat", "amount": 1, "per": 1}}', Code.UNKNOWN_FIELD, "price.per"),
     (b'{"key": "f", "name": "F", "price": {"kind": "cubic"}}', Code.INVALID_VALUE, "price.kind"),
     (b'{"key": "f", "name": "F", "price": {"kind": "flat"}}', Code.INVALID_BODY, "price.amount"),
-    (b'{"key": "f", "name": "F", "price": {"kind": "flat", "amount": "1"}}', Code.INVALID_VALUE, "price.amount"),
-    (b'{"key": "f", "name": "F", "price": {"kind": "flat", "amount": true}}', Code.INVALID_VALUE, "price.amount"),
+    (b'{"key": "f", "name": "F", "price": {"kind": "flat", "amount": "1"}}', Code.INVALID_BODY, "price.amount"),
+    (b'{"key": "f", "name": "F", "price": {"kind": "flat", "amount": true}}', Code.INVALID_BODY, "price.amount"),
     (b'{"key": "f", "name": "F", "price": {"kind": "flat", "amount": 1e99}}', Code.INVALID_VALUE, "price.amount"),
     (b'{"key": "f", "name": "F", "price": {"kind": "flat", "amount": 1e-7}}', Code.INVALID_VALUE, "price.amount"),
     (
