@@ -270,17 +270,17 @@ class Customer(msgspec.Struct):
         return made
 
     def _begin(self, made: Kept, notice: Notice, action: str, at: int, by: SubscriptionOrder | None) -> list[Happened]:
-        """Add what was made, and start it where that is due."""
+        """Add what was made, and start it where that is due. That it was made is told first."""
         self.subscriptions.append(made)
         # As they are read again, so that those of one moment have their turns in one order, wherever a batch ends.
         self.subscriptions.sort(key=lambda kept: (kept.created_at, kept.id))
-        effects: list[Effect] = []
+        effects: list[Effect] = [Announced(at, notice)]
         rules = self._informed(made)
         while next_at(rules) <= at:
             rules, more = self._advance(made, rules, at)
             effects += more
         made.rules = rules
-        return [self._note(Happened(made, None, at, action, [*effects, Announced(at, notice)], by), rules)]
+        return [self._note(Happened(made, None, at, action, effects, by), rules)]
 
     def _advance(self, kept: Kept, rules: Subscription, at: int) -> tuple[Subscription, list[Effect]]:
         after, effects = advance(rules, at)

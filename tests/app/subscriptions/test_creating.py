@@ -26,6 +26,23 @@ async def test_at_once(studio: Studio) -> None:
     assert await studio.show(made) == made
 
 
+@pytest.mark.parametrize(("trial_days", "told"), [(0, "renewal_due"), (2, "trial_ending")])
+async def test_that_it_was_made_is_told_first(studio: Studio, trial_days: int, told: str) -> None:
+    """Also where its first period is so short that the next one has to be paid for at once."""
+    await studio.subscribe(await studio.plan("pro", 100, trial_days=trial_days, renewal_due_days=10))
+    names = [name for name in await studio.names_told() if name != "customer.created"]
+    assert names == ["subscription.created", "credits.granted", f"subscription.{told}"]
+
+
+async def test_that_it_fell_back_is_told_first(studio: Studio) -> None:
+    """Behind what it fell back from, before the credit of the free plan."""
+    await studio.free_plan()
+    made = await studio.subscribe(await studio.plan("pro", 100))
+    await studio.act(made, "cancel", at="now")
+    names = ["subscription.canceled", "subscription.fell_back", "credits.granted"]
+    assert (await studio.names_told())[-3:] == names
+
+
 async def test_one_trial_of_each_plan(studio: Studio) -> None:
     """A customer has one of each plan, whatever became of it; another customer has their own."""
     pro, max_ = await studio.plan("pro", 100, **TRIAL), await studio.plan("max", 300, **TRIAL)

@@ -43,6 +43,17 @@ async def test_a_payment_renews_once(studio: Studio) -> None:
     assert (await studio.act(made, "renew", payment_reference="pay_2"))["renewed"]
 
 
+async def test_who_pays_late_for_a_short_period_hears_of_the_closed_one_once(studio: Studio) -> None:
+    """With the renewal, not with the word that comes in the same step and asks for the next payment."""
+    made = await studio.subscribe(await studio.plan("pro", 100, renewal_due_days=10, grace_period_days=30))
+    await studio.pass_days(23)
+    assert (await studio.act(made, "renew"))["state"] == "active"
+    [renewed], [*_, asked] = await studio.told("subscription.renewed"), await studio.told("subscription.renewal_due")
+    assert renewed["period_index"] == asked["period_index"] == 1
+    assert renewed["closed_period"]["period_start"] == made["period_start"]
+    assert "closed_period" not in asked
+
+
 async def test_a_second_payment_of_one_period_is_refused(studio: Studio) -> None:
     """It must not look like one that did something; it is good for the next period."""
     made = await studio.subscribe(await studio.plan("pro", 100))
