@@ -59,6 +59,11 @@ class Kept(msgspec.Struct):
     """How much of it has been written in its history."""
 
     @property
+    def begun_at(self) -> int:
+        """Where the present period began: a pause moves the one that rules count with, and no usage out of it."""
+        return self.rules.period.start_at if self.counted_from is None else self.counted_from
+
+    @property
     def is_base(self) -> bool:
         """Whether it is what the customer is on, not an add-on."""
         return self.rules.terms.name.plan_kind is PlanKind.BASE

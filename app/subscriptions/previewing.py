@@ -5,7 +5,7 @@ import msgspec
 from app.errors import ServiceError
 from app.io.postgres import Transaction
 from app.orders.outcomes import Refused
-from app.rules.effects import Granted
+from app.rules.effects import Granted, PeriodTurned
 from app.subscriptions import store
 from app.subscriptions.book import Happened, Kept
 from app.subscriptions.reading import read_subscribers
@@ -37,8 +37,17 @@ async def preview(tx: Transaction, kept: Kept, order: Act, now: int, zone: str) 
         raise ServiceError(Code.NOT_FOUND, "No plan variant has this id.")
     customer = subscribers.customers[account.id]
     while customer.is_due(at):
-        customer.advance()
+        _count(customer.advance())
     happened = customer.carry_out(order, subscribers.named, at)
     if isinstance(happened, Refused):
         return happened
+    _count(happened)
     return Previewed(happened, customer.find(kept.id) or kept, at)
+
+
+def _count(happened: list[Happened]) -> None:
+    """Where a period begins, counting does: whoever posts it notes the same."""
+    for each in happened:
+        for effect in each.effects:
+            if isinstance(effect, PeriodTurned):
+                each.kept.counted_from = effect.period.start_at

@@ -237,7 +237,7 @@ def _shown(end_user_id: str, kept: Kept) -> dict[str, Any]:
         "plan_kind": name.plan_kind,
         "billing_mode": rules.terms.billing_mode,
         "state": rules.state,
-        "period_start": to_datetime(rules.period.start_at),
+        "period_start": to_datetime(kept.begun_at),
         "period_end": to_datetime(rules.period.end_at),
         "period_index": rules.period_index,
         "renewed": rules.is_renewed,
