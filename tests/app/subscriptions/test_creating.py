@@ -98,10 +98,15 @@ async def test_a_contract_that_ends(studio: Studio) -> None:
     await studio.free_plan()
     variant = await studio.plan("pro", 100, **TRIAL)
     made = await studio.subscribe(variant, contract={"periods": 2})
-    assert made["contract"] == {"periods": 2, "auto_renew": False}
+    contract = made["contract"]
+    assert later(contract.pop("ends_at")) == later(made["period_start"], days=5 + 20)
+    assert contract == {"periods": 2, "auto_renew": False, "periods_left": 2}
     await studio.pass_days(5 + 10 + 9)
-    assert (await studio.show(made))["state"] == "active"
+    shown = await studio.show(made)
+    assert (shown["state"], shown["contract"]["periods_left"]) == ("active", 0)
+    assert shown["contract"]["ends_at"] == shown["period_end"]
     await studio.pass_days(1)
+    assert (await studio.show(made))["contract"] == contract | {"periods_left": 0, "ends_at": None}
     assert await studio.of() == [("pro", "canceled"), ("free", "active")]
     await studio.edge_follows("u")
 
@@ -113,6 +118,30 @@ async def test_a_contract_that_renews(studio: Studio) -> None:
     await studio.pass_days(25)
     shown = await studio.show(made)
     assert (shown["state"], shown["period_index"], shown["contract"]) == ("active", 2, made["contract"])
+    assert shown["contract"] == {"periods": 2, "auto_renew": True, "periods_left": 1, "ends_at": None}
+
+
+async def test_what_is_refused_in_the_last_period_of_a_contract(studio: Studio) -> None:
+    """No word tells of a cancellation that nobody asked for, nor that nothing is going to happen."""
+    made = await studio.subscribe(await studio.plan("pro", 100), contract={"periods": 1})
+    refused = await studio.refused(Code.ACTION_REFUSED, made, "renew", payment_reference="pay_1")
+    assert refused["detail"] == (
+        "It ends with its period, so there is no next one; where it is to be canceled, take that back first."
+    )
+    path = f"/v1/subscriptions/{made['subscription_id']}/scheduled-change"
+    problem = assert_problem(await studio.client.send("DELETE", path), Code.ACTION_REFUSED)
+    assert problem["context"]["why"] == "nothing_scheduled"
+    assert problem["detail"] == "Neither a change nor a cancellation is scheduled; the end of a contract is none."
+
+
+async def test_canceled_before_its_contract_ends(studio: Studio) -> None:
+    """A contract is no bar: it says when the subscription ends at the latest, and `scheduled` what comes before."""
+    made = await studio.subscribe(await studio.plan("pro", 100, billing_mode="postpaid"), contract={"periods": 3})
+    canceled = await studio.act(made, "cancel")
+    assert canceled["contract"] == made["contract"]
+    assert canceled["scheduled"]["at"] == made["period_end"] < made["contract"]["ends_at"]
+    await studio.pass_days(10)
+    assert (await studio.show(made))["state"] == "canceled"
 
 
 async def test_addons_beside_a_base(studio: Studio) -> None:
