@@ -35,7 +35,7 @@ MAX_YEARS_AHEAD = 10
 DETAILS = {
     Code.SUBSCRIPTION_EXISTS: "The customer has a base subscription, or one that is to begin: see to that one first.",
     Code.PLAN_KIND_DIFFERS: "A subscription to a plan cannot become one to an add-on, nor the other way about.",
-    Code.PAYMENT_REFERENCE_USED: "The payment reference was used for another subscription.",
+    Code.PAYMENT_REFERENCE_USED: "The payment reference was used for something else: send this payment's own.",
     Code.TOO_MANY_SUBSCRIPTIONS: "The customer has as many subscriptions as one may have; those that ended count too.",
     Code.NOT_FOUND: "No subscription has this id.",
 }

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from app.wire.codes import Code
 from tests.app.subscriptions.studio import Studio, later
 
@@ -41,6 +43,17 @@ async def test_a_payment_renews_once(studio: Studio) -> None:
     assert (again["period_index"], again["renewed"]) == (1, False)
     await studio.refused(Code.PAYMENT_REFERENCE_USED, other, "renew", payment_reference="pay_1")
     assert (await studio.act(made, "renew", payment_reference="pay_2"))["renewed"]
+
+
+@pytest.mark.parametrize("other", [True, False])
+async def test_a_used_payment_is_told_so_in_words_that_are_true(studio: Studio, *, other: bool) -> None:
+    """Also where the other thing that it did was done with the same subscription."""
+    pro, max_ = await studio.plan("pro", 100), await studio.plan("max", 300)
+    made = await studio.subscribe(pro)
+    await studio.act(made, "change", plan_variant_id=max_, payment_reference="pay_1")
+    refused = await studio.subscribe(pro, "v") if other else made
+    problem = await studio.refused(Code.PAYMENT_REFERENCE_USED, refused, "renew", payment_reference="pay_1")
+    assert problem["detail"] == "The payment reference was used for something else: send this payment's own."
 
 
 async def test_who_pays_late_for_a_short_period_hears_of_the_closed_one_once(studio: Studio) -> None:
