@@ -6,6 +6,7 @@ import pytest
 
 from app.wire.codes import Code
 from tests.app.subscriptions.studio import Studio, later
+from tests.app.web.test_problems import assert_problem
 
 
 async def test_the_next_period_is_paid_for(studio: Studio) -> None:
@@ -43,6 +44,19 @@ async def test_a_payment_renews_once(studio: Studio) -> None:
     assert (again["period_index"], again["renewed"]) == (1, False)
     await studio.refused(Code.PAYMENT_REFERENCE_USED, other, "renew", payment_reference="pay_1")
     assert (await studio.act(made, "renew", payment_reference="pay_2"))["renewed"]
+
+
+async def test_a_payment_that_was_refused_is_taken_later(studio: Studio) -> None:
+    """Under another key, as its own reference: its old key answers the refusal, though that has passed."""
+    made = await studio.subscribe(await studio.plan("pro", 100))
+    await studio.act(made, "pause")
+    path, body = f"/v1/subscriptions/{made['subscription_id']}/renew", {"payment_reference": "pay_1"}
+    assert_problem(refused := await studio.client.post(path, body, "delivery_1"), Code.ILLEGAL_MOVE)
+    await studio.act(made, "resume")
+    assert (await studio.client.post(path, body, "delivery_1")).json() == refused.json()
+    for key in ("delivery_2", "delivery_3", None):
+        assert (await studio.act(made, "renew", key, **body))["renewed"]
+    assert [action for action, *_ in await studio.actions(made)] == ["create", "pause", "resume", "renew"]
 
 
 @pytest.mark.parametrize("other", [True, False])
