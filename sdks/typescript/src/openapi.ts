@@ -2047,6 +2047,8 @@ export interface components {
             data: unknown;
             end_user_id: string | null;
             event_id: string;
+            /** Format: date-time */
+            recorded_at: string;
             sequence: number;
             /** Format: date-time */
             timestamp: string;
