@@ -57,6 +57,25 @@ async def test_one_trial_of_each_plan(studio: Studio) -> None:
     assert (await studio.subscribe(pro, "v"))["state"] == "trialing"
 
 
+async def test_they_are_listed_in_the_order_in_which_they_were_made(studio: Studio) -> None:
+    """Whatever became of them, whoever's they are, and however many make a page."""
+    extra = await studio.plan("extra", 7, kind="addon")
+    made: list[Any] = []
+    for end_user_id in "vuvu":
+        made.append(await studio.subscribe(extra, end_user_id))
+        await studio.pass_days(0.1)
+    await studio.act(made[1], "cancel", at="now")
+    listed: list[str] = []
+    query: dict[str, Any] = {"limit": 3}
+    while query.get("cursor", "") is not None:
+        page = await studio.client.read("/v1/subscriptions", **query)
+        listed += [body["subscription_id"] for body in page["data"]]
+        query["cursor"] = page["next_cursor"]
+    assert listed == [body["subscription_id"] for body in made]
+    of_one = (await studio.client.read("/v1/subscriptions", end_user_id="u"))["data"]
+    assert [body["subscription_id"] for body in of_one] == [made[1]["subscription_id"], made[3]["subscription_id"]]
+
+
 async def test_without_the_trial(studio: Studio) -> None:
     """Where it is not wanted the first period is paid for, and the trial is still to be had."""
     variant = await studio.plan("pro", 100, **TRIAL)
@@ -71,6 +90,7 @@ async def test_later(studio: Studio) -> None:
     variant, now = await studio.plan("pro", 100), await studio.now()
     made = await studio.subscribe(variant, starts_at=(now + timedelta(days=3)).isoformat())
     assert (made["state"], later(made["next_at"])) == ("scheduled", now + timedelta(days=3))
+    assert made["period_start"] == made["period_end"] == made["next_at"]
     assert await studio.total() == 0
     body = {"end_user_id": "u", "plan_variant_id": variant}
     problem = assert_problem(await studio.client.post("/v1/subscriptions", body), Code.SUBSCRIPTION_EXISTS)
