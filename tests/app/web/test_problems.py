@@ -181,6 +181,15 @@ def _choices(schema: Any, schemas: Any) -> list[str]:
     return []
 
 
+@pytest.mark.parametrize("path", ["/", "/v1/nothing", "/favicon.ico"])
+async def test_who_is_at_the_wrong_place_is_shown_the_right_one(tenant: Tenant, path: str) -> None:
+    """Whatever was asked for: the answer names pages that are there."""
+    detail = assert_problem(await tenant.sandbox.get(path), Code.NOT_FOUND)["detail"]
+    assert detail == f"There is no route {path}; /docs explains the API, and /docs/api lists it."
+    for page in ("/docs", "/docs/api"):
+        assert (await tenant.sandbox.get(page)).status_code == 200
+
+
 async def test_methods_that_a_route_does_not_take(tenant: Tenant) -> None:
     """The answer lists those that it takes."""
     answer = await tenant.sandbox.send("DELETE", "/v1/features")
