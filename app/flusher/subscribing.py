@@ -23,6 +23,7 @@ from app.rules.effects import (
     BlocksMoved,
     Effect,
     Granted,
+    Notice,
     PeriodTurned,
     RolloverFreed,
     RolloverHeld,
@@ -365,7 +366,9 @@ class _Poster:
         )
 
     def _announce(self, effect: Announced) -> None:
-        told = show_told(self._account.end_user_id, self._kept, self._closed)
+        """Word of what is to come closes nothing, also where it comes in the step that closed a period."""
+        closed = None if effect.notice in {Notice.TRIAL_ENDING, Notice.RENEWAL_DUE} else self._closed
+        told = show_told(self._account.end_user_id, self._kept, closed)
         what = EventType(f"subscription.{effect.notice.value}")
         self._leave(what, told, effect.at, self._kept.id.hex.encode(), b"%d" % self._kept.changes)
 

@@ -1,6 +1,6 @@
 """Routes of credits, the ledger and usage: granting, and reading what was posted."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 from uuid import UUID
 
@@ -42,7 +42,7 @@ from app.ledger.store import PartitionCursor
 from app.trail.idempotency import Mutation
 from app.web.amounts import Credits, credits_or_none, read_credits
 from app.web.bodies import ExactResponse
-from app.web.fields import read_moment
+from app.web.fields import read_moment, require_span
 from app.web.paging import Cursor, Limit, Listing, Page
 from app.web.principal import SECURITY, needs
 from app.web.reader import Reader
@@ -58,6 +58,7 @@ _LEDGER = Listing("ledger", int)
 _USAGE = Listing("usage", tuple[datetime, str, str])
 _EVENTS = Listing("usage events", tuple[int, UUID])
 DEFAULT_RANGE = timedelta(days=30)
+_EARLIEST = datetime.min.replace(tzinfo=UTC)
 """How far back usage is shown where the query does not say from when."""
 SETTLE_SECONDS = 1.0
 """How long the flusher is waited for where what is pending is not known without it."""
@@ -224,9 +225,10 @@ async def provide_usage_query(
     end: Annotated[str | None, QueryParameter(name="to", description="Default: the end of this hour.")] = None,
     bucket: FromQuery[Bucket] = Bucket.TOTAL,
 ) -> UsageQuery:
-    """What usage is asked for. Raises ServiceError(INVALID_VALUE) for what is no moment."""
+    """What usage is asked for. Raises ServiceError(INVALID_VALUE) for what is no moment, and where nothing can lie."""
     end_at = reading.end_of_hour(clock.now()) if end is None else read_moment("to", end)
-    start_at = end_at - DEFAULT_RANGE if start is None else read_moment("from", start)
+    start_at = end_at - min(DEFAULT_RANGE, end_at - _EARLIEST) if start is None else read_moment("from", start)
+    require_span(start_at, end_at)
     return UsageQuery(end_user_id, feature_key, start_at, end_at, bucket.value)
 
 

@@ -7,7 +7,7 @@ import msgspec
 
 from app.rules.periods import IntervalUnit
 
-_SHORTEST_DAYS = {IntervalUnit.DAY: 1, IntervalUnit.WEEK: 7, IntervalUnit.MONTH: 28, IntervalUnit.YEAR: 365}
+SHORTEST_DAYS = {IntervalUnit.DAY: 1, IntervalUnit.WEEK: 7, IntervalUnit.MONTH: 28, IntervalUnit.YEAR: 365}
 _LONGEST_DAYS = {IntervalUnit.DAY: 1, IntervalUnit.WEEK: 7, IntervalUnit.MONTH: 31, IntervalUnit.YEAR: 366}
 
 
@@ -98,4 +98,4 @@ def most_at_once(cycle: Interval, lifetime: Interval) -> int:
     lifetime_days = lifetime.count * _LONGEST_DAYS[lifetime.unit]
     if cycle.unit is lifetime.unit:
         return -(-lifetime.count // cycle.count)
-    return -(-lifetime_days // (cycle.count * _SHORTEST_DAYS[cycle.unit]))
+    return -(-lifetime_days // (cycle.count * SHORTEST_DAYS[cycle.unit]))

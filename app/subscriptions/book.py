@@ -59,6 +59,11 @@ class Kept(msgspec.Struct):
     """How much of it has been written in its history."""
 
     @property
+    def begun_at(self) -> int:
+        """Where the present period began: a pause moves the one that rules count with, and no usage out of it."""
+        return self.rules.period.start_at if self.counted_from is None else self.counted_from
+
+    @property
     def is_base(self) -> bool:
         """Whether it is what the customer is on, not an add-on."""
         return self.rules.terms.name.plan_kind is PlanKind.BASE
@@ -288,15 +293,15 @@ class Customer(msgspec.Struct):
         return max(at, self.subscriptions[-1].created_at + 1) if self.subscriptions else at
 
     def _begin(self, made: Kept, notice: Notice, action: str, at: int, by: SubscriptionOrder | None) -> list[Happened]:
-        """Add what was made, and start it where that is due."""
+        """Add what was made, and start it where that is due. That it was made is told first."""
         self.subscriptions.append(made)
-        effects: list[Effect] = []
+        effects: list[Effect] = [Announced(at, notice)]
         rules = self._informed(made)
         while next_at(rules) <= at:
             rules, more = self._advance(made, rules, at)
             effects += more
         made.rules = rules
-        return [self._note(Happened(made, None, at, action, [*effects, Announced(at, notice)], by), rules)]
+        return [self._note(Happened(made, None, at, action, effects, by), rules)]
 
     def _advance(self, kept: Kept, rules: Subscription, at: int) -> tuple[Subscription, list[Effect]]:
         after, effects = advance(rules, at)

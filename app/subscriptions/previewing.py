@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from app.errors import ServiceError
 from app.io.postgres import Transaction
 from app.orders.outcomes import Refused
-from app.rules.effects import Granted
+from app.rules.effects import Granted, PeriodTurned
 from app.subscriptions import store
 from app.subscriptions.book import Customer, Happened, Kept
 from app.subscriptions.fitting import Held, fitting
@@ -38,12 +38,21 @@ async def preview(tx: Transaction, kept: Kept, order: Act, now: int, zone: str) 
     customer = subscribers.customers[account.id]
     due = list[Happened]()
     while customer.is_due(at):
-        due += customer.advance()
+        due += _counted(customer.advance())
     happened = customer.carry_out(order, subscribers.named, at)
     if isinstance(happened, Refused):
         return happened
     _, held = _fit(due, _with_what_is_aside(account.held, customer))
-    return Previewed(_fit(happened, held)[0], customer.find(kept.id) or kept, at)
+    return Previewed(_fit(_counted(happened), held)[0], customer.find(kept.id) or kept, at)
+
+
+def _counted(happened: list[Happened]) -> list[Happened]:
+    """The same. Where a period begins, counting does: whoever posts it notes that."""
+    for each in happened:
+        for effect in each.effects:
+            if isinstance(effect, PeriodTurned):
+                each.kept.counted_from = effect.period.start_at
+    return happened
 
 
 def _with_what_is_aside(held: Held, customer: Customer) -> Held:

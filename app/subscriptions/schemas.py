@@ -11,6 +11,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from app.errors import invalid_value
 from app.rules.agenda import next_at
+from app.rules.contracts import ends_at, periods_left
 from app.rules.effects import Granted
 from app.rules.grant_cycles import ahead_micro
 from app.rules.lifecycle import Action, State
@@ -106,12 +107,26 @@ class ScheduledBody(msgspec.Struct, frozen=True):
     version: int | None = None
 
 
+class ContractBody(msgspec.Struct, frozen=True):
+    """A fixed term, and how far it has come: `periods_left` come after the present period.
+
+    `ends_at` is when it ends the subscription, as long as each period begins where the one before it ended; null where
+    that cannot be known: the term begins anew, the subscription is paused or overdue or has ended, or its periods are
+    going to have another length.
+    """
+
+    periods: int
+    auto_renew: bool
+    periods_left: int
+    ends_at: datetime | None
+
+
 class SubscriptionBody(msgspec.Struct, frozen=True):
     """A subscription and its present period, from `period_start` up to and without `period_end`.
 
-    `period_index` counts its periods from 0, a trial included. `renewed` says that the next one is paid for.
-    `set_aside` is credit that waits while it is paused. `overdue_until` is when its grace ends, `next_at` when
-    something happens to it by itself.
+    A pause lengthens it; until the subscription has started it is empty, where it starts. `period_index` counts its
+    periods from 0, a trial included. `renewed` says that the next one is paid for. `set_aside` is credit that waits
+    while it is paused. `overdue_until` is when its grace ends, `next_at` when something happens to it by itself.
     """
 
     subscription_id: str
@@ -128,7 +143,7 @@ class SubscriptionBody(msgspec.Struct, frozen=True):
     period_index: int
     renewed: bool
     scheduled: ScheduledBody | None
-    contract: ContractTerms | None
+    contract: ContractBody | None
     paused_at: datetime | None
     overdue_until: datetime | None
     set_aside: Credits
@@ -239,20 +254,26 @@ def _shown(end_user_id: str, kept: Kept) -> dict[str, Any]:
         "plan_kind": name.plan_kind,
         "billing_mode": rules.terms.billing_mode,
         "state": rules.state,
-        "period_start": to_datetime(rules.period.start_at),
+        "period_start": to_datetime(kept.begun_at),
         "period_end": to_datetime(rules.period.end_at),
         "period_index": rules.period_index,
         "renewed": rules.is_renewed,
         "scheduled": _show_scheduled(rules),
-        "contract": None
-        if rules.contract is None
-        else ContractTerms(rules.contract.periods, auto_renew=rules.contract.renews),
+        "contract": _show_contract(rules),
         "paused_at": None if rules.paused_at is None else to_datetime(rules.paused_at),
         "overdue_until": _moment(next_at(rules)) if rules.state is State.OVERDUE else None,
         "set_aside": Credits(sum(block.remaining_micro for block in kept.set_aside)),
         "next_at": _moment(next_at(rules)),
         "created_at": to_datetime(kept.created_at),
     }
+
+
+def _show_contract(rules: Subscription) -> ContractBody | None:
+    contract = rules.contract
+    if contract is None:
+        return None
+    left, end = periods_left(rules, contract), _moment(ends_at(rules, contract))
+    return ContractBody(contract.periods, contract.renews, left, end)
 
 
 def _show_scheduled(rules: Subscription) -> ScheduledBody | None:

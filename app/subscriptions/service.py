@@ -35,7 +35,7 @@ MAX_YEARS_AHEAD = 10
 DETAILS = {
     Code.SUBSCRIPTION_EXISTS: "The customer has a base subscription, or one that is to begin: see to that one first.",
     Code.PLAN_KIND_DIFFERS: "A subscription to a plan cannot become one to an add-on, nor the other way about.",
-    Code.PAYMENT_REFERENCE_USED: "The payment reference was used for another subscription.",
+    Code.PAYMENT_REFERENCE_USED: "The payment reference was used for something else: send this payment's own.",
     Code.TOO_MANY_SUBSCRIPTIONS: "The customer has as many subscriptions as one may have; those that ended count too.",
     Code.NOT_FOUND: "No subscription has this id.",
 }
@@ -45,7 +45,7 @@ WHY = {
     "paid_ahead": "Its next period is paid for as it is now: change it at the period's end, or now with a payment.",
     "over": "Its period is over, and the next one is waited for to be paid: renew it, or cancel.",
     "ends": "It ends with its period, so there is no next one; where it is to be canceled, take that back first.",
-    "nothing_scheduled": "Nothing is to happen to it when its period ends.",
+    "nothing_scheduled": "Neither a change nor a cancellation is scheduled; the end of a contract is none.",
     "no_terms": "No variant was named.",
     "already_renewed": "Its next period is paid for already, by another payment.",
     "already_scheduled": "It is to be changed so already, when its period ends.",

@@ -174,9 +174,10 @@ async def _repeat(tx: Transaction, new: NewTopup, earlier: TopupRow) -> Repeated
     Raises ServiceError(PAYMENT_REFERENCE_USED) where it is not the same.
     """
     if mismatch := await _mismatch(tx, new, earlier):
+        differing = ", ".join(f"`{name}`" for name in mismatch)
         detail = (
-            f"The payment reference {new.payment_reference!r} was used for a top-up with another "
-            f"{', '.join(mismatch)}. Nothing was granted now; see context.topup."
+            f"The payment reference {new.payment_reference!r} was used for a top-up with another value of "
+            f"{differing}. Nothing was granted now; see context.topup."
         )
         context = {"topup": show_topup(earlier)}
         raise ServiceError(Code.PAYMENT_REFERENCE_USED, detail, mismatch=mismatch, context=context)

@@ -142,7 +142,8 @@ class KeyedRequest:
 
     async def _replay(self, tx: Transaction, key: str, earlier: KeyInUse, request: bytes) -> Answer:
         if mismatch := _mismatch(earlier.request, request):
-            detail = f"The {HEADER} {key!r} was used for a request with another {', '.join(mismatch)}."
+            differing = ", ".join(f"`{name}`" for name in mismatch)
+            detail = f"The {HEADER} {key!r} was used for a request with another value of {differing}. Use a new key."
             raise ServiceError(Code.IDEMPOTENCY_KEY_REUSED, detail, mismatch=mismatch)
         if self._scope is not None:
             await dirty.publish_left_over(tx)

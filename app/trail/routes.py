@@ -21,7 +21,7 @@ from app.trail.reading import Asked
 from app.trail.schemas import AuditEntryBody, show_entry
 from app.trail.store import AuditRow
 from app.web.bodies import JSON, ExactResponse
-from app.web.fields import read_moment
+from app.web.fields import read_moment, require_span
 from app.web.paging import MAX_LIMIT, Cursor, Listing, Page
 from app.web.principal import SECURITY, needs
 from app.web.reader import Reader
@@ -80,9 +80,13 @@ async def provide_asked(
         raise invalid_value("subject_id", "needs the subject_kind beside it: an id is one of its kind")
     if actor is not None and actor != audit.OPERATOR:
         _require_key(actor)
+    start_at = None if start is None else read_moment("from", start)
+    end_at = None if end is None else read_moment("to", end)
+    if start_at is not None and end_at is not None:
+        require_span(start_at, end_at)
     return Asked(
-        start_at=None if start is None else read_moment("from", start),
-        end_at=None if end is None else read_moment("to", end),
+        start_at=start_at,
+        end_at=end_at,
         actor=actor,
         subject_kind=subject_kind,
         subject_id=subject_id,

@@ -58,3 +58,14 @@ def read_moment(name: str, text: str) -> datetime:
         return msgspec.convert(text, Moment).astimezone(UTC)
     except (msgspec.ValidationError, OverflowError) as error:
         raise invalid_value(name, NOT_A_MOMENT) from error
+
+
+def require_span(start: datetime, end: datetime) -> None:
+    """That something can lie from `from` up to and without `to`. Raises ServiceError(INVALID_VALUE) that says both."""
+    if not start < end:
+        both = f"from is {_shown(start)}, and to is {_shown(end)}"
+        raise invalid_value("from", f"must lie before to: {both}. Send an earlier from, or a later to")
+
+
+def _shown(moment: datetime) -> str:
+    return moment.isoformat().replace("+00:00", "Z")

@@ -87,7 +87,9 @@ def _translate(request: Request[Any, Any, Any], error: HTTPException) -> Service
     if isinstance(error, ValidationException):
         return _of_validation(request, error)
     if code is Code.NOT_FOUND:
-        return ServiceError(code, f"There is no route {request.url.path}.")
+        return ServiceError(
+            code, f"There is no route {request.url.path}; /docs explains the API, and /docs/api lists it."
+        )
     if code is Code.METHOD_NOT_ALLOWED:
         return ServiceError(code, f"{request.url.path} does not take {request.method}.")
     if code is Code.BODY_TOO_LARGE:

@@ -67,6 +67,7 @@ class EventRow(msgspec.Struct, frozen=True):
     end_user_id: str | None
     sequence: int
     created_at: datetime
+    relayed_at: datetime
     data: str
     position: int
 

@@ -155,7 +155,11 @@ class ReplayBody(msgspec.Struct, frozen=True):
 
 
 class EventBody(msgspec.Struct, frozen=True):
-    """Something that happened, as webhooks tell it. `sequence` counts the events of its customer, without a gap."""
+    """Something that happened, as webhooks tell it. `sequence` counts the events of its customer, without a gap.
+
+    `recorded_at` is when it came into the feed, by the real time also where a test clock dates what happens: a replay
+    from then on has it.
+    """
 
     event_id: str
     type: str
@@ -163,6 +167,7 @@ class EventBody(msgspec.Struct, frozen=True):
     """When it happened: the name is that of Standard Webhooks."""
     end_user_id: str | None
     sequence: int
+    recorded_at: datetime
     data: msgspec.Raw
 
 
@@ -237,8 +242,15 @@ def show_delivery(row: DeliveryRow, attempts: list[AttemptRow]) -> DeliveryBody:
 
 def show_event(row: EventRow) -> EventBody:
     """The event as the feed shows it."""
-    data = msgspec.Raw(row.data.encode())
-    return EventBody(show(EVENT_PREFIX, row.id), row.type, row.created_at, row.end_user_id, row.sequence, data)
+    return EventBody(
+        show(EVENT_PREFIX, row.id),
+        row.type,
+        row.created_at,
+        row.end_user_id,
+        row.sequence,
+        row.relayed_at,
+        msgspec.Raw(row.data.encode()),
+    )
 
 
 def _shown(row: EndpointRow) -> dict[str, Any]:

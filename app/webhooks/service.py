@@ -16,6 +16,7 @@ from app.rules.signature import derive_secret, show_secret
 from app.rules.webhook_urls import UnusableUrl, require_url
 from app.trail import audit, outbox
 from app.trail.outbox import EventType
+from app.web.fields import require_span
 from app.webhooks import endpoint_store, store
 from app.webhooks.deciding import KEPT, DisabledReason, State
 from app.webhooks.endpoint_store import DeliveryRow, EndpointRow, EventRow, NewReplayRow
@@ -217,8 +218,7 @@ async def _replay_these(tx: Transaction, endpoint_id: UUID, asked: NewReplay, no
 
 async def _replay_range(tx: Transaction, endpoint: EndpointRow, asked: NewReplay, now: datetime) -> int:
     since, until = asked.since or now, now if asked.until is None else asked.until
-    if not since < until:
-        raise invalid_value("from", "must lie before to")
+    require_span(since, until)
     places = await endpoint_store.read_range(tx, max(since, now - KEPT), min(until, now))
     if places is None:
         return 0

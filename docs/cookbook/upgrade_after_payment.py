@@ -27,8 +27,11 @@ def check() -> dict[str, Any]:
 
 
 def on_payment(payment: str, action: str, body: dict[str, Any]) -> dict[str, Any]:
-    """Your provider's webhook. It may come more than once, so the payment's own id is the idempotency key."""
-    return call("POST", f"{subscription}/{action}", body, f"{action} {payment}")
+    """Your provider's webhook. It may come more than once, so the payment's own id is the reference: it does one thing.
+
+    Each delivery has an idempotency key of its own, which `call` makes: an old one would answer an old refusal again.
+    """
+    return call("POST", f"{subscription}/{action}", {"payment_reference": payment} | body)
 
 
 own_sandbox()
@@ -55,7 +58,7 @@ print("They want Starter again: that gives less, so it waits until what was paid
 call("POST", f"{subscription}/change", {"plan_variant_id": starter})
 print("They pay for the next month before this one ends, and the provider tells of it twice.")
 for _ in range(2):
-    renewed = on_payment(f"second-{RUN}", "renew", {"payment_reference": f"second-{RUN}"})
+    renewed = on_payment(f"second-{RUN}", "renew", {})
 assert (renewed["plan_key"], renewed["renewed"]) == ("upgrade.pro", True)
 pass_time_to(renewed["period_end"])
 present = call("GET", subscription)
@@ -71,7 +74,7 @@ print(
 )
 
 print("The payment comes late.")
-renewed = on_payment(f"third-{RUN}", "renew", {"payment_reference": f"third-{RUN}"})
+renewed = on_payment(f"third-{RUN}", "renew", {})
 assert (renewed["state"], check()["balance"]) == ("active", 100)
 print(f"  {renewed['plan_key']} is {renewed['state']}, {check()['balance']} tasks")
 

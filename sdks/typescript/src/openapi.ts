@@ -1865,6 +1865,13 @@ export interface components {
          * @enum {unknown}
          */
         Code: "account_loading" | "account_unavailable" | "action_refused" | "already_retried" | "already_voided" | "api_key_ended" | "backlog" | "balance_out_of_range" | "batch_too_large" | "body_too_large" | "conflict" | "cost_too_large" | "edge_unavailable" | "event_pending" | "feature_not_gauge" | "feature_not_in_plan" | "feature_not_metered" | "grant_expired" | "grant_spent" | "headers_too_large" | "idempotency_key_in_flight" | "idempotency_key_reused" | "illegal_move" | "insufficient_credits" | "internal_error" | "invalid_body" | "invalid_units" | "invalid_value" | "last_api_key" | "limit_reached" | "malformed_json" | "malformed_request" | "measure_mismatch" | "method_not_allowed" | "missing_scope" | "no_subscription" | "not_found" | "not_retryable" | "not_voidable" | "nothing_owed" | "order_pending" | "package_inactive" | "payment_reference_used" | "plan_kind_differs" | "reservation_ended" | "sandbox_only" | "store_unavailable" | "subscription_exists" | "subscription_overdue" | "subscription_paused" | "test_clock_advancing" | "test_clock_conflict" | "timestamp_out_of_range" | "too_many_api_keys" | "too_many_blocks" | "too_many_endpoints" | "too_many_holders" | "too_many_replays" | "too_many_requests" | "too_many_reservations" | "too_many_subscriptions" | "unauthenticated" | "unknown_customer" | "unknown_event_type" | "unknown_feature" | "unknown_field" | "unknown_package" | "unknown_reservation" | "unsupported_media_type";
+        /** ContractBody */
+        ContractBody: {
+            auto_renew: boolean;
+            ends_at: string | null;
+            periods: number;
+            periods_left: number;
+        };
         /** ContractTerms */
         ContractTerms: {
             /** @default false */
@@ -2040,6 +2047,8 @@ export interface components {
             data: unknown;
             end_user_id: string | null;
             event_id: string;
+            /** Format: date-time */
+            recorded_at: string;
             sequence: number;
             /** Format: date-time */
             timestamp: string;
@@ -2910,7 +2919,7 @@ export interface components {
         /** SubscriptionBody */
         SubscriptionBody: {
             billing_mode: components["schemas"]["BillingMode"];
-            contract: components["schemas"]["ContractTerms"] | null;
+            contract: components["schemas"]["ContractBody"] | null;
             /** Format: date-time */
             created_at: string;
             end_user_id: string;

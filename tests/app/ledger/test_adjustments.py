@@ -38,6 +38,16 @@ async def test_an_adjustment_is_a_block_with_a_reason(core: Core, tenant: Tenant
     await assert_proved(core, urls)
 
 
+@pytest.mark.usefixtures("flusher")
+async def test_debt_is_paid_with_what_is_posted_next(tenant: Tenant) -> None:
+    """Until then it stands beside the credit; what the customer has is right before and after."""
+    await tenant.sandbox.made(ADJUSTMENTS, BODY | {"amount": -10, "allow_debt": True})
+    for amount, seen in ((15, (5, 10, 15)), (-1, (4, 0, 4))):
+        await tenant.sandbox.made(ADJUSTMENTS, BODY | {"amount": amount})
+        credit = await tenant.sandbox.read("/v1/customers/u/credits")
+        assert (credit["total"], credit["debt"], sum(block["remaining"] for block in credit["blocks"])) == seen
+
+
 async def test_word_of_it_is_left(tenant: Tenant, urls: DatabaseUrls) -> None:
     """One event, by its own name, with the reason."""
     await tenant.sandbox.made(ADJUSTMENTS, BODY)

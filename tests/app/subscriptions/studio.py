@@ -140,6 +140,13 @@ class Studio:
         async with connected(self.urls.owner) as connection:
             return [row["type"] for row in await connection.fetch(statement, made["subscription_id"])]
 
+    async def names_told(self, end_user_id: str = "u") -> list[str]:
+        """The names of all that was told of a customer, as they are numbered."""
+        statement = "SELECT type FROM outbox WHERE environment_id = $1 AND end_user_id = $2 ORDER BY sequence"
+        async with connected(self.urls.owner) as connection:
+            rows = await connection.fetch(statement, self.tenant.environment_id, end_user_id)
+        return [row["type"] for row in rows]
+
     async def standing(self, end_user_id: str = "u") -> str:
         """What edges make of the subscription."""
         await self.view(end_user_id)

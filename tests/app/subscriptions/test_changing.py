@@ -58,6 +58,18 @@ async def test_downwards_at_the_end(studio: Studio) -> None:
     assert (await studio.actions(made))[-1] == ("change", "active", "active")
 
 
+async def test_what_each_variant_gives_once(studio: Studio) -> None:
+    """It is the variant's own: another one's is given too, under the same key, and coming back gives none again."""
+    variants = [
+        await studio.plan(name, 0, grants=[{"key": "welcome", "amount": amount, "once": True}])
+        for name, amount in (("pro", 100), ("max", 30))
+    ]
+    made = await studio.subscribe(variants[0])
+    for variant in (variants[1], variants[0], variants[1]):
+        await studio.act(made, "change", plan_variant_id=variant, at="now")
+    assert await studio.total() == 130
+
+
 async def test_downwards_at_once(studio: Studio) -> None:
     """Where that is asked for. What was given is not taken: it is left out of what comes next."""
     variants = await plans(studio, billing_mode="postpaid")

@@ -27,6 +27,23 @@ async def test_at_once(studio: Studio) -> None:
     assert await studio.show(made) == made
 
 
+@pytest.mark.parametrize(("trial_days", "told"), [(0, "renewal_due"), (2, "trial_ending")])
+async def test_that_it_was_made_is_told_first(studio: Studio, trial_days: int, told: str) -> None:
+    """Also where its first period is so short that the next one has to be paid for at once."""
+    await studio.subscribe(await studio.plan("pro", 100, trial_days=trial_days, renewal_due_days=10))
+    names = [name for name in await studio.names_told() if name != "customer.created"]
+    assert names == ["subscription.created", "credits.granted", f"subscription.{told}"]
+
+
+async def test_that_it_fell_back_is_told_first(studio: Studio) -> None:
+    """Behind what it fell back from, before the credit of the free plan."""
+    await studio.free_plan()
+    made = await studio.subscribe(await studio.plan("pro", 100))
+    await studio.act(made, "cancel", at="now")
+    names = ["subscription.canceled", "subscription.fell_back", "credits.granted"]
+    assert (await studio.names_told())[-3:] == names
+
+
 async def test_one_trial_of_each_plan(studio: Studio) -> None:
     """A customer has one of each plan, whatever became of it; another customer has their own."""
     pro, max_ = await studio.plan("pro", 100, **TRIAL), await studio.plan("max", 300, **TRIAL)
@@ -39,6 +56,25 @@ async def test_one_trial_of_each_plan(studio: Studio) -> None:
     await studio.act(second, "cancel", at="now")
     assert (await studio.subscribe(max_))["state"] == "trialing"
     assert (await studio.subscribe(pro, "v"))["state"] == "trialing"
+
+
+async def test_they_are_listed_in_the_order_in_which_they_were_made(studio: Studio) -> None:
+    """Whatever became of them, whoever's they are, and however many make a page."""
+    extra = await studio.plan("extra", 7, kind="addon")
+    made: list[Any] = []
+    for end_user_id in "vuvu":
+        made.append(await studio.subscribe(extra, end_user_id))
+        await studio.pass_days(0.1)
+    await studio.act(made[1], "cancel", at="now")
+    listed: list[str] = []
+    query: dict[str, Any] = {"limit": 3}
+    while query.get("cursor", "") is not None:
+        page = await studio.client.read("/v1/subscriptions", **query)
+        listed += [body["subscription_id"] for body in page["data"]]
+        query["cursor"] = page["next_cursor"]
+    assert listed == [body["subscription_id"] for body in made]
+    of_one = (await studio.client.read("/v1/subscriptions", end_user_id="u"))["data"]
+    assert [body["subscription_id"] for body in of_one] == [made[1]["subscription_id"], made[3]["subscription_id"]]
 
 
 async def test_without_the_trial(studio: Studio) -> None:
@@ -55,6 +91,7 @@ async def test_later(studio: Studio) -> None:
     variant, now = await studio.plan("pro", 100), await studio.now()
     made = await studio.subscribe(variant, starts_at=(now + timedelta(days=3)).isoformat())
     assert (made["state"], later(made["next_at"])) == ("scheduled", now + timedelta(days=3))
+    assert made["period_start"] == made["period_end"] == made["next_at"]
     assert await studio.total() == 0
     body = {"end_user_id": "u", "plan_variant_id": variant}
     problem = assert_problem(await studio.client.post("/v1/subscriptions", body), Code.SUBSCRIPTION_EXISTS)
@@ -82,10 +119,15 @@ async def test_a_contract_that_ends(studio: Studio) -> None:
     await studio.free_plan()
     variant = await studio.plan("pro", 100, **TRIAL)
     made = await studio.subscribe(variant, contract={"periods": 2})
-    assert made["contract"] == {"periods": 2, "auto_renew": False}
+    contract = made["contract"]
+    assert later(contract.pop("ends_at")) == later(made["period_start"], days=5 + 20)
+    assert contract == {"periods": 2, "auto_renew": False, "periods_left": 2}
     await studio.pass_days(5 + 10 + 9)
-    assert (await studio.show(made))["state"] == "active"
+    shown = await studio.show(made)
+    assert (shown["state"], shown["contract"]["periods_left"]) == ("active", 0)
+    assert shown["contract"]["ends_at"] == shown["period_end"]
     await studio.pass_days(1)
+    assert (await studio.show(made))["contract"] == contract | {"periods_left": 0, "ends_at": None}
     assert await studio.of() == [("pro", "canceled"), ("free", "active")]
     await studio.edge_follows("u")
 
@@ -97,6 +139,30 @@ async def test_a_contract_that_renews(studio: Studio) -> None:
     await studio.pass_days(25)
     shown = await studio.show(made)
     assert (shown["state"], shown["period_index"], shown["contract"]) == ("active", 2, made["contract"])
+    assert shown["contract"] == {"periods": 2, "auto_renew": True, "periods_left": 1, "ends_at": None}
+
+
+async def test_what_is_refused_in_the_last_period_of_a_contract(studio: Studio) -> None:
+    """No word tells of a cancellation that nobody asked for, nor that nothing is going to happen."""
+    made = await studio.subscribe(await studio.plan("pro", 100), contract={"periods": 1})
+    refused = await studio.refused(Code.ACTION_REFUSED, made, "renew", payment_reference="pay_1")
+    assert refused["detail"] == (
+        "It ends with its period, so there is no next one; where it is to be canceled, take that back first."
+    )
+    path = f"/v1/subscriptions/{made['subscription_id']}/scheduled-change"
+    problem = assert_problem(await studio.client.send("DELETE", path), Code.ACTION_REFUSED)
+    assert problem["context"]["why"] == "nothing_scheduled"
+    assert problem["detail"] == "Neither a change nor a cancellation is scheduled; the end of a contract is none."
+
+
+async def test_canceled_before_its_contract_ends(studio: Studio) -> None:
+    """A contract is no bar: it says when the subscription ends at the latest, and `scheduled` what comes before."""
+    made = await studio.subscribe(await studio.plan("pro", 100, billing_mode="postpaid"), contract={"periods": 3})
+    canceled = await studio.act(made, "cancel")
+    assert canceled["contract"] == made["contract"]
+    assert canceled["scheduled"]["at"] == made["period_end"] < made["contract"]["ends_at"]
+    await studio.pass_days(10)
+    assert (await studio.show(made))["state"] == "canceled"
 
 
 async def test_addons_beside_a_base(studio: Studio) -> None:

@@ -112,6 +112,15 @@ async def test_a_cap_of_rollover_is_of_the_cycle(studio: Studio) -> None:
     assert await studio.total() == 120 + 30
 
 
+async def test_what_rolled_over_does_not_count_to_a_cap(studio: Studio) -> None:
+    """A cap is of what plans gave and is still that: the next cycle's credit comes whole beside it."""
+    grants = [{"amount": 100, **TEN_DAYS, "rollover": {"percent": 50}, "accumulation_cap": 100}]
+    await studio.subscribe(await studio.plan("pro", 0, billing_mode="postpaid", grants=grants))
+    await studio.pass_days(10)
+    blocks = (await studio.client.read("/v1/customers/u/credits"))["blocks"]
+    assert {block["source"]: block["remaining"] for block in blocks} == {"plan": 100, "rollover": 50}
+
+
 async def test_nothing_rolls_over_into_a_period_that_does_not_come(studio: Studio) -> None:
     """Where the subscription ends with its period, what is left of its credit expires."""
     grants = [{"amount": 100, **TEN_DAYS, "rollover": {"percent": 50}}]

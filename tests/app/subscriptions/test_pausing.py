@@ -62,6 +62,41 @@ async def test_periods_go_on_from_where_it_stood(studio: Studio) -> None:
     assert shown["next_at"] == shown["period_end"]
 
 
+async def test_a_period_begins_where_it_began(studio: Studio) -> None:
+    """Whatever pauses it had: as it is shown and as it is closed, periods leave no day out and have none twice."""
+    made = await studio.subscribe(await studio.plan("pro", 100, billing_mode="postpaid"))
+    shown: list[tuple[str, str]] = []
+    for pauses in (1, 0, 2):
+        for _ in range(pauses):
+            await studio.pass_days(2)
+            paused = await studio.act(made, "pause")
+            await studio.pass_days(30)
+            resumed = await studio.act(made, "resume")
+            assert resumed["period_start"] == paused["period_start"]
+            assert later(resumed["period_end"]) == later(paused["period_end"], days=30)
+        present = await studio.show(made)
+        shown.append((present["period_start"], present["period_end"]))
+        await studio.pass_days((later(present["period_end"]) - await studio.now()).days)
+    assert [start for start, _ in shown] == [made["period_start"], *(end for _, end in shown[:-1])]
+    closed = [told["closed_period"] for told in await studio.told("subscription.renewed")]
+    assert [(period["period_start"], period["period_end"]) for period in closed] == shown
+
+
+async def test_a_preview_says_where_a_period_begins(studio: Studio) -> None:
+    """Also after a pause: the present one goes on, or another interval begins one now."""
+    made = await studio.subscribe(await studio.plan("pro", 100, billing_mode="postpaid"))
+    await studio.act(made, "pause")
+    await studio.pass_days(3)
+    await studio.act(made, "resume")
+    for interval, starts_at in (("day", later(made["period_start"])), ("month", await studio.now())):
+        terms = {"interval": interval, "interval_count": 10 if interval == "day" else 1}
+        other = await studio.plan(interval, 100, billing_mode="postpaid", **terms)
+        previewed = (await studio.act(made, "change/preview", plan_variant_id=other, at="now"))["subscription"]
+        assert later(previewed["period_start"]) == starts_at
+        changed = await studio.act(made, "change", plan_variant_id=other, at="now")
+        assert changed | {"next_at": None} == previewed | {"next_at": None}
+
+
 async def test_what_is_to_happen_waits_too(studio: Studio) -> None:
     """A scheduled change takes place at the end that was moved, and can be taken back meanwhile."""
     mini = await studio.plan("mini", 50)

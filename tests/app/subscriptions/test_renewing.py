@@ -46,6 +46,41 @@ async def test_a_payment_renews_once(studio: Studio) -> None:
     assert (await studio.act(made, "renew", payment_reference="pay_2"))["renewed"]
 
 
+async def test_a_payment_that_was_refused_is_taken_later(studio: Studio) -> None:
+    """Under another key, as its own reference: its old key answers the refusal, though that has passed."""
+    made = await studio.subscribe(await studio.plan("pro", 100))
+    await studio.act(made, "pause")
+    path, body = f"/v1/subscriptions/{made['subscription_id']}/renew", {"payment_reference": "pay_1"}
+    assert_problem(refused := await studio.client.post(path, body, "delivery_1"), Code.ILLEGAL_MOVE)
+    await studio.act(made, "resume")
+    assert (await studio.client.post(path, body, "delivery_1")).json() == refused.json()
+    for key in ("delivery_2", "delivery_3", None):
+        assert (await studio.act(made, "renew", key, **body))["renewed"]
+    assert [action for action, *_ in await studio.actions(made)] == ["create", "pause", "resume", "renew"]
+
+
+@pytest.mark.parametrize("other", [True, False])
+async def test_a_used_payment_is_told_so_in_words_that_are_true(studio: Studio, *, other: bool) -> None:
+    """Also where the other thing that it did was done with the same subscription."""
+    pro, max_ = await studio.plan("pro", 100), await studio.plan("max", 300)
+    made = await studio.subscribe(pro)
+    await studio.act(made, "change", plan_variant_id=max_, payment_reference="pay_1")
+    refused = await studio.subscribe(pro, "v") if other else made
+    problem = await studio.refused(Code.PAYMENT_REFERENCE_USED, refused, "renew", payment_reference="pay_1")
+    assert problem["detail"] == "The payment reference was used for something else: send this payment's own."
+
+
+async def test_who_pays_late_for_a_short_period_hears_of_the_closed_one_once(studio: Studio) -> None:
+    """With the renewal, not with the word that comes in the same step and asks for the next payment."""
+    made = await studio.subscribe(await studio.plan("pro", 100, renewal_due_days=10, grace_period_days=30))
+    await studio.pass_days(23)
+    assert (await studio.act(made, "renew"))["state"] == "active"
+    [renewed], [*_, asked] = await studio.told("subscription.renewed"), await studio.told("subscription.renewal_due")
+    assert renewed["period_index"] == asked["period_index"] == 1
+    assert renewed["closed_period"]["period_start"] == made["period_start"]
+    assert "closed_period" not in asked
+
+
 async def test_a_second_payment_of_one_period_is_refused(studio: Studio) -> None:
     """It must not look like one that did something; it is good for the next period."""
     made = await studio.subscribe(await studio.plan("pro", 100))

@@ -141,6 +141,7 @@ async def test_another_top_up_with_the_reference_is_refused(tenant: Tenant) -> N
             answer = await tenant.sandbox.post(TOPUPS, second | reference, key=key)
             problem = assert_problem(answer, Code.PAYMENT_REFERENCE_USED)
             assert problem["mismatch"] == mismatch, (first, second)
+            assert f"with another value of `{mismatch[0]}`" in problem["detail"]
             assert problem["context"] == {"topup": made}
         assert await state(tenant) == before
     assert await balance(tenant, "v") == 0

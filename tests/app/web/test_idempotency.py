@@ -62,7 +62,11 @@ async def test_another_request_under_the_key_is_refused_by_name(tenant: Tenant) 
     ]
     for change, mismatch in cases:
         answer = await tenant.sandbox.post("/v1/credits/grants", GRANT | change, key="k")
-        assert assert_problem(answer, Code.IDEMPOTENCY_KEY_REUSED)["mismatch"] == mismatch
+        problem = assert_problem(answer, Code.IDEMPOTENCY_KEY_REUSED)
+        assert problem["mismatch"] == mismatch
+        named = ", ".join(f"`{name}`" for name in mismatch)
+        said = f"The Idempotency-Key 'k' was used for a request with another value of {named}. Use a new key."
+        assert problem["detail"] == said
     same = await tenant.sandbox.post("/v1/credits/grants", GRANT | {"amount": 10.0, "source": "promo"}, key="k")
     assert same.headers["idempotent-replayed"] == "true"
     assert await balance(tenant) == 10

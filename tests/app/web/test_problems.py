@@ -51,6 +51,7 @@ QUERIES: list[tuple[str, Code, str | None]] = [
     ("/v1/usage?from=yesterday", Code.INVALID_VALUE, "from"),
     ("/v1/usage?from=2026-01-01T00:00:00", Code.INVALID_VALUE, "from"),
     ("/v1/usage?from=0001-01-01T00:00:00%2B23:59", Code.INVALID_VALUE, "from"),
+    ("/v1/usage?to=0001-01-01T00:00:00Z", Code.INVALID_VALUE, "from"),
     ("/v1/usage?bucket=week", Code.INVALID_VALUE, "bucket"),
     ("/v1/usage?end_user_id=a%00b", Code.INVALID_VALUE, "end_user_id"),
     ("/v1/usage/events", Code.INVALID_BODY, "end_user_id"),
@@ -101,6 +102,47 @@ async def test_paths_and_queries_that_do_not_fit(tenant: Tenant, path: str, code
     assert_problem(await tenant.sandbox.get(path), code, field)
 
 
+NO_SPANS = [
+    ("GET", "/v1/usage", ("2028-01-01T00:00:00+01:00", "2027-01-01T00:00:00Z"), "2027-12-31T23:00:00Z"),
+    ("GET", "/v1/usage", ("2027-01-01T00:00:00Z", "2027-01-01T00:00:00Z"), "2027-01-01T00:00:00Z"),
+    ("GET", "/v1/usage", ("9999-01-01T00:00:00Z", None), "9999-01-01T00:00:00Z"),
+    ("GET", "/v1/audit-log", ("2028-01-01T00:00:00Z", "2027-01-01T00:00:00Z"), "2028-01-01T00:00:00Z"),
+    ("POST", "/v1/webhook-deliveries/replay", ("2028-01-01T00:00:00Z", "2027-01-01T00:00:00Z"), "2028-01-01T00:00:00Z"),
+    ("POST", "/v1/webhook-deliveries/replay", ("9999-01-01T00:00:00Z", None), "9999-01-01T00:00:00Z"),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "span", "said"), NO_SPANS)
+async def test_spans_in_which_nothing_can_lie(
+    tenant: Tenant, method: str, path: str, span: tuple[str, str | None], said: str
+) -> None:
+    """Whatever takes a `from` and a `to` says which both are, also the one that was left out, and what to do."""
+    begin, end = span
+    sent = {"from": begin} | ({} if end is None else {"to": end})
+    if method == "GET":
+        answer = await tenant.sandbox.get(path, **sent)
+    else:
+        endpoint = await tenant.sandbox.made("/v1/webhook-endpoints", {"url": "https://hooks.example.com/"})
+        answer = await tenant.sandbox.post(path, sent | {"webhook_endpoint_id": endpoint["webhook_endpoint_id"]})
+    detail = assert_problem(answer, Code.INVALID_VALUE, "from")["detail"]
+    assert detail.startswith(f"from must lie before to: from is {said}, and to is {end or '2'}")
+    assert detail.endswith("Send an earlier from, or a later to")
+
+
+async def test_every_span_is_looked_at(tenant: Tenant) -> None:
+    """No route has a `from` that the cases above leave out."""
+    document = await tenant.sandbox.read("/schema")
+    found = set[tuple[str, str]]()
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            names = {parameter["name"] for parameter in operation.get("parameters", [])}
+            for body in re.findall(r"schemas/(\w+)", str(operation.get("requestBody"))):
+                names |= set(document["components"]["schemas"][body].get("properties", {}))
+            if "from" in names:
+                found.add((method.upper(), path))
+    assert found == {(method, path) for method, path, *_ in NO_SPANS}
+
+
 CHOICES = [
     (b'{"key": "f", "name": "F", "kind": "counter"}', "kind", ["metered", "boolean", "static", "gauge"]),
     (b'{"key": "f", "name": "F", "price": {"kind": "cubic"}}', "price.kind", ["flat", "per_unit", "volume"]),
@@ -137,6 +179,15 @@ def _choices(schema: Any, schemas: Any) -> list[str]:
         if "enum" in named:
             return [choice for choice in named["enum"] if choice is not None]
     return []
+
+
+@pytest.mark.parametrize("path", ["/", "/v1/nothing", "/favicon.ico"])
+async def test_who_is_at_the_wrong_place_is_shown_the_right_one(tenant: Tenant, path: str) -> None:
+    """Whatever was asked for: the answer names pages that are there."""
+    detail = assert_problem(await tenant.sandbox.get(path), Code.NOT_FOUND)["detail"]
+    assert detail == f"There is no route {path}; /docs explains the API, and /docs/api lists it."
+    for page in ("/docs", "/docs/api"):
+        assert (await tenant.sandbox.get(page)).status_code == 200
 
 
 async def test_methods_that_a_route_does_not_take(tenant: Tenant) -> None:

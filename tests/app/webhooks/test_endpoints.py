@@ -311,6 +311,21 @@ async def test_a_replay_sends_what_was_told_before(shop: Shop) -> None:
     assert len(shop.stranger.sent) == 4
 
 
+async def test_a_replay_goes_by_when_events_were_recorded(shop: Shop) -> None:
+    """Under a test clock that is not their own time: the feed shows it, and a replay from then on has the event."""
+    frozen = "2035-03-01T00:00:00Z"
+    assert (await shop.client.post("/v1/test-clock/freeze", {"at": frozen})).status_code == 200
+    await shop.customer("ada")
+    await shop.settled()
+    [event] = (await shop.client.read("/v1/events"))["data"]
+    assert (event["timestamp"], event["recorded_at"]) == (frozen, shop.clock.at.isoformat().replace("+00:00", "Z"))
+    shop.clock.at += HOUR
+    body = {"webhook_endpoint_id": (await shop.endpoint())["webhook_endpoint_id"]}
+    answer = await shop.client.post(f"{DELIVERIES}/replay", body | {"from": event["recorded_at"]})
+    assert answer.json()["looked_through"] == 1
+    assert_problem(await shop.client.post(f"{DELIVERIES}/replay", body | {"from": frozen}), Code.INVALID_VALUE, "from")
+
+
 @pytest.mark.parametrize("key", [None, "k"])
 async def test_what_is_forgotten_just_then_is_not_found(
     shop: Shop, urls: DatabaseUrls, monkeypatch: pytest.MonkeyPatch, key: str | None
@@ -377,13 +392,14 @@ async def test_the_feed_goes_on_where_it_was_left(shop: Shop, monkeypatch: pytes
 
 
 async def test_the_feed_tells_what_webhooks_tell(shop: Shop) -> None:
-    """The same members with the same values, and the id that webhooks have in a header."""
+    """The same members with the same values, the id that webhooks have in a header, and when it was recorded."""
     await shop.endpoint()
     for name in ("ada", "ben"):
         await shop.customer(name)
     await shop.settled()
     told = [msgspec.json.decode(body) | {"event_id": headers["webhook-id"]} for _, headers, body in shop.stranger.sent]
     feed = (await shop.client.read("/v1/events"))["data"]
+    assert {event.pop("recorded_at") for event in feed} == {shop.clock.at.isoformat().replace("+00:00", "Z")}
     assert sorted(told, key=lambda event: event["event_id"]) == sorted(feed, key=lambda event: event["event_id"])
 
 

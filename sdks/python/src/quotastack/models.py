@@ -339,11 +339,13 @@ class Scheduled(msgspec.Struct, frozen=True, kw_only=True):
     version: int | None = None
 
 
-class ContractTerms(msgspec.Struct, frozen=True, kw_only=True):
-    """ContractTerms, as the API shows it."""
+class Contract(msgspec.Struct, frozen=True, kw_only=True):
+    """Contract, as the API shows it."""
 
     periods: int
-    auto_renew: bool | None = None
+    auto_renew: bool
+    periods_left: int
+    ends_at: datetime | None
 
 
 class Subscription(msgspec.Struct, frozen=True, kw_only=True):
@@ -363,7 +365,7 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
     period_index: int
     renewed: bool
     scheduled: Scheduled | None
-    contract: ContractTerms | None
+    contract: Contract | None
     paused_at: datetime | None
     overdue_until: datetime | None
     set_aside: Amount
