@@ -84,6 +84,8 @@ class Posting(msgspec.Struct):
     """What orders about subscriptions speak of."""
     history: list[Change] = []
     turned_periods: list[TurnedPeriod] = []
+    ended_subscriptions: list[tuple[UUID, UUID, UUID]] = []
+    """(environment, account, subscription): nothing of their blocks goes on into others, not of spent ones either."""
     retermed_blocks: list[tuple[UUID, Block]] = []
     """(environment, block) of which other terms hold."""
     snapshots: dict[str, bytes] = {}

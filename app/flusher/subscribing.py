@@ -277,7 +277,12 @@ class _Poster:
             self._end_rollover()
 
     def _end_rollover(self) -> None:
-        """What is left of a subscription that has ended expires when it would have, and goes on into nothing."""
+        """What is left of a subscription that has ended expires when it would have, and goes on into nothing.
+
+        Nor does what comes back to its blocks later, by a void or by a reservation that ends; those that are spent are
+        not at hand here.
+        """
+        self._posting.ended_subscriptions.append((self._account.environment_id, self._account.id, self._kept.id))
         for block in [*self._account.blocks, *self._posting.spent.values()]:
             terms = block.terms
             if terms is None or terms.tie is None or terms.tie.subscription_id != self._kept.id:

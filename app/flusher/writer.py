@@ -240,6 +240,7 @@ async def _write(tx: Transaction, posting: Posting, rejected: list[RejectedFrom]
     await ledger_store.settle_blocks(tx, posting.settled_blocks)
     await ledger_store.update_blocks(tx, posting.changed_blocks.values())
     await ledger_store.reterm_blocks(tx, posting.retermed_blocks)
+    await ledger_store.end_rollover(tx, posting.ended_subscriptions)
     await close_periods(tx, posting)
     await subscriptions_store.write(tx, posting.customers.values(), now)
     await subscriptions_store.insert_history(tx, posting.history)

@@ -245,6 +245,12 @@ async def reterm_blocks(tx: DatabaseTransaction, blocks: Sequence[tuple[UUID, Bl
         )
 
 
+async def end_rollover(tx: DatabaseTransaction, ended: Sequence[tuple[UUID, UUID, UUID]]) -> None:
+    """Nothing goes on of spent blocks of subscriptions that have ended: (environment, account, subscription)."""
+    if ended:
+        await tx.connection.execute(_SQL["end_rollover"], *(list(column) for column in zip(*ended, strict=True)))
+
+
 def _packed(terms: Terms | None) -> str | None:
     return None if terms is None else msgspec.json.encode(terms).decode()
 

@@ -92,6 +92,32 @@ async def test_edges_follow_time(tenant: Tenant) -> None:
     assert await why_not(tenant) == "insufficient_credits"
 
 
+async def test_coming_back_resets_no_limit(tenant: Tenant) -> None:
+    """What was used of the free plan's limit stays used in its period, however often somebody leaves it meanwhile."""
+    core = tenant.core
+    paid = await subscribed(tenant, billing_mode="postpaid")
+    await core.created("/v1/plans", {"key": "free", "name": "Free"})
+    terms = {"key": "ten_days", **TEN_DAYS, "billing_mode": "postpaid", "grants": [{"amount": 100, **TEN_DAYS}]}
+    limited = [{"feature_key": "api_calls", "limit": 5}]
+    free = await core.created("/v1/plans/free/variants", {**terms, "features": limited})
+    changed = await core.send("PATCH", "/v1/environment", json={"free_plan_variant_id": free["plan_variant_id"]})
+    assert changed.status == HTTPStatus.OK, changed.body
+    again = {"end_user_id": "u", "plan_variant_id": (await core.get(paid)).body["plan_variant_id"]}
+    for expected in (None, "limit_reached", "limit_reached"):
+        assert (await core.post(f"{paid}/cancel", {"at": "now"})).status == HTTPStatus.OK
+        assert await why_not(tenant) == expected
+        if expected is None:
+            await use(tenant, 5)
+            assert await why_not(tenant) == "limit_reached"
+        await pass_time(tenant, days=1)
+        paid = f"/v1/subscriptions/{(await core.created('/v1/subscriptions', again))['subscription_id']}"
+        assert await why_not(tenant) is None
+        await use(tenant, 2)
+    await pass_time(tenant, days=7)
+    assert (await core.post(f"{paid}/cancel", {"at": "now"})).status == HTTPStatus.OK
+    assert await why_not(tenant) is None
+
+
 async def test_what_was_used_in_a_period(stack: Stack, tenant: Tenant) -> None:
     """Each feature's units, credits and events, of that period alone though it ends within an hour."""
     await subscribed(tenant, billing_mode="postpaid", overage_policy="allow")

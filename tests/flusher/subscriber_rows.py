@@ -134,9 +134,13 @@ class SubscriberRows(Rows):
         """All that a batch writes but for subscriptions, which closing the periods changes too."""
         self.transactions += posting.transactions
         self.made += [block.id for _, block in posting.made_blocks]
-        changed = [block for _, block in [*posting.changed_blocks.values(), *posting.retermed_blocks]]
+        changed = [block for _, block in posting.changed_blocks.values()]
         for block in [*[block for _, block in posting.made_blocks], *changed, *self.account.blocks]:
             self.blocks[block.id] = structs.replace(block)
+        for _, block in posting.retermed_blocks:  # what is left of it is in another copy, perhaps
+            self.blocks[block.id].terms = block.terms
+        for _, _, subscription_id in posting.ended_subscriptions:
+            self._end_rollover(subscription_id)
         self.events |= {event.id: event for event in posting.events}
         self.outcomes |= {outcome.order.order_id: outcome for outcome in posting.outcomes}
         self.hours += posting.used
@@ -144,6 +148,13 @@ class SubscriberRows(Rows):
         with patch.object(ledger_store, "sum_hours_since", self._sum_hours_since):
             _run(close_periods(None, posting))  # type: ignore[arg-type] # nothing is asked of it
         self.announcements += posting.announcements
+
+    def _end_rollover(self, subscription_id: UUID) -> None:
+        """What app/ledger/sql/end_rollover.sql does."""
+        for block in self.blocks.values():
+            terms = block.terms
+            if terms is not None and terms.tie is not None and terms.tie.subscription_id == subscription_id:
+                block.terms = terms if block.remaining_micro else structs.replace(terms, rollover=None)
 
     async def _sum_hours_since(self, _: object, asked: Sequence[tuple[UUID, UUID, int]]) -> list[Sums]:
         sums: list[Sums] = []

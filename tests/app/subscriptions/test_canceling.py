@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from app.wire.codes import Code
+from tests.app.schema.catalogue import connected
 from tests.app.subscriptions.studio import Studio, later
 
 ACTIONS = ("renew", "change", "pause", "resume", "cancel")
@@ -41,6 +42,23 @@ async def test_at_once(studio: Studio) -> None:
     await studio.pass_days(1)
     assert await studio.total() == 0
     assert [kind for kind, _ in await studio.ledger()] == ["grant", "expiry"]
+
+
+async def test_what_comes_back_to_it_does_not_go_on(studio: Studio) -> None:
+    """Nothing of a block rolls over that was spent when its subscription ended, should a void give something back."""
+    variant = await studio.plan("pro", 100, grants=[ten_days_grant(100, rollover={"percent": 100})])
+    first = await studio.subscribe(variant)
+    await studio.subscribe(variant, "v")
+    for end_user_id in ("u", "v"):
+        await studio.owe(100, end_user_id)
+    await studio.act(first, "cancel", at="now")
+    statement = (
+        "SELECT a.end_user_id, b.terms::jsonb ? 'rollover' AS goes_on, b.terms::jsonb ? 'tie' AS is_tied "
+        "FROM credit_blocks b JOIN accounts a ON a.id = b.account_id WHERE NOT b.live ORDER BY a.end_user_id"
+    )
+    async with connected(studio.urls.owner) as connection:
+        rows = await connection.fetch(statement)
+    assert [tuple(row) for row in rows] == [("u", False, True), ("v", True, True)]
 
 
 def ten_days_grant(amount: int, **more: object) -> dict[str, object]:
