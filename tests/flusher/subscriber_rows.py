@@ -110,7 +110,8 @@ class SubscriberRows(Rows):
         for customer in posting.customers.values():
             assert isinstance(customer, Watched)
             self.seen += customer.seen
-            self.table |= {kept.id: msgspec.json.encode(kept) for kept in customer.changed.values()}
+            changed = customer.changed.values()
+            self.table |= {kept.id: msgspec.json.encode(kept, order="deterministic") for kept in changed}
         self._look(entries)
         return posting
 

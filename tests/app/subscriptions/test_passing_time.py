@@ -1,9 +1,11 @@
 """What becomes of subscriptions by themselves, each thing at its moment, however rarely anybody looks."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from tests.app.metering.test_features import published_plan
 from tests.app.subscriptions.studio import TEN_DAYS, Studio, later
 
 
@@ -179,3 +181,32 @@ async def test_credit_does_not_pile_up_above_its_cap(studio: Studio) -> None:
     await studio.pass_days(45)
     assert await studio.total() == 250
     assert [change for _, change in await studio.ledger()] == [100, 100, 50, 0, 0]
+
+
+async def test_an_override_ends_beside_addons(studio: Studio) -> None:
+    """It stands in the place of all that the base and the add-ons say together; where it ends, that holds again."""
+    included = {"feature_key": "api_calls"}
+    base = await studio.plan("pro", 0, billing_mode="postpaid", features=[{**included, "limit": 100}])
+    extra = await studio.plan("extra", 0, kind="addon", billing_mode="postpaid", features=[{**included, "limit": 10}])
+    await studio.subscribe(base)
+    addons = [await studio.subscribe(extra) for _ in range(2)]
+    override = {"limit": 500, "expires_at": (await studio.now() + timedelta(days=15)).isoformat()}
+    path = "/v1/customers/u/overrides/api_calls"
+
+    async def limit() -> int | None:
+        await studio.view()
+        plan = await published_plan(studio.core, studio.tenant, "u")
+        micro = plan.features["api_calls"].limit_units_micro
+        return None if micro is None else micro // 1_000_000
+
+    assert await limit() == 120
+    assert (await studio.client.send("PUT", path, json=override)).status_code == 200
+    assert await limit() == 500
+    await studio.act(addons[0], "cancel", at="now")
+    await studio.pass_days(14)
+    assert await limit() == 500
+    await studio.pass_days(1)
+    assert await limit() == 110
+    assert (await studio.client.read(path))["expired"]
+    await studio.act(addons[1], "cancel", at="now")
+    assert await limit() == 100
