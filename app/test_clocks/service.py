@@ -63,7 +63,7 @@ async def start_advance(tx: Transaction, asked: Advance, name: str | None) -> tu
         raise _conflict(row, "A clock never goes back, nor does it stop where it was on its way to a later moment.")
     _require_near("to" if asked.by_seconds is None else "by_seconds", begun_at, to)
     await store.start_advance(tx, begun_at, to, name)
-    return begun_at, Way(row.frozen_at, to)
+    return begun_at, Way(row.frozen_at, to, row.is_new)
 
 
 def _is_again(row: store.ClockRow, name: str | None) -> bool:

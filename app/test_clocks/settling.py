@@ -142,7 +142,10 @@ class Settling:
     # ---- accounts
 
     async def _move_accounts(self) -> None:
-        """Have accounts' clocks stand there, in the last step all; where something is due, the flusher is told."""
+        """Have accounts' clocks stand there, in the last step all, and in the first of a clock that is new.
+
+        Where something is due, the flusher is told.
+        """
         after = UUID(int=0)
         while page := await self._list_accounts(after):
             self._require_time()
@@ -154,7 +157,7 @@ class Settling:
             await self._set_clocks(due)
 
     async def _list_accounts(self, after: UUID) -> list[AccountOnClock]:
-        only_due = self._to < self._way.to
+        only_due = self._to < self._way.to and not self._way.is_new
         return await self._database.run(
             self._environment_id, lambda tx: store.list_accounts(tx, self._to, after, PAGE, only_due=only_due)
         )

@@ -29,7 +29,7 @@ class ClockRow(msgspec.Struct, frozen=True):
     @property
     def way(self) -> "Way":
         """What is left of its way."""
-        return Way(self.frozen_at, self.advancing_to or self.frozen_at)
+        return Way(self.frozen_at, self.advancing_to or self.frozen_at, self.is_new)
 
 
 class Way(msgspec.Struct, frozen=True):
@@ -37,6 +37,8 @@ class Way(msgspec.Struct, frozen=True):
 
     stands_at: datetime
     to: datetime
+    is_new: bool = False
+    """The clock is being frozen: there may be accounts that do not know of it."""
 
 
 class AccountOnClock(msgspec.Struct, frozen=True):

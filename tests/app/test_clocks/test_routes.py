@@ -252,7 +252,8 @@ async def test_who_freezes_later_is_on_the_way_there(
     """Until all is posted that falls due by then it stands where time is; what comes next counts from where it will."""
     monkeypatch.setattr(settling, "SETTLE_SECONDS", 0.2)
     client = tenant.sandbox
-    await client.made("/v1/customers", {"end_user_id": "u"})
+    for end_user_id in ("u", "nothing is due"):
+        await client.made("/v1/customers", {"end_user_id": end_user_id})
     begun_at = datetime.now(UTC)
     expiry = {"expires_at": (begun_at + DAY).isoformat()}
     await client.made("/v1/credits/grants", {"end_user_id": "u", "amount": 5, **expiry})
@@ -276,3 +277,6 @@ async def test_who_freezes_later_is_on_the_way_there(
     assert (await shown())[1] == at + DAY
     assert await ask("freeze") == (409, "test_clock_conflict")
     assert await ticks(core, tenant) == [to_at(begun_at + DAY + settling.STEP)]
+    view = await core.parts.redis.read_account(tenant.environment_id, "nothing is due")
+    assert view is not None
+    assert view.frozen_at == to_at(begun_at + DAY + settling.STEP)
