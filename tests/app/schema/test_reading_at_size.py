@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -9,6 +10,7 @@ import asyncpg
 import pytest
 
 from app.io.statements import statements
+from app.jobs.tick import BEGINNING
 from tests.app.schema.catalogue import connected
 from tests.app.schema.rows import NOW, fill
 from tests.conftest import DatabaseUrls
@@ -16,6 +18,16 @@ from tests.conftest import DatabaseUrls
 MANY, PAGE = 5_000, 50
 """Customers of the environment, each with an account and a subscription; and how many of them are asked for."""
 FIRST = UUID(int=0)
+DAY = timedelta(days=1)
+TOMORROW = NOW + DAY
+"""From when on all accounts have something due, within a hundred minutes: many share one."""
+ACCOUNTS = """
+    INSERT INTO accounts (environment_id, id, end_user_id, revision, seq, total_micro, debt_micro, applied_micro,
+        posted_at, head_hash, subscription_status, created_at, reserved_micro, open_reservations, valid_until)
+    SELECT environment_id, id, end_user_id, 1, 1, 0, 0, 0, created_at, $3, 'active', created_at, 0, 0,
+        $2::timestamptz + interval '1 minute' * (random() * 100)::integer
+    FROM customers WHERE environment_id = $1 AND end_user_id <> 'u'
+"""
 CUSTOMERS = """
     INSERT INTO customers (environment_id, id, end_user_id, created_at)
     SELECT $1, gen_random_uuid(), 'u' || number, $2 FROM generate_series(1, $3::integer) AS number
@@ -72,14 +84,26 @@ class Large:
         async with connected(self._urls.owner) as connection:
             return await connection.fetch(statement, *arguments)
 
+    async def change(self, statement: str, *arguments: Any) -> None:
+        """What its owner does to it."""
+        async with connected(self._urls.owner) as connection:
+            await connection.execute(statement, *arguments)
+
     async def ask(self, asked: Asked, role: str = "quotastack_core") -> tuple[list[asyncpg.Record], float]:
-        """What is answered, and how many rows were read for it by the plan that serves all arguments alike."""
+        """What is answered, and how many rows were read for it."""
+        plan = await self.plan(asked, role)
+        return await self._run("EXECUTE asked", asked, role), read_by(json.loads(plan)[0]["Plan"])
+
+    async def plan(self, asked: Asked, role: str) -> str:
+        """How it is answered, by the plan that serves all arguments alike, as JSON."""
+        return (await self._run("EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE asked", asked, role))[0][0]
+
+    async def _run(self, command: str, asked: Asked, role: str) -> list[asyncpg.Record]:
+        values = ", ".join("NULL" if value is None else f"'{value}'" for value in asked.arguments)
         async with connected(self._urls.of(role), self.environment_id) as connection:
             await connection.execute("SET plan_cache_mode = force_generic_plan")
             await connection.execute(f"PREPARE asked AS {statements(asked.package)[asked.name]}")
-            values = ", ".join("NULL" if value is None else f"'{value}'" for value in asked.arguments)
-            [[plan]] = await connection.fetch(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE asked ({values})")
-            return await connection.fetch(f"EXECUTE asked ({values})"), read_by(json.loads(plan)[0]["Plan"])
+            return await connection.fetch(f"{command} ({values})")
 
 
 def read_by(node: dict[str, Any]) -> float:
@@ -95,16 +119,20 @@ def read_by(node: dict[str, Any]) -> float:
 
 @pytest.fixture
 async def large(urls: DatabaseUrls) -> Large:
-    """One in which all subscribers are on the first version of their variant, which has a second."""
+    """One in which all subscribers are on the first version of their variant, which has a second.
+
+    It is a sandbox whose time stands still, a day before anything is due.
+    """
     async with connected(urls.owner) as owner:
         environment_id = await fill(owner, bytes(32))
         await owner.execute(VARIANTS.replace("$1", f"'{environment_id}'"))
         await owner.execute(VERSIONS, environment_id)
         await owner.execute(CURRENT, environment_id, 2)
         await owner.execute(CUSTOMERS, environment_id, NOW, MANY)
+        await owner.execute(ACCOUNTS, environment_id, TOMORROW, bytes(32))
         await owner.execute(SUBSCRIPTIONS, environment_id, NOW)
         await owner.execute(CURRENT, environment_id, 3)
-        await owner.execute("ANALYZE")
+        await owner.execute("VACUUM ANALYZE")
     return Large(urls, environment_id)
 
 
@@ -152,3 +180,63 @@ async def test_pages_of_those_to_migrate(large: Large) -> None:
     of_it = await large.rows("SELECT id FROM subscriptions WHERE variant_id = $1 ORDER BY id", rare["id"])
     assert found == [row["id"] for row in of_it]
     assert len(found) == MANY // 100
+
+
+async def due(large: Large, now: datetime) -> AsyncIterator[tuple[list[asyncpg.Record], float]]:
+    """Page after page of the accounts at which something is due, and what it read."""
+    after: tuple[Any, ...] = BEGINNING
+    while True:
+        page, read = await large.ask(Asked("app.jobs", "list_due_accounts", (now, *after, PAGE)), "quotastack_jobs")
+        if not page:
+            return
+        yield page, read
+        before, after = after, tuple(page[-1])[:3]
+        assert before < after
+
+
+@pytest.mark.parametrize("frozen", [0, 1, 3])
+async def test_pages_of_what_is_due(large: Large, urls: DatabaseUrls, frozen: int) -> None:
+    """They are all that is due and nothing else, the longest overdue first; what is not due yet costs nothing.
+
+    `frozen` of three environments go by a clock, the others by the real time.
+    """
+    by = TOMORROW + timedelta(minutes=20)
+    async with connected(urls.owner) as owner:
+        others = [await fill(owner, bytes([number] * 32)) for number in (1, 2)]
+        for environment_id in others:
+            await owner.execute(CUSTOMERS, environment_id, NOW, MANY // 10)
+            await owner.execute(ACCOUNTS, environment_id, TOMORROW, bytes(32))
+        going = [*others, large.environment_id][frozen:]
+        await owner.execute("DELETE FROM test_clocks WHERE environment_id = ANY($1)", going)
+        await owner.execute("UPDATE test_clocks SET frozen_at = $1", by)
+        await owner.execute("VACUUM ANALYZE")
+    found, stepped_over = list[tuple[Any, ...]](), MANY // 10 if frozen == 1 else 0
+    async for page, read in due(large, by if frozen < 3 else NOW):
+        assert read <= 6 * PAGE + stepped_over, len(found)
+        found += [tuple(row) for row in page]
+    statement = """
+        SELECT valid_until, environment_id, id, end_user_id FROM accounts WHERE valid_until <= $1
+        ORDER BY valid_until, environment_id, id
+    """
+    assert found == [tuple(row) for row in await large.rows(statement, by)]
+    assert MANY / 10 < len(found) < MANY / 2
+
+
+async def test_nothing_is_due_where_time_stands_still(large: Large) -> None:
+    """What would be due by the real time is stepped over once, in an index; the clock's own side reads nothing."""
+    asked = Asked("app.jobs", "list_due_accounts", (TOMORROW + DAY, *BEGINNING, PAGE))
+    found, read = await large.ask(asked, "quotastack_jobs")
+    assert (found, read) == ([], MANY + 2)  # and the clock, twice
+
+
+async def test_what_falls_due_there(large: Large) -> None:
+    """By a clock it is found in an index of its environment, whatever is due elsewhere; and so is what is next."""
+    for asked, role in (
+        (Asked("app.jobs", "list_due_accounts", (NOW, *BEGINNING, PAGE)), "quotastack_jobs"),
+        (Asked("app.test_clocks", "read_next_due", (large.environment_id,)), "quotastack_core"),
+    ):
+        assert "accounts_due_there" in await large.plan(asked, role)
+    await large.change("UPDATE reservations SET expires_at = $1", TOMORROW + DAY)
+    [row], read = await large.ask(Asked("app.test_clocks", "read_next_due", (large.environment_id,)))
+    assert row[0] == (await large.rows("SELECT min(valid_until) FROM accounts"))[0][0]
+    assert read == 2  # and the one reservation
