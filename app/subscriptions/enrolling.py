@@ -39,7 +39,7 @@ class Enroller:
         self._database = database
         self._orders = orders
         self._clock = clock
-        self._pace = _Pace(monotonic)
+        self._pace = Pace(monotonic)
 
     async def enroll(self, environment_id: UUID, end_user_id: str, *, is_paced: bool = False) -> bool:
         """Make the end user a customer on the free plan; False where the environment does not want that.
@@ -81,8 +81,11 @@ def order_enrolment(customer_id: UUID, variant_id: UUID) -> Subscribe:
     )
 
 
-class _Pace:
-    """Lets so many through in each environment."""
+class Pace:
+    """Lets so many through in each environment: AT_ONCE after a pause, PER_SECOND on average.
+
+    Who is refused costs the others nothing: what has come in since counts on, however small a part of one it is.
+    """
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
@@ -94,7 +97,7 @@ class _Pace:
         now = self._monotonic()
         left, at = self._left.pop(environment_id, (float(AT_ONCE), now))
         left = min(float(AT_ONCE), left + (now - at) * PER_SECOND)
-        self._left[environment_id] = max(left - 1, 0.0), now
+        self._left[environment_id] = left - 1 if left >= 1 else left, now
         if len(self._left) > MAX_ENVIRONMENTS:
             self._left.popitem(last=False)
         if left < 1:

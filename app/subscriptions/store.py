@@ -119,13 +119,18 @@ async def list_subscriptions(
     tx: Transaction, end_user_id: str | None, state: State | None, after: UUID | None, limit: int
 ) -> list[tuple[str, Kept]]:
     """(end user id, subscription) in the order in which they were made, after `after`; None narrows nothing."""
-    asked = tx.environment, end_user_id, state, after, limit
-    return [(row["end_user_id"], _kept(row)) for row in await tx.connection.fetch(_SQL["list_subscriptions"], *asked)]
+    if end_user_id is None:
+        rows = await tx.connection.fetch(_SQL["list_subscriptions"], tx.environment, state, after, limit)
+    else:
+        asked = tx.environment, end_user_id, state, after, limit
+        rows = await tx.connection.fetch(_SQL["list_of_customer"], *asked)
+    return [(row["end_user_id"], _kept(row)) for row in rows]
 
 
 async def list_to_migrate(tx: Transaction, variant_id: UUID, after: UUID | None, limit: int) -> list[tuple[str, Kept]]:
     """(end user id, subscription) of those on a variant that are not on its newest version, by id after `after`."""
-    rows = await tx.connection.fetch(_SQL["list_to_migrate"], tx.environment, variant_id, after, limit)
+    asked = tx.environment, variant_id, after or UUID(int=0), limit
+    rows = await tx.connection.fetch(_SQL["list_to_migrate"], *asked)
     return [(row["end_user_id"], _kept(row)) for row in rows]
 
 

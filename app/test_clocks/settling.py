@@ -91,7 +91,8 @@ class Settling:
 
     async def _arrive(self, tx: Transaction) -> bool:
         """Note that the clock has arrived, where nothing is due any more; whether it stands where it was to stop."""
-        if await store.is_due(tx, self._to):
+        due_at = await store.read_next_due(tx)
+        if due_at is not None and due_at <= self._to:
             return False
         if self._to == self._way.to:
             await store.finish_advance(tx, self._to)

@@ -134,8 +134,3 @@ async def list_reservations(
 async def read_next_due(tx: Transaction) -> datetime | None:
     """When anything of the environment falls due next, or has."""
     return await tx.connection.fetchval(_SQL["read_next_due"], tx.environment)
-
-
-async def is_due(tx: Transaction, by: datetime) -> bool:
-    """Whether anything of the environment is due by then that is not posted."""
-    return await tx.connection.fetchval(_SQL["is_due"], tx.environment, by)
