@@ -27,7 +27,7 @@ DEBT = "debt"
 EXPIRED = "expired"
 
 
-def block_account(block_id: UUID) -> str:
+def block_account(block_id: UUID | str) -> str:
     """Ledger account of a block."""
     return f"block:{block_id}"
 
