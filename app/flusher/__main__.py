@@ -45,7 +45,8 @@ async def main(stop: asyncio.Event, settings: FlusherSettings) -> None:
 
 
 if __name__ == "__main__":
-    # A batch makes a hundred thousand objects and leaves no cycles: looking for garbage would cost as much as posting.
+    # What is under way is some hundred thousand objects without cycles. To go through them for garbage again and again
+    # would take a tenth of the time that posting takes. The bound is for what does leave cycles, such as errors.
     gc.freeze()
-    gc.set_threshold(100_000, 20, 50)
+    gc.set_threshold(1_000_000, 20, 50)
     run_until_stopped(FlusherSettings, main)

@@ -105,11 +105,11 @@ def _post_usage(
     if entry.accepted_at >= group.next_boundary_at:
         _catch_up(posting, group, entry)
     account.applied_micro += entry.cost_micro
-    event = (account.environment_id, payload.event_id)
-    if event in posted_ids:
+    known = len(posted_ids)
+    posted_ids.add((account.environment_id, payload.event_id))
+    if len(posted_ids) == known:
         posting.duplicates += 1
         return
-    posted_ids.add(event)
     if account.debt_micro:
         falling_due.settle(posting, group, entry.accepted_at, entry.revision)
     group.add(posting, entry, payload)

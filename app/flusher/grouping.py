@@ -2,15 +2,26 @@
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from app.flusher.posting import FLUSHER, Posting, by_hour
 from app.flusher.watching import Watch
 from app.ledger.book import DEBT, Account, Lines, PostedEvent, block_account
 from app.rules import burndown, chain
-from app.rules.burndown import Draw
+from app.rules.burndown import Block, Draw
 from app.wire.events import StreamEntry, UsagePayload
 
 if TYPE_CHECKING:
     from uuid import UUID
+
+
+class _Drawn(msgspec.Struct):
+    """All that the group took from a block."""
+
+    block: Block
+    shown_id: str
+    """Its id as text, which takes longer to make than everything else that is done with it."""
+    amount_micro: int = 0
 
 
 class UsageGroup:
@@ -24,19 +35,16 @@ class UsageGroup:
         self._room_micro = self._watch.room_micro()
         """What may be spent before somebody has to look at the credit again."""
         self._events: list[PostedEvent] = []
-        self._drawn: dict[UUID, Draw] = {}
-        """By block: all that the group took from it."""
+        self._drawn: dict[UUID, _Drawn] = {}
+        """By block."""
         self._consumed: dict[str, int] = {}
         self._debt_micro = 0
-        self._shown: dict[UUID, str] = {}
-        """Block ids as texts, which take longer to make than everything else that is done with them."""
 
     def add(self, posting: Posting, entry: StreamEntry, payload: UsagePayload) -> None:
         """One event: it draws what it may, and the rest becomes debt."""
         account, at, cost = self.account, entry.accepted_at, entry.cost_micro
         draws, debt = burndown.plan_draws(account.blocks, cost, at, entry.revision)
-        for draw in draws:
-            self._draw(draw)
+        shown_draws = ",".join([self._draw(draw) for draw in draws])
         if debt:
             account.debt_micro += debt
             self._debt_micro += debt
@@ -54,7 +62,7 @@ class UsageGroup:
                 payload.units_micro,
                 cost,
                 debt,
-                self._show(draws),
+                f"[{shown_draws}]",
                 payload.price_id,
                 payload.idempotency_key,
                 payload.properties,
@@ -80,27 +88,24 @@ class UsageGroup:
         self._watch.look(posting, at, sum(self._consumed.values()), cause)
         self._room_micro = self._watch.room_micro()
 
-    def _draw(self, draw: Draw) -> None:
-        block = draw.block
-        block.remaining_micro -= draw.amount_micro
+    def _draw(self, draw: Draw) -> str:
+        """Take it from its block; as an event shows it."""
+        block, amount_micro = draw.block, draw.amount_micro
+        block.remaining_micro -= amount_micro
         if not block.remaining_micro:
             self._room_micro = 0  # of what was granted in it nothing is left, and percentages are of less
-        before = self._drawn.get(block.id)
-        if before is None:
-            self._drawn[block.id] = draw
-            self._shown[block.id] = str(block.id)
-        else:
-            self._drawn[block.id] = Draw(block, before.amount_micro + draw.amount_micro)
-
-    def _show(self, draws: list[Draw]) -> str:
-        return "[" + ",".join([f'["{self._shown[draw.block.id]}",{draw.amount_micro}]' for draw in draws]) + "]"
+        drawn = self._drawn.get(block.id)
+        if drawn is None:
+            drawn = self._drawn[block.id] = _Drawn(block, str(block.id))
+        drawn.amount_micro += amount_micro
+        return f'["{drawn.shown_id}",{amount_micro}]'
 
     def close(self, posting: Posting) -> None:
         """Post what has gathered, as one transaction dated with its last event."""
         events = self._events
         if not events:
             return
-        lines: Lines = [(block_account(draw.block.id), -draw.amount_micro) for draw in self._drawn.values()]
+        lines: Lines = [(block_account(drawn.shown_id), -drawn.amount_micro) for drawn in self._drawn.values()]
         if self._debt_micro:
             lines.append((DEBT, -self._debt_micro))
         lines += [(f"consumed:{key}", amount) for key, amount in self._consumed.items() if amount]
@@ -109,6 +114,6 @@ class UsageGroup:
         posting.transactions.append(self.account.post("usage", lines, last_at, FLUSHER, events_digest=digest))
         posting.events += events
         posting.used += by_hour(self.account, events)
-        for block_id, draw in self._drawn.items():
-            posting.changed_blocks[block_id] = (self.account.environment_id, draw.block)
+        for block_id, drawn in self._drawn.items():
+            posting.changed_blocks[block_id] = (self.account.environment_id, drawn.block)
         self._events, self._drawn, self._consumed, self._debt_micro = [], {}, {}, 0

@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar
 from uuid import UUID
 
 import msgspec
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
@@ -20,6 +20,7 @@ from redis.exceptions import (
 )
 
 from app.io.cluster import ClusterClient
+from app.io.redis_pool import PackingPool
 from app.rules import totals
 from app.wire import keys, scripts
 from app.wire.agreement import Agreement
@@ -169,7 +170,7 @@ class RedisStore:
         """A client that has not connected yet."""
 
         def make_client(url: str) -> Redis:
-            pool = BlockingConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType] - untyped in redis-py
+            pool = PackingPool.from_url(  # pyright: ignore[reportUnknownMemberType] - untyped in redis-py
                 url,
                 max_connections=MAX_CONNECTIONS,
                 timeout=COMMAND_TIMEOUT_SECONDS,

@@ -12,12 +12,13 @@ from typing import Self
 from uuid import UUID
 
 import msgspec
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError  # noqa: A004 - what the client calls it
 
 from app.io.cluster import ClusterClient
 from app.io.redis import COMMAND_TIMEOUT_SECONDS, Answer, OneAttempt, RedisStore
+from app.io.redis_pool import PackingPool
 from app.wire import keys, scripts
 from app.wire.agreement import Agreement
 from app.wire.events import parse_stream_id, show_stream_id
@@ -63,7 +64,7 @@ class StreamConnection(RedisStore):
             await opened.on_connect()
 
         def make_client(url: str) -> Redis:
-            pool = BlockingConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType] - untyped in redis-py
+            pool = PackingPool.from_url(  # pyright: ignore[reportUnknownMemberType] - untyped in redis-py
                 url,
                 max_connections=1,
                 timeout=COMMAND_TIMEOUT_SECONDS,
@@ -266,7 +267,8 @@ def _as_it_came(response: Answer, **_options: object) -> Answer:
 
 def _entry(raw: tuple[bytes, list[bytes]]) -> RawEntry:
     stream_id, flat = raw
-    return stream_id, dict(zip(flat[::2], flat[1::2], strict=True))
+    in_turn = iter(flat)  # a name, its value, the next name
+    return stream_id, dict(zip(in_turn, in_turn, strict=False))
 
 
 def _memory(meta: list[bytes | None]) -> PartitionMemory:

@@ -29,7 +29,7 @@ PLAN = "plan"
 """The source of what subscriptions grant."""
 
 
-def block_account(block_id: UUID) -> str:
+def block_account(block_id: UUID | str) -> str:
     """Ledger account of a block."""
     return f"block:{block_id}"
 
