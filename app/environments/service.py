@@ -1,5 +1,6 @@
 """What is set for an environment, and who asks for it."""
 
+from collections.abc import Collection
 from datetime import datetime
 from uuid import UUID
 
@@ -20,9 +21,9 @@ async def read_settings(tx: Transaction) -> Settings:
     return await store.read_settings(tx)
 
 
-async def read_free_plan(tx: Transaction, environment_id: UUID) -> FreePlan | None:
-    """The free plan of an environment at its present version; None where it has none."""
-    return await store.read_free_plan(tx, environment_id)
+async def list_free_plans(tx: Transaction, environment_ids: Collection[UUID]) -> dict[UUID, FreePlan]:
+    """The free plans of environments, each at its present version; one that has none is left out."""
+    return await store.list_free_plans(tx, environment_ids)
 
 
 async def change_settings(tx: Transaction, change: EnvironmentChange, now: datetime) -> tuple[Settings, Settings]:

@@ -54,10 +54,10 @@ async def update_settings(tx: Transaction, settings: Settings, now: datetime) ->
     await tx.connection.execute(_SQL["update_settings"], tx.environment, *arguments)
 
 
-async def read_free_plan(tx: Transaction, environment_id: UUID) -> FreePlan | None:
-    """The free plan of an environment."""
-    row = await tx.connection.fetchrow(_SQL["read_free_plan"], environment_id)
-    return None if row is None else FreePlan(*row)
+async def list_free_plans(tx: Transaction, environment_ids: Collection[UUID]) -> dict[UUID, FreePlan]:
+    """The free plans of environments that have one."""
+    rows = await tx.connection.fetch(_SQL["list_free_plans"], list(environment_ids))
+    return {environment_id: FreePlan(*plan) for environment_id, *plan in rows}
 
 
 async def list_thresholds(tx: Transaction, environment_ids: Collection[UUID]) -> dict[UUID, tuple[Threshold, ...]]:

@@ -22,7 +22,7 @@ from app.plans.schemas import (
     show_plan,
     show_variant,
 )
-from app.plans.store import Variant
+from app.plans.store import Placed, Variant
 from app.plans.tables import Plan, PlanFeature, PlanGrant, PlanVariant, PlanVariantVersion
 from app.plans.terms import name_of, terms_of
 from app.rules.terms import PlanKind, SubscriptionTerms, VersionName
@@ -75,31 +75,27 @@ async def find_variant(tx: Transaction, variant_id: UUID) -> Variant:
     return variant
 
 
-async def read_terms(
-    tx: Transaction, environment_id: UUID, version_ids: Sequence[UUID]
-) -> dict[UUID, SubscriptionTerms]:
+async def read_terms(tx: Transaction, versions: Placed) -> dict[UUID, SubscriptionTerms]:
     """What versions say of periods, payment and credit, by version; one that there is not is left out.
 
-    The transaction need not be the environment's: the flusher asks in one for all.
+    They may be of several environments: the flusher asks once for all.
     """
-    variants = await store.read_versions(tx, environment_id, version_ids)
-    grants = await store.read_grants(tx, environment_id, version_ids)
+    variants = await store.read_versions(tx, versions)
+    grants = await store.read_grants(tx, versions)
     return {variant.version_id: terms_of(variant, grants[variant.version_id]) for variant in variants}
 
 
 async def read_names(tx: Transaction, environment_id: UUID, version_ids: Sequence[UUID]) -> dict[UUID, VersionName]:
     """Which versions of what they are, by version; one that there is not is left out."""
-    variants = await store.read_versions(tx, environment_id, version_ids)
+    variants = await store.read_versions(tx, [(environment_id, version_id) for version_id in version_ids])
     return {variant.version_id: name_of(variant) for variant in variants}
 
 
-async def read_newest_terms(
-    tx: Transaction, environment_id: UUID, variant_ids: Sequence[UUID]
-) -> dict[UUID, SubscriptionTerms]:
+async def read_newest_terms(tx: Transaction, variants: Placed) -> dict[UUID, SubscriptionTerms]:
     """What the newest versions of variants say, by variant; one that there is not is left out."""
-    newest = await store.read_newest_versions(tx, environment_id, variant_ids)
-    terms = await read_terms(tx, environment_id, list(newest.values()))
-    return {variant_id: terms[version_id] for variant_id, version_id in newest.items()}
+    newest = await store.read_newest_versions(tx, variants)
+    terms = await read_terms(tx, [(environment_id, version_id) for environment_id, _, version_id in newest])
+    return {variant_id: terms[version_id] for _, variant_id, version_id in newest}
 
 
 async def hold_variant(tx: Transaction, variant_id: UUID) -> Variant:
@@ -165,7 +161,7 @@ async def list_versions(tx: Transaction, plan_key: str, key: str, before: int | 
 async def describe(tx: Transaction, variants: Sequence[Variant]) -> list[VariantBody]:
     """Variants with what their versions grant and include."""
     versions = [variant.version_id for variant in variants]
-    grants = await store.read_grants(tx, tx.environment, versions)
+    grants = await store.read_grants(tx, [(tx.environment, version) for version in versions])
     included = await store.read_included(tx, versions)
     return [show_variant(variant, grants[variant.version_id], included[variant.version_id]) for variant in variants]
 

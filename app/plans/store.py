@@ -11,6 +11,9 @@ import msgspec
 from app.io.postgres import Transaction
 from app.plans.tables import Plan, PlanFeature, PlanGrant, PlanVariant, PlanVariantVersion
 
+Placed = Sequence[tuple[UUID, UUID]]
+"""Variants or versions, each with its environment before it."""
+
 
 class Variant(msgspec.Struct, frozen=True):
     """A variant at one of its versions."""
@@ -130,20 +133,27 @@ async def read_variant(tx: Transaction, environment_id: UUID, variant_id: UUID) 
     return None if row is None else Variant(*row)
 
 
-async def read_newest_versions(tx: Transaction, environment_id: UUID, variant_ids: Sequence[UUID]) -> dict[UUID, UUID]:
-    """The newest version of variants, by variant."""
+async def read_newest_versions(tx: Transaction, variants: Placed) -> list[tuple[UUID, UUID, UUID]]:
+    """(environment, variant, its newest version) of variants that there are."""
     statement = """
-        SELECT id, current_version_id FROM plan_variants
-        WHERE environment_id = $1 AND id = ANY($2::uuid[]) AND current_version_id IS NOT NULL
+        SELECT environment_id, id, current_version_id FROM plan_variants
+        WHERE (environment_id, id) IN (SELECT * FROM unnest($1::uuid[], $2::uuid[])) AND current_version_id IS NOT NULL
     """
-    rows = await tx.connection.fetch(statement, environment_id, variant_ids)
-    return {row["id"]: row["current_version_id"] for row in rows}
+    return [tuple(row) for row in await tx.connection.fetch(statement, *_columns(variants))]
 
 
-async def read_versions(tx: Transaction, environment_id: UUID, version_ids: Sequence[UUID]) -> list[Variant]:
-    """Variants at the versions with these ids, as far as there are such."""
-    statement = f"{_VERSIONS} AND n.id = ANY($2::uuid[])"
-    return [Variant(*row) for row in await tx.connection.fetch(statement, environment_id, version_ids)]
+async def read_versions(tx: Transaction, versions: Placed) -> list[Variant]:
+    """Variants at these versions, as far as there are such."""
+    statement = f"""
+        {_ALL_VERSIONS}
+        JOIN unnest($1::uuid[], $2::uuid[]) AS asked (environment_id, id)
+             ON n.environment_id = asked.environment_id AND n.id = asked.id
+    """
+    return [Variant(*row) for row in await tx.connection.fetch(statement, *_columns(versions))]
+
+
+def _columns(placed: Placed) -> tuple[list[UUID], list[UUID]]:
+    return [environment_id for environment_id, _ in placed], [each for _, each in placed]
 
 
 async def hold_variant(tx: Transaction, variant_id: UUID) -> None:
@@ -189,27 +199,28 @@ async def list_versions(tx: Transaction, variant_id: UUID, before: int | None, l
     return [Variant(*row) for row in await tx.connection.fetch(statement, tx.environment, variant_id, before, limit)]
 
 
-_VERSIONS = """
+_ALL_VERSIONS = """
     SELECT v.id, p.id, p.key, p.kind, v.key, n.id, n.version, n.interval_unit, n.interval_count, n.overage_policy,
            v.created_at, n.created_at, n.overage_limit_micro, n.billing_mode, n.trial_days, n.renewal_due_days,
            n.grace_period_days, n.allow_usage_while_overdue, n.usable_while_paused
     FROM plan_variants v
     JOIN plans p ON p.environment_id = v.environment_id AND p.id = v.plan_id
     JOIN plan_variant_versions n ON n.environment_id = v.environment_id AND n.variant_id = v.id
-    WHERE v.environment_id = $1
 """
+_VERSIONS = f"{_ALL_VERSIONS} WHERE v.environment_id = $1"
 _PRESENT = f"{_VERSIONS} AND n.id = v.current_version_id"
 
 
-async def read_grants(tx: Transaction, environment_id: UUID, version_ids: Sequence[UUID]) -> dict[UUID, list[Grant]]:
+async def read_grants(tx: Transaction, versions: Placed) -> dict[UUID, list[Grant]]:
     """What versions grant, by version, in the order in which it was said."""
     statement = """
         SELECT variant_version_id, key, amount_micro, interval_unit, interval_count, priority, once,
                expires_after_unit, expires_after_count, rollover_percent, rollover_cap_micro, accumulation_cap_micro
-        FROM plan_grants WHERE environment_id = $1 AND variant_version_id = ANY($2::uuid[]) ORDER BY id
+        FROM plan_grants
+        WHERE (environment_id, variant_version_id) IN (SELECT * FROM unnest($1::uuid[], $2::uuid[])) ORDER BY id
     """
-    grants: dict[UUID, list[Grant]] = {version_id: [] for version_id in version_ids}
-    for version_id, *terms in await tx.connection.fetch(statement, environment_id, version_ids):
+    grants: dict[UUID, list[Grant]] = {version_id: [] for _, version_id in versions}
+    for version_id, *terms in await tx.connection.fetch(statement, *_columns(versions)):
         grants[version_id].append(Grant(*terms))
     return grants
 

@@ -99,7 +99,7 @@ class Migrator:
 
         async def look(tx: Transaction) -> tuple[SubscriptionTerms, list[tuple[str, Kept]]]:
             variant_id = await plans.find_variant_id(tx, plan_key, variant_key)
-            newest = (await plans.read_newest_terms(tx, tx.environment, [variant_id]))[variant_id]
+            newest = (await plans.read_newest_terms(tx, [(tx.environment, variant_id)]))[variant_id]
             after = _SUBSCRIBERS.decode(asked.cursor)
             return newest, await store.list_to_migrate(tx, variant_id, after, asked.limit + 1)
 

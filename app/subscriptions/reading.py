@@ -1,7 +1,6 @@
 """Whose subscriptions a batch changes, by an order or because something of them is due."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Protocol
 from uuid import UUID
 
@@ -42,17 +41,14 @@ async def read_subscribers(tx: Transaction, due: Iterable[Whose], ordered: Order
     if not accounts:
         return Subscribers()
     kept = await store.read_of_customers(tx, [(account.environment_id, account.id) for account in accounts.values()])
-    free = {
-        environment_id: await _read_free(tx, environment_id)
-        for environment_id in {account.environment_id for account in accounts.values()}
-    }
+    free = await _read_free(tx, {account.environment_id for account in accounts.values()})
     customers = {
         account.id: Customer(
             account.environment_id,
             account.id,
             account.end_user_id,
             zone,
-            free[account.environment_id],
+            free.get(account.environment_id),
             kept[account.environment_id, account.id],
         )
         for account in accounts.values()
@@ -61,21 +57,21 @@ async def read_subscribers(tx: Transaction, due: Iterable[Whose], ordered: Order
 
 
 async def _read_named(tx: Transaction, ordered: Ordered) -> Named:
-    variants: dict[UUID, set[UUID]] = defaultdict(set)
+    variants: set[tuple[UUID, UUID]] = set()
     payments: set[tuple[UUID, str]] = set()
     for account, order in ordered:
         if order.variant_id is not None:
-            variants[account.environment_id].add(order.variant_id)
+            variants.add((account.environment_id, order.variant_id))
         if isinstance(order, Act) and order.payment_reference is not None:
             payments.add((account.environment_id, order.payment_reference))
-    terms: dict[UUID, SubscriptionTerms] = {}
-    for environment_id, ids in variants.items():
-        terms |= await plans.read_newest_terms(tx, environment_id, sorted(ids))
+    terms = await plans.read_newest_terms(tx, sorted(variants)) if variants else {}
     return Named(terms, await store.find_payments(tx, sorted(payments)) if payments else {})
 
 
-async def _read_free(tx: Transaction, environment_id: UUID) -> SubscriptionTerms | None:
-    free = await environments.read_free_plan(tx, environment_id)
-    if free is None:
-        return None
-    return (await plans.read_terms(tx, environment_id, [free.version_id]))[free.version_id]
+async def _read_free(tx: Transaction, environment_ids: Collection[UUID]) -> dict[UUID, SubscriptionTerms]:
+    """The terms of the free plans of environments that have one."""
+    free = await environments.list_free_plans(tx, environment_ids)
+    if not free:
+        return {}
+    terms = await plans.read_terms(tx, [(environment_id, plan.version_id) for environment_id, plan in free.items()])
+    return {environment_id: terms[plan.version_id] for environment_id, plan in free.items()}

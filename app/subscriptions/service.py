@@ -54,7 +54,7 @@ WHY = {
     "to_free_plan": "That is the free plan: cancel, and the customer falls back to it.",
     "same_terms": "It is on this version of the variant already.",
 }
-"""In words, what app/rules/actions.py refuses."""
+"""In words, what app/rules/actions.py refuses, and app/subscriptions/book.py, which knows of free plan and payments."""
 
 
 _CALLS = {
@@ -190,9 +190,10 @@ def refusal(refused: Refused) -> ServiceError:
     context = refused.context or {}
     match refused.code:
         case Code.ILLEGAL_MOVE:
-            names: list[str] = context["legal"]
-            legal = ", ".join(_CALLS.get(name, name) for name in names) or "nothing more"
-            detail = f"{context['action']} is not possible while it is {context['state']}; possible: {legal}."
+            names: list[str] = [context["action"], *context["legal"]]
+            asked, *legal = [_CALLS.get(name, name) for name in names]
+            possible = ", ".join(legal) or "nothing more"
+            detail = f"{asked} is not possible while it is {context['state']}; possible: {possible}."
         case Code.ACTION_REFUSED:
             detail = WHY[context["why"]]
         case code:

@@ -45,7 +45,7 @@ async def read_free_plan(database: Database, environment: UUID | None, environme
     """The free plan, as a process sees it that works in `environment`, or in none."""
 
     async def work(tx: Transaction) -> FreePlan | None:
-        return await service.read_free_plan(tx, environment_id)
+        return (await service.list_free_plans(tx, [environment_id])).get(environment_id)
 
     return await database.run(environment, work)
 

@@ -84,10 +84,12 @@ async def test_they_are_what_was_said(tenant: Tenant, urls: DatabaseUrls, role: 
         second = await database.run(scope, present)
         assert first is not None
         assert second is not None
-        asked = [first.version_id, second.version_id, UUID(int=1)]
-        found = await database.run(scope, lambda tx: service.read_terms(tx, tenant.environment_id, asked))
+        versions = [first.version_id, second.version_id, UUID(int=1), first.version_id]
+        asked = [(tenant.environment_id, version_id) for version_id in versions]
+        found = await database.run(scope, lambda tx: service.read_terms(tx, asked))
         other = parse("env", tenant.made["live_environment_id"])
-        assert await database.run(scope, lambda tx: service.read_terms(tx, other, asked)) == {}
+        elsewhere = [(other, version_id) for version_id in versions]
+        assert await database.run(scope, lambda tx: service.read_terms(tx, elsewhere)) == {}
     finally:
         await database.close()
 

@@ -1,16 +1,21 @@
 """What clients are told of refusals."""
 
+import re
 from pathlib import Path
+
+import pytest
 
 from app.orders.outcomes import Refused
 from app.rules.actions import Refusal
-from app.rules.lifecycle import BY_TIME, Action, IllegalMove, State
+from app.rules.lifecycle import BY_TIME, TABLE, Action, IllegalMove, State
 from app.subscriptions.service import WHY, refusal
 from app.wire.codes import Code
 
 PAGE = Path(__file__).parents[3] / "docs/errors.md"
 OF_CUSTOMERS = {"already_renewed", "already_scheduled", "from_free_plan", "leaving", "to_free_plan"}
 """What app/subscriptions/book.py refuses itself."""
+OURS = {"schedule_change", "unschedule", "cancel_at_period_end"}
+"""Actions that clients ask for in other words."""
 
 
 def test_every_reason_has_its_words() -> None:
@@ -27,3 +32,13 @@ def test_an_illegal_move_names_the_calls_that_are_possible() -> None:
     error = refusal(Refused(Code.ILLEGAL_MOVE, context=context))
     assert error.detail.endswith('possible: taking back its scheduled-change, resume, cancel (with "at": "now").')
     assert not {*legal} & {action.value for action in BY_TIME}
+
+
+@pytest.mark.parametrize("state", State)
+def test_no_name_of_ours_is_told(state: State) -> None:
+    """Whatever is refused, and whatever is possible instead: clients have no call `cancel_at_period_end`."""
+    for action in set(Action) - BY_TIME - TABLE[state].keys():
+        legal = [each.value for each in IllegalMove(state, action).legal]
+        context = {"state": state.value, "action": action.value, "legal": legal}
+        words = set(re.split(r"\W+", refusal(Refused(Code.ILLEGAL_MOVE, context=context)).detail))
+        assert not words & OURS, (action, words)
