@@ -30,7 +30,7 @@ from app.subscriptions.history import Change
 from app.trail.outbox import Announcement, EventType
 from app.web.amounts import encode_amount
 from app.wire.events import StreamEntry
-from app.wire.orders import Act, SubscriptionOrder
+from app.wire.orders import Act, SubscriptionOrder, VoidUsage
 from tests.flusher.batch_subjects import ENVIRONMENT
 from tests.flusher.test_lag_laws import REF, Rows
 
@@ -118,7 +118,8 @@ class SubscriberRows(Rows):
     def _subscribers(self, entries: Sequence[StreamEntry]) -> Subscribers:
         """What app/subscriptions/reading.py reads for the batch."""
         orders = [entry.order for entry in entries if isinstance(entry.order, SubscriptionOrder)]
-        if self.account.agenda_at > max(entry.accepted_at for entry in entries) and not orders:
+        is_spoken_of = any(isinstance(entry.order, SubscriptionOrder | VoidUsage) for entry in entries)
+        if self.account.agenda_at > max(entry.accepted_at for entry in entries) and not is_spoken_of:
             return Subscribers()
         names, catalogue = (ENVIRONMENT, self.account.id, self.account.end_user_id), self.catalogue
         customer = Watched(*names, catalogue.zone, catalogue.free, self.subscriptions())
