@@ -127,7 +127,8 @@ def _grant_cycles(
     cycle, ahead = cycles[template.id], subscription.ahead
     while cycle.present.end_at <= at and cycle.present.end_at < subscription.period.end_at:
         cycle = _next(subscription, cycle, every)
-        if cycle.present.end_at <= at and template.expires_after is None:
+        expires_at = _expiry(subscription, template, cycle)
+        if expires_at <= at:
             continue  # it would have expired by now
         withheld_micro = min(template.amount_micro, ahead_micro(replace(subscription, ahead=ahead), at))
         if ahead is not None:
@@ -136,7 +137,8 @@ def _grant_cycles(
             amount_micro = template.amount_micro - withheld_micro
             granted = _granted(subscription, template, cycle, at, amount_micro)
             key_at = cycle.present.start_at
-            effects.append(replace(granted, key_at=key_at, withheld_micro=withheld_micro, is_part=False))
+            whole = replace(granted, key_at=key_at, expires_at=expires_at, withheld_micro=withheld_micro, is_part=False)
+            effects.append(whole)
     cycles[template.id] = cycle
     return replace(subscription, cycles=tuple(cycles.values()), ahead=ahead), effects
 
@@ -155,13 +157,17 @@ def _granted(subscription: Subscription, template: GrantTemplate, cycle: Cycle, 
     )
 
 
+def _expiry(subscription: Subscription, template: GrantTemplate, cycle: Cycle) -> int:
+    """When a cycle's credit expires, were it granted late: its life is counted from the cycle's beginning."""
+    return expiry_of(template, cycle.present.start_at, cycle.present.end_at, subscription.zone)
+
+
 def _counts_until(subscription: Subscription, template: GrantTemplate, cycle: Cycle) -> int:
     """How long a cycle's credit counts as given: as long as it lives, and to the cycle's end, for which it was given.
 
     Credit that is to be spent in the cycle's first days is not given anew after them.
     """
-    expires_at = expiry_of(template, cycle.present.start_at, cycle.present.end_at, subscription.zone)
-    return max(expires_at, cycle.present.end_at)
+    return max(_expiry(subscription, template, cycle), cycle.present.end_at)
 
 
 def _share(template: GrantTemplate, cycle: Cycle, at: int) -> Share:

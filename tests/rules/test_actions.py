@@ -391,3 +391,13 @@ def test_calendars_and_expiries_follow_the_terms() -> None:
     assert expiry_of(grant(1, 5), 10, 20, "UTC") == 20
     assert expiry_of(grant(1, 5, None), 10, 20, "UTC") == NEVER_AT
     assert expiry_of(grant(1, 5, days=1), 10, 20, "UTC") == 10 + DAY
+
+
+def test_a_late_renewal_gives_nothing_for_time_gone_by() -> None:
+    """Of credit that comes each day and lives for a day, who pays twenty days late has that of the day that runs."""
+    daily = grant(1, 10, Interval(IntervalUnit.DAY), days=1)
+    terms = replace(plan(1, daily, mode=PREPAID), grace_period_days=30)
+    overdue, _ = catch_up(started(terms), STARTS_AT + 40 * DAY)
+    late_at = overdue.period.end_at + 20 * DAY + DAY // 2
+    _, effects = act(overdue, Action.RENEW, Arguments(), late_at)
+    assert [(effect.amount_micro, effect.expires_at) for effect in granted(effects)] == [(10, late_at + DAY // 2)]
