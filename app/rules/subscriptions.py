@@ -117,7 +117,6 @@ def subscribe(
     *,
     has_trial: bool = False,
     anchor_at: int | None = None,
-    given_once: frozenset[UUID] = frozenset(),
     contract: Contract | None = None,
 ) -> Subscription:
     """A subscription that starts at a moment. One that starts now is one whose start is due.
@@ -133,7 +132,6 @@ def subscribe(
         period_index=0,
         period=Period(starts_at, starts_at),
         has_trial=has_trial and terms.trial_days > 0,
-        given_once=given_once,
         contract=contract,
     )
 

@@ -26,7 +26,7 @@ from app.wire.orders import Act, Subscribe, SubscriptionOrder
 MAX_IN_FORCE = 20
 """Subscriptions of a customer that have not ended: each step looks at all of them."""
 MAX_EVER = 1_000
-"""Subscriptions of a customer in all: each order reads them."""
+"""Subscriptions of a customer in all: each order reads them, and so does each step that is due."""
 
 
 class UsedSoFar(msgspec.Struct, frozen=True):

@@ -29,6 +29,7 @@ from app.trail.idempotency import Mutation
 from app.web.amounts import Credits
 from app.web.fields import Reason
 from app.web.paging import Listing
+from app.wire.codes import Code
 from app.wire.ids import derived_id
 from app.wire.orders import Act
 
@@ -53,7 +54,7 @@ class Migration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Stays(StrEnum):
-    """Why a subscriber is not moved."""
+    """Why a subscriber is not moved; or the reason for which a change of the subscription is refused."""
 
     SCHEDULED = "scheduled"
     """It has not begun."""
@@ -63,8 +64,8 @@ class Stays(StrEnum):
     """It ends with its period, or is to be changed to something else then."""
     MOVED = "moved"
     """It is to be moved to this version already."""
-    REFUSED = "refused"
-    """A change of it is refused, or it changed in between."""
+    REPLACED = "replaced"
+    """Another subscription is to take its place."""
 
 
 class MigrationBody(msgspec.Struct, frozen=True):
@@ -110,15 +111,15 @@ class Migrator:
         for start in range(0, len(moving), AT_ONCE):
             part = moving[start : start + AT_ONCE]
             granted = await asyncio.gather(*(self._move(mutation, asked, newest, *row) for row in part))
-            for (_, kept), micro in zip(part, granted, strict=True):
-                tally.count(kept, micro)
+            for (_, kept), done in zip(part, granted, strict=True):
+                tally.count(kept, done)
         cursor = _SUBSCRIBERS.encode(page[-1][1].id) if len(rows) > asked.limit else None
         return tally.show(cursor, is_dry=asked.dry_run)
 
     async def _move(
         self, mutation: Mutation, asked: Migration, newest: SubscriptionTerms, end_user_id: str, kept: Kept
-    ) -> int | None:
-        """Micro-credits that it is granted at once; None where it was refused."""
+    ) -> int | Refused:
+        """Micro-credits that it is granted at once, or why it is not moved."""
         base = self._orders.id_of(mutation.environment_id, mutation.route, mutation.key)
         order = Act(
             order_id=derived_id(b"migration", base.hex.encode(), kept.id.hex.encode()),
@@ -136,12 +137,26 @@ class Migrator:
 
         would = await self._database.run(mutation.environment_id, look)
         if isinstance(would, Refused):
-            return None
+            return would
         if not asked.dry_run:
             done = await self._orders.give(mutation.environment_id, end_user_id, order)
             if done.code is not None:
-                return None
+                return Refused(Code(done.code), context=done.context)
         return sum(grant.amount_micro for grant in would.grants)
+
+
+def why_refused(refused: Refused) -> str:
+    """Why a change was refused, by one name: where it stands by now, what else does not allow it, or the code."""
+    context = refused.context or {}
+    match refused.code:
+        case Code.ILLEGAL_MOVE:
+            return context["state"]
+        case Code.ACTION_REFUSED:
+            return context["why"]
+        case Code.SUBSCRIPTION_EXISTS:
+            return Stays.REPLACED.value
+        case code:
+            return code.value
 
 
 class Tally:
@@ -168,12 +183,12 @@ class Tally:
             return Stays.MOVED
         return Stays.LEAVING if is_leaving(rules, self._newest.name.variant_id) else None
 
-    def count(self, kept: Kept, granted_micro: int | None) -> None:
-        """One who was to be moved: what they were granted, None where it was refused."""
-        if granted_micro is None:
-            self._staying[Stays.REFUSED.value] += 1
+    def count(self, kept: Kept, done: int | Refused) -> None:
+        """One who was to be moved: the micro-credits that they were granted, or why they are not."""
+        if isinstance(done, Refused):
+            self._staying[why_refused(done)] += 1
             return
-        self._granted_micro += granted_micro
+        self._granted_micro += done
         self._versions[str(kept.rules.terms.name.version)] += 1
         if is_upgrade(kept.rules.terms, self._newest):
             self._upgraded += 1

@@ -147,7 +147,7 @@ def test_what_is_given_once() -> None:
         (50, NEVER_AT),
         (60, STARTS_AT + 10 * DAY),
     ]
-    known = subscribe(terms, STARTS_AT, "UTC", has_trial=False, given_once=frozenset({UUID(int=1)}))
+    known = replace(subscribe(terms, STARTS_AT, "UTC", has_trial=False), given_once=frozenset({UUID(int=1)}))
     assert total(catch_up(known, END_AT)[1]) == 60
 
 
@@ -201,7 +201,7 @@ def test_coming_back_to_the_free_plan() -> None:
     terms = plan(1, grant(1, 100), grant(2, 5, None))
     _, before = catch_up(subscribe(terms, STARTS_AT, "UTC"), STARTS_AT + 35 * DAY)
     back_at = STARTS_AT + 40 * DAY
-    again = subscribe(terms, back_at, "UTC", anchor_at=STARTS_AT, given_once=frozenset({UUID(int=2)}))
+    again = replace(subscribe(terms, back_at, "UTC", anchor_at=STARTS_AT), given_once=frozenset({UUID(int=2)}))
     assert next_at(again) == back_at
     subscription, effects = advance(again, back_at)
     (credit,) = granted(effects)

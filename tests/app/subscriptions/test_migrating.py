@@ -1,5 +1,6 @@
 """Moving subscribers to the newest version of their variant."""
 
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -137,3 +138,46 @@ async def test_the_preview_says_what_is_done(studio: Studio, at: str) -> None:
     moved = {"early": 100, "full": 50, "late": 200} if at == "now" else {}
     assert gained == {name: moved.get(name, 0) for name in made}
     assert done["credits_granted"] == sum(gained.values())
+
+
+async def newer(studio: Studio, plan: str, at: str, **terms: Any) -> list[dict[str, int]]:
+    """Who stays where they are once the plan has a newer version, by why: beforehand, and as it is done."""
+    body = {**TEN_DAYS, "grants": [{"amount": 250, **TEN_DAYS}], **terms}
+    await studio.client.made(f"/v1/plans/{plan}/variants/ten_days/versions", body)
+    asked = [{"at": at, "dry_run": is_dry} for is_dry in (True, False)]
+    path = f"/v1/plans/{plan}/variants/ten_days/migrate"
+    return [(await studio.client.post(path, each)).json()["staying"] for each in asked]
+
+
+@pytest.mark.parametrize("at", ["now", "period_end"])
+async def test_whose_place_another_takes_is_told_so(studio: Studio, at: str) -> None:
+    """Whoever is on the free plan until another subscription begins stays on it, though nothing has changed."""
+    free, pro = await studio.free_plan(), await studio.plan("pro", 100)
+    await studio.subscribe(free)
+    await studio.subscribe(pro, starts_at=(await studio.now() + timedelta(days=5)).isoformat())
+    assert await newer(studio, "free", at, billing_mode="postpaid") == [{"replaced": 1}] * 2
+
+
+async def test_whoever_has_paid_ahead_is_told_so(studio: Studio) -> None:
+    """At once they cannot be moved to a version with other periods, when the period ends they can."""
+    made = await studio.subscribe(await studio.plan("pro", 100))
+    await studio.act(made, "renew", payment_reference="p")
+    assert await newer(studio, "pro", "now", interval_count=20) == [{"paid_ahead": 1}] * 2
+    assert await newer(studio, "pro", "period_end", interval_count=20) == [{}] * 2
+
+
+@pytest.mark.parametrize(("action", "stands"), [("pause", "paused"), ("cancel", "canceled")])
+async def test_whoever_changes_meanwhile_is_counted_by_where_they_stand(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch, action: str, stands: str
+) -> None:
+    """The state in which they are not moved is told, not the one that was read."""
+    made = await studio.subscribe(await studio.plan("pro", 100))
+    give = Orders.give
+
+    async def change_before(orders: Orders, environment_id: UUID, end_user_id: str, order: Order) -> CarriedOut:
+        if isinstance(order, Act) and order.variant_id is not None:
+            await studio.act(made, action, **({"at": "now"} if action == "cancel" else {}))
+        return await give(orders, environment_id, end_user_id, order)
+
+    monkeypatch.setattr(Orders, "give", change_before)
+    assert await newer(studio, "pro", "now") == [{}, {stands: 1}]
