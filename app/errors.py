@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from app.wire.codes import RETRY_AFTER_SECONDS, Code
+from app.wire.complaints import sentence
 from app.wire.problem import FieldError
 
 
@@ -36,4 +37,5 @@ class ServiceError(Exception):
 
 def invalid_value(field: str, message: str) -> ServiceError:
     """One field has a value of the right type that cannot be used."""
-    return ServiceError(Code.INVALID_VALUE, f"{field} {message}", errors=[FieldError(field, message)])
+    errors = [FieldError(field, message)]
+    return ServiceError(Code.INVALID_VALUE, sentence(errors), errors=errors)

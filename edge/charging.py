@@ -96,7 +96,7 @@ class Offer:
             found = ((name, bytes(members[name])) for name in self._matched & members.keys())
             return {name: _text_decoder.decode(raw) for name, raw in found if raw[:1] == b'"'}
         except (msgspec.MsgspecError, RecursionError):
-            raise invalid_field("properties", "cannot be read.") from None
+            raise invalid_field("properties", "cannot be read") from None
 
 
 def _cap(terms: FeatureTerms) -> int | None:

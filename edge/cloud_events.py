@@ -15,7 +15,7 @@ from msgspec import Meta
 from app.rules.credits import MAX_UNITS_MICRO, MICRO, NotAnAmount, to_micro
 from app.rules.moments import to_at
 from app.wire.codes import Code
-from app.wire.problem import FieldError
+from app.wire.complaints import MISSING, Complaint
 from edge.decoding import (
     MAX_BATCH_EVENTS,
     MAX_END_USER_ID,
@@ -27,7 +27,7 @@ from edge.decoding import (
     read_utf8,
 )
 from edge.json_bodies import decode, decode_outer
-from edge.refusals import Refusal, invalid_field, invalid_value
+from edge.refusals import Refusal, invalid_field, invalid_value, refusal_of
 
 SPEC_VERSION = "1.0"
 MAX_ATTRIBUTE = 1024
@@ -88,7 +88,7 @@ class CloudEvent(msgspec.Struct, frozen=True):
             return _read_units(f"data.{path}", found)
         if units_from is None:
             return MICRO
-        raise _invalid_units(f"data.{path}", f"is missing; '{feature_key}' reads its units there.")
+        raise _invalid_units(f"data.{path}", f"{MISSING}; '{feature_key}' reads its units there")
 
     def _member(self, path: str) -> bytes:
         first, *names = path.split(".")
@@ -116,14 +116,14 @@ def read_cloud_event(body: bytes | msgspec.Raw) -> CloudEvent:
     """One event. Raises Refusal that names the attribute."""
     sent = decode(_event_decoder, body)
     if sent.specversion != SPEC_VERSION:
-        raise invalid_value("specversion", f"must be {SPEC_VERSION}.")
+        raise invalid_value("specversion", f"must be {SPEC_VERSION}")
     for name, text in (("id", sent.id), ("source", sent.source), ("type", sent.type)):
         check_text(name, text, MAX_ATTRIBUTE)
     if sent.subject is None:
-        raise invalid_field("subject", "is missing; it names the customer who used something.")
+        raise invalid_field("subject", f"{MISSING}; it names the customer who used something")
     check_text("subject", sent.subject, MAX_END_USER_ID)
     if bytes(sent.data_base64) != _NOTHING:
-        raise invalid_value("data_base64", "is not read; send the usage as JSON, in data.")
+        raise invalid_value("data_base64", "is not read; send the usage as JSON, in data")
     data = bytes(sent.data)
     return CloudEvent(
         sent.subject,
@@ -151,7 +151,7 @@ def _properties(data: bytes) -> str | None:
     if data[:1] != b"{":
         return None
     if len(data) > MAX_PROPERTIES_BYTES:
-        raise invalid_value("data", f"may have {MAX_PROPERTIES_BYTES} bytes; it has {len(data)}.")
+        raise invalid_value("data", f"may have {MAX_PROPERTIES_BYTES} bytes; it has {len(data)}")
     return read_utf8("data", data)
 
 
@@ -162,20 +162,20 @@ def _members(data: bytes) -> dict[str, msgspec.Raw]:
 def _read_units(name: str, sent: bytes) -> int:
     """A number, or a text that is one: emitters send both."""
     if sent[:1] not in _FIRST_OF_NUMBER:
-        raise _invalid_units(name, "must be a number, or a text that is one.")
+        raise _invalid_units(name, "must be a number, or a text that is one")
     if len(sent) > MAX_NUMBER_CHARACTERS:
-        raise _invalid_units(name, f"has more than {MAX_NUMBER_CHARACTERS} characters.")
+        raise _invalid_units(name, f"has more than {MAX_NUMBER_CHARACTERS} characters")
     number = _read_number(sent)
     if isinstance(number, str):
         number = _read_number(number.encode())
     if isinstance(number, bool) or not isinstance(number, (int, Decimal)):
-        raise _invalid_units(name, "must be a number, or a text that is one.")
+        raise _invalid_units(name, "must be a number, or a text that is one")
     try:
         units_micro = to_micro(number, MAX_UNITS_MICRO)
     except NotAnAmount as error:
-        raise _invalid_units(name, f"{error}.") from None
+        raise _invalid_units(name, str(error)) from None
     if units_micro < 0:
-        raise _invalid_units(name, "must not be less than 0.")
+        raise _invalid_units(name, "must not be less than 0")
     return units_micro
 
 
@@ -187,4 +187,4 @@ def _read_number(text: bytes) -> object:
 
 
 def _invalid_units(name: str, message: str) -> Refusal:
-    return Refusal(Code.INVALID_UNITS, f"{name} {message}", errors=[FieldError(name, message)])
+    return refusal_of(Complaint(Code.INVALID_UNITS, name, message))

@@ -13,10 +13,11 @@ from msgspec import Meta
 from app.rules.credits import MAX_COST_MICRO, MAX_UNITS_MICRO, MICRO, NotAnAmount, to_micro
 from app.rules.moments import to_at
 from app.wire.codes import Code
+from app.wire.complaints import MISSING, REPEATED
 from app.wire.held import DEFAULT_TTL_SECONDS, MAX_TTL_SECONDS
 from edge.exchange import Exchange
-from edge.json_bodies import decode, decode_many, invalid_units, unknown
-from edge.refusals import Refusal, invalid_field, invalid_value
+from edge.json_bodies import decode, decode_many, invalid_units, unknown_parameter
+from edge.refusals import Refusal, invalid_field, invalid_value, wrong_type
 
 JSON = b"application/json"
 MAX_END_USER_ID = 256
@@ -191,7 +192,7 @@ def refuse_query(exchange: Exchange) -> None:
     """Raises Refusal where there is a query."""
     if exchange.query:
         name = _unquote("the query", exchange.query.partition(b"&")[0].partition(b"=")[0])
-        raise unknown(name, "query parameter")
+        raise unknown_parameter(name)
 
 
 def header_key(exchange: Exchange) -> str | None:
@@ -208,7 +209,7 @@ def read_usage(body: bytes | msgspec.Raw, default_key: str | None) -> UsageEvent
         key = _usable_key(sent.idempotency_key, "idempotency_key")
     units_micro = _units_micro(sent.units)
     if units_micro <= 0:
-        raise invalid_units("must be greater than 0.")
+        raise invalid_units("must be greater than 0")
     occurred_at = None if sent.timestamp is None else to_at(sent.timestamp)
     check_names(sent.end_user_id, sent.feature_key)
     properties = _properties(bytes(sent.properties))
@@ -220,9 +221,9 @@ def read_opening(body: bytes, default_key: str | None) -> Opening:
     sent = decode(_opening_decoder, body)
     amount = _amount(sent.units, sent.credits)
     if amount is None:
-        raise invalid_value("units", "or credits must say how much to reserve.")
+        raise invalid_value("units", "or credits must say how much to reserve")
     if amount.micro <= 0:
-        raise _invalid_amount(amount, "must be greater than 0.")
+        raise _invalid_amount(amount, "must be greater than 0")
     key = default_key if sent.idempotency_key is None else _usable_key(sent.idempotency_key, "idempotency_key")
     check_names(sent.end_user_id, sent.feature_key)
     ttl_seconds = _ttl_seconds(sent.ttl_seconds)
@@ -234,7 +235,7 @@ def read_commit(body: bytes) -> Amount | None:
     sent = decode(_commit_decoder, body) if body else None
     amount = None if sent is None else _amount(sent.units, sent.credits)
     if amount is not None and amount.micro < 0:
-        raise _invalid_amount(amount, "must not be less than 0.")
+        raise _invalid_amount(amount, "must not be less than 0")
     return amount
 
 
@@ -251,21 +252,21 @@ def read_nothing(body: bytes) -> None:
 
 def _ttl_seconds(sent: int) -> int:
     if not 1 <= sent <= MAX_TTL_SECONDS:
-        raise invalid_value("ttl_seconds", f"must be between 1 and {MAX_TTL_SECONDS}.")
+        raise invalid_value("ttl_seconds", f"must be between 1 and {MAX_TTL_SECONDS}")
     return sent
 
 
 def _amount(units: object, credits_sent: object) -> Amount | None:
     if units is not None and credits_sent is not None:
-        raise invalid_value("credits", "came beside units; send one of them.")
+        raise invalid_value("credits", "came beside units; send one of them")
     if credits_sent is None:
         return None if units is None else Amount(_units_micro(units), in_credits=False)
     if isinstance(credits_sent, bool) or not isinstance(credits_sent, (int, Decimal)):
-        raise invalid_field("credits", "must be a number.")
+        raise wrong_type("credits", "number", credits_sent)
     try:
         return Amount(to_micro(credits_sent, MAX_COST_MICRO), in_credits=True)
     except NotAnAmount as error:
-        raise invalid_value("credits", f"{error}.") from None
+        raise invalid_value("credits", str(error)) from None
 
 
 def _invalid_amount(amount: Amount, message: str) -> Refusal:
@@ -284,7 +285,7 @@ def read_check_batch(body: bytes) -> list[msgspec.Raw]:
 
 def _some(name: str, found: list[msgspec.Raw], most: int) -> list[msgspec.Raw]:
     if not found:
-        raise invalid_value(name, "must not be empty.")
+        raise invalid_value(name, "must not be empty")
     if len(found) > most:
         raise Refusal(Code.BATCH_TOO_LARGE, f"A batch may have {most} {name}; this one has {len(found)}.")
     return found
@@ -332,31 +333,31 @@ def _checked_units(units: object) -> int:
     """Of a check, which may ask for none at all."""
     units_micro = _units_micro(units)
     if units_micro < 0:
-        raise invalid_units("must not be less than 0.")
+        raise invalid_units("must not be less than 0")
     return units_micro
 
 
 def _parameters(query: bytes) -> dict[bytes, bytes]:
     if b"#" in query:  # a proxy would end the query there
-        raise invalid_field("the query", "holds a '#', which ends an address; send it as %23.")
+        raise invalid_field("the query", "holds a '#', which ends an address; send it as %23")
     sent: dict[bytes, bytes] = {}
     for pair in query.split(b"&") if query else ():
         name, _, value = pair.partition(b"=")
         if name in sent:
-            raise invalid_field(_unquote("the query", name), "is given more than once.")
+            raise invalid_field(_unquote("the query", name), REPEATED)
         sent[name] = value
     return sent
 
 
 def _refuse_rest(sent: dict[bytes, bytes]) -> None:
     if sent:
-        raise unknown(_unquote("the query", next(iter(sent))), "query parameter")
+        raise unknown_parameter(_unquote("the query", next(iter(sent))))
 
 
 def _parameter(sent: dict[bytes, bytes], name: str) -> str:
     value = sent.pop(name.encode(), None)
     if value is None:
-        raise invalid_field(name, "is missing.")
+        raise invalid_field(name, MISSING)
     return _unquote(name, value)
 
 
@@ -371,7 +372,7 @@ def read_utf8(name: str, value: bytes) -> str:
     try:
         return value.decode()
     except UnicodeDecodeError:
-        raise invalid_field(name, "is not valid UTF-8.") from None
+        raise invalid_field(name, "is not valid UTF-8") from None
 
 
 def _number(text: str) -> object:
@@ -383,11 +384,11 @@ def _number(text: str) -> object:
 
 def _units_micro(units: object) -> int:
     if isinstance(units, bool) or not isinstance(units, (int, Decimal)):
-        raise invalid_field("units", "must be a number.")
+        raise wrong_type("units", "number", units)
     try:
         return to_micro(units, MAX_UNITS_MICRO)
     except NotAnAmount as error:
-        raise invalid_units(f"{error}.") from None
+        raise invalid_units(str(error)) from None
 
 
 def check_names(end_user_id: str, feature_key: str) -> None:
@@ -399,14 +400,14 @@ def check_names(end_user_id: str, feature_key: str) -> None:
 def check_text(name: str, text: str, longest: int) -> None:
     """Raises Refusal where the text is empty, too long or holds control characters."""
     if not 0 < len(text) <= longest:
-        raise invalid_value(name, f"must have 1 to {longest} characters.")
+        raise invalid_value(name, f"must have 1 to {longest} characters")
     if not text.isprintable() and _CONTROL.search(text):
-        raise invalid_value(name, "must not have control characters.")
+        raise invalid_value(name, "must not hold control characters")
 
 
 def _usable_key(key: str, name: str) -> str:
     if not 0 < len(key) <= MAX_IDEMPOTENCY_KEY or not key.isprintable():
-        raise invalid_value(name, f"must have 1 to {MAX_IDEMPOTENCY_KEY} printable characters.")
+        raise invalid_value(name, f"must have 1 to {MAX_IDEMPOTENCY_KEY} printable characters")
     return key
 
 
@@ -414,9 +415,9 @@ def _properties(raw: bytes) -> str | None:
     if raw == b"null":
         return None
     if raw[:1] != b"{":
-        raise invalid_field("properties", "must be an object.")
+        raise invalid_field("properties", "must be an object")
     if len(raw) > MAX_PROPERTIES_BYTES:
-        raise invalid_value("properties", f"may have {MAX_PROPERTIES_BYTES} bytes; it has {len(raw)}.")
+        raise invalid_value("properties", f"may have {MAX_PROPERTIES_BYTES} bytes; it has {len(raw)}")
     return read_utf8("properties", raw)  # msgspec looks at the form of what it leaves raw, not at its texts
 
 
@@ -427,5 +428,5 @@ def _query_properties(text: str) -> str | None:
         try:
             _object_decoder.decode(properties)
         except (msgspec.MsgspecError, RecursionError):
-            raise invalid_field("properties", "must be a JSON object.") from None
+            raise invalid_field("properties", "must be an object") from None
     return properties

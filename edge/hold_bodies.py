@@ -9,7 +9,7 @@ from app.wire.gauges import MAX_HELD_UNITS, MAX_HOLD_SECONDS, MAX_HOLDER_LENGTH
 from edge.decoding import check_names, check_text, read_utf8, require_json
 from edge.exchange import ID_SEGMENT, Exchange
 from edge.json_bodies import decode, invalid_units
-from edge.refusals import invalid_field, invalid_value
+from edge.refusals import invalid_value, wrong_type
 
 
 class AcquireBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -48,11 +48,11 @@ def read_acquire(exchange: Exchange) -> HoldQuestion:
     require_json(exchange)
     sent = decode(_acquire_decoder, exchange.body)
     if isinstance(sent.units, bool) or not isinstance(sent.units, int):
-        raise invalid_field("units", "must be a whole number.")
+        raise wrong_type("units", "int", sent.units)
     if not 0 < sent.units <= MAX_HELD_UNITS:
-        raise invalid_units(f"must be a whole number from 1 to {MAX_HELD_UNITS}.")
+        raise invalid_units(f"must be a whole number from 1 to {MAX_HELD_UNITS}")
     if sent.ttl_seconds is not None and not 0 < sent.ttl_seconds <= MAX_HOLD_SECONDS:
-        raise invalid_value("ttl_seconds", f"must be from 1 to {MAX_HOLD_SECONDS}, or left out for no end.")
+        raise invalid_value("ttl_seconds", f"must be from 1 to {MAX_HOLD_SECONDS}, or left out for no end")
     return _hold_question(exchange, sent.end_user_id, sent.holder, sent.units, sent.ttl_seconds or 0)
 
 

@@ -5,16 +5,12 @@ from typing import TypeVar
 
 import msgspec
 
+from app.wire import complaints
 from app.wire.codes import Code
+from app.wire.complaints import MAX_SHOWN_NAME, NO_BODY, UNKNOWN_PARAMETER, Complaint, complaint_of
 from app.wire.members import outer_members, repeated_member
-from app.wire.problem import FieldError
-from edge.refusals import Refusal, invalid_field, invalid_value
+from edge.refusals import Refusal, refusal_of
 
-MAX_SHOWN_NAME = 100
-"""Of a name that a client sent, as much comes back to it."""
-_AT_PATH = re.compile(r"(?P<message>.*?)(?: - at `\$\.?(?P<path>.*)`)?", re.DOTALL)
-_OTHER_TYPE = re.compile(r"Expected `.*`, got `.*`", re.DOTALL)
-_NAMED = re.compile(r"Object (?P<what>contains unknown|missing required) field `(?P<name>.*)`", re.DOTALL)
 _POSITION = re.compile(r"JSON is malformed: (?P<message>.*) \(byte (?P<byte>\d+)\)", re.DOTALL)
 
 Body = TypeVar("Body")
@@ -28,12 +24,14 @@ def decode(decoder: msgspec.json.Decoder[Body], body: bytes | msgspec.Raw) -> Bo
     except RecursionError:
         raise _too_deep() from None
     if repeated is not None:
-        raise _repeated(repeated)
+        raise refusal_of(complaints.repeated(repeated))
     return found
 
 
 def decode_outer(decoder: msgspec.json.Decoder[Body], body: bytes | msgspec.Raw) -> Body:
     """The same of what holds others, each of which is decoded, and looked at, on its own. Raises Refusal."""
+    if not body:
+        raise Refusal(Code.INVALID_BODY, NO_BODY)
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
@@ -51,12 +49,8 @@ def decode_many(decoder: msgspec.json.Decoder[Body], body: bytes, name: str) -> 
     found = decode_outer(decoder, body)
     may_be_repeated = body.count(b'"%b"' % name.encode()) > 1 or b"\\" in body
     if may_be_repeated and len(outer_members(body)) > 1:
-        raise _repeated(name)
+        raise refusal_of(complaints.repeated(name))
     return found
-
-
-def _repeated(name: str) -> Refusal:
-    return invalid_field(name[:MAX_SHOWN_NAME], "is given more than once.")
 
 
 def _too_deep() -> Refusal:
@@ -65,17 +59,10 @@ def _too_deep() -> Refusal:
 
 def _not_as_expected(text: str) -> Refusal:
     """A refusal from what msgspec says of JSON that has another form than it should."""
-    at_path = _AT_PATH.fullmatch(text)
-    message, path = (at_path["message"], at_path["path"] or "") if at_path else (text, "")
-    named = _NAMED.fullmatch(message)
-    if named is None:
-        if path == "units":  # an int of more digits than are read
-            return invalid_units("is beyond every bound.")
-        refuse = invalid_field if _OTHER_TYPE.fullmatch(message) else invalid_value
-        return refuse(path or "the body", f"is not as it should be: {message.lower()}.")
-    if named["what"] == "contains unknown":
-        return unknown(named["name"], "field")
-    return invalid_field(named["name"], "is missing.")
+    complaint = complaint_of(text)
+    if complaint.field == "units" and complaint.code is Code.INVALID_VALUE:  # an int of more digits than are read
+        return invalid_units("is beyond every bound")
+    return refusal_of(complaint)
 
 
 def _malformed(text: str, length: int) -> Refusal:
@@ -85,13 +72,11 @@ def _malformed(text: str, length: int) -> Refusal:
     return Refusal(Code.MALFORMED_JSON, f"{found['message'].capitalize()} at byte {found['byte']}.")
 
 
-def unknown(name: str, kind: str) -> Refusal:
-    """A field or query parameter that this route does not know."""
-    shown = name[:MAX_SHOWN_NAME]
-    detail = f"There is no {kind} '{shown}' here."
-    return Refusal(Code.UNKNOWN_FIELD, detail, errors=[FieldError(shown, f"is no {kind} of this route.")])
+def unknown_parameter(name: str) -> Refusal:
+    """A parameter of the query that this route does not know."""
+    return refusal_of(Complaint(Code.UNKNOWN_FIELD, name[:MAX_SHOWN_NAME], UNKNOWN_PARAMETER))
 
 
 def invalid_units(message: str) -> Refusal:
     """Units that are none, or too many."""
-    return Refusal(Code.INVALID_UNITS, f"units {message}", errors=[FieldError("units", message)])
+    return refusal_of(Complaint(Code.INVALID_UNITS, "units", message))

@@ -1,13 +1,13 @@
 """`GET /v1/entitlements`: everything that a customer may do, in one call; 304 where that is known already."""
 
 from decimal import Decimal
-from hashlib import blake2b
 
 import msgspec
 
 from app.rules import totals
 from app.rules.credits import MICRO, from_micro
 from app.rules.entitlement import OveragePolicy, Reason
+from app.wire.entity_tags import is_known, tag_of
 from edge.accounts import UNKNOWN_SNAPSHOT, Account
 from edge.attempt import Attempt, clock_at
 from edge.auth import Principal
@@ -21,7 +21,6 @@ from edge.refusals import Refusal
 from edge.services import Services
 
 _encoder = msgspec.json.Encoder(decimal_format="number", order="deterministic")
-_TAG_BYTES = 12
 
 
 class Entitlement(msgspec.Struct):
@@ -125,16 +124,9 @@ class Listing(Attempt):
         self._exchange.refuse(refusal)
 
     def _respond(self, body: bytes) -> None:
-        """The tag is a digest of everything that is said, so it changes with each figure and with nothing else."""
-        tag = b'"%b"' % blake2b(body, digest_size=_TAG_BYTES).hexdigest().encode()
-        status = 304 if _is_known(self._exchange.headers.get(b"if-none-match", b""), tag) else 200
+        tag = tag_of(body)
+        status = 304 if is_known(self._exchange.headers.get(b"if-none-match", b""), tag) else 200
         self._exchange.respond(status, body, b"ETag: %b\r\n" % tag)
-
-
-def _is_known(sent: bytes, tag: bytes) -> bool:
-    """Whether the client has what the tag stands for (RFC 9110, 13.1.2: a weak tag is as good)."""
-    known = [part.strip().removeprefix(b"W/") for part in sent.split(b",")]
-    return tag in known or b"*" in known
 
 
 class View(msgspec.Struct, frozen=True):

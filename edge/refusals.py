@@ -7,7 +7,9 @@ from typing import Any
 import msgspec
 
 from app.rules.entitlement import FeatureKind, Reason
+from app.wire import complaints
 from app.wire.codes import MEANINGS, RETRY_AFTER_SECONDS, Code
+from app.wire.complaints import Complaint, in_words
 from app.wire.problem import FieldError, problem
 from app.wire.redaction import redact_keys
 
@@ -72,12 +74,22 @@ class Refusal(Exception):
 
 def invalid_field(field: str, message: str) -> Refusal:
     """A field that is missing or has the wrong type."""
-    return Refusal(Code.INVALID_BODY, f"{field} {message}", errors=[FieldError(field, message)])
+    return refusal_of(Complaint(Code.INVALID_BODY, field, message))
 
 
 def invalid_value(field: str, message: str) -> Refusal:
     """A field of the right type whose value cannot be used."""
-    return Refusal(Code.INVALID_VALUE, f"{field} {message}", errors=[FieldError(field, message)])
+    return refusal_of(Complaint(Code.INVALID_VALUE, field, message))
+
+
+def wrong_type(field: str, expected: str, sent: object) -> Refusal:
+    """A field of another type than `expected`, which is named as in `app.wire.complaints`."""
+    return invalid_field(field, in_words(complaints.wrong_type(expected, sent)))
+
+
+def refusal_of(complaint: Complaint) -> Refusal:
+    """The refusal for what is wrong with a field."""
+    return Refusal(complaint.code, complaint.detail, errors=complaint.errors)
 
 
 def store_unavailable(detail: str) -> Refusal:

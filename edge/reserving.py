@@ -62,7 +62,7 @@ def reserve(services: Services, exchange: Exchange, principal: Principal) -> Non
     key_of_head = header_key(exchange)
     opening = read_opening(exchange.body, key_of_head)
     if key_of_head is not None and opening.idempotency_key != key_of_head:
-        raise invalid_value("idempotency_key", "and the header Idempotency-Key differ; send one of them.")
+        raise invalid_value("idempotency_key", "and the header Idempotency-Key differ; send one of them")
     Reserving(services, services.accounts.get(principal, opening.end_user_id), opening, exchange).send()
 
 

@@ -51,7 +51,7 @@ def record(services: Services, exchange: Exchange, principal: Principal) -> None
     key_of_head = header_key(exchange)
     event = read_usage(exchange.body, key_of_head)
     if key_of_head is not None and event.idempotency_key != key_of_head:
-        raise invalid_value("idempotency_key", "and the header Idempotency-Key differ; send one of them.")
+        raise invalid_value("idempotency_key", "and the header Idempotency-Key differ; send one of them")
     account = services.accounts.get(principal, event.end_user_id)
     Recording(services, account, event, SingleEvent(exchange)).send()
 

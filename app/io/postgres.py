@@ -54,8 +54,12 @@ ATTEMPTS = 5
 RETRY_DELAY_SECONDS = 0.01
 """Upper bound of the random wait before the second attempt; it doubles with each further one."""
 
-_IN_USE = metrics.gauge("quotastack_postgres_connections_in_use", "Connections on which a transaction is under way")
-_MOST = metrics.gauge("quotastack_postgres_connections_max", "Connections that this process opens at most")
+_IN_USE = metrics.gauge(
+    "quotastack_postgres_connections_in_use", "Connections on which a transaction is under way", ["pool"]
+)
+_MOST = metrics.gauge("quotastack_postgres_connections_max", "Connections that a pool opens at most", ["pool"])
+_open: dict[str, list["asyncpg.Pool[asyncpg.Record]"]] = {}
+"""The pools of this process by the names that Postgres shows of them; what is told of a name is that of all of them."""
 _SPAN = {"db.system.name": "postgresql"}
 _RETRIED = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 _UNAVAILABLE = (
@@ -172,8 +176,9 @@ class Database:
     """A pool of connections, and the one way to use it."""
 
     def __init__(
-        self, pool: "asyncpg.Pool[asyncpg.Record]", hooks: TransactionHooks, work_seconds: float | None
+        self, name: str, pool: "asyncpg.Pool[asyncpg.Record]", hooks: TransactionHooks, work_seconds: float | None
     ) -> None:
+        self._name = name
         self._pool = pool
         self._hooks = hooks
         self._work_seconds = work_seconds
@@ -209,13 +214,15 @@ class Database:
                 **settings,
             },
         )
-        _IN_USE.set_function(lambda: pool.get_size() - pool.get_idle_size())
-        _MOST.set(max_size)
-        return cls(pool, hooks or TransactionHooks(), work_seconds)
+        _count(application_name, pool)
+        return cls(application_name, pool, hooks or TransactionHooks(), work_seconds)
 
     async def close(self) -> None:
         """Close every connection; those in use are waited for."""
-        await self._pool.close()
+        try:
+            await self._pool.close()
+        finally:
+            _count_no_more(self._name, self._pool)
 
     async def run(
         self,
@@ -284,6 +291,23 @@ class Database:
             finally:
                 ENGINE.current_transaction.reset(token)
         return result, frozenset(tx.marked | tx.unpublished)
+
+
+def _count(name: str, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
+    pools = _open.setdefault(name, [])
+    pools.append(pool)
+    _IN_USE.labels(name).set_function(lambda: sum(each.get_size() - each.get_idle_size() for each in pools))
+    _MOST.labels(name).set_function(lambda: sum(each.get_max_size() for each in pools))
+
+
+def _count_no_more(name: str, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
+    if pool not in (pools := _open.get(name, [])):
+        return  # closed before
+    pools.remove(pool)
+    if not pools:
+        del _open[name]
+        for gauge in (_IN_USE, _MOST):
+            gauge.remove(name)
 
 
 class _Bound:

@@ -11,6 +11,7 @@ from litestar.typing import FieldDefinition
 
 from app.errors import invalid_value
 from app.rules.credits import MAX_BALANCE_MICRO, MAX_COST_MICRO, NotAnAmount, from_micro, to_micro
+from app.wire.complaints import wrong_type
 
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _MAX_NUMBER_CHARACTERS = 40
@@ -68,8 +69,7 @@ def decode_amount(kind: type[Any], number: object) -> Amount:
         message = f"{kind} is not a type that bodies are made of"
         raise NotImplementedError(message)
     if isinstance(number, bool) or not isinstance(number, (int, Decimal)):
-        message = f"must be a number, not {_json_name(number)}"
-        raise NotAnAmount(message)
+        raise NotAnAmount(wrong_type("number", number))
     return kind(to_micro(number, kind.maximum_micro))
 
 
@@ -111,20 +111,6 @@ def encode_amount(value: object) -> int | Decimal:
         message = f"{type(value)} is not a type that answers are made of"
         raise NotImplementedError(message)
     return from_micro(value.micro)
-
-
-def _json_name(value: object) -> str:
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "a boolean"
-        case str():
-            return "a string"
-        case list():
-            return "an array"
-        case _:
-            return "an object"
 
 
 class AmountSchemas(OpenAPISchemaPlugin):

@@ -17,6 +17,7 @@ from app.web.bodies import MAX_BODY_BYTES, ExactResponse, StrictRequest
 from app.web.parameters import parameters_of, sent_name
 from app.web.problems import EXCEPTION_HANDLERS
 from app.wire.codes import Code
+from app.wire.complaints import MAX_SHOWN_NAME, UNKNOWN_PARAMETER, sentence
 from app.wire.problem import FieldError
 
 ANY_QUERY = "any_query"
@@ -74,6 +75,5 @@ def _unquote(name: str, text: str) -> str:
 def _refuse_unknown(names: set[str]) -> None:
     """A misspelt filter would answer what nobody asked."""
     if names:
-        errors = [FieldError(name, "is not a parameter of this route") for name in sorted(names)]
-        detail = f"{', '.join(sorted(names))}: not a parameter of this route."
-        raise ServiceError(Code.UNKNOWN_FIELD, detail, errors=errors)
+        errors = [FieldError(name[:MAX_SHOWN_NAME], UNKNOWN_PARAMETER) for name in sorted(names)]
+        raise ServiceError(Code.UNKNOWN_FIELD, sentence(errors), errors=errors)

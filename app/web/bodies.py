@@ -2,7 +2,8 @@
 
 import re
 from decimal import Decimal, InvalidOperation
-from typing import Any, NoReturn, TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 import msgspec
 from litestar import Request, Response
@@ -14,9 +15,10 @@ from app.rules.credits import NotAnAmount
 from app.web.amounts import decode_amount, encode_amount
 from app.web.choices import explain
 from app.web.fields import PATTERN_MEANINGS
+from app.wire import complaints
 from app.wire.codes import Code
+from app.wire.complaints import Complaint, complaint_of
 from app.wire.members import repeated_member
-from app.wire.problem import FieldError
 
 Body = TypeVar("Body")
 JSON = "application/json"
@@ -24,10 +26,6 @@ MAX_BODY_BYTES = 1 << 20
 
 _encoder = msgspec.json.Encoder(enc_hook=encode_amount, decimal_format="number")
 _decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
-_AT = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<path>.*)`)?$", re.DOTALL)
-_UNKNOWN_FIELD = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
-_MISSING_FIELD = re.compile(r"Object missing required field `(.*)`")
-OTHER_TYPE = re.compile(r"Expected `.*`, got `.*`")
 _PATTERN = re.compile(r"Expected `str` matching regex (?P<pattern>.*)")
 _POSITION = re.compile(r"\(byte (\d+)\)")
 
@@ -46,15 +44,14 @@ def decode(body: bytes, kind: type[Body]) -> Body:
         found = decoder.decode(body)
         repeated = repeated_member(body)
     except msgspec.ValidationError as error:
-        _refuse(error, kind)
+        raise _refusal(complaint_of(str(error), partial(_explain, kind))) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         found = _POSITION.search(str(error))
         position = int(found[1]) if found else len(body)
         detail = f"The body is not valid JSON; reading stopped at byte {position}."
         raise ServiceError(Code.MALFORMED_JSON, detail, context={"position": position}) from error
     if repeated is not None:
-        errors = [FieldError(repeated, "is given more than once")]
-        raise ServiceError(Code.INVALID_BODY, f"{repeated} is given more than once.", errors=errors)
+        raise _refusal(complaints.repeated(repeated))
     return found
 
 
@@ -65,26 +62,13 @@ def _read_decimal(text: str) -> Decimal:
         raise NotAnAmount("has an exponent beyond any number") from error
 
 
-def _refuse(error: msgspec.ValidationError, kind: Any) -> NoReturn:  # noqa: ANN401 - what is decoded
-    matched = _AT.match(str(error))
-    what, path = (matched["what"], matched["path"] or "") if matched else (str(error), "")
-    if unknown := _UNKNOWN_FIELD.match(what):
-        name = _join(path, unknown[1])
-        errors = [FieldError(name, "is not a field of this request")]
-        raise ServiceError(Code.UNKNOWN_FIELD, f"{name} is not a field of this request.", errors=errors) from error
-    code = Code.INVALID_BODY
-    if missing := _MISSING_FIELD.match(what):
-        path, what = _join(path, missing[1]), "is required"
-    elif not OTHER_TYPE.match(what):
-        code, what = Code.INVALID_VALUE, explain(what, kind, path)
-    if pattern := _PATTERN.match(what):
-        what = PATTERN_MEANINGS.get(pattern["pattern"], what)
-    errors = [FieldError(path, what)] if path else []
-    raise ServiceError(code, f"{path or 'The body'}: {what}", errors=errors) from error
+def _refusal(complaint: Complaint) -> ServiceError:
+    return ServiceError(complaint.code, complaint.detail, errors=complaint.errors)
 
 
-def _join(path: str, name: str) -> str:
-    return f"{path}.{name}" if path else name
+def _explain(kind: Any, what: str, path: str) -> str:  # noqa: ANN401 - what is decoded
+    pattern = _PATTERN.match(what)
+    return explain(what, kind, path) if pattern is None else PATTERN_MEANINGS.get(pattern["pattern"], what)
 
 
 class StrictRequest(Request[Any, Any, State]):

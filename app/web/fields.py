@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Meta
 
 from app.errors import invalid_value
+from app.wire.complaints import NOT_A_MOMENT
 
 # Python's `$` lets a line end through; `(?!\n)` does not, and means the same in every dialect.
 _KEY = r"^[a-z0-9_.-]{1,64}$(?!\n)"
@@ -56,7 +57,7 @@ def read_moment(name: str, text: str) -> datetime:
     try:
         return msgspec.convert(text, Moment).astimezone(UTC)
     except (msgspec.ValidationError, OverflowError) as error:
-        raise invalid_value(name, "must be a moment such as 2026-01-31T00:00:00Z") from error
+        raise invalid_value(name, NOT_A_MOMENT) from error
 
 
 def require_span(start: datetime, end: datetime) -> None:

@@ -9,11 +9,12 @@ from litestar.exceptions import HTTPException, ValidationException
 
 from app.errors import ServiceError
 from app.io.redis import RedisUnavailable
-from app.web.bodies import MAX_BODY_BYTES, OTHER_TYPE, encode
+from app.web.bodies import MAX_BODY_BYTES, encode
 from app.web.choices import explain
 from app.web.outer import request_id_of
 from app.web.parameters import parameters_of, sent_name
 from app.wire.codes import MEANINGS, Code
+from app.wire.complaints import MISSING, NO_BODY, in_words, is_about_type, sentence
 from app.wire.problem import CONTENT_TYPE, FieldError, problem
 from app.wire.redaction import redact_keys
 
@@ -100,20 +101,21 @@ def _of_validation(request: Request[Any, Any, Any], error: ValidationException) 
     """What Litestar itself checks: whether there is a body, and the parameters of path and query."""
     found = cast("list[dict[str, str]]", error.extra) if isinstance(error.extra, list) else []
     if any(entry.get("key", "").startswith("data") for entry in found):
-        return ServiceError(Code.INVALID_BODY, "This route takes a JSON body, and none was sent.")
+        return ServiceError(Code.INVALID_BODY, NO_BODY)
     if missing := _MISSING_PARAMETER.match(error.detail):
-        errors = [FieldError(missing[1], "is required")]
-        return ServiceError(Code.INVALID_BODY, f"{missing[1]} is required.", errors=errors)
+        errors = [FieldError(missing[1], MISSING)]
+        return ServiceError(Code.INVALID_BODY, sentence(errors), errors=errors)
     errors = [_of_parameter(request, entry.get("key", ""), entry.get("message", "")) for entry in found]
-    is_form = any(OTHER_TYPE.match(entry.message) for entry in errors)
-    detail = "; ".join(f"{entry.field}: {entry.message}" for entry in errors) or error.detail
+    is_form = any(is_about_type(entry.get("message", "")) for entry in found)
+    detail = sentence(errors) if errors else error.detail
     return ServiceError(Code.INVALID_BODY if is_form else Code.INVALID_VALUE, detail, errors=errors)
 
 
 def _of_parameter(request: Request[Any, Any, Any], name: str, message: str) -> FieldError:
     """What is wrong with an argument, by the name that clients have for it."""
     field = parameters_of(request.route_handler).get(name)
-    return FieldError(sent_name(name, field), message if field is None else explain(message, field.annotation))
+    explained = message if field is None else explain(message, field.annotation)
+    return FieldError(sent_name(name, field), in_words(explained))
 
 
 def _answer_redis(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:

@@ -9,7 +9,7 @@ import msgspec
 from litestar import Request, Response, get, post
 from litestar.datastructures import Cookie
 from litestar.di import NamedDependency
-from litestar.exceptions import NotAuthorizedException, NotFoundException
+from litestar.exceptions import ClientException, NotAuthorizedException, NotFoundException
 from litestar.params import FromPath, JSONBody
 from litestar.response import Stream
 from msgspec import Meta
@@ -24,6 +24,8 @@ from docs.demo.provider import Payment
 
 COOKIE: Final = "customer"
 CUSTOMER: Final = "[a-z0-9][a-z0-9-]{0,31}"
+NO_NAME: Final = "A name has 1 to 32 letters from a to z, digits and hyphens, and begins with no hyphen."
+"""The same in words, for whoever has another."""
 MAX_PROMPT: Final = 2_000
 MAX_ENTRIES: Final = 200
 
@@ -31,7 +33,7 @@ MAX_ENTRIES: Final = 200
 class Visitor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Who wants to sign in: a name is all that this app asks for."""
 
-    name: Annotated[str, Meta(pattern=rf"^{CUSTOMER}\Z")]
+    name: str
 
 
 class Prompt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -80,6 +82,8 @@ async def attribute(request: Request[Any, Any, Any]) -> None:
 @post("/api/sign-in", status_code=204)
 async def sign_in(data: JSONBody[Visitor], parts: OfApp) -> Response[None]:
     """Whoever is new to QuotaStack is put on the free plan by their first check: nobody has to be made."""
+    if not re.fullmatch(CUSTOMER, data.name):
+        raise ClientException(NO_NAME)
     await parts.metering.check_entitlement(data.name, catalogue.FEATURE)
     return Response(None, cookies=[Cookie(COOKIE, value=data.name, httponly=True, samesite="strict")])
 

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import sys
+from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
@@ -46,7 +47,8 @@ def make_application(parts: Parts) -> Litestar:
 
 def refused(_request: Request[Any, Any, Any], error: QuotaStackError) -> Response[bytes]:
     """What QuotaStack refused, or that it did not answer, in its own words."""
-    return answer({"code": error.code, "detail": error.detail}, error.status or 503)
+    status = error.status if error.status is not None and error.status >= HTTPStatus.BAD_REQUEST else None
+    return answer({"code": error.code, "detail": error.detail}, status or HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 async def serve(settings: Settings) -> None:

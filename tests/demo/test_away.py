@@ -46,14 +46,14 @@ async def test_open_lets_people_in_and_keeps_what_they_used(metering: AsyncQuota
     assert [token.text for token in tokens if isinstance(token, Token)] == model.answer("hello")
     assert isinstance(ended, Ended)
     assert (ended.used, ended.charged, ended.is_cut) == (len(tokens), None, False)
-    assert await metering.flush() == 1
+    assert (await metering.flush()).waiting == 1
 
 
 @pytest.mark.parametrize("metering", ["closed"], indirect=True)
 async def test_closed_keeps_the_door_shut(metering: AsyncQuotaStack) -> None:
     """No answer, and the page is told that it is not about credit."""
     assert await say(metering, fails_open=False) == [Refused("unavailable")]
-    assert await metering.flush() == 0
+    assert (await metering.flush()).waiting == 0
 
 
 async def test_the_page_has_an_overview_all_the_same(metering: AsyncQuotaStack) -> None:

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from docs.demo import model
+from docs.demo.routes import NO_NAME
 from tests.demo.browser import Browser
 from tests.demo.running import RunningDemo
 from tests.demo.statement import of_kind, statement
@@ -34,6 +35,21 @@ def sign_in(browser: Browser, name: str) -> None:
     browser.find("#name").send_keys(name)
     browser.click("#sign-in .primary")
     browser.wait_for_text("#customer", name)
+
+
+def test_a_name_that_is_none(demo: RunningDemo, browser: Browser, customer: str) -> None:
+    """The browser says how names are, in the app's words; where it lets one through, the app says so itself."""
+    browser.open(demo.url)
+    assert browser.find("#name").get_attribute("title") == NO_NAME
+    browser.run("document.getElementById('sign-in').noValidate = true")
+    browser.find("#name").send_keys("-")
+    browser.click("#sign-in .primary")
+    browser.wait_for_text("#notice", NO_NAME)
+    browser.find("#name").clear()
+    sign_in(browser, customer)
+    assert browser.notice() == ""
+    browser.complaints()  # Chromium's own, of the answer 400
+    browser.forget()
 
 
 def say(page: Browser, prompt: str) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from docs.demo import files, model
 from docs.demo.__main__ import answers
+from docs.demo.routes import NO_NAME
 from tests.demo.running import RunningDemo, refused, variables
 from tests.demo.statement import of_kind, spend, statement
 from tests.waiting import wait_until
@@ -121,9 +122,10 @@ def test_a_payment_is_its_customers_own(demo: RunningDemo, visitor: httpx.Client
 
 @pytest.mark.parametrize("name", ["", "-", "a b", "a/../b", "x" * 33, "ä", "Ada", "ada\n"])
 def test_a_name_that_is_none_is_refused(demo: RunningDemo, name: str) -> None:
-    """It goes into paths, so it is letters, digits and hyphens."""
+    """It goes into paths, so it is letters, digits and hyphens; that is said in words, and nothing besides."""
     with httpx.Client(base_url=demo.url, cookies={"customer": quote(name)}) as client:
-        assert client.post("/api/sign-in", json={"name": name}).status_code == 400
+        told = client.post("/api/sign-in", json={"name": name})
+        assert (told.status_code, told.json()) == (400, {"status_code": 400, "detail": NO_NAME})
         assert client.get("/api/me").json() is None
         assert client.get("/api/ledger").status_code == 401
 

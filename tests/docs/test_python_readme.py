@@ -30,7 +30,7 @@ print(len(list(stream())))
 {tokens}
 def receive():
 {webhook}
-print(receive(), quotastack.flush())
+print(receive(), quotastack.flush().waiting)
 quotastack.close()
 """
 SAID = ["HELLO", "2", "400 0"]

@@ -57,7 +57,7 @@ async def test_results_are_in_order(tenant: Tenant) -> None:
         "status": "rejected",
         "replayed": False,
         "code": "invalid_body",
-        "detail": "feature_key is missing.",
+        "detail": "feature_key is required.",
         **nothing,
     }
     assert (results[2]["status"], results[2]["balance"]) == ("accepted", 7)

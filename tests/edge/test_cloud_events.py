@@ -194,7 +194,7 @@ def test_data_is_kept_where_it_fits() -> None:
 @pytest.mark.parametrize(
     ("body", "code"),
     [
-        (b"", Code.MALFORMED_JSON),
+        (b"", Code.INVALID_BODY),
         (b"{", Code.MALFORMED_JSON),
         (b'{"specversion":"1.0","data":{"a":NaN}}', Code.MALFORMED_JSON),
         (b'{"specversion":"1.0","id":"\xff"}', Code.MALFORMED_JSON),

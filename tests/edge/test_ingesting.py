@@ -159,7 +159,7 @@ async def test_what_one_feature_cannot_read_another_may(tenant: Tenant) -> None:
     assert answer.status == 202
     codes = [(result["feature_key"], result["code"]) for result in answer.body["results"]]
     assert codes == [("api_calls", "invalid_units"), ("lenient", None), ("tokens", "invalid_units")]
-    assert answer.body["results"][0]["detail"] == "data.usage.calls is missing; 'api_calls' reads its units there."
+    assert answer.body["results"][0]["detail"] == "data.usage.calls is required; 'api_calls' reads its units there."
     pictures = await emit(tenant, cloud_event(type="picture"))
     codes = [(result["feature_key"], result["code"]) for result in pictures.body["results"]]
     assert codes == [("image", None), ("unpriced", "feature_not_in_plan")]

@@ -228,7 +228,7 @@ GOOD = {"end_user_id": "user_1", "feature_key": "api_calls"}
 @pytest.mark.parametrize(
     ("text", "code", "says"),
     [
-        (b"", "malformed_json", "byte 0"),
+        (b"", "invalid_body", "none was sent"),
         (b"{", "malformed_json", "byte 1"),
         (b'{"end_user_id": "a",}', "malformed_json", "byte 20"),
         (b'{"end_user_id": "a", "feature_key": "b"} x', "malformed_json", "byte 42"),

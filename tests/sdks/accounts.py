@@ -20,7 +20,7 @@ async def flushed(client: Python) -> int:
     """Until nothing waits any more."""
 
     async def is_empty() -> bool:
-        return await client.flush() == 0
+        return (await client.flush()).waiting == 0
 
     await wait_until_async(is_empty, 30, "the spool to be empty")
-    return await client.flush()
+    return (await client.flush()).waiting

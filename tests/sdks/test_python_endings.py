@@ -71,7 +71,7 @@ async def replay(shop: Shop, spool: Path, kind: Kind = "sync") -> None:
     ) as next_one:
 
         async def is_empty() -> bool:
-            return await next_one.flush() == 0
+            return (await next_one.flush()).waiting == 0
 
         await wait_until_async(is_empty, 30, "the spool to be empty")
 

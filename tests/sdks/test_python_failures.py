@@ -189,7 +189,7 @@ async def test_a_batch_of_which_a_part_was_answered_says_all(
         return [(item.status, item.code) for item in items]
 
     good: list[tuple[str, str | None]] = [("accepted", None)] * 2
-    assert await record(Said(403, {}, b"{}"), one, one, one) == [*good, ("rejected", "unknown")]
+    assert await record(Said(403, {}, b"{}"), one, one, one) == [*good, ("rejected", "unexpected_answer")]
     assert await record(Harm.LOSE_ANSWER, one, one, one) == [*good, ("unknown", "not_kept")]
     enforced = one | {"enforce": True}
     assert await record(Harm.LOSE_ANSWER, one, one, enforced) == [*good, ("unknown", "unreachable")]

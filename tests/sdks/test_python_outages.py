@@ -13,6 +13,8 @@ import pytest
 
 from quotastack import (
     AsyncQuotaStack,
+    AuthenticationError,
+    FlushReport,
     RejectedEvent,
     SpoolFullError,
     UnreachableError,
@@ -46,11 +48,12 @@ async def test_an_outage_loses_nothing(
         await client.buffer_usage(ada, feature_key="api_calls", units=4)
     with pytest.raises(UnreachableError):
         await client.record_usage(ada, feature_key="api_calls", enforce=True)
-    assert await client.flush() == 5
+    report: FlushReport = await client.flush()
+    assert (report.waiting, type(report.error)) == (5, UnreachableError)
     opened_at = datetime.now(UTC)
     gate.is_away = False
     await charged(core, ada, 1 + 2 + 3 * 4)
-    assert await client.flush() == 0
+    assert (await client.flush()).waiting == 0
     late = await core.get("/v1/usage/events", end_user_id=ada)
     times = [datetime.fromisoformat(event["occurred_at"]) for event in late.body["data"]]
     assert [time < opened_at for time in times] == [True] * 5
@@ -166,10 +169,11 @@ async def test_buffered_usage_that_finds_no_room_stays(make: Maker, gate: Gate, 
     gate.is_away = True
     for units in (3, 4):
         await client.buffer_usage(ada, feature_key="api_calls", units=units)
-        assert await client.flush() == {3: 1, 4: 2}[units]
+        report: FlushReport = await client.flush()
+        assert (report.waiting, type(report.error)) == ({3: 1, 4: 2}[units], SpoolFullError)
     gate.is_away = False
     await charged(core, ada, 7)
-    assert await client.flush() == 0
+    assert (await client.flush()).waiting == 0
     gate.is_away = True
     await client.buffer_usage(ada, feature_key="api_calls", units=5)
     await client.close()
@@ -187,7 +191,7 @@ async def test_a_flush_that_is_cancelled_loses_nothing(
         gate.planned.append(Harm.SILENCE)
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(client.flush(), 0.3)
-        assert await client.flush() == 0
+        assert (await client.flush()).waiting == 0
     await charged(core, ada, 5)
 
 
@@ -227,7 +231,7 @@ def test_an_async_client_on_one_loop_after_another(shop: Shop, tmp_path: Path) -
     async def finish() -> float:
         await client.subscribe(user, shop.plan_variant_id)
         await buffer()
-        assert await client.flush() == 0
+        assert (await client.flush()).waiting == 0
         balance = (await client.check_entitlement(user, "api_calls")).balance
         await client.close()
         return balance or 0
@@ -305,8 +309,9 @@ async def test_a_wrong_key_keeps_usage(make: Maker, ada: str, core: Client, shop
     """Whoever revokes a key has not taken back what was used: it waits for a good one."""
     wrong = await make(api_key=shop.key[:-6] + "000000", spool=tmp_path)
     await wrong.buffer_usage(ada, feature_key="api_calls")
-    assert await wrong.flush() == 1
-    await wrong.close()
+    report: FlushReport = await wrong.flush()
+    assert (report.waiting, type(report.error)) == (1, AuthenticationError)
+    assert (await wrong.close()).waiting == 1
     right = await make(spool=tmp_path)
     assert await flushed(right) == 0
     await charged(core, ada, 1)
@@ -321,7 +326,7 @@ async def test_a_spool_that_is_full(make: Maker, gate: Gate, ada: str, tmp_path:
     outcomes = await asyncio.gather(*answers, return_exceptions=True)
     kept = [one for one in outcomes if isinstance(one, UsageRecorded)]
     assert {type(one) for one in outcomes} == {UsageRecorded, SpoolFullError}
-    assert await client.flush() == len(kept)
+    assert (await client.flush()).waiting == len(kept)
     gate.is_away = False
 
 

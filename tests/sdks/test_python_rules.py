@@ -9,6 +9,7 @@ from email.utils import format_datetime
 from pathlib import Path
 from typing import Any, cast
 
+import httpx
 import msgspec
 import pytest
 from hypothesis import given
@@ -19,8 +20,10 @@ from quotastack import (
     ClientClosedError,
     ConfigurationError,
     EntitlementCheck,
+    FlushReport,
     QuotaStack,
     TokenPools,
+    UsageEvent,
     WebhookVerificationError,
     cached,
     token_usage,
@@ -161,10 +164,50 @@ def test_usage_has_every_token_once(pools: TokenPools) -> None:
         assert all(event.get("units") and event.get("idempotency_key") == "k" for event in events)
 
 
-def test_a_misspelt_pool_is_refused() -> None:
-    """It would be given away."""
-    with pytest.raises(ValueError, match="imput"):
-        usage_events("ada", TokenPools(), features={"imput": "in"}, idempotency_key="k")
+@pytest.mark.parametrize("case", vectors("token_events.json"))
+def test_token_events(case: dict[str, Any]) -> None:
+    """Which usage tokens are; a pool that there is not is refused, for it would be given away."""
+
+    def events() -> list[UsageEvent]:
+        return usage_events("ada", TokenPools(**case["pools"]), features=case["features"], idempotency_key="k")
+
+    if case["events"] is None:
+        with pytest.raises(ValueError, match="no pool"):
+            events()
+    else:
+        assert [[event["feature_key"], event.get("units")] for event in events()] == case["events"]
+
+
+# ---- answers
+
+
+@pytest.mark.parametrize("case", vectors("answers.json"))
+def test_answers(case: dict[str, Any]) -> None:
+    """Which exception each is, and its code."""
+
+    def answer(_request: httpx.Request) -> httpx.Response:
+        return httpx.Response(case["status"], text=case["body"])
+
+    with (
+        httpx.Client(transport=httpx.MockTransport(answer)) as http,
+        QuotaStack("qs_test_nobody", url="http://core", attempts=1, http=http) as client,
+        pytest.raises(QuotaStackError) as heard,
+    ):
+        client.customer("ada")
+    error = heard.value
+    assert [type(error).__name__, error.code, error.status] == [case["error"], case["code"], case["status"]]
+
+
+def test_attempts_of_checks() -> None:
+    """Two, and no more than of anything else, unless it is said."""
+    settings = {"api_key": "qs_test_nobody", "url": "http://core", "edge_url": "http://edge"}
+    for said, attempts in (
+        ({}, 2),
+        ({"attempts": 1}, 1),
+        ({"attempts": 9}, 2),
+        ({"attempts": 1, "check_attempts": 3}, 3),
+    ):
+        assert Settings(**settings, **cast("Any", said)).check_patience.attempts == attempts
 
 
 # ---- webhooks
@@ -299,7 +342,7 @@ def test_what_can_be_no_event_is_refused_at_once(wrong: dict[str, Any], kind: ty
             client.record_usage_batch([event])
         with pytest.raises(kind):
             client.record_usage(event.pop("end_user_id"), **event)
-        assert client.flush() == 0
+        assert client.flush() == FlushReport()
 
 
 @pytest.mark.parametrize("hours", [0, 22, -5])
@@ -355,6 +398,8 @@ def test_a_path_that_leads_elsewhere(path: str) -> None:
         {"usage_timeout": "10"},
         {"max_wait": -1},
         {"max_spool_bytes": None},
+        {"check_attempts": 0},
+        {"max_buffered": 0},
     ],
 )
 def test_settings_that_cannot_be_meant(wrong: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,7 @@ SELECT * FROM (
                           WHERE o.environment_id = $1 AND o.target_id = e.id AND o.code IS NULL)
     ) AS used
     JOIN accounts a ON a.environment_id = $1 AND a.id = used.account_id
-    WHERE ($2::text IS NULL OR a.end_user_id = $2) AND ($3::text IS NULL OR used.feature_key = $3)
+    WHERE $3::text IS NULL OR used.feature_key = $3
     GROUP BY start_at, a.end_user_id, used.feature_key
     HAVING sum(used.events) > 0
 ) AS usage

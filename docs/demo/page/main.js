@@ -68,7 +68,11 @@ function notice(text) {
 }
 
 async function signIn(name) {
-  await call("POST", "api/sign-in", { name: name.toLowerCase() });
+  try {
+    await call("POST", "api/sign-in", { name: name.toLowerCase() });
+  } catch (error) {
+    return notice(error.message);
+  }
   await enter();
 }
 

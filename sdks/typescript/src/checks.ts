@@ -131,8 +131,9 @@ export class Checker {
   }
 
   #modeOf(question: Question) {
-    const { failModes, failMode } = this.#settings;
-    return Object.hasOwn(failModes, question.feature_key) ? failModes[question.feature_key] : failMode;
+    const { featureFailModes, failMode } = this.#settings;
+    const { feature_key } = question;
+    return Object.hasOwn(featureFailModes, feature_key) ? featureFailModes[feature_key] : failMode;
   }
 
   #fallback(question: Question): Check {

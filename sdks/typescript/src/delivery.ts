@@ -2,7 +2,7 @@
 
 import { pause } from "./backoff.js";
 import { forgiveTimes, isRefused, MAX_BATCH_EVENTS, type Outcome, sendBatches } from "./batches.js";
-import { SpoolFullError } from "./errors.js";
+import { SpoolFullError, UNEXPECTED } from "./errors.js";
 import type { DeliverySettings } from "./settings.js";
 import { type KeptEvent, MemorySpool, type RejectedEvent, type Spool } from "./spool.js";
 import type { Transport } from "./transport.js";
@@ -325,5 +325,5 @@ function isYoung({ at }: KeptEvent, now: number): boolean {
 function refusalOf(outcome: Outcome | undefined): Pick<RejectedEvent, "code" | "detail"> | null {
   if (outcome?.kind === "refused") return { code: outcome.error.code, detail: outcome.error.detail };
   if (outcome?.kind !== "answered" || outcome.result.status !== "rejected") return null;
-  return { code: outcome.result.code ?? "unexpected_answer", detail: outcome.result.detail ?? "" };
+  return { code: outcome.result.code ?? UNEXPECTED, detail: outcome.result.detail ?? "" };
 }

@@ -111,9 +111,14 @@ type ErrorClass = new (facts: ErrorFacts) => QuotaStackError;
 
 const OF_THE_KEY: readonly string[] = ["missing_scope", "sandbox_only"];
 
+/** The code of what is not the API's answer. */
+export const UNEXPECTED = "unexpected_answer";
+
 /** The class for a status and its code. */
 export function errorClass(status: number, code: ErrorCode): ErrorClass {
   if (status >= 500 || (status >= 200 && status < 300)) return UnavailableError;
+  // Whoever stands before the API may say so, too: that is not about what the customer may.
+  if (code === UNEXPECTED && (status === 402 || status === 403)) return QuotaStackError;
   switch (status) {
     case 401:
       return AuthenticationError;

@@ -22,14 +22,14 @@ export interface QuotaStackOptions {
   checkTimeout?: number;
   /** Attempts in all: 4. */
   attempts?: number;
-  /** Attempts in all of a check: 2, for somebody is waiting. */
+  /** Attempts in all of a check: 2, for somebody is waiting; fewer where `attempts` is. */
   checkAttempts?: number;
   /** The longest `Retry-After` that is waited for: 30,000. */
   maxWait?: number;
   /** What a check answers when there is no live answer: `"closed"`. */
   failMode?: FailMode;
   /** The same for single features, by their keys. */
-  failModes?: Record<string, FailMode>;
+  featureFailModes?: Record<string, FailMode>;
   /** Where usage is kept that cannot be delivered: in memory. `FileSpool` of `quotastack/node` survives the process. */
   spool?: Spool;
   /** How long buffered usage waits for more, at most: 1,000. */
@@ -64,7 +64,7 @@ export interface CheckSettings {
   timeout: number;
   attempts: number;
   failMode: FailMode;
-  failModes: Record<string, FailMode>;
+  featureFailModes: Record<string, FailMode>;
 }
 
 /** How usage is delivered in the background. */
@@ -103,16 +103,16 @@ export function readTarget(options: QuotaStackOptions): Target {
 
 /** Read how checks are asked. */
 export function readCheckSettings(options: QuotaStackOptions): CheckSettings {
-  const failModes = options.failModes ?? {};
+  const featureFailModes = options.featureFailModes ?? {};
   const failMode = options.failMode ?? "closed";
-  for (const mode of [failMode, ...Object.values(failModes)]) {
+  for (const mode of [failMode, ...Object.values(featureFailModes)]) {
     if (typeof mode === "string" && !MODES_OF_FAILURE.includes(mode)) throw new TypeError(`No fail mode is '${mode}'.`);
   }
   return {
     timeout: readNumber("checkTimeout", options.checkTimeout, 2_000, 1),
-    attempts: readNumber("checkAttempts", options.checkAttempts, 2, 1),
+    attempts: readNumber("checkAttempts", options.checkAttempts, Math.min(2, options.attempts ?? 2), 1),
     failMode,
-    failModes,
+    featureFailModes,
   };
 }
 

@@ -66,8 +66,8 @@ export function usageEvents(pools: TokenPools, { features }: { features: TokenFe
   if (unknown.length > 0) throw new TypeError(`${unknown.join(", ")}: no pool of tokens.`);
   const units = new Map<string, number>();
   for (const pool of POOLS) {
-    const feature = features[pool] ?? features[PART_OF[pool]];
-    if (feature !== undefined && pools[pool] > 0) units.set(feature, (units.get(feature) ?? 0) + pools[pool]);
+    const feature = features[pool] || features[PART_OF[pool]];
+    if (feature && pools[pool] > 0) units.set(feature, (units.get(feature) ?? 0) + pools[pool]);
   }
   return [...units].map(([feature_key, sum]) => ({ feature_key, units: sum, idempotency_key: key }));
 }

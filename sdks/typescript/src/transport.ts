@@ -1,7 +1,7 @@
 /** Requests, with their retries: one call here is one answer or one error. */
 
 import { nextWait, readRetryAfter } from "./backoff.js";
-import { errorClass, QuotaStackError, UnreachableError } from "./errors.js";
+import { errorClass, QuotaStackError, UNEXPECTED, UnreachableError } from "./errors.js";
 import type { Target } from "./settings.js";
 import type { ErrorCode, Problem } from "./types.js";
 import { VERSION } from "./version.js";
@@ -139,8 +139,8 @@ function readAnswer<Answer>(
   const body = text === "" ? null : parse(text);
   const members: object = typeof body === "object" && body !== null ? body : {};
   if (response.ok && body !== undefined && (isAnswer?.(members) ?? true)) return { body };
-  const problem: Partial<Problem> = response.ok ? {} : members;
-  const code: ErrorCode = problem.code ?? "unexpected_answer";
+  const problem: Partial<Problem> = response.ok || !isProblem(members) ? {} : members;
+  const code: ErrorCode = problem.code ?? UNEXPECTED;
   return new (errorClass(response.status, code))({
     status: response.status,
     code,
@@ -151,6 +151,10 @@ function readAnswer<Answer>(
     context: problem.context ?? {},
     retryAfter: readRetryAfter(response.headers.get("Retry-After"), Date.now()),
   });
+}
+
+function isProblem(members: Partial<Problem>): boolean {
+  return typeof members.code === "string" && typeof members.detail === "string";
 }
 
 function parse(text: string): unknown {

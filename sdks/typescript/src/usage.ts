@@ -2,7 +2,7 @@
 
 import { forgiveTimes, MAX_BATCH_EVENTS, type Outcome, sendBatches, UNDECIDED } from "./batches.js";
 import type { Delivery } from "./delivery.js";
-import { isKnownAtAnotherTime, isUndelivered } from "./errors.js";
+import { isKnownAtAnotherTime, isUndelivered, UNEXPECTED } from "./errors.js";
 import { checkAmount, newKey, type Transport } from "./transport.js";
 import type { BatchResult, Usage, UsageEvent, UsageOf, UsageRecorded } from "./types.js";
 
@@ -108,7 +108,7 @@ function resultOf({ idempotency_key }: UsageEvent, outcome: Outcome | undefined,
   if (isKept) {
     return { status: "accepted", ...nothing, code: null, detail: null, durability: "local", source: "fallback" };
   }
-  const code = outcome?.error.code ?? "unexpected_answer";
+  const code = outcome?.error.code ?? UNEXPECTED;
   const detail = outcome?.error.detail ?? null;
   const status = outcome?.kind === "refused" ? "rejected" : "unknown";
   return { status, ...nothing, code, detail, source: outcome?.kind === "refused" ? "live" : "fallback" };

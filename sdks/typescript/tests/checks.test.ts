@@ -64,7 +64,7 @@ describe("without an answer", () => {
   test("closed refuses, open allows, for each feature as was said", async (context) => {
     const proxy = await Obstacle.before(URL_OF_EDGE);
     context.after(() => proxy.down());
-    const guarded = client({ edgeUrl: proxy.url, failModes: { api_calls: "open" } });
+    const guarded = client({ edgeUrl: proxy.url, featureFailModes: { api_calls: "open" } });
     const user = await subscribed();
     await proxy.down();
     const [open, closed] = await guarded.checkEntitlements([
@@ -80,7 +80,11 @@ describe("without an answer", () => {
   test("cached says what was last said to the same question, for as long as it may", async (context) => {
     const proxy = await Obstacle.before(URL_OF_EDGE);
     context.after(() => proxy.down());
-    const guarded = client({ edgeUrl: proxy.url, failMode: cached(60_000), failModes: { reports: cached(1, "open") } });
+    const guarded = client({
+      edgeUrl: proxy.url,
+      failMode: cached(60_000),
+      featureFailModes: { reports: cached(1, "open") },
+    });
     const user = await subscribed();
     const live = await guarded.checkEntitlement(user, "api_calls", { units: 2, properties: { a: 1, b: 2 } });
     await guarded.checkEntitlement(user, "reports");

@@ -229,7 +229,7 @@ describe("in batches", () => {
     const user = await subscribed();
     const watched = client({ edgeUrl: proxy.url, attempts: 1, spool: new MemorySpool({ maxBytes: 100 }) });
     const events = Array.from({ length: 3_001 }, () => ({ end_user_id: user, feature_key: "api_calls" }));
-    proxy.turns.push("pass", { status: 401, body: { code: "unauthenticated" } }, "lose the answer");
+    proxy.turns.push("pass", { status: 401, body: { code: "unauthenticated", detail: "No." } }, "lose the answer");
     const { results } = await watched.recordUsageBatch(events);
     const of = (start: number, end: number) => [...new Set(results.slice(start, end).map(({ status }) => status))];
     assert.deepEqual([of(0, 1_000), of(1_000, 3_000), of(3_000, 3_001)], [["accepted"], ["unknown"], ["accepted"]]);
@@ -239,7 +239,7 @@ describe("in batches", () => {
     );
     await watched.recordUsageBatch(again);
     assert.equal(await spent(user), 3_001);
-    proxy.turns.push({ status: 401, body: { code: "unauthenticated" } });
+    proxy.turns.push({ status: 401, body: { code: "unauthenticated", detail: "No." } });
     await assert.rejects(watched.recordUsageBatch(events.slice(0, 2)), { code: "unauthenticated" });
     const senseless = { ...(events[0] as (typeof events)[0]), units: Number.NaN };
     await assert.rejects(watched.recordUsageBatch([...events.slice(0, 1_000), senseless]), TypeError);

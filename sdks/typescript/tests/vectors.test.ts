@@ -4,7 +4,15 @@ import assert from "node:assert/strict";
 import { createHmac } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { describe, test } from "node:test";
-import { tokenUsage, usageEvents, verifyWebhook, WebhookVerificationError } from "quotastack";
+import {
+  QuotaStack,
+  QuotaStackError,
+  type TokenFeatures,
+  tokenUsage,
+  usageEvents,
+  verifyWebhook,
+  WebhookVerificationError,
+} from "quotastack";
 import { nextWait, PASSING_CODES, readRetryAfter } from "../dist/esm/backoff.js";
 import { checkPace } from "../dist/esm/checks.js";
 import { readCheckSettings, readTarget } from "../dist/esm/settings.js";
@@ -50,6 +58,12 @@ describe("what follows an answer", () => {
     );
   });
 
+  test("a check is not tried more often than anything else, unless that is said", () => {
+    assert.equal(checkPace(readCheckSettings({ attempts: 1 })).attempts, 1);
+    assert.equal(checkPace(readCheckSettings({ attempts: 9 })).attempts, 2);
+    assert.equal(checkPace(readCheckSettings({ attempts: 1, checkAttempts: 3 })).attempts, 3);
+  });
+
   test("a check does not wait for a Retry-After beyond its timeout", () => {
     const failure = (retryAfter: number) => ({ status: 503, code: null, retryAfter });
     assert.deepEqual([nextWait(failure(2), 0, ofChecks, 0), nextWait(failure(3), 0, ofChecks, 0)], [2_000, null]);
@@ -74,6 +88,13 @@ interface TokenCase {
   pools: ReturnType<typeof tokenUsage> | null;
 }
 
+interface EventsCase {
+  name: string;
+  pools: ReturnType<typeof tokenUsage>;
+  features: TokenFeatures;
+  events: [string, number][] | null;
+}
+
 describe("pools of tokens", () => {
   for (const each of cases<TokenCase>("token_usage")) {
     test(each.name, () => {
@@ -82,28 +103,33 @@ describe("pools of tokens", () => {
     });
   }
 
-  test("one event for each feature with tokens, all under one key", () => {
-    const pools = { input: 10, cached_input: 0, cache_write: 3, output: 7, reasoning: 5 };
-    const features = {
-      input: "input_tokens",
-      cached_input: "cached_tokens",
-      output: "output_tokens",
-      reasoning: "thoughts",
-    };
-    assert.deepEqual(usageEvents(pools, { features }, "call-1"), [
-      { feature_key: "input_tokens", units: 13, idempotency_key: "call-1" },
-      { feature_key: "output_tokens", units: 7, idempotency_key: "call-1" },
-      { feature_key: "thoughts", units: 5, idempotency_key: "call-1" },
-    ]);
-  });
+  for (const { name, pools, features, events } of cases<EventsCase>("token_events")) {
+    test(name, () => {
+      if (events === null) return assert.throws(() => usageEvents(pools, { features }, "call-1"), /no pool/);
+      const expected = events.map(([feature_key, units]) => ({ feature_key, units, idempotency_key: "call-1" }));
+      assert.deepEqual(usageEvents(pools, { features }, "call-1"), expected);
+    });
+  }
+});
 
-  test("pools without a feature count with what they are part of, or cost nothing", () => {
-    const pools = { input: 10, cached_input: 1, cache_write: 2, output: 7, reasoning: 5 };
-    const output = [{ feature_key: "output_tokens", units: 12, idempotency_key: "call-1" }];
-    assert.deepEqual(usageEvents(pools, { features: { output: "output_tokens" } }, "call-1"), output);
-    const misspelt = { features: { outputs: "output_tokens" } as object };
-    assert.throws(() => usageEvents(pools, misspelt, "call-1"), /outputs: no pool/);
-  });
+interface AnswerCase {
+  name: string;
+  status: number;
+  body: string;
+  error: string;
+  code: string;
+}
+
+describe("what is heard of an answer", () => {
+  for (const { name, status, body, error, code } of cases<AnswerCase>("answers")) {
+    test(name, async () => {
+      const fetch = async () => new Response(body, { status });
+      const quotastack = new QuotaStack({ apiKey: "qs_test_nobody", url: "http://127.0.0.1:9", fetch, attempts: 1 });
+      const heard = await quotastack.customer("ada").catch((reason: unknown) => reason);
+      assert(heard instanceof QuotaStackError);
+      assert.deepEqual([heard.name, heard.code, heard.status], [error, code, status]);
+    });
+  }
 });
 
 interface WebhookCase {

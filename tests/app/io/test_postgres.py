@@ -13,6 +13,7 @@ import pytest
 from app.customers.tables import Customer
 from app.errors import ServiceError
 from app.io import postgres
+from app.io.metrics import REGISTRY
 from app.io.postgres import ENGINE, Database, Transaction, TransactionHooks
 from app.wire.codes import Code
 from tests.conftest import DatabaseUrls
@@ -42,6 +43,30 @@ async def make_environment(database: Database) -> UUID:
 
     await database.run(None, work)
     return environment_id
+
+
+def connections(what: str, pool: str) -> float | None:
+    """What is told of a pool; None: nothing."""
+    return REGISTRY.get_sample_value(f"quotastack_postgres_connections_{what}", {"pool": pool})
+
+
+async def test_each_pool_is_counted_by_its_name(urls: DatabaseUrls) -> None:
+    """Whichever was opened last; those of one name together, and none that is closed."""
+    opened = [await Database.open(urls.owner, name, size) for name, size in (("one", 1), ("two", 2), ("two", 3))]
+
+    async def look(_tx: Transaction) -> list[float | None]:
+        return [connections("in_use", name) for name in ("one", "two")]
+
+    assert [connections("max", name) for name in ("one", "two")] == [1, 5]
+    assert [await database.run(None, look) for database in opened] == [[1, 0], [0, 1], [0, 1]]
+    one, two, other = opened
+    await other.close()
+    await one.close()
+    await one.close()
+    assert [connections("max", name) for name in ("one", "two")] == [None, 2]
+    assert await two.run(None, look) == [None, 1]
+    await two.close()
+    assert [connections(what, "two") for what in ("max", "in_use")] == [None, None]
 
 
 async def test_a_transaction_stays_in_its_environment(database: Database) -> None:

@@ -86,7 +86,7 @@ REFUSED: list[tuple[dict[str, Any], Code, str | None]] = [
     ({"amount": -1}, Code.INVALID_VALUE, "amount"),
     ({"amount": 0.0000001}, Code.INVALID_VALUE, "amount"),
     ({"amount": 1.0000001}, Code.INVALID_VALUE, "amount"),
-    ({"amount": "1"}, Code.INVALID_VALUE, "amount"),
+    ({"amount": "1"}, Code.INVALID_BODY, "amount"),
     ({"amount": 9_007_199_255}, Code.INVALID_VALUE, "amount"),
     ({"amount": 9_007_199_254}, Code.BALANCE_OUT_OF_RANGE, None),
     ({"expires_at": "2020-01-01T00:00:00Z"}, Code.INVALID_VALUE, "expires_at"),

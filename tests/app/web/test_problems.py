@@ -30,8 +30,8 @@ BODIES: list[tuple[bytes, Code, str | None]] = [
     (b'{"key": "f", "name": "F", "price": {"kind": "flat", "amount": 1, "per": 1}}', Code.UNKNOWN_FIELD, "price.per"),
     (b'{"key": "f", "name": "F", "price": {"kind": "cubic"}}', Code.INVALID_VALUE, "price.kind"),
     (b'{"key": "f", "name": "F", "price": {"kind": "flat"}}', Code.INVALID_BODY, "price.amount"),
-    (b'{"key": "f", "name": "F", "price": {"kind": "flat", "amount": "1"}}', Code.INVALID_VALUE, "price.amount"),
-    (b'{"key": "f", "name": "F", "price": {"kind": "flat", "amount": true}}', Code.INVALID_VALUE, "price.amount"),
+    (b'{"key": "f", "name": "F", "price": {"kind": "flat", "amount": "1"}}', Code.INVALID_BODY, "price.amount"),
+    (b'{"key": "f", "name": "F", "price": {"kind": "flat", "amount": true}}', Code.INVALID_BODY, "price.amount"),
     (b'{"key": "f", "name": "F", "price": {"kind": "flat", "amount": 1e99}}', Code.INVALID_VALUE, "price.amount"),
     (b'{"key": "f", "name": "F", "price": {"kind": "flat", "amount": 1e-7}}', Code.INVALID_VALUE, "price.amount"),
     (
@@ -126,7 +126,7 @@ async def test_spans_in_which_nothing_can_lie(
         answer = await tenant.sandbox.post(path, sent | {"webhook_endpoint_id": endpoint["webhook_endpoint_id"]})
     detail = assert_problem(answer, Code.INVALID_VALUE, "from")["detail"]
     assert detail.startswith(f"from must lie before to: from is {said}, and to is {end or '2'}")
-    assert detail.endswith("Send an earlier from, or a later to")
+    assert detail.endswith("Send an earlier from, or a later to.")
 
 
 async def test_every_span_is_looked_at(tenant: Tenant) -> None:

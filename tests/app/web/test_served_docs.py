@@ -4,11 +4,15 @@ import gzip
 import re
 from http import HTTPStatus
 
+import pytest
+
 from app.web.forward import HOT_ROUTES
 from app.wire.codes import MEANINGS, Code
 from tests.app.core import Core, Tenant
 
 HOT = {(method.lower(), path.replace(":str", "")) for method, path in HOT_ROUTES}
+PAGES = ["/docs", "/docs/credits", "/docs/credits.md", "/docs/cookbook/credit_packs.py", "/llms.txt"]
+PAGES += ["/docs/api", "/docs/api/scalar.js", "/schema"]
 KEYLESS = {"/v1/entitlements/check", "/v1/features/{key}/acquire", "/v1/features/{key}/release"}
 
 
@@ -88,6 +92,45 @@ async def test_the_script(core: Core) -> None:
     assert packed.content == plain.content
     assert len(gzip.compress(plain.content)) > 500_000
     assert b"@scalar/api-reference" in plain.content[:1000]
+
+
+@pytest.mark.parametrize("path", PAGES)
+async def test_who_keeps_a_page_asks_whether_it_is_still_so(core: Core, path: str) -> None:
+    """The tag is that of the content: 304 without a body for who has it, weak or among others; else the whole."""
+    http = core.operator.http
+    whole = await http.get(path)
+    kept = {name: whole.headers.get(name) for name in ("etag", "cache-control", "vary", "content-security-policy")}
+    assert kept["cache-control"] == "public, no-cache"
+    for sent in (kept["etag"], f'"other", W/{kept["etag"]}', "*"):
+        answer = await http.get(path, headers={"if-none-match": str(sent)})
+        assert (answer.status_code, answer.content) == (304, b""), sent
+        assert {name: answer.headers.get(name) for name in kept} == kept
+    other = await http.get(path, headers={"if-none-match": '"other"'})
+    assert (other.status_code, other.content) == (200, whole.content)
+
+
+async def test_each_form_of_a_page_has_a_tag_of_its_own(core: Core) -> None:
+    """HTML and Markdown, packed and plain: under one tag, a cache would hand out the one for the other."""
+    http = core.operator.http
+    for path, forms in (
+        ("/docs/credits", [{"accept": "text/html"}, {"accept": "text/markdown"}]),
+        ("/docs/api/scalar.js", [{"accept-encoding": "gzip"}, {"accept-encoding": "identity"}]),
+    ):
+        one, other = [(await http.get(path, headers=form)).headers["etag"] for form in forms]
+        assert one != other, path
+
+
+@pytest.mark.parametrize("path", PAGES)
+async def test_head_is_get_without_its_body(core: Core, path: str) -> None:
+    """With the same headers, the length among them; 304 and 404 where GET has them."""
+    http = core.operator.http
+    got, asked = await http.get(path), await http.head(path)
+    assert (asked.status_code, asked.content) == (200, b"")
+    ours = {name: value for name, value in got.headers.items() if name != "x-request-id"}
+    assert {name: value for name, value in asked.headers.items() if name != "x-request-id"} == ours
+    known = await http.head(path, headers={"if-none-match": got.headers["etag"]})
+    assert (known.status_code, known.content) == (304, b"")
+    assert (await http.head("/docs/nothing")).status_code == 404
 
 
 async def test_every_problem_leads_to_its_section(core: Core, tenant: Tenant) -> None:

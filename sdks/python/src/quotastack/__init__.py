@@ -13,7 +13,15 @@ from quotastack._async.client import AsyncQuotaStack
 from quotastack._async.reservations import AsyncReservation
 from quotastack._sync.client import QuotaStack
 from quotastack._sync.reservations import Reservation
-from quotastack.answers import BatchItem, CustomerState, EntitlementCheck, RejectedEvent, UsageRecorded, WebhookEvent
+from quotastack.answers import (
+    BatchItem,
+    CustomerState,
+    EntitlementCheck,
+    FlushReport,
+    RejectedEvent,
+    UsageRecorded,
+    WebhookEvent,
+)
 from quotastack.errors import (
     AuthenticationError,
     ClientClosedError,
@@ -50,6 +58,7 @@ __all__ = [
     "CustomerState",
     "EntitlementCheck",
     "FailMode",
+    "FlushReport",
     "InsufficientCreditsError",
     "LimitReachedError",
     "NotEntitledError",

@@ -84,6 +84,13 @@ class CustomerState(msgspec.Struct, frozen=True, kw_only=True):
     subscriptions: list[Subscription]
 
 
+class FlushReport(msgspec.Struct, frozen=True, kw_only=True):
+    """How many events still wait, in the spool or in the buffer where the spool is full; `error` says why they do."""
+
+    waiting: int = 0
+    error: Exception | None = None
+
+
 class RejectedEvent(msgspec.Struct, frozen=True, kw_only=True):
     """Usage that was sent and will never be taken; it is told to `on_rejected`, and kept beside the spool."""
 

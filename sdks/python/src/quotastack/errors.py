@@ -11,8 +11,8 @@ import msgspec
 
 from quotastack.models import Code, FieldError, Problem
 
-UNREACHABLE, UNREADABLE, UNKNOWN = "unreachable", "unreadable_answer", "unknown"
-"""Codes of the client itself: nobody answered; nobody understands the answer; the answer has no code."""
+UNREACHABLE, UNEXPECTED = "unreachable", "unexpected_answer"
+"""Codes of the client itself: nobody answered; what was answered is not the API's."""
 IN_FLIGHT = "idempotency_key_in_flight"
 REUSED = "idempotency_key_reused"
 MAX_SHOWN = 200
@@ -26,7 +26,7 @@ class QuotaStackError(Exception):
         detail: str,
         *,
         status: int | None = None,
-        code: Code | str = UNKNOWN,
+        code: Code | str = UNEXPECTED,
         request_id: str | None = None,
         retry_after: float | None = None,
     ) -> None:
@@ -51,8 +51,8 @@ class QuotaStackError(Exception):
 
     @property
     def is_passing(self) -> bool:
-        """Whether the same request may go well later: nobody answered, or not now."""
-        if self.status is None or self.code == IN_FLIGHT:
+        """Whether the same request may go well later: nobody answered, or not now, or somebody in the API's place."""
+        if self.status is None or self.code == IN_FLIGHT or is_success(self.status):
             return True
         return self.status == HTTPStatus.TOO_MANY_REQUESTS or self.status >= HTTPStatus.INTERNAL_SERVER_ERROR
 
@@ -78,7 +78,7 @@ class ConflictError(QuotaStackError):
 
 
 class ValidationError(QuotaStackError):
-    """400, 413, 415, 422: the request is wrong; `errors` says where."""
+    """400, 413, 422 and their like: the request is wrong; `errors` says where."""
 
 
 class AuthenticationError(QuotaStackError):
@@ -125,14 +125,23 @@ _BY_CODE: Mapping[str, type[QuotaStackError]] = {
     "subscription_overdue": NotEntitledError,
     "feature_not_in_plan": NotEntitledError,
     "missing_scope": AuthenticationError,
+    "sandbox_only": AuthenticationError,
 }
 _BY_STATUS: Mapping[int, type[QuotaStackError]] = {
     HTTPStatus.UNAUTHORIZED: AuthenticationError,
+    HTTPStatus.PAYMENT_REQUIRED: InsufficientCreditsError,
+    HTTPStatus.FORBIDDEN: NotEntitledError,
     HTTPStatus.NOT_FOUND: NotFoundError,
     HTTPStatus.CONFLICT: ConflictError,
     HTTPStatus.TOO_MANY_REQUESTS: RateLimitedError,
-    **dict.fromkeys((400, 413, 415, 422), ValidationError),
 }
+_SAID_BY_ANYBODY = frozenset({HTTPStatus.PAYMENT_REQUIRED, HTTPStatus.FORBIDDEN})
+"""Where it is not the API that says so, it is not about what the customer may."""
+
+
+def is_success(status: int) -> bool:
+    """Whether the status says that it went well."""
+    return HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES
 
 
 def error_of(status: int, body: bytes, request_id: str | None, retry_after: float | None) -> QuotaStackError:
@@ -142,7 +151,7 @@ def error_of(status: int, body: bytes, request_id: str | None, retry_after: floa
     except msgspec.MsgspecError:
         shown = body[:MAX_SHOWN].decode(errors="replace")
         detail = f"The answer is no problem document of the API: {shown}"
-        return _kind(status, UNKNOWN)(detail, status=status, request_id=request_id, retry_after=retry_after)
+        return unexpected(status, detail, request_id, retry_after)
     error = _kind(status, problem.code)(
         problem.detail, status=status, code=problem.code, request_id=problem.instance, retry_after=retry_after
     )
@@ -151,7 +160,14 @@ def error_of(status: int, body: bytes, request_id: str | None, retry_after: floa
     return error
 
 
+def unexpected(status: int, detail: str, request_id: str | None, retry_after: float | None) -> QuotaStackError:
+    """The exception for an answer that is not the API's, be it that it says that all went well."""
+    return _kind(status, UNEXPECTED)(detail, status=status, request_id=request_id, retry_after=retry_after)
+
+
 def _kind(status: int, code: str) -> type[QuotaStackError]:
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or is_success(status):
         return UnavailableError
-    return _BY_CODE.get(code) or _BY_STATUS.get(status, QuotaStackError)
+    if status < HTTPStatus.BAD_REQUEST or (code == UNEXPECTED and status in _SAID_BY_ANYBODY):
+        return QuotaStackError
+    return _BY_CODE.get(code) or _BY_STATUS.get(status, ValidationError)

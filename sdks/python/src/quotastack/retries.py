@@ -5,7 +5,7 @@ from email.utils import parsedate_to_datetime
 from math import inf
 from typing import NamedTuple
 
-from quotastack.errors import QuotaStackError
+from quotastack.errors import QuotaStackError, is_success
 
 FIRST_WAIT_SECONDS = 0.1
 LONGEST_WAIT_SECONDS = 5.0
@@ -49,7 +49,8 @@ def growing(failures: int, first: float, longest: float) -> float:
 
 
 def _is_worth_it(error: QuotaStackError) -> bool:
-    return error.is_passing and (error.status is None or error.status in _AGAIN or error.status == 409)  # noqa: PLR2004
+    status = error.status
+    return error.is_passing and (status is None or status in _AGAIN or status == 409 or is_success(status))  # noqa: PLR2004
 
 
 def read_retry_after(text: str | None, now: datetime | None = None) -> float | None:

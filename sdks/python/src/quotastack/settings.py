@@ -15,8 +15,6 @@ from quotastack.retries import Patience
 KEY, URL, EDGE_URL = "QUOTASTACK_KEY", "QUOTASTACK_URL", "QUOTASTACK_EDGE_URL"
 CHECK_ATTEMPTS = 2
 """Somebody is waiting for a check."""
-MAX_BUFFERED_EVENTS = 10_000
-"""More than that go to the spool at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +27,8 @@ class Settings:
     timeout: float = 10.0
     check_timeout: float = 2.0
     attempts: int = 4
+    check_attempts: int | None = None
+    """None: 2, for somebody is waiting; fewer where `attempts` is."""
     max_wait: float = 30.0
     usage_timeout: float = 10.0
     """After so long, attempts and waits together, usage goes to the spool."""
@@ -37,6 +37,8 @@ class Settings:
     spool: Path | None = None
     max_spool_bytes: int = 64 * 1024 * 1024
     flush_interval: float = 1.0
+    max_buffered: int = 10_000
+    """Events that are buffered; more than that go to the spool at once."""
     on_rejected: Callable[[RejectedEvent], None] | None = None
 
     def __post_init__(self) -> None:
@@ -44,6 +46,9 @@ class Settings:
         for mode in (self.fail_mode, *self.feature_fail_modes.values()):
             _require_mode(mode)
         _require_whole("attempts", self.attempts, 1)
+        if self.check_attempts is not None:
+            _require_whole("check_attempts", self.check_attempts, 1)
+        _require_whole("max_buffered", self.max_buffered, 1)
         _require_whole("max_spool_bytes", self.max_spool_bytes, 0)
         for name in ("timeout", "check_timeout", "usage_timeout"):
             if _seconds(name, getattr(self, name)) == 0:
@@ -64,7 +69,8 @@ class Settings:
     @property
     def check_patience(self) -> Patience:
         """With checks."""
-        return Patience(min(self.attempts, CHECK_ATTEMPTS), self.check_timeout)
+        attempts = min(self.attempts, CHECK_ATTEMPTS) if self.check_attempts is None else self.check_attempts
+        return Patience(attempts, self.check_timeout)
 
 
 def read_addresses(

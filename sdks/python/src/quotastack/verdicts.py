@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from enum import Enum
+from http import HTTPStatus
 from typing import NamedTuple
 
 from quotastack.answers import BatchItem, RejectedEvent
-from quotastack.errors import REUSED, QuotaStackError
+from quotastack.errors import REUSED, UNEXPECTED, QuotaStackError, UnavailableError
 from quotastack.events import Event
 from quotastack.models import BatchResult
 
@@ -26,7 +27,6 @@ PASSING = frozenset(
 """Codes that are answered otherwise a moment later; all SDKs share them (sdks/vectors/passing_codes.json)."""
 WHOLE_REFUSED = frozenset({400, 413, 422})
 """Statuses of a batch in which one event may be to blame."""
-AWAY = "unavailable"
 NOT_KEPT = "not_kept"
 """Of an event that could neither be sent nor kept."""
 UNFIT = "unfit"
@@ -51,21 +51,24 @@ class Verdict(NamedTuple):
     fate: Fate
     code: str = ""
     detail: str = ""
+    error: QuotaStackError | None = None
+    """Of one that is to be sent again: what stands in its way."""
 
 
 def verdicts_of(events: Sequence[Event], results: Sequence[BatchResult]) -> list[Verdict]:
     """One for each event. A batch that is not answered whole is not answered."""
     if len(events) != len(results):
-        return [Verdict(Fate.LATER, AWAY, f"{len(results)} results for {len(events)} events")] * len(events)
+        detail = f"{len(results)} results for {len(events)} events"
+        return [_later(UnavailableError(detail, status=HTTPStatus.OK))] * len(events)
     return [_verdict(event, result) for event, result in zip(events, results, strict=True)]
 
 
 def _verdict(event: Event, result: BatchResult) -> Verdict:
     if result.status == "accepted":
         return Verdict(Fate.TAKEN)
-    code, detail = result.code or "", result.detail or ""
+    code, detail = result.code or UNEXPECTED, result.detail or ""
     if code in PASSING:
-        return Verdict(Fate.LATER, code, detail)
+        return _later(UnavailableError(detail, status=HTTPStatus.SERVICE_UNAVAILABLE, code=code))
     if code in _ABOUT_TIME and not event.is_timed:
         return Verdict(Fate.TIME_REFUSED, code, detail)
     return Verdict(Fate.REJECTED, code, detail)
@@ -73,8 +76,11 @@ def _verdict(event: Event, result: BatchResult) -> Verdict:
 
 def verdict_of_failure(error: QuotaStackError) -> Verdict:
     """Of one event that was sent by itself. Whatever is not about the event itself may be put right: a key, a URL."""
-    fate = Fate.REJECTED if error.status in WHOLE_REFUSED else Fate.LATER
-    return Verdict(fate, error.code, error.detail)
+    return Verdict(Fate.REJECTED, error.code, error.detail) if error.status in WHOLE_REFUSED else _later(error)
+
+
+def _later(error: QuotaStackError) -> Verdict:
+    return Verdict(Fate.LATER, error.code, error.detail, error)
 
 
 def was_recorded(error: QuotaStackError, event: Event) -> bool:

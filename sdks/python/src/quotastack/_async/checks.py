@@ -11,7 +11,7 @@ from quotastack import calls
 from quotastack._async.parts import Parts
 from quotastack._async.waiting import together
 from quotastack.answers import EntitlementCheck
-from quotastack.errors import QuotaStackError
+from quotastack.errors import QuotaStackError, UnavailableError, UnreachableError
 from quotastack.events import Number, to_json
 from quotastack.fallback import Question, question
 from quotastack.models import CheckBatchAnswer, CheckResult, Entitlements
@@ -109,5 +109,5 @@ class Checks(Parts):
 
 
 def _is_away(error: QuotaStackError) -> bool:
-    """No answer, or 5xx. Whatever is 4xx is an answer."""
-    return error.status is None or error.status >= 500  # noqa: PLR2004
+    """Whether nobody answered who could. A refusal (4xx) is an answer."""
+    return isinstance(error, UnreachableError | UnavailableError)

@@ -12,7 +12,7 @@ from quotastack._async.customers import Customers
 from quotastack._async.reservations import Reservations
 from quotastack._async.transport import Transport
 from quotastack._async.usage import Usage
-from quotastack.answers import RejectedEvent
+from quotastack.answers import FlushReport, RejectedEvent
 from quotastack.events import new_key, to_json
 from quotastack.fallback import FailMode
 from quotastack.settings import Settings, read_addresses
@@ -36,6 +36,7 @@ class AsyncQuotaStack(Customers, Usage, Reservations):
         timeout: float = 10.0,
         check_timeout: float = 2.0,
         attempts: int = 4,
+        check_attempts: int | None = None,
         max_wait: float = 30.0,
         usage_timeout: float = 10.0,
         fail_mode: FailMode = "closed",
@@ -43,6 +44,7 @@ class AsyncQuotaStack(Customers, Usage, Reservations):
         spool: str | Path | None = None,
         max_spool_bytes: int = 64 * 1024 * 1024,
         flush_interval: float = 1.0,
+        max_buffered: int = 10_000,
         on_rejected: Callable[[RejectedEvent], None] | None = None,
         http: httpx.AsyncClient | None = None,
     ) -> None:
@@ -54,6 +56,7 @@ class AsyncQuotaStack(Customers, Usage, Reservations):
             timeout=timeout,
             check_timeout=check_timeout,
             attempts=attempts,
+            check_attempts=check_attempts,
             max_wait=max_wait,
             usage_timeout=usage_timeout,
             fail_mode=fail_mode,
@@ -61,6 +64,7 @@ class AsyncQuotaStack(Customers, Usage, Reservations):
             spool=None if spool is None else Path(spool),
             max_spool_bytes=max_spool_bytes,
             flush_interval=flush_interval,
+            max_buffered=max_buffered,
             on_rejected=on_rejected,
         )
         super().__init__(settings, Transport(settings, http))
@@ -94,10 +98,11 @@ class AsyncQuotaStack(Customers, Usage, Reservations):
         self._transport.forget()
         self._delivery.forget()
 
-    async def close(self) -> None:
-        """Send what waits, and end. What cannot be sent stays in a durable spool."""
-        await self._delivery.close()
+    async def close(self) -> FlushReport:
+        """Flush for the last time, and end. What still waits stays in a durable spool, and is lost with any other."""
+        report = await self._delivery.close()
         await self._transport.close()
+        return report
 
     async def __aenter__(self) -> Self:
         self._delivery.start()

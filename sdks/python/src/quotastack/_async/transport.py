@@ -1,7 +1,6 @@
 """Sends requests, as often as it takes, and reads the answers."""
 
 import random
-from http import HTTPStatus
 from time import monotonic
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
@@ -12,12 +11,11 @@ from quotastack._async.waiting import home, sleep, within
 from quotastack.calls import Call
 from quotastack.errors import (
     UNREACHABLE,
-    UNREADABLE,
     ClientClosedError,
     QuotaStackError,
-    UnavailableError,
     UnreachableError,
     error_of,
+    unexpected,
 )
 from quotastack.retries import Patience, read_retry_after, wait_before_retry
 from quotastack.settings import Settings
@@ -90,16 +88,14 @@ class Transport:
     async def _try(self, call: Call, kind: type[Read], end: float) -> Answered[Read]:
         response, content = await self._send(call, end)
         request_id = response.headers.get("x-request-id")
+        retry_after = read_retry_after(response.headers.get("retry-after"))
         if not response.is_success:
-            retry_after = read_retry_after(response.headers.get("retry-after"))
             raise error_of(response.status_code, content, request_id, retry_after)
         try:
             value = msgspec.json.decode(content or b"null", type=kind)
         except msgspec.MsgspecError as error:
             detail = f"{call.method} {call.path} was answered with what is no answer of the API: {error}"
-            raise UnavailableError(
-                detail, status=HTTPStatus.BAD_GATEWAY, code=UNREADABLE, request_id=request_id
-            ) from error
+            raise unexpected(response.status_code, detail, request_id, retry_after) from error
         return Answered(value, response.headers.get("idempotent-replayed") == "true")
 
     async def _send(self, call: Call, end: float) -> tuple[httpx.Response, bytes]:

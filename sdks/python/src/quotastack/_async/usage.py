@@ -6,7 +6,7 @@ from typing import Any
 
 from quotastack._async.parts import Parts
 from quotastack._async.sending import batch_call, usage_call
-from quotastack.answers import BatchItem, UsageRecorded
+from quotastack.answers import BatchItem, FlushReport, UsageRecorded
 from quotastack.errors import QuotaStackError, SpoolBrokenError, SpoolFullError, UnavailableError
 from quotastack.events import Event, Number, UsageEvent, batches, new_event
 from quotastack.models import BatchAccepted, UsageAccepted
@@ -188,6 +188,6 @@ class Usage(Parts):
             )
         )
 
-    async def flush(self) -> int:
-        """Send what waits, in the buffer and in the spool; how many events still wait, because they cannot be sent."""
+    async def flush(self) -> FlushReport:
+        """Send what waits, in the buffer and in the spool, as far as that goes now; `waiting` is 0 where it went."""
         return await self._delivery.flush()

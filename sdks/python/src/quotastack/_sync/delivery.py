@@ -12,11 +12,11 @@ from quotastack import ending
 from quotastack._sync.sending import Sender
 from quotastack._sync.transport import Transport
 from quotastack._sync.waiting import Background, Lock, in_thread
-from quotastack.answers import RejectedEvent
+from quotastack.answers import FlushReport, RejectedEvent
 from quotastack.errors import ClientClosedError, SpoolBrokenError, SpoolFullError
 from quotastack.events import MAX_BATCH_EVENTS, Event
 from quotastack.retries import KNOWN_AWAY, LAST_CHANCE, Patience, growing
-from quotastack.settings import MAX_BUFFERED_EVENTS, Settings
+from quotastack.settings import Settings
 from quotastack.spool import Spool
 from quotastack.verdicts import NOT_KEPT, Fate, Verdict, rejected
 
@@ -48,11 +48,14 @@ class Delivery:
         self._turns = Lock()
         self._background = Background(self._turn)
         self._failures = 0
+        self._error: Exception | None = None
+        """What stood in the way of what waits, the last time."""
         self._is_away = False
         """Whether nobody answered what was sent last of what waits."""
         self._next_try = 0.0
         self._next_adoption = 0.0
         self._is_closed = False
+        self._last = FlushReport()
 
     def forget(self) -> None:
         """In the child of a fork: what waits is the parent's, and so is who sends it."""
@@ -73,9 +76,9 @@ class Delivery:
             count = len(self._buffer)
             if count == 0:
                 self._due = monotonic() + self._settings.flush_interval
-            if count < MAX_BUFFERED_EVENTS:
+            if count < self._settings.max_buffered:
                 self._buffer.append(event)
-        if count >= MAX_BUFFERED_EVENTS:
+        if count >= self._settings.max_buffered:
             self.spool.add([event])
         self.start()
         if count == 0 or count + 1 >= MAX_BATCH_EVENTS:
@@ -106,13 +109,17 @@ class Delivery:
 
     # ---- what goes out
 
-    def flush(self) -> int:
-        """Send everything that waits, now; how many events wait still."""
+    def flush(self) -> FlushReport:
+        """Send everything that waits, now."""
         with self._turns:
             self._adopt()
             self._send_all(self._settings.patience)
-            with self._guard:
-                return len(self.spool) + len(self._in_hand) + len(self._buffer)
+            return self._report()
+
+    def _report(self) -> FlushReport:
+        with self._guard:
+            waiting = len(self.spool) + len(self._in_hand) + len(self._buffer)
+        return FlushReport(waiting=waiting, error=self._error if waiting else None)
 
     def _send_all(self, patience: Patience) -> None:
         self._send_buffer(patience)
@@ -178,6 +185,7 @@ class Delivery:
         """Those that were not answered."""
         verdicts = self._sender.send(events, patience, is_late=False)
         late = [event for event, verdict in zip(events, verdicts, strict=True) if verdict.fate is Fate.LATER]
+        self._error = _error_of(verdicts)
         self._tell(events, verdicts)
         # Only now: whoever is cancelled before has all of them sent again, under their keys.
         self._hold(late)
@@ -202,6 +210,7 @@ class Delivery:
             in_thread(self.spool.add, events)
         except (SpoolFullError, SpoolBrokenError) as error:
             self._held_until = monotonic() + max(self._back_off(), self._settings.flush_interval)
+            self._error = error
             _log.error("%s events are neither sent nor kept, and stay in memory: %s", len(events), error)
             return False
         return True
@@ -216,6 +225,7 @@ class Delivery:
         self._tell(events, verdicts)
         answered = [one.ticket for one, v in zip(waiting, verdicts, strict=True) if v.fate is not Fate.LATER]
         in_thread(self.spool.remove, answered)
+        self._error = _error_of(verdicts)
         if len(answered) == len(waiting):
             self._failures, self._next_try, self._is_away = 0, 0.0, False
             return True
@@ -247,18 +257,20 @@ class Delivery:
 
     # ---- the end
 
-    def close(self) -> None:
+    def close(self) -> FlushReport:
         """Send what waits once more, and let go of what cannot be sent: a durable spool keeps it."""
         if self._is_closed:
-            return
+            return self._last
         self._is_closed = True
         self._background.stop()
         with self._turns:
             patience = LAST_CHANCE if self.spool.is_durable else self._settings.patience
             self._send_all(patience)
+            self._last = self._report()
             self._give_up()
         ending.unwatch(self)
         ending.let_go(self.spool)
+        return self._last
 
     def _give_up(self) -> None:
         """At the end there is no later for what found no room."""
@@ -292,3 +304,8 @@ class Delivery:
     def settings(self) -> Settings:
         """Whose usage it is."""
         return self._settings
+
+
+def _error_of(verdicts: Sequence[Verdict]) -> Exception | None:
+    """Why those wait that do."""
+    return next((verdict.error for verdict in verdicts if verdict.fate is Fate.LATER), None)

@@ -7,7 +7,7 @@ from typing import Any
 
 from quotastack._sync.parts import Parts
 from quotastack._sync.sending import batch_call, usage_call
-from quotastack.answers import BatchItem, UsageRecorded
+from quotastack.answers import BatchItem, FlushReport, UsageRecorded
 from quotastack.errors import QuotaStackError, SpoolBrokenError, SpoolFullError, UnavailableError
 from quotastack.events import Event, Number, UsageEvent, batches, new_event
 from quotastack.models import BatchAccepted, UsageAccepted
@@ -189,6 +189,6 @@ class Usage(Parts):
             )
         )
 
-    def flush(self) -> int:
-        """Send what waits, in the buffer and in the spool; how many events still wait, because they cannot be sent."""
+    def flush(self) -> FlushReport:
+        """Send what waits, in the buffer and in the spool, as far as that goes now; `waiting` is 0 where it went."""
         return self._delivery.flush()
