@@ -43,6 +43,10 @@ _SENT_IN_WORDS = {
     "float": "a number with decimals",
     "bool": "a boolean",
 }
+_BOUND = re.compile(r" (?P<length>of length )?(?P<sign>[<>]=?) (?P<bound>\S+)")
+_SIGNS = {">=": "at least", "<=": "at most", ">": "more than", "<": "less than"}
+_PARTS = {"str": "character", "array": "item", "object": "member"}
+"""What the length of something is counted in."""
 _SENT_AS = {"NoneType": "null", "Decimal": "float", "list": "array", "dict": "object"}
 """What msgspec calls what it reads, where that is not the name of the type."""
 
@@ -105,10 +109,26 @@ def in_words(what: str) -> str:
     if found := _EXPECTED.fullmatch(what):
         expected = " or ".join(_EXPECTED_IN_WORDS.get(name, f"`{name}`") for name in found["types"].split(" | "))
         sent = found["sent"]
-        return f"must be {expected}" + (found["bounds"] if sent is None else f", not {_SENT_IN_WORDS.get(sent, sent)}")
+        if sent is None:
+            return _bound_in_words(found["types"], found["bounds"]) or f"must be {expected}{found['bounds']}"
+        return f"must be {expected}, not {_SENT_IN_WORDS.get(sent, sent)}"
     if what == "Invalid RFC3339 encoded datetime":
         return NOT_A_MOMENT
     return f"cannot be used: {what[0].lower()}{what[1:]}" if what[:1].isupper() else what
+
+
+def _bound_in_words(types: str, text: str) -> str | None:
+    """How large or long something must be; None where that is not what is said."""
+    if text == " with a timezone component":
+        return f"{NOT_A_MOMENT}, with its offset from UTC"
+    found = _BOUND.fullmatch(text)
+    if found is None:
+        return None
+    said = f"{_SIGNS[found['sign']]} {found['bound']}"
+    if found["length"] is None:
+        return f"must be {said}"
+    part = _PARTS.get(types, "part")
+    return f"must have {said} {part if found['bound'] == '1' else f'{part}s'}"
 
 
 def sentence(errors: Sequence[FieldError]) -> str:

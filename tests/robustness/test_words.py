@@ -95,6 +95,14 @@ CASES = [
         ("expires_at", "timestamp"),
     ),
     Case(
+        "a moment of nowhere",
+        (GRANT, f'{{{USER}, "amount": 1, "expires_at": "2026-01-31T00:00:00"}}'),
+        (USAGE, f'{{{OF_FEATURE}, "timestamp": "2026-01-31T00:00:00"}}'),
+        Code.INVALID_VALUE,
+        [("$", "must be a moment such as 2026-01-31T00:00:00Z, with its offset from UTC")],
+        ("expires_at", "timestamp"),
+    ),
+    Case(
         "control characters",
         (GRANT, '{"end_user_id": "\\u0001", "amount": 1}'),
         (USAGE, '{"end_user_id": "\\u0001", "feature_key": "f"}'),

@@ -10,6 +10,8 @@ from msgspec import Meta
 from app.wire.codes import Code
 from app.wire.complaints import MAX_SHOWN_NAME, complaint_of, in_words, wrong_type
 
+Code3 = Annotated[str, Meta(min_length=1, max_length=3)]
+
 
 class Inner(msgspec.Struct, forbid_unknown_fields=True):
     """What stands inside."""
@@ -22,7 +24,11 @@ class Outer(msgspec.Struct, forbid_unknown_fields=True):
     """What is sent."""
 
     name: str = ""
-    count: Annotated[int, Meta(ge=1)] = 1
+    count: Annotated[int, Meta(ge=1, le=99)] = 1
+    above: Annotated[float, Meta(gt=0, lt=2)] = 1
+    code: Code3 = "a"
+    codes: Annotated[list[Code3], Meta(min_length=1, max_length=2)] = msgspec.field(default_factory=lambda: ["a"])
+    tags: Annotated[dict[str, str], Meta(max_length=1)] = {}
     share: float = 0
     is_on: bool = False
     at: Annotated[datetime, Meta(tz=True)] | None = None
@@ -39,10 +45,25 @@ CASES: list[tuple[str, Code, str]] = [
     ('{"count": "1"}', BODY, "count must be a whole number, not a string."),
     ('{"count": 1.5}', BODY, "count must be a whole number, not a number with decimals."),
     ('{"count": true}', BODY, "count must be a whole number, not a boolean."),
-    ('{"count": 0}', VALUE, "count must be a whole number >= 1."),
+    ('{"count": 0}', VALUE, "count must be at least 1."),
+    ('{"count": 100}', VALUE, "count must be at most 99."),
+    ('{"count": 12345678901234567890123}', VALUE, "count must be at most 99."),
+    ('{"above": 0}', VALUE, "above must be more than 0.0."),
+    ('{"above": 2}', VALUE, "above must be less than 2.0."),
+    ('{"code": ""}', VALUE, "code must have at least 1 character."),
+    ('{"code": "abcd"}', VALUE, "code must have at most 3 characters."),
+    ('{"codes": []}', VALUE, "codes must have at least 1 item."),
+    ('{"codes": ["a", "b", "c"]}', VALUE, "codes must have at most 2 items."),
+    ('{"codes": ["a", "bcde"]}', VALUE, "codes[1] must have at most 3 characters."),
+    ('{"tags": {"a": "b", "c": "d"}}', VALUE, "tags must have at most 1 member."),
     ('{"share": {}}', BODY, "share must be a number, not an object."),
     ('{"is_on": "yes"}', BODY, "is_on must be true or false, not a string."),
     ('{"at": 1}', BODY, "at must be a moment such as 2026-01-31T00:00:00Z or null, not a number."),
+    (
+        '{"at": "2026-01-31T00:00:00"}',
+        VALUE,
+        "at must be a moment such as 2026-01-31T00:00:00Z, with its offset from UTC.",
+    ),
     ('{"at": "soon"}', VALUE, "at must be a moment such as 2026-01-31T00:00:00Z."),
     ('{"kind": "c"}', VALUE, "kind cannot be used: invalid enum value 'c'."),
     ('{"inner": {}}', BODY, "inner must be an array, not an object."),

@@ -67,6 +67,10 @@ QUERIES: list[tuple[str, Code, str | None]] = [
 ]
 
 
+PYTHON = re.compile(r"Expected|`(int|str|float|bool|array|datetime)\b|[<>]=|\bregex\b|RFC3339")
+"""What is said of values where nobody put it into a client's words."""
+
+
 def assert_problem(answer: Any, code: Code, field: str | None = None) -> Any:
     """The answer is a whole problem document with this code; `field` is what its errors name."""
     assert answer.headers["content-type"] == "application/problem+json", answer.text
@@ -76,6 +80,7 @@ def assert_problem(answer: Any, code: Code, field: str | None = None) -> Any:
     assert body["status"] == answer.status_code
     assert body["type"] == f"/docs/errors#{code}"
     assert body["detail"]
+    assert not PYTHON.search(body["detail"]), body["detail"]
     assert body["instance"] == answer.headers["x-request-id"]
     assert [error["field"] for error in body.get("errors", [])] == ([] if field is None else [field])
     return body
@@ -88,6 +93,31 @@ async def test_bodies_that_do_not_fit(tenant: Tenant) -> None:
         answer = await tenant.sandbox.send("POST", "/v1/features", content=content, headers=headers)
         assert_problem(answer, code, field)
     assert (await tenant.sandbox.read("/v1/features"))["data"] == []
+
+
+BOUNDS = [
+    ("/v1/features", {"key": "f", "name": ""}, "name must have at least 1 character."),
+    ("/v1/features", {"key": "f", "name": "x" * 201}, "name must have at most 200 characters."),
+    ("/v1/credits/grants", {"end_user_id": "u", "amount": 1, "priority": -1}, "priority must be at least 0."),
+    ("/v1/credits/grants", {"end_user_id": "u", "amount": 1, "priority": 1001}, "priority must be at most 1000."),
+    (
+        "/v1/webhook-deliveries/replay",
+        {"webhook_endpoint_id": "x", "event_ids": []},
+        "event_ids must have at least 1 item.",
+    ),
+    (
+        "/v1/credits/grants",
+        {"end_user_id": "u", "amount": 1, "expires_at": "2099-01-01T00:00:00"},
+        "expires_at must be a moment such as 2026-01-31T00:00:00Z, with its offset from UTC.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("path", "body", "detail"), BOUNDS)
+async def test_values_beyond_their_bounds(tenant: Tenant, path: str, body: Any, detail: str) -> None:
+    """The answer says how large or long they may be, in words."""
+    answer = await tenant.sandbox.post(path, body)
+    assert assert_problem(answer, Code.INVALID_VALUE, detail.partition(" ")[0])["detail"] == detail
 
 
 async def test_malformed_json_says_where(tenant: Tenant) -> None:
@@ -126,7 +156,7 @@ async def test_spans_in_which_nothing_can_lie(
         answer = await tenant.sandbox.post(path, sent | {"webhook_endpoint_id": endpoint["webhook_endpoint_id"]})
     detail = assert_problem(answer, Code.INVALID_VALUE, "from")["detail"]
     assert detail.startswith(f"from must lie before to: from is {said}, and to is {end or '2'}")
-    assert detail.endswith("Send an earlier from, or a later to")
+    assert detail.endswith("Send an earlier from, or a later to.")
 
 
 async def test_every_span_is_looked_at(tenant: Tenant) -> None:
