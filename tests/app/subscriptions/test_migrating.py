@@ -96,7 +96,7 @@ async def test_who_leaves_meanwhile_leaves(tenant: Tenant, monkeypatch: pytest.M
 
     monkeypatch.setattr(Orders, "give", leave_before)
     done = await migrate(tenant, at=at)
-    assert (done["upgraded"], done["downgraded"], done["staying"]) == (0, 0, {"refused": 1})
+    assert (done["upgraded"], done["downgraded"], done["staying"]) == (0, 0, {"leaving": 1})
     stands = await tenant.sandbox.read(f"/v1/subscriptions/{ids['a']}")
     assert stands["variant_key"] == ("monthly" if way == "cancel" else "other")
     assert (stands["scheduled"] or {}).get("action") == ("cancel" if way == "cancel" else None)
