@@ -25,7 +25,7 @@ DEV := $(VENV)/requirements-dev.installed
 LOAD := $(LOAD_VENV)/requirements-load.installed
 INTEGRATIONS := $(INTEGRATIONS_VENV)/requirements-integrations.installed
 
-.PHONY: help run demo test chaos check lint format bench load soak lock clean-data clean
+.PHONY: help run demo test slow chaos check lint format bench load soak lock clean-data clean
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,14 +36,17 @@ run: $(RUN) ## start everything, with its own Postgres and Valkey, and print wha
 demo: $(DEV) ## an AI chat that sells tokens, on a QuotaStack of its own: docs/demo/README.md; Ctrl-C stops it
 	@exec $(BIN)/python -m docs.demo
 
-test: $(DEV) ## the whole test suite against real servers; ARGS go to pytest
-	$(SUITE) $(ARGS)
+test: $(DEV) ## the test suite against real servers; ARGS go to pytest
+	$(SUITE) -m 'not slow' $(ARGS)
+
+slow: $(DEV) ## those of its proofs that take long, or much of the machine
+	$(SUITE) -m slow $(ARGS)
 
 chaos: $(DEV) ## proofs that take minutes: the whole product under load while everything breaks, and the like; ARGS="--chaos-seed 7 --chaos-seconds 480" repeats a run
 	TMPDIR=$${TMPDIR:-/var/tmp} $(BIN)/pytest tests/chaos -s $(ARGS)
 
-check: lint ## format, lint, types, ladder, then every test: the one truth
-	$(SUITE)
+check: lint ## format, lint, types, ladder, then the test suite
+	$(SUITE) -m 'not slow'
 
 lint: $(DEV) ## format, lint, types, ladder
 	$(BIN)/ruff format --check
