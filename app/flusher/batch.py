@@ -5,6 +5,7 @@ expire pays first, so that a quiet account owes what a busy one owes. So the led
 flusher lags or how entries are cut into batches, but for how events are grouped into transactions.
 """
 
+from collections.abc import Mapping
 from uuid import UUID
 
 import msgspec
@@ -74,10 +75,16 @@ def post_batch(
             _post_gauge(posting, group, entry, entry.gauge)
         else:
             _post_tick(posting, group, entry, most_due)
-    for group in groups.values():
-        group.close(posting)
-        group.account.revision += 1
+    _close(posting, groups)
     return posting
+
+
+def _close(posting: Posting, groups: Mapping[AccountKey, UsageGroup]) -> None:
+    """Post what has gathered, in the order in which accounts were locked: that of the indexes that the rows go to."""
+    for ref, account in posting.accounts.items():
+        if ref in groups:
+            groups[ref].close(posting)
+            account.revision += 1
 
 
 def _come_to(posting: Posting, group: UsageGroup, entry: StreamEntry) -> None:
