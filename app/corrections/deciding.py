@@ -7,7 +7,7 @@ are there, and is a transaction of its own.
 import msgspec
 
 from app.ledger.book import DEBT, Account, Lines, block_account
-from app.ledger.returning import Drawn, give_back, merged, refund_id
+from app.ledger.returning import AsideChange, BlockChanges, Drawn, Giving, give_back, merged
 from app.ledger.targets import Targets
 from app.orders.outcomes import Refused
 from app.rules import burndown
@@ -27,11 +27,9 @@ class Carried(msgspec.Struct, frozen=True):
 
     kind: str
     lines: Lines
-    changed: list[Block]
+    blocks: BlockChanges
     withdrawn: list[Block] = []
     """Scheduled blocks that will never be granted."""
-    refund: Block | None = None
-    """A block that was made for what cannot go back to where it came from."""
 
 
 DETAILS = {
@@ -41,6 +39,7 @@ DETAILS = {
     Code.ALREADY_VOIDED: "It was voided before; a void is done once.",
     Code.GRANT_EXPIRED: "The grant has expired: nothing of it is left to take back.",
     Code.BALANCE_OUT_OF_RANGE: "The balance would leave the range that can be kept exactly.",
+    Code.GRANT_MOVED: "After a pause the grant has gone on as another block, with what was left of it: void that one.",
     Code.GRANT_SPENT: "Some of the grant is spent; with allow_debt that becomes debt.",
 }
 """What a client is told of a refusal, by its code."""
@@ -71,7 +70,7 @@ def _debit(account: Account, order: Debit, at: int, revision: int) -> Carried | 
     if short_micro:
         account.debt_micro += short_micro
         lines.append((DEBT, -short_micro))
-    return Carried("adjustment", [*lines, (TAKEN, order.amount_micro)], [draw.block for draw in draws])
+    return Carried("adjustment", [*lines, (TAKEN, order.amount_micro)], BlockChanges([draw.block for draw in draws]))
 
 
 def _bill_overage(account: Account) -> Carried | Refused:
@@ -79,7 +78,7 @@ def _bill_overage(account: Account) -> Carried | Refused:
     owed_micro, account.debt_micro = account.debt_micro, 0
     if not owed_micro:
         return Refused(Code.NOTHING_OWED)
-    return Carried("overage_billed", [(DEBT, owed_micro), (BILLED, -owed_micro)], [])
+    return Carried("overage_billed", [(DEBT, owed_micro), (BILLED, -owed_micro)], BlockChanges())
 
 
 def _void_grant(account: Account, order: VoidGrant, targets: Targets, at: int) -> Carried | Refused:
@@ -91,12 +90,24 @@ def _void_grant(account: Account, order: VoidGrant, targets: Targets, at: int) -
     targets.voided.add(block.id)
     if block.is_scheduled:
         block.is_scheduled, block.remaining_micro, block.granted_micro = False, 0, 0
-        return Carried("void", [], [block], withdrawn=[block])
-    spent_micro = block.granted_micro - block.remaining_micro
-    lines = [(VOIDED, block.granted_micro), (block_account(block.id), -block.remaining_micro), (DEBT, -spent_micro)]
+        return Carried("void", [], BlockChanges([block]), withdrawn=[block])
+    spent_micro = _spent(block, targets)
+    aside = [AsideChange(block, -targets.set_aside[block.id].remaining_micro)] if block.id in targets.set_aside else []
+    lines: Lines = [
+        (VOIDED, block.granted_micro),
+        (block_account(block.id), -block.remaining_micro),
+        (DEBT, -spent_micro),
+    ]
     block.remaining_micro = 0
     account.debt_micro += spent_micro
-    return Carried("void", merged(lines), [block])
+    lines += [change.line for change in aside]
+    return Carried("void", merged(lines), BlockChanges([block], aside=aside))
+
+
+def _spent(block: Block, targets: Targets) -> int:
+    """What of a grant is neither left in its block nor set aside."""
+    aside = targets.set_aside.get(block.id)
+    return block.granted_micro - block.remaining_micro - (0 if aside is None else aside.remaining_micro)
 
 
 def _refusal_of_grant(account: Account, order: VoidGrant, block: Block, targets: Targets, at: int) -> Refused | None:
@@ -105,9 +116,12 @@ def _refusal_of_grant(account: Account, order: VoidGrant, block: Block, targets:
         return Refused(Code.ALREADY_VOIDED)
     if block.is_scheduled:
         return None
-    if block.expires_at <= at:
+    place, is_here = targets.place_of(block), block.remaining_micro > 0 or block.id in targets.set_aside
+    if block.expires_at + place.by_microseconds <= at and not place.is_aside:
         return Refused(Code.GRANT_EXPIRED)
-    spent_micro = block.granted_micro - block.remaining_micro
+    if place.is_moved and not is_here:
+        return Refused(Code.GRANT_MOVED)
+    spent_micro = _spent(block, targets)
     if spent_micro and not order.allow_debt:
         return Refused(Code.GRANT_SPENT, spent_micro)
     return Refused(Code.BALANCE_OUT_OF_RANGE) if _leaves_range(account, -block.granted_micro) else None
@@ -121,17 +135,11 @@ def _void_usage(account: Account, order: VoidUsage, targets: Targets, at: int, r
         return Refused(Code.ALREADY_VOIDED)
     if _leaves_range(account, event.cost_micro):
         return Refused(Code.BALANCE_OUT_OF_RANGE)
-    back = give_back(
-        account,
-        Drawn(event.parsed_draws(), event.debt_micro),
-        targets,
-        at,
-        revision=revision,
-        refund_id=refund_id(order.order_id),
-    )
+    drawn = Drawn(event.parsed_draws(), event.debt_micro)
+    back = give_back(account, drawn, targets, Giving(at, revision, event.id))
     targets.voided.add(event.id)
     lines: Lines = [(f"consumed:{event.feature_key}", -event.cost_micro), *back.lines]
-    return Carried("void", merged(lines), back.changed, refund=back.refund)
+    return Carried("void", merged(lines), back.blocks)
 
 
 def _leaves_range(account: Account, change_micro: int) -> bool:

@@ -49,7 +49,8 @@ def post_batch(
     leave the rest of it due: `Posting.unfinished` says where. Every other entry comes after all that is due by then.
     """
     subscribers, targets = subscribers or Subscribers(), targets or Targets()
-    posting = Posting(accounts, customers=subscribers.customers, named=subscribers.named, spent=targets.blocks)
+    customers, named = subscribers.customers, subscribers.named
+    posting = Posting(accounts, customers=customers, named=named, spent=targets.blocks, courses=targets.courses)
     groups: dict[AccountKey, UsageGroup] = {}
     for entry in entries:
         account = None if isinstance(entry, StreamEntry) and entry.rejection else accounts.get(entry.ref)
@@ -161,16 +162,15 @@ def _post_order(posting: Posting, group: UsageGroup, entry: StreamEntry, targets
         return
     if isinstance(order, VoidUsage) and order.event_id not in targets.events:
         targets.events |= {event.id: event for event in posting.events if event.id == order.event_id}
+    targets.set_aside = subscribing.aside_of(posting, account)
     done, seq = carry_out(account, order, targets, at, entry.revision), None
     if isinstance(done, Carried):
         posting.transactions.append(account.post(done.kind, done.lines, at, origin_of(order)))
         seq = account.seq
-        posting.changed_blocks |= {block.id: (account.environment_id, block) for block in done.changed}
+        subscribing.change_blocks(posting, account, done.blocks)
         posting.settled_blocks |= {block.id: (account.environment_id, 0) for block in done.withdrawn}
         if isinstance(order, VoidUsage):
             _take_back(posting, account, targets.events[order.event_id])
-        if done.refund is not None:
-            posting.made_blocks.append((account, done.refund))
         group.next_boundary_at = account.next_boundary()
     refused = done if isinstance(done, Refused) else None
     posting.outcomes.append(Outcome(account.environment_id, account.id, order, refused, seq))

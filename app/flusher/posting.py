@@ -9,6 +9,7 @@ from app.metering.holds import HoldChange
 from app.orders.outcomes import Outcome
 from app.rules.burndown import Block
 from app.rules.moments import hour_of
+from app.rules.standstill import Course
 from app.subscriptions.book import Customer, Kept, Named
 from app.subscriptions.history import Change
 from app.subscriptions.schemas import ClosedPeriod
@@ -76,6 +77,8 @@ class Posting(msgspec.Struct):
     """Blocks that were scheduled, by id: (environment, what was granted of them)."""
     spent: dict[UUID, Block] = {}
     """Blocks that are in no working copy, since nothing is left of them, by id: `Targets.blocks`."""
+    courses: dict[UUID, Course] = {}
+    """Of subscriptions, by id: `Targets.courses`."""
     outcomes: list[Outcome] = []
     holds: dict[tuple[UUID, str, str], HoldChange] = {}
     """Of gauges, by account, feature and holder: the last that became of each."""

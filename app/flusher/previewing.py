@@ -6,7 +6,7 @@ from app.io.postgres import Transaction
 from app.ledger.book import Account
 from app.ledger.targets import Targets
 from app.orders.outcomes import Refused
-from app.subscriptions.reading import read_subscribers
+from app.subscriptions.reading import read_courses, read_subscribers
 from app.wire.orders import Correction
 
 
@@ -21,6 +21,7 @@ class Previewer:
     ) -> Previewed | Refused:
         """The transaction that the order would be, the next entry of the stream at `at`; changes the account."""
         subscribers = await read_subscribers(tx, [account], [], self._zone)
+        targets.courses |= (await read_courses(tx, [account], targets.blocks.values())).courses
         posting = preview_order(account, order, targets, at, subscribers)
         [outcome] = posting.outcomes
         if outcome.refused is not None:

@@ -8,17 +8,16 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from app.flusher import falling_due, telling
+from app.flusher import falling_due, subscribing, telling
 from app.flusher.counting import count
 from app.flusher.grouping import UsageGroup
 from app.flusher.posting import FLUSHER, Posting, by_hour
 from app.ledger.book import DEBT, Account, Lines, Origin, PostedEvent, Reservation, reserved_account
-from app.ledger.returning import Drawn, give_back, merged, refund_id
+from app.ledger.returning import Drawn, Giving, end_of, give_back, merged
 from app.ledger.targets import Targets
 from app.rules import burndown, chain
 from app.rules.moments import NEVER_AT
-from app.wire.events import StreamEntry, UsagePayload, show_stream_id
-from app.wire.ids import derived_id
+from app.wire.events import StreamEntry, UsagePayload
 from app.wire.reservations import ReservationEnd, ReservationExtension, ReservationOpening, ReservationState
 
 
@@ -143,7 +142,7 @@ def _end(
     used_micro = end.used_micro if is_commit else 0
     used, rest = Drawn(reservation.parsed_draws(), reservation.debt_micro).split(used_micro)
     more, lines = _draw(posting, account, entry, max(0, used_micro - reservation.reserved_micro))
-    back = give_back(account, rest, targets, at, revision=entry.revision, refund_id=_refund_id(reservation, entry))
+    back = give_back(account, rest, targets, Giving(at, entry.revision, end_of(reservation)))
     head: Lines = [
         (reserved_account(reservation.id), -reservation.reserved_micro),
         (f"consumed:{reservation.feature_key}", used_micro),
@@ -156,18 +155,11 @@ def _end(
     )
     posting.events += events
     posting.used += by_hour(account, events)
-    posting.changed_blocks |= {block.id: (account.environment_id, block) for block in back.changed}
-    if back.refund is not None:
-        posting.made_blocks.append((account, back.refund))
+    subscribing.change_blocks(posting, account, back.blocks)
     account.reserved_micro -= reservation.reserved_micro
     account.open_reservations -= 1
     _count_end(posting, account, entry, reservation, end)
     return replace(reservation, state=end.state, used_micro=used_micro, ended_at=at, ended_seq=account.seq)
-
-
-def _refund_id(reservation: Reservation, entry: StreamEntry) -> UUID:
-    """Of each time that it ends another."""
-    return refund_id(derived_id(reservation.id.hex.encode(), show_stream_id(entry.stream_id).encode()))
 
 
 def _count_end(

@@ -11,8 +11,9 @@ from msgspec.structs import replace
 from app.flusher import telling
 from app.flusher.grouping import UsageGroup
 from app.flusher.posting import FLUSHER, Posting, TurnedPeriod
-from app.ledger.book import DEBT, EXPIRED, PLAN, Account, Lines, Origin, block_account
+from app.ledger.book import DEBT, EXPIRED, PLAN, Account, Lines, Origin, block_account, paused_account
 from app.ledger.granting import CreditsGranted
+from app.ledger.returning import AsideChange, BlockChanges
 from app.orders.outcomes import Refused, origin_of
 from app.rules.burndown import Block, Rollover, Terms, Tie
 from app.rules.credits import from_micro
@@ -33,9 +34,10 @@ from app.rules.effects import (
 )
 from app.rules.lifecycle import TERMINAL, State
 from app.rules.moments import NEVER_AT, hour_of, to_datetime
+from app.rules.standstill import NO_STANDSTILL, moved_block
 from app.rules.subscriptions import Subscription
 from app.rules.terms import BillingMode
-from app.subscriptions.book import Customer, Happened
+from app.subscriptions.book import Customer, Happened, Kept
 from app.subscriptions.fitting import Held, fitting
 from app.subscriptions.history import Change
 from app.subscriptions.schemas import ClosedPeriod, show_told
@@ -72,6 +74,27 @@ def _post(posting: Posting, group: UsageGroup, customer: Customer, happened: lis
         if any(isinstance(effect, BlocksFrozen | BlocksMoved) for effect in each.effects):
             group.look_away()
     group.account.agenda_at = customer.next_at()
+
+
+def aside_of(posting: Posting, account: Account) -> dict[UUID, Block]:
+    """What waits outside of the account's balance, by the block that it was in; all of it where something is there."""
+    customer = posting.customers.get(account.id)
+    return {} if customer is None else {b.id: b for kept in customer.subscriptions for b in kept.set_aside}
+
+
+def change_blocks(posting: Posting, account: Account, blocks: BlockChanges) -> None:
+    """Write what an order or the end of a reservation does to blocks, and to what waits outside of the balance."""
+    posting.changed_blocks |= {block.id: (account.environment_id, block) for block in blocks.changed}
+    posting.made_blocks += [(account, block) for block in blocks.made]
+    for change in blocks.aside:
+        _change_aside(posting.customers[account.id].changing(change.subscription_id), change)
+
+
+def _change_aside(kept: Kept, change: AsideChange) -> None:
+    aside, block = {block.id: block for block in kept.set_aside}, change.block
+    before_micro = aside[block.id].remaining_micro if block.id in aside else 0
+    aside[block.id] = replace(block, remaining_micro=before_micro + change.amount_micro)
+    kept.set_aside = [block for block in aside.values() if block.remaining_micro]
 
 
 class _Poster:
@@ -242,7 +265,7 @@ class _Poster:
         for block in blocks:
             block.remaining_micro = 0
             self._posting.changed_blocks[block.id] = (self._account.environment_id, block)
-        self._transact("pause", [*lines, (self._paused_account(), whole_micro)], at, self._origin)
+        self._transact("pause", [*lines, (paused_account(self._kept.id), whole_micro)], at, self._origin)
 
     def _bring_back(self, at: int, by_microseconds: int) -> None:
         """It comes back with the time that it had left, each block as a new one.
@@ -260,7 +283,7 @@ class _Poster:
             lines.append((block_account(block.id), block.granted_micro))
         if lines:
             whole_micro = sum(amount for _, amount in lines)
-            self._transact("resume", [(self._paused_account(), -whole_micro), *lines], at, self._origin)
+            self._transact("resume", [(paused_account(self._kept.id), -whole_micro), *lines], at, self._origin)
 
     def _take_aside(self) -> list[Block]:
         aside, self._kept.set_aside = self._kept.set_aside, []
@@ -286,12 +309,10 @@ class _Poster:
         if not blocks:
             return
         whole_micro = sum(block.remaining_micro for block in blocks)
-        self._transact("expiry", [(self._paused_account(), -whole_micro), (EXPIRED, whole_micro)], at, self._origin)
+        lines: Lines = [(paused_account(self._kept.id), -whole_micro), (EXPIRED, whole_micro)]
+        self._transact("expiry", lines, at, self._origin)
         for block in blocks:
             telling.tell_expiry(self._posting, self._account, replace(block, expires_at=at), block.remaining_micro)
-
-    def _paused_account(self) -> str:
-        return f"paused:{self._kept.id}"
 
     def _transact(self, kind: str, lines: Lines, at: int, origin: Origin) -> None:
         self._posting.transactions.append(self._account.post(kind, lines, at, origin))
@@ -324,8 +345,18 @@ class _Poster:
 
     def _change_state(self, effect: StateChanged) -> None:
         self._posting.recompose[self._account.id] = effect.at
+        self._note_course(effect)
         if effect.after in TERMINAL:
             self._end_rollover()
+
+    def _note_course(self, effect: StateChanged) -> None:
+        """For what comes back in the same batch."""
+        course, before = self._posting.courses.get(self._kept.id, NO_STANDSTILL), self._happened.before
+        if effect.after is State.PAUSED:
+            course = course.stopped(effect.at)
+        elif effect.before is State.PAUSED and before is not None and before.paused_at is not None:
+            course = course.resumed(before.paused_at, effect.at)
+        self._posting.courses[self._kept.id] = course
 
     def _end_rollover(self) -> None:
         """What is left of a subscription that has ended expires when it would have, and goes on into nothing.
@@ -392,16 +423,10 @@ def _is_tied(block: Block, subscription_id: UUID) -> bool:
 
 def _later(aside: Block, by_microseconds: int, at: int) -> Block:
     """A block that was set aside, as it goes on."""
-    terms = aside.terms
-    if terms is not None and terms.rollover is not None:
-        until_at = min(terms.rollover.expires_at + by_microseconds, NEVER_AT)
-        terms = replace(terms, rollover=replace(terms.rollover, expires_at=until_at))
     return replace(
-        aside,
+        moved_block(aside, by_microseconds),
         id=derived_id(b"resumed", aside.id.hex.encode(), b"%d" % at),
         effective_at=at,
-        expires_at=min(aside.expires_at + by_microseconds, NEVER_AT),
         known_revision=0,
         granted_micro=aside.remaining_micro,
-        terms=terms,
     )

@@ -25,12 +25,13 @@ from app.io.postgres import Database, Transaction, UniqueViolationError
 from app.ledger import store as ledger_store
 from app.ledger.book import Account
 from app.ledger.store import MonthMissing
+from app.ledger.targets import Targets
 from app.metering import store as metering_store
 from app.orders import store as orders_store
 from app.reservations import store as reservations_store
 from app.rules.moments import to_datetime
 from app.subscriptions import store as subscriptions_store
-from app.subscriptions.reading import read_subscribers
+from app.subscriptions.reading import read_courses, read_subscribers
 from app.trail import outbox
 from app.wire import keys
 from app.wire.events import StreamEntry
@@ -160,16 +161,18 @@ class Writer:
         accounts = {customers[account.environment_id, account.end_user_id]: account for account in locked}
         orders, named = _orders(entries, accounts), _reservations(entries, accounts)
         until_at = max(_latest(entries), default=0)
-        due = [account for account in accounts.values() if account.agenda_at <= until_at]
-        due += [account for account, order in orders if isinstance(order, VoidUsage)]  # its period may be closed
-        ordered = [(account, order) for account, order in orders if isinstance(order, SubscriptionOrder)]
-        subscribers = await read_subscribers(tx, due, ordered, self._zone) if due or ordered else None
         # What an order speaks of must not be decided by an event that turns out to be there already. A commit is an
         # event too: whether the ledger has it decides what becomes of its reservation.
         asked = _events(entries, accounts) if asks or orders else []
         posted = await ledger_store.find_posted_events(tx, [*asked, *named])
         held = await reservations_store.read_named(tx, named) if named else {}
-        targets = await corrections_store.read_targets(tx, orders, held) if orders or held else None
+        targets = await corrections_store.read_targets(tx, orders, held) if orders or held else Targets()
+        aside = await read_courses(tx, locked, targets.blocks.values())
+        targets.courses |= aside.courses
+        due = [account for account in locked if account.agenda_at <= until_at or account.id in aside.customers]
+        due += [account for account, order in orders if isinstance(order, VoidUsage)]  # its period may be closed
+        ordered = [(account, order) for account, order in orders if isinstance(order, SubscriptionOrder)]
+        subscribers = await read_subscribers(tx, due, ordered, self._zone)
         return post_batch(accounts, entries, posted, targets, subscribers)
 
 

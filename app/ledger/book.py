@@ -39,6 +39,11 @@ def reserved_account(reservation_id: UUID) -> str:
     return f"reserved:{reservation_id}"
 
 
+def paused_account(subscription_id: UUID) -> str:
+    """Ledger account of what waits while a subscription stands still."""
+    return f"paused:{subscription_id}"
+
+
 class Transaction(msgspec.Struct, frozen=True):
     """One numbered, chained transaction, as it goes into the tables."""
 

@@ -8,9 +8,18 @@ from uuid import UUID
 
 import msgspec
 
-from app.ledger.book import DEBT, EXPIRED, Account, Reservation, Transaction, block_account, reserved_account
+from app.ledger.book import (
+    DEBT,
+    EXPIRED,
+    Account,
+    Reservation,
+    Transaction,
+    block_account,
+    paused_account,
+    reserved_account,
+)
 from app.ledger.draws_proof import Draws, DrawsProof, Report, Taken
-from app.ledger.returning import Drawn
+from app.ledger.returning import Drawn, end_of, returned_id
 from app.rules import chain
 
 OPENED = "reservation_opened"
@@ -99,21 +108,37 @@ class ReservationsProof:
         ending, expected, posted = held.row, Counter(drawn), _summed(stored)
         expected[reserved_account(ending.id)] -= ending.reserved_micro
         expected[DEBT] += ending.debt_micro
+        aside = Counter[str]()
         for block_id, amount in held.draws:
             name = block_account(block_id)
             expected[name] += amount
             if expected[name] > 0 and not posted[name]:
                 moved = expected.pop(name)
-                expected[self._instead(name, stored)] += moved
+                if posted[waits := self._aside_of(name)] > 0:
+                    aside[waits] += moved
+                else:
+                    expected[self._instead(name, stored, returned_id(end_of(ending), block_id))] += moved
+        _expect_aside(aside, expected, posted)
         for name in posted.keys() - expected.keys():
             if name.startswith(BLOCK) and self._is_made_by(name, posted[name]):  # a refund of debt that was paid since
                 expected[DEBT] -= posted[name]
                 expected[name] += posted[name]
         self._compare(30 if ending.used_micro else 31, stored, expected)
 
-    def _instead(self, name: str, stored: Transaction) -> str:
-        """Where what cannot go back to a block goes: it has expired, or its grant was voided and is owed."""
+    def _aside_of(self, name: str) -> str:
+        """Where what comes back to a block waits, while what it is tied to stands still."""
         replayed = self._draws.blocks.get(name)
+        terms = None if replayed is None else replayed.row.block.terms
+        return "" if terms is None or terms.tie is None else paused_account(terms.tie.subscription_id)
+
+    def _instead(self, name: str, stored: Transaction, returned_id: UUID) -> str:
+        """Where what cannot go back to a block goes.
+
+        It has a block of its own since a pause, it has expired, or its grant was voided and is owed.
+        """
+        replayed, returned = self._draws.blocks.get(name), block_account(returned_id)
+        if any(name == returned for name, _ in stored.lines):
+            return returned
         if replayed is None or replayed.row.block.expires_at <= stored.posted_at:
             return EXPIRED
         return name if replayed.remaining_micro else DEBT
@@ -148,6 +173,16 @@ class ReservationsProof:
 
     def _row(self, stored: Transaction) -> str:
         return f"ledger_transactions {self._account.id} seq {stored.seq}"
+
+
+def _expect_aside(aside: Counter[str], expected: Counter[str], posted: Counter[str]) -> None:
+    """Of what may wait, what does; the rest has expired. What has not, though it might, was voided while it lived."""
+    for waits, amount in aside.items():
+        expected[waits] = min(amount, posted[waits])
+        expected[EXPIRED] += amount - expected[waits]
+    voided = max(0, expected[EXPIRED] - posted[EXPIRED])
+    expected[EXPIRED] -= voided
+    expected[DEBT] += voided
 
 
 def extra_of(held: HeldRow, event: chain.ChainedEvent, draws: Draws) -> Taken | None:

@@ -1,19 +1,22 @@
 """Where credit goes that is given back: from a void of usage, and from the end of a reservation. Pure.
 
-It goes back to where it came from, as that is now: what was owed lowers the debt, what a block gave returns to it. What
-cannot go back there expires, or becomes a block of its own.
+It goes back to where it came from, as that is now: what was owed lowers the debt, what a block gave returns to it.
+Where a pause has set the rest of a block aside, it joins that; where the rest has gone on as another block since, it
+becomes a block of its own, which lives as long. What cannot go back expires, or becomes a block that does not.
 """
 
 from collections.abc import Iterable
 from uuid import UUID
 
 import msgspec
+from msgspec.structs import replace
 
-from app.ledger.book import DEBT, EXPIRED, Account, Lines, block_account
+from app.ledger.book import DEBT, EXPIRED, Account, Lines, Reservation, block_account, paused_account
 from app.ledger.targets import Targets
 from app.rules import burndown
 from app.rules.burndown import Block
 from app.rules.moments import NEVER_AT
+from app.rules.standstill import Place, moved_block
 from app.wire.ids import derived_id
 
 REFUND = "refund"
@@ -50,64 +53,137 @@ class Drawn(msgspec.Struct, frozen=True):
         return Drawn([*amounts.items()], self.debt_micro + more.debt_micro)
 
 
+class AsideChange(msgspec.Struct, frozen=True):
+    """What comes to what is set aside of a block, or is taken from it."""
+
+    block: Block
+    amount_micro: int
+
+    @property
+    def subscription_id(self) -> UUID:
+        """Whose pause has set it aside."""
+        tie = None if self.block.terms is None else self.block.terms.tie
+        if tie is None:
+            message = f"block {self.block.id} is tied to no subscription, and no pause sets it aside"
+            raise AssertionError(message)
+        return tie.subscription_id
+
+    @property
+    def line(self) -> tuple[str, int]:
+        """Its line in a transaction."""
+        return paused_account(self.subscription_id), self.amount_micro
+
+
+class BlockChanges(msgspec.Struct):
+    """What has to be written of blocks, and of what is set aside of them."""
+
+    changed: list[Block] = []
+    made: list[Block] = []
+    """Those for what cannot go back to where it came from."""
+    aside: list[AsideChange] = []
+
+
 class GivenBack(msgspec.Struct, frozen=True):
-    """What giving back did to the working copy of the account; `lines` are what debt, blocks and `expired` gain."""
+    """What giving back did to the working copy of the account; `lines` are what debt, blocks and others gain."""
 
     lines: Lines
-    changed: list[Block]
-    refund: Block | None
-    """A block that was made for what cannot go back to where it came from."""
+    blocks: BlockChanges
 
 
-def give_back(
-    account: Account, drawn: Drawn, targets: Targets, at: int, *, revision: int, refund_id: UUID
-) -> GivenBack:
-    """Give back at `at` what was drawn; `revision` is what the entry's edge knew, and so it knows of the refund."""
+class Giving(msgspec.Struct, frozen=True):
+    """When and why something is given back. `revision` is what the entry's edge knew: it knows of what is made."""
+
+    at: int
+    revision: int
+    cause: UUID
+    """The event that is voided, which is done once, or the end of the reservation: no other has the same."""
+
+
+def give_back(account: Account, drawn: Drawn, targets: Targets, giving: Giving) -> GivenBack:
+    """Give back what was drawn."""
     # What came from a grant that was voided since was turned into debt then.
     owed_micro = drawn.debt_micro + sum(amount for block_id, amount in drawn.draws if block_id in targets.voided)
     paid_micro = min(owed_micro, account.debt_micro)
     account.debt_micro -= paid_micro
-    lines: Lines = [(DEBT, paid_micro)]
-    changed: list[Block] = []
+    back = GivenBack([(DEBT, paid_micro)], BlockChanges())
     for block_id, amount in drawn.draws:
         if block_id in targets.voided:
             continue
         block = targets.find_block(account, block_id)
-        if block is None or block.expires_at <= at:
-            lines.append((EXPIRED, amount))
+        if block is None:
+            back.lines.append((EXPIRED, amount))
         else:
-            block.remaining_micro += amount
-            changed.append(block)
-            lines.append((block_account(block.id), amount))
-    refund = _refund(refund_id, owed_micro - paid_micro, at, revision)
+            _return(back, block, amount, targets, giving)
+    refund = _refund(owed_micro - paid_micro, giving)
     if refund is not None:
-        lines.append((block_account(refund.id), refund.remaining_micro))
-        account.blocks.append(refund)
-    _bring_back(account, changed)
-    return GivenBack(lines, changed, refund)
+        back.lines.append((block_account(refund.id), refund.remaining_micro))
+        back.blocks.made.append(refund)
+    _bring_back(account, [*back.blocks.changed, *back.blocks.made])
+    return back
 
 
-def _refund(block_id: UUID, amount_micro: int, at: int, revision: int) -> Block | None:
+def _return(back: GivenBack, block: Block, amount: int, targets: Targets, giving: Giving) -> None:
+    """Bring what a block gave to where the rest of the block is."""
+    place = targets.place_of(block)
+    if place.is_aside:
+        change = AsideChange(_as_moved(block, place, giving), amount)
+        back.blocks.aside.append(change)
+        back.lines.append(change.line)
+    elif block.expires_at + place.by_microseconds <= giving.at:
+        back.lines.append((EXPIRED, amount))
+    elif place.is_moved:
+        made = replace(_as_moved(block, place, giving), remaining_micro=amount, granted_micro=amount)
+        back.blocks.made.append(made)
+        back.lines.append((block_account(made.id), amount))
+    else:
+        block.remaining_micro += amount
+        back.blocks.changed.append(block)
+        back.lines.append((block_account(block.id), amount))
+
+
+def _as_moved(block: Block, place: Place, giving: Giving) -> Block:
+    """The block with the time that pauses have left it: another one, once it has gone on."""
+    if not place.is_moved:
+        return block
+    return replace(
+        moved_block(block, place.by_microseconds),
+        id=returned_id(giving.cause, block.id),
+        effective_at=giving.at,
+        known_revision=giving.revision,
+    )
+
+
+def _refund(amount_micro: int, giving: Giving) -> Block | None:
     """A block for debt that was paid since: nobody remembers which of them paid it."""
     if not amount_micro:
         return None
     return Block(
-        block_id,
+        refund_id(giving.cause),
         amount_micro,
         REFUND_PRIORITY,
         paid=False,
-        known_revision=revision,
-        effective_at=at,
+        known_revision=giving.revision,
+        effective_at=giving.at,
         expires_at=NEVER_AT,
-        granted_at=at,
+        granted_at=giving.at,
         source=REFUND,
         granted_micro=amount_micro,
     )
 
 
 def refund_id(cause: UUID) -> UUID:
-    """The id of the block that an order or a reservation makes, where it makes one."""
+    """The id of the block that a void or the end of a reservation makes, where it makes one."""
     return derived_id(REFUND.encode(), cause.hex.encode())
+
+
+def returned_id(cause: UUID, block_id: UUID) -> UUID:
+    """The id of the block for what comes back to a block that has gone on as another."""
+    return derived_id(b"returned", cause.hex.encode(), block_id.hex.encode())
+
+
+def end_of(reservation: Reservation) -> UUID:
+    """What the end of a reservation is called as a cause: it ends once for each time that it was opened."""
+    return derived_id(b"end", reservation.id.hex.encode(), b"%d" % reservation.opened_at)
 
 
 def _bring_back(account: Account, blocks: Iterable[Block]) -> None:

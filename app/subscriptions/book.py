@@ -161,6 +161,12 @@ class Customer(msgspec.Struct):
         """The subscription with this id."""
         return next((kept for kept in self.subscriptions if kept.id == subscription_id), None)
 
+    def changing(self, subscription_id: UUID) -> Kept:
+        """The subscription with this id, to be changed and written."""
+        kept = next(kept for kept in self.subscriptions if kept.id == subscription_id)
+        self.changed[kept.id] = kept
+        return kept
+
     def base_in_force(self) -> Kept | None:
         """What the customer is on."""
         return next((kept for kept in self._bases() if kept.rules.state is not State.SCHEDULED), None)

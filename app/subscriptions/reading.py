@@ -7,9 +7,11 @@ from uuid import UUID
 from app.environments import service as environments
 from app.io.postgres import Transaction
 from app.plans import service as plans
+from app.rules.burndown import Block
 from app.rules.terms import SubscriptionTerms
 from app.subscriptions import store
 from app.subscriptions.book import Customer, Named, Subscribers
+from app.subscriptions.store import Courses
 from app.wire.orders import Act, SubscriptionOrder
 
 
@@ -54,6 +56,15 @@ async def read_subscribers(tx: Transaction, due: Iterable[Whose], ordered: Order
         for account in accounts.values()
     }
     return Subscribers(customers, await _read_named(tx, ordered))
+
+
+async def read_courses(tx: Transaction, whose: Iterable[Whose], blocks: Iterable[Block]) -> Courses:
+    """What became of the time of subscriptions to which blocks are tied, each block of one of these accounts."""
+    ties = [block.terms.tie for block in blocks if block.terms is not None and block.terms.tie is not None]
+    tied = {tie.subscription_id for tie in ties if tie.is_moved}
+    if not tied:
+        return Courses({}, set())
+    return await store.read_courses(tx, {each.environment_id for each in whose}, tied)
 
 
 async def _read_named(tx: Transaction, ordered: Ordered) -> Named:

@@ -1,7 +1,8 @@
 """Rows of subscriptions and of their history."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
+from itertools import zip_longest
 from uuid import UUID
 
 import msgspec
@@ -12,6 +13,7 @@ from app.ledger.book import PLAN
 from app.rules.burndown import Block
 from app.rules.lifecycle import Action, State
 from app.rules.moments import to_at, to_datetime
+from app.rules.standstill import Course, Standstill
 from app.rules.subscriptions import Subscription
 from app.subscriptions.book import Customer, Kept, Paid, UsedSoFar, paid_for
 from app.subscriptions.fitting import Held
@@ -22,6 +24,17 @@ _SQL = statements("app.subscriptions")
 _rules = msgspec.json.Decoder(Subscription)
 _blocks = msgspec.json.Decoder(list[Block])
 _used = msgspec.json.Decoder(list[UsedSoFar])
+
+
+WITH_CREDIT_ASIDE = {State.PAUSED, State.OVERDUE}
+"""Where credit of a subscription may wait outside of the balance."""
+
+
+class Courses(msgspec.Struct, frozen=True):
+    """Those of some subscriptions, by id, and the customers of whose credit something may be set aside."""
+
+    courses: dict[UUID, Course]
+    customers: set[UUID]
 
 
 class AccountSeen(msgspec.Struct, frozen=True):
@@ -53,6 +66,20 @@ async def read_of_customers(
     for row in await tx.connection.fetch(_SQL["read_of_customers"], *asked):
         found[row["environment_id"], row["customer_id"]].append(_kept(row))
     return found
+
+
+async def read_courses(
+    tx: Transaction, environment_ids: Collection[UUID], subscription_ids: Collection[UUID]
+) -> Courses:
+    """What became of the time of subscriptions, each in one of these environments."""
+    rows = await tx.connection.fetch(_SQL["read_courses"], sorted(environment_ids), sorted(subscription_ids))
+    courses = {row["id"]: Course(_standstills([to_at(at) for at in row["turns"] or ()])) for row in rows}
+    return Courses(courses, {row["customer_id"] for row in rows if State(row["state"]) in WITH_CREDIT_ASIDE})
+
+
+def _standstills(turns: Sequence[int]) -> tuple[Standstill, ...]:
+    """From where each began and ended, one after the other."""
+    return tuple(Standstill(since_at, until_at) for since_at, until_at in zip_longest(turns[::2], turns[1::2]))
 
 
 async def write(tx: Transaction, customers: Iterable[Customer], now: datetime) -> None:

@@ -53,6 +53,7 @@ class Code(StrEnum):
     NOT_VOIDABLE = "not_voidable"
     GRANT_SPENT = "grant_spent"
     GRANT_EXPIRED = "grant_expired"
+    GRANT_MOVED = "grant_moved"
     EVENT_PENDING = "event_pending"
     NOTHING_OWED = "nothing_owed"
     API_KEY_ENDED = "api_key_ended"
@@ -125,6 +126,7 @@ MEANINGS: dict[Code, Meaning] = {
     Code.NOT_VOIDABLE: Meaning(409, "Only usage events and grants can be voided"),
     Code.GRANT_SPENT: Meaning(409, "Some of the grant is spent"),
     Code.GRANT_EXPIRED: Meaning(409, "The grant has expired"),
+    Code.GRANT_MOVED: Meaning(409, "After a pause the grant has gone on as another block"),
     Code.EVENT_PENDING: Meaning(409, "The event is not posted yet"),
     Code.NOTHING_OWED: Meaning(409, "There is no overage that could be billed"),
     Code.API_KEY_ENDED: Meaning(409, "The API key was revoked or has expired"),

@@ -18,23 +18,31 @@ from app.flusher.closing import Sums, close_periods
 from app.flusher.posting import Posting
 from app.ledger import store as ledger_store
 from app.ledger.book import Transaction, UsedInHour
+from app.ledger.targets import Targets
 from app.orders.outcomes import Refused
 from app.rules.agenda import next_at
 from app.rules.burndown import sort_blocks
 from app.rules.lifecycle import Action, State
-from app.rules.moments import NEVER_AT
+from app.rules.moments import NEVER_AT, to_at
+from app.rules.standstill import Course
 from app.rules.subscriptions import Subscription
 from app.rules.terms import SubscriptionTerms
 from app.subscriptions.book import Customer, Happened, Kept, Named, Subscribers, paid_for
 from app.subscriptions.history import Change
+from app.subscriptions.store import WITH_CREDIT_ASIDE
 from app.trail.outbox import Announcement, EventType
 from app.web.amounts import encode_amount
 from app.wire.events import StreamEntry
-from app.wire.orders import Act, SubscriptionOrder, VoidUsage
+from app.wire.orders import Act, SubscriptionOrder, VoidGrant, VoidUsage
 from tests.flusher.batch_subjects import ENVIRONMENT
 from tests.flusher.test_lag_laws import REF, Rows
 
-OF_CREDIT = {EventType.CREDITS_LOW, EventType.CREDITS_DEPLETED, EventType.USAGE_OVERAGE}
+OF_CREDIT = {
+    EventType.CREDITS_LOW,
+    EventType.CREDITS_DEPLETED,
+    EventType.USAGE_OVERAGE,
+    EventType.RESERVATION_EXPIRED,
+}
 _kept = msgspec.json.Decoder(Kept)
 
 
@@ -100,9 +108,11 @@ class SubscriberRows(Rows):
         self.account.blocks = sort_blocks(
             structs.replace(b) for b in self.blocks.values() if b.remaining_micro or b.is_scheduled
         )
-        posted = {(ENVIRONMENT, e.payload.event_id) for e in entries if e.payload and e.payload.event_id in self.events}
-        subscribers = self._subscribers(entries)
+        ids = [e.payload.event_id for e in entries if e.payload]
+        ids += [e.reservation.reservation_id for e in entries if e.reservation]
+        posted = {(ENVIRONMENT, one) for one in ids if one in self.events}
         named = self.targets(entries)
+        subscribers = self._subscribers(entries, named)
         posting = post_batch({REF: self.account}, [*entries], posted, named, subscribers, most_due=self.most_due)
         is_due = self.account.next_boundary() <= max(entry.accepted_at for entry in entries)
         assert posting.unfinished == ({self.account.id} if is_due else set())
@@ -115,11 +125,31 @@ class SubscriberRows(Rows):
         self._look(entries)
         return posting
 
-    def _subscribers(self, entries: Sequence[StreamEntry]) -> Subscribers:
+    def targets(self, entries: list[StreamEntry]) -> Targets:
+        """What orders and reservations speak of, and what became of the time to which its credit is tied."""
+        found = super().targets(entries)
+        ties = [block.terms.tie for block in found.blocks.values() if block.terms and block.terms.tie]
+        found.courses = {tie.subscription_id: self._course(tie.subscription_id) for tie in ties if tie.is_moved}
+        return found
+
+    def _course(self, subscription_id: UUID) -> Course:
+        course = Course()
+        for change in self.history:
+            if change.subscription_id != subscription_id or change.state_before == change.state_after:
+                continue
+            if change.state_after == State.PAUSED:
+                course = course.stopped(to_at(change.at))
+            elif change.state_before == State.PAUSED:
+                course = course.resumed(course.standstills[-1].since_at, to_at(change.at))
+        return course
+
+    def _subscribers(self, entries: Sequence[StreamEntry], named: Targets) -> Subscribers:
         """What app/subscriptions/reading.py reads for the batch."""
         orders = [entry.order for entry in entries if isinstance(entry.order, SubscriptionOrder)]
-        is_spoken_of = any(isinstance(entry.order, SubscriptionOrder | VoidUsage) for entry in entries)
-        if self.account.agenda_at > max(entry.accepted_at for entry in entries) and not is_spoken_of:
+        is_due = self.account.agenda_at <= max(entry.accepted_at for entry in entries)
+        is_due |= any(isinstance(entry.order, VoidUsage) for entry in entries)
+        is_due |= any(_kept.decode(self.table[key]).rules.state in WITH_CREDIT_ASIDE for key in named.courses)
+        if not is_due and not orders:
             return Subscribers()
         names, catalogue = (ENVIRONMENT, self.account.id, self.account.end_user_id), self.catalogue
         customer = Watched(*names, catalogue.zone, catalogue.free, self.subscriptions())
@@ -146,6 +176,7 @@ class SubscriberRows(Rows):
             self._end_rollover(subscription_id)
         self.events |= {event.id: event for event in posting.events}
         self.outcomes |= {outcome.order.order_id: outcome for outcome in posting.outcomes}
+        self.reservations |= {one.id: one for one in posting.reservations.values()}
         self.hours += posting.used
         self.history += posting.history
         with patch.object(ledger_store, "sum_hours_since", self._sum_hours_since):
@@ -171,16 +202,19 @@ class SubscriberRows(Rows):
             sums.append(found)
         return sums
 
-    def _look(self, entries: Sequence[StreamEntry]) -> None:
+    def _look(self) -> None:
         """What must hold after every batch, since the tables or the next batch ask for it, or the customer."""
-        kept, last = self.subscriptions(), entries[-1]
+        kept = self.subscriptions()
         assert self.account.agenda_at == min((next_at(each.rules) for each in kept), default=NEVER_AT)
         bases = [each.rules.state for each in kept if each.is_base and not each.is_terminal]
         assert len([state for state in bases if state is State.SCHEDULED]) <= 1, bases
         assert len([state for state in bases if state is not State.SCHEDULED]) <= 1, bases
         ties = {b.terms.tie for b in self.blocks.values() if b.remaining_micro and b.terms and b.terms.tie}
         moved = {tie.subscription_id for tie in ties if tie.is_moved}
-        assert not {each.id for each in kept if each.rules.paused_at == last.accepted_at and last.order} & moved
+        assert not {each.id for each in kept if each.rules.state is State.PAUSED} & moved
+        done = [outcome.order for outcome in self.outcomes.values() if outcome.refused is None]
+        voided = {order.block_id for order in done if isinstance(order, VoidGrant)}
+        assert not {block.id for each in kept for block in each.set_aside} & voided
 
     def summary(self) -> dict[str, object]:
         """All that must not depend on the lag."""
@@ -197,6 +231,9 @@ class SubscriberRows(Rows):
                 for key, b in self.blocks.items()
             },
             "events": {key: (event.draws, event.debt_micro) for key, event in self.events.items()},
+            "reservations": {
+                key: structs.replace(r, opened_seq=0, ended_seq=0) for key, r in self.reservations.items()
+            },
             "outcomes": {key: outcome.refused for key, outcome in self.outcomes.items()},
             "subscriptions": {key: msgspec.json.decode(row) for key, row in self.table.items()},
             "history": self.history,

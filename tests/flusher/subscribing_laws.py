@@ -23,7 +23,9 @@ from app.subscriptions.schemas import ClosedPeriod, SubscriptionTold
 from app.wire.events import EntryKind
 from app.wire.ids import parse
 from app.wire.orders import Act, VoidUsage
+from app.wire.reservations import ReservationEnd, ReservationState
 from tests.flusher.batch_subjects import tick
+from tests.flusher.pausing_laws import what_comes_back_lives_its_time
 from tests.flusher.subscriber_rows import Seen, SubscriberRows
 from tests.flusher.subscribing_programs import Life, Part
 
@@ -300,6 +302,10 @@ def _used(life: Life) -> list[_Used]:
             hour_at = hour_of(payload.occurred_at or entry.accepted_at)
             events[payload.event_id] = _Used(entry.accepted_at, hour_at, (payload.units_micro, entry.cost_micro, 1))
             used.append(events[payload.event_id])
+        elif isinstance(end := entry.reservation, ReservationEnd) and end.state is ReservationState.COMMITTED:
+            figures = end.units_micro, end.used_micro, 1
+            events[end.reservation_id] = _Used(entry.accepted_at, hour_of(entry.accepted_at), figures)
+            used.append(events[end.reservation_id])
         elif isinstance(order, VoidUsage) and order.order_id not in voids:
             voids.add(order.order_id)
             if life.rows.outcomes[order.order_id].refused is None:
@@ -327,7 +333,7 @@ def what_a_pause_sets_aside_waits(life: Life) -> None:
 
 
 def the_proof_accepts_it(life: Life) -> None:
-    """1-13, 22-24: what `quotastack ledger verify` proves of an account."""
+    """1-13, 22-24, 28-31: what `quotastack ledger verify` proves of an account."""
     rows, found = life.rows, list[Finding]()
     blocks = [BlockRow(block, block.granted_micro) for block in rows.blocks.values()]
     proof = AccountProof(rows.account, blocks, lambda *finding: found.append(Finding(*finding)))
@@ -336,6 +342,9 @@ def the_proof_accepts_it(life: Life) -> None:
         for event in sorted(rows.events.values(), key=lambda event: event.id):
             if event.seq == transaction.seq:
                 proof.add_event(event.chained())
+        for reservation in rows.reservations.values():
+            if reservation.opened_seq == transaction.seq:
+                proof.reservations.add(reservation)
         proof.end()
     proof.finish()
     assert found == []
@@ -368,5 +377,6 @@ LAWS: tuple[Callable[[Life], None], ...] = (
     debt_is_billed_before_credit_comes,
     all_that_was_used_is_told_once,
     what_a_pause_sets_aside_waits,
+    what_comes_back_lives_its_time,
     the_proof_accepts_it,
 )

@@ -31,7 +31,8 @@ from app.rules.thresholds import Threshold
 from app.subscriptions.book import Kept
 from app.wire.events import EntryKind, StreamEntry
 from app.wire.orders import Act, BillOverage, Debit, Order, Subscribe, VoidGrant, VoidUsage
-from tests.flusher.batch_subjects import make_account, make_block, tick, usage
+from app.wire.reservations import ReservationState
+from tests.flusher.batch_subjects import ending, make_account, make_block, opening, tick, usage
 from tests.flusher.subscriber_rows import Catalogue, SubscriberRows
 from tests.flusher.test_lag_laws import REF
 from tests.rules.subscribing import DAY, STARTS_AT, ZONES
@@ -40,7 +41,10 @@ HOUR = HOUR_MICROSECONDS
 CLIENT_ACTIONS = (*legal_actions(State.ACTIVE), Action.RESUME)
 PERIODS = [Interval(IntervalUnit.DAY, 10), Interval(IntervalUnit.WEEK), *[Interval(IntervalUnit.MONTH)] * 2]
 CYCLES = [Interval(IntervalUnit.DAY, 3), Interval(IntervalUnit.WEEK), *[Interval(IntervalUnit.MONTH)] * 2]
+ENDS = [ReservationState.COMMITTED, ReservationState.RELEASED, ReservationState.EXPIRED]
 STEPS_OF_A_PART = 20
+WALLET = 900
+"""From here on blocks are numbered; no event has such a number."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,7 @@ class _Author:
         blocks = [(random.randint(1, 20), random.choice([NEVER_AT, STARTS_AT + random.randint(1, 90) * DAY]))]
         self._wallet = [
             make_block(number, amount, expires_at)
-            for number, (amount, expires_at) in enumerate(blocks * random.randint(0, 1), 1)
+            for number, (amount, expires_at) in enumerate(blocks * random.randint(0, 1), WALLET)
         ]
         self._rows = make_rows(self._wallet)
         self._at, self._number = STARTS_AT, 0
@@ -112,6 +116,9 @@ class _Author:
             for _ in range(STEPS_OF_A_PART):
                 self._at += self._pause()
                 self._add(self._step())
+                if self._random.random() < (0.7 if self._stands_still() else 0.25):
+                    self._at += self._random.choice([0, 0, HOUR])
+                    self._add(self._besides())
             if version == 2:
                 self._at += 100 * DAY
                 self._add(tick("user", self._at))
@@ -154,6 +161,20 @@ class _Author:
         if verb == "act" and (kept := self._whom()) is not None:
             return self._entry(self._act(kept))
         return tick("user", self._at)
+
+    def _stands_still(self) -> bool:
+        return any(kept.rules.state is State.PAUSED for kept in self._rows.subscriptions())
+
+    def _besides(self) -> StreamEntry:
+        """Credit is reserved, or comes back, which it does more often while something stands still."""
+        random, held = self._random, [each.id.int for each in self._rows.reservations.values() if each.is_open]
+        self._number += 1
+        if held and random.random() < (0.8 if self._stands_still() else 0.3):
+            used_micro = random.choice([0, 0, 1, 5, 9])
+            return ending("user", random.choice(held), random.choice(ENDS), self._at, used_micro=used_micro)
+        if random.random() < 0.4:
+            return self._entry(self._correct())
+        return opening("user", self._number, random.choice([1, 5, 20]), self._at)
 
     def _entry(self, order: Order) -> StreamEntry:
         return StreamEntry((self._at, self._number), REF, EntryKind.ORDER, self._at, 1, 0, None, order)
@@ -201,12 +222,13 @@ class _Author:
 
     def _correct(self) -> Order:
         random, name = self._random, self._name()
-        events, blocks = [*self._rows.events], [*self._rows.blocks]
+        aside = [block.id for kept in self._rows.subscriptions() for block in kept.set_aside]
+        events, blocks = [*self._rows.events], [*self._rows.blocks, *aside * 5]
         kinds = ["bill", "debit", *["event"] * 3 * bool(events), *["block"] * bool(blocks)]
         may_owe = random.random() < 0.5
         match random.choice(kinds):
             case "event":
-                return VoidUsage(**name, event_id=random.choice(events))  # type: ignore[arg-type]
+                return VoidUsage(**name, event_id=random.choice([*events, *events[-3:] * 9]))  # type: ignore[arg-type]
             case "block":
                 return VoidGrant(**name, block_id=random.choice(blocks), allow_debt=may_owe)  # type: ignore[arg-type]
             case "debit":

@@ -3,13 +3,17 @@
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from app.flusher import batch, falling_due, subscribing
 from app.flusher.subscribing import _Poster
+from app.ledger import targets
 from app.rules import actions
 from app.rules.actions import Arguments
+from app.rules.burndown import Block
 from app.rules.effects import Billed
 from app.rules.lifecycle import Action
+from app.rules.standstill import Course, Place, place_of
 from app.rules.subscriptions import Subscription
 from app.subscriptions import book
 from app.subscriptions.book import Customer
@@ -50,6 +54,14 @@ def _whichever_period(subscription: Subscription, _: Arguments, now: int) -> Any
     return _renew(subscription, Arguments(), now)
 
 
+def _never_aside(block: Block, course: Course) -> Place:
+    return structs.replace(place_of(block, course), is_aside=False)
+
+
+def _never_moved(block: Block, course: Course) -> Place:
+    return structs.replace(place_of(block, course), by_microseconds=0, is_moved=False)
+
+
 RULES: dict[str, Rule] = {
     "a pause sets credit aside": Rule(_Poster, "_set_aside", _nothing),
     "what was set aside comes back": Rule(_Poster, "_bring_back", _nothing),
@@ -67,6 +79,9 @@ RULES: dict[str, Rule] = {
     "a tick that stops half-way leaves settling to the next": Rule(batch, "_catch_up", _settled),
     "a renewal names its period": Rule(actions._ACTIONS, Action.RENEW, _whichever_period),  # noqa: SLF001
     "a period is closed once": Rule(subscribing, "_is_closed", _never),
+    "what comes back while time stands still waits": Rule(targets, "place_of", _never_aside),
+    "what comes back after a pause has the time that was left": Rule(targets, "place_of", _never_moved),
+    "what is set aside of a grant is voided with it": Rule(subscribing, "aside_of", lambda *_: {}),
     "history is written": Rule(_Poster, "_remember", _nothing),
 }
 """What of the product keeps them, and what is put in its place."""

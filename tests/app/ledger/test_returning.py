@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from app.ledger.book import DEBT, EXPIRED, Account, block_account
-from app.ledger.returning import Drawn, GivenBack, give_back, refund_id
+from app.ledger.returning import Drawn, GivenBack, Giving, give_back, refund_id
 from app.ledger.targets import Targets
 from app.rules import burndown
 from app.rules.moments import NEVER_AT
@@ -32,7 +32,7 @@ def begin(drawn: list[int], debt: int, owed: int, gone: set[int], voided: set[in
 
 def give(account: Account, drawn: Drawn, targets: Targets) -> GivenBack:
     """All of it, at the one moment of these laws."""
-    return give_back(account, drawn, targets, AT, revision=REVISION, refund_id=refund_id(CAUSE))
+    return give_back(account, drawn, targets, Giving(AT, REVISION, CAUSE))
 
 
 @LAW
@@ -55,8 +55,9 @@ def test_nothing_is_lost_and_nothing_is_made(
     assert expired == sum(amount for n, amount in enumerate(drawn) if n in gone - voided)
     back_to_debt = debt + sum(amount for n, amount in enumerate(drawn) if n in voided)
     assert gains[DEBT] == min(owed, back_to_debt)
-    assert (back.refund.remaining_micro if back.refund else 0) == back_to_debt - gains[DEBT]
-    assert back.refund is None or (back.refund.known_revision, back.refund.expires_at) == (REVISION, NEVER_AT)
+    assert sum(block.remaining_micro for block in back.blocks.made) == back_to_debt - gains[DEBT]
+    refunds = [(block.id, block.known_revision, block.expires_at) for block in back.blocks.made]
+    assert refunds in ([], [(refund_id(CAUSE), REVISION, NEVER_AT)])
 
 
 @LAW
@@ -72,7 +73,7 @@ def test_where_nothing_happened_all_is_as_it_was(held: list[int], amount: int) -
     account.debt_micro += debt
     dead = {block.id: block for block in account.blocks if not block.remaining_micro}
     account.blocks = [block for block in account.blocks if block.remaining_micro]  # as the next batch finds it
-    assert give(account, taken, Targets(blocks=dead)).refund is None
+    assert give(account, taken, Targets(blocks=dead)).blocks.made == []
     assert account.debt_micro == 0
     assert account.blocks == before
 

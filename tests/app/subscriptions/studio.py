@@ -2,11 +2,16 @@
 
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID, uuid4
 
 import msgspec
 
 from app.io.redis import AccountView
+from app.rules.moments import to_at
+from app.wire import keys
 from app.wire.codes import Code
+from app.wire.events import UsagePayload, encode_usage
+from app.wire.ids import show
 from tests.app.core import EVENTS_OF_A_FEATURE, Client, Core, Tenant
 from tests.app.metering.test_features import published_plan
 from tests.app.schema.catalogue import connected
@@ -16,6 +21,7 @@ from tests.waiting import wait_until_async
 
 TEN_DAYS: dict[str, Any] = {"interval": "day", "interval_count": 10}
 WAIT_SECONDS = 10.0
+CREDIT = 1_000_000
 IN_FORCE = ("trialing", "active", "paused", "overdue")
 
 
@@ -121,6 +127,37 @@ class Studio:
         """Take so much credit, into debt where there is less."""
         debit = {"end_user_id": end_user_id, "amount": -amount, "reason": "owed", "allow_debt": True}
         await self.client.made("/v1/credits/adjustments", debit)
+
+    async def use(self, amount: int, end_user_id: str = "u") -> str:
+        """Usage that costs so much, as an edge's script leaves it; its id, once it is posted."""
+        redis, event_id = self.core.parts.redis, uuid4()
+        ref = keys.account_ref(keys.environment_ref(self.tenant.environment_id), end_user_id)
+        view, partition, cost_micro = await self.view(end_user_id), redis.partition(ref), amount * CREDIT
+        at, before = max(to_at(await self.now()), view.last_at), await self.total(end_user_id)
+        usage = UsagePayload(event_id, "api_calls", cost_micro, UUID(int=1), None, None, None)
+        fields = {"a": ref, "k": "u", "t": at, "r": view.revision, "c": cost_micro, "p": encode_usage(usage)}
+        last_id = await redis.client.xadd(keys.stream(partition), fields)
+        news = {"accepted": view.accepted_micro + cost_micro, "last_id": last_id, "last_at": at}
+        await redis.client.hset(keys.account(partition, ref), mapping=news)
+
+        async def is_posted() -> bool:
+            return await self.total(end_user_id) == before - amount
+
+        await wait_until_async(is_posted, WAIT_SECONDS, "the usage is posted")
+        return show("evt", event_id)
+
+    async def void(self, code: Code | None = None, **what: Any) -> Any:
+        """What a void answers, or its refusal with a code; a dry run before it says the same."""
+        asked = {"reason": "a mistake", **what}
+        would = await self.client.post("/v1/credits/voids", {**asked, "dry_run": True})
+        done = await self.client.post("/v1/credits/voids", asked)
+        if code is not None:
+            problem = assert_problem(done, code)
+            assert assert_problem(would, code)["detail"] == problem["detail"]
+            return problem
+        assert (would.status_code, done.status_code) == (200, 201), (would.text, done.text)
+        assert would.json()["lines"] == done.json()["lines"]
+        return done.json()
 
     async def ledger(self, end_user_id: str = "u") -> list[tuple[str, float]]:
         """(kind, change of the total) of all transactions, the first first."""

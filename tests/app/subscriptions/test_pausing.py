@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from app.wire.codes import Code
 from tests.app.subscriptions.studio import TEN_DAYS, Studio, later
 
 
@@ -130,3 +131,51 @@ async def test_an_addon_by_itself(studio: Studio) -> None:
     assert (await studio.total(), await studio.standing()) == (100, "ok")
     await studio.act(extra, "resume")
     assert await studio.total() == 107
+
+
+async def test_what_comes_back_meanwhile_waits_too(studio: Studio) -> None:
+    """Voided in the pause, usage is with what is set aside, and lives as long as that once it goes on."""
+    made = await studio.subscribe(await studio.plan("pro", 100))
+    event_id = await studio.use(40)
+    await studio.pass_days(4)
+    assert (await studio.act(made, "pause"))["set_aside"] == 60
+    await studio.pass_days(30)
+    assert (await studio.void(event_id=event_id))["total_after"] == 0
+    assert ((await studio.show(made))["set_aside"], await studio.total()) == (100, 0)
+    assert (await studio.act(made, "resume"))["set_aside"] == 0
+    await studio.pass_days(5)
+    assert await studio.total() == 100
+    await studio.pass_days(1)
+    assert await studio.total() == 0
+
+
+async def test_what_comes_back_after_it_has_the_time_that_was_left(studio: Studio) -> None:
+    """Voided after two pauses, when its block would have expired, usage is there as long as the rest of the block."""
+    made = await studio.subscribe(await studio.plan("pro", 100))
+    event_id = await studio.use(40)
+    for _ in range(2):
+        await studio.pass_days(2)
+        await studio.act(made, "pause")
+        await studio.pass_days(15)
+        await studio.act(made, "resume")
+    assert (await studio.void(event_id=event_id))["total_after"] == 100
+    [block, other] = (await studio.client.read("/v1/customers/u/credits"))["blocks"]
+    assert block["expires_at"] == other["expires_at"] == (await studio.show(made))["period_end"]
+    await studio.pass_days(6)
+    assert await studio.total() == 0
+
+
+async def test_a_grant_is_voided_where_it_is(studio: Studio) -> None:
+    """What is set aside of it is taken back there; once it has gone on as another block, that is the one to void."""
+    made = await studio.subscribe(await studio.plan("pro", 100))
+    [block] = (await studio.client.read("/v1/customers/u/credits"))["blocks"]
+    await studio.use(40)
+    await studio.act(made, "pause")
+    spent = await studio.void(Code.GRANT_SPENT, credit_block_id=block["credit_block_id"])
+    assert spent["context"] == {"spent": 40}
+    await studio.act(made, "resume")
+    await studio.void(Code.GRANT_MOVED, credit_block_id=block["credit_block_id"])
+    [later_block] = (await studio.client.read("/v1/customers/u/credits"))["blocks"]
+    await studio.act(made, "pause")
+    await studio.void(credit_block_id=later_block["credit_block_id"])
+    assert ((await studio.act(made, "resume"))["set_aside"], await studio.total()) == (0, 0)

@@ -57,6 +57,7 @@ Code: TypeAlias = Literal[
     "feature_not_in_plan",
     "feature_not_metered",
     "grant_expired",
+    "grant_moved",
     "grant_spent",
     "headers_too_large",
     "idempotency_key_in_flight",
