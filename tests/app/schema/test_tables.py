@@ -1,6 +1,8 @@
 """The tables that Piccolo queries are the tables that the migrations make."""
 # ruff: noqa: SLF001 - Piccolo keeps what it knows of a table in _meta
 
+from pathlib import Path
+
 from piccolo.apps.migrations.tables import Migration
 from piccolo.columns import (
     JSON,
@@ -62,3 +64,9 @@ async def test_tables_are_what_the_migrations_make(urls: DatabaseUrls) -> None:
         names = await tables(connection)
     assert declared == found
     assert {table._meta.tablename for table in APP_CONFIG.table_classes} | {"migration"} == names
+
+
+def test_every_step_is_run(repository: Path) -> None:
+    """SQL without a module beside it is run by nobody."""
+    modules = {path.stem.removeprefix("quotastack_") for path in (repository / "migrations").glob("quotastack_*.py")}
+    assert {path.stem for path in (repository / "migrations" / "sql").glob("*.sql")} == modules
