@@ -119,6 +119,7 @@ async def more_of_them(stack: Stack) -> None:
         stack.add(kind, name)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 async def test_however_many_tick_and_post(tmp_path: Path) -> None:
     """48: three processes of jobs and two flushers; each period turns once."""
@@ -128,6 +129,7 @@ async def test_however_many_tick_and_post(tmp_path: Path) -> None:
         await subscriptions.check()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 async def test_whenever_the_flusher_is_killed(tmp_path: Path) -> None:
     """48: killed again and again while all of them are due; each is renewed once."""

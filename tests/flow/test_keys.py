@@ -104,6 +104,7 @@ def digest_of(key: str) -> bytes:
     return key_digest.digest(SECRETS["KEY_PEPPER"].encode(), key)
 
 
+@pytest.mark.slow
 async def test_the_tenant_sees_when_a_key_was_used(many: Stack) -> None:
     """By an edge, which tells jobs, which writes it down within a minute or so."""
     async with open_session() as session:

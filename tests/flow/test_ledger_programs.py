@@ -203,6 +203,7 @@ async def pages(client: Client, path: str, **query: str) -> list[Any]:
         cursor = {"cursor": answer.body["next_cursor"]}
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(SECONDS)
 async def test_customers_have_what_the_reference_says(stack: Stack, tenant: Tenant) -> None:
     """Answers, balances, blocks, events, sums of the ledger, whatever is stopped or killed; and verify is content."""

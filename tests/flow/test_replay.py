@@ -27,6 +27,7 @@ SEED = 20_231_116
 REPLAY_SECONDS, POSTED_SECONDS = 150, 60
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif("TRACE_FILE" not in os.environ, reason="TRACE_FILE names no file of model requests"),
     pytest.mark.timeout(300),
 ]

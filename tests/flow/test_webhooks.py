@@ -80,6 +80,7 @@ async def running_webhooks(directory: Path) -> AsyncIterator[tuple[Stack, Webhoo
                 await connection.close()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 async def test_every_event_arrives_in_order_whoever_is_killed(tmp_path: Path) -> None:
     """Two jobs processes, killed by turns while endpoints fail: nothing is lost, and nothing overtakes."""

@@ -122,7 +122,7 @@ class SubscriberRows(Rows):
             self.seen += customer.seen
             changed = customer.changed.values()
             self.table |= {kept.id: msgspec.json.encode(kept, order="deterministic") for kept in changed}
-        self._look(entries)
+        self._look()
         return posting
 
     def targets(self, entries: list[StreamEntry]) -> Targets:

@@ -87,6 +87,7 @@ RULES: dict[str, Rule] = {
 """What of the product keeps them, and what is put in its place."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", RULES)
 def test_some_life_misses_it(rule: str) -> None:
     """Some law does not hold of it, or it cannot be lived at all."""

@@ -69,6 +69,7 @@ look        | yes    | the lease holder looks at the memory only when it takes o
 ROWS = [[cell.strip() for cell in row.split("|")] for row in RULES.strip().splitlines()[1:]]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(MOST_SECONDS)
 @pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("faults", [False, True], ids=["no faults", "faults"])
@@ -78,6 +79,7 @@ def test_protocol_holds(pool: ProcessPoolExecutor, seeds: range, part: int, *, f
     assert broken is None, broken
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(MOST_SECONDS)
 @pytest.mark.parametrize(("rule", "faults", "kind"), [(row[0], row[1] == "yes", row[3]) for row in ROWS])
 def test_every_rule_is_needed(pool: ProcessPoolExecutor, seeds: range, rule: str, kind: str, *, faults: bool) -> None:

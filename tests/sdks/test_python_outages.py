@@ -65,6 +65,7 @@ async def test_an_outage_loses_nothing(
     await charged(core, ada, 15)
 
 
+@pytest.mark.slow
 async def test_an_outage_of_thirty_seconds(make: Maker, gate: Gate, ada: str, core: Client, tmp_path: Path) -> None:
     """Usage comes all the while; none of it is lost, and none is charged twice."""
     client = await make(spool=tmp_path, attempts=2, max_wait=2.0)

@@ -13,6 +13,7 @@ pytestmark = pytest.mark.usefixtures("flusher")
 CUSTOMERS, ROUNDS, SEED = 10, 100, 7
 
 
+@pytest.mark.slow
 async def test_a_thousand_actions(core: Core, tenant: Tenant, urls: DatabaseUrls) -> None:
     """Status, standing, plan version, add-ons and balance at the edge are those of the answer; verify finds nothing."""
     follower, names = Follower(core, tenant, SEED), [f"u{number}" for number in range(CUSTOMERS)]
