@@ -58,17 +58,12 @@ def _never_aside(block: Block, course: Course) -> Place:
     return structs.replace(place_of(block, course), is_aside=False)
 
 
-def _never_moved(block: Block, course: Course) -> Place:
-    return structs.replace(place_of(block, course), by_microseconds=0, is_moved=False)
-
-
 RULES: dict[str, Rule] = {
     "a pause sets credit aside": Rule(_Poster, "_set_aside", _nothing),
     "what was set aside comes back": Rule(_Poster, "_bring_back", _nothing),
     "who falls back is not granted again what was granted": Rule(Customer, "_was_granted", _never),
     "a plan is tried once": Rule(Customer, "_had_trial", _never),
     "nothing rolls over where the subscription ends by itself": Rule(falling_due, "_ends", _never),
-    "parts of a cycle share its cap": Rule(falling_due, "_left_of_cap", lambda _, __, cap_micro: cap_micro),
     "what rolled over waits for the payment": Rule(_Poster, "_rolled_over", lambda *_: []),
     "what waited for the payment comes with it": Rule(_Poster, "_free", _nothing),
     "what waited for a payment that never came is lost": Rule(_Poster, "_lose", _nothing),
@@ -78,9 +73,7 @@ RULES: dict[str, Rule] = {
     "of one moment, what expires does so first": Rule(falling_due, "_comes_first", lambda *_: True),
     "a tick that stops half-way leaves settling to the next": Rule(batch, "_catch_up", _settled),
     "a renewal names its period": Rule(actions._ACTIONS, Action.RENEW, _whichever_period),  # noqa: SLF001
-    "a period is closed once": Rule(subscribing, "_is_closed", _never),
     "what comes back while time stands still waits": Rule(targets, "place_of", _never_aside),
-    "what comes back after a pause has the time that was left": Rule(targets, "place_of", _never_moved),
     "what is set aside of a grant is voided with it": Rule(subscribing, "aside_of", lambda *_: {}),
     "history is written": Rule(_Poster, "_remember", _nothing),
 }
