@@ -14,9 +14,11 @@ _KEY = r"^[a-z0-9_.-]{1,64}$(?!\n)"
 _MEMBER = r"^[^.\x00-\x1f\x7f-\x9f]+(\.[^.\x00-\x1f\x7f-\x9f]+){0,7}$(?!\n)"
 _CURRENCY = r"^[A-Z]{3}$(?!\n)"
 _PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f]+$(?!\n)"
+_DESCRIPTION = r"^[^\x00-\x1f\x7f-\x9f]*$(?!\n)"
 PATTERN_MEANINGS = {
     repr(_KEY): "must have 1 to 64 characters of a-z, 0-9, '_', '.', '-'",
     repr(_PRINTABLE): "must not hold control characters",
+    repr(_DESCRIPTION): "must not hold control characters",
     repr(_MEMBER): "must be 1 to 8 names of members, with dots between them and no control characters",
     repr(_CURRENCY): "must have three capital letters, such as EUR",
 }
@@ -25,6 +27,7 @@ EndUserId = Annotated[
     str, Meta(min_length=1, max_length=256, pattern=_PRINTABLE, description="Your own id of the user.")
 ]
 Key = Annotated[str, Meta(pattern=_KEY, description="A name of your choice: 1 to 64 of a-z, 0-9, `_`, `.`, `-`.")]
+Description = Annotated[str, Meta(max_length=500, pattern=_DESCRIPTION)]
 Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=_PRINTABLE)]
 EventType = Annotated[
     str,

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from app.errors import ServiceError, invalid_value
 from app.rules.webhook_urls import MAX_URL_LENGTH
-from app.web.fields import Moment
+from app.web.fields import Description, Moment
 from app.webhooks.deciding import DisabledReason, State
 from app.webhooks.endpoint_store import AttemptRow, DeliveryRow, EndpointRow, EventRow
 from app.webhooks.filtering import ENDPOINT_PREFIX, unknown_types
@@ -25,7 +25,6 @@ MAX_EVENT_TYPES = 50
 MAX_EVENT_IDS = 1_000
 
 Url = Annotated[str, Meta(min_length=1, max_length=MAX_URL_LENGTH, description="Where events are posted to.")]
-Description = Annotated[str, Meta(max_length=500, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$(?!\n)")]
 EventTypes = Annotated[
     list[str],
     Meta(min_length=1, max_length=MAX_EVENT_TYPES, description="Types, or families of them such as `subscription.*`."),

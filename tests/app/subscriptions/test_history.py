@@ -17,16 +17,16 @@ async def test_who_did_what_and_why(studio: Studio) -> None:
     pro, mini = await studio.plan("pro", 100), await studio.plan("mini", 50)
     began_at = await studio.now()
     made = await studio.subscribe(pro, reason="signed up")
-    await studio.act(made, "renew", "key-1", payment_reference="pay_1", reason="paid")
     await studio.act(made, "change", plan_variant_id=mini, reason="too dear")
+    await studio.act(made, "renew", "key-1", payment_reference="pay_1", reason="paid")
     await studio.pass_days(20)
     history = await studio.history(made)
     actor = history[0]["actor"]
     assert actor.startswith("key_")
     told = [
         ("create", None, "active", actor, "signed up", None, None),
-        ("renew", "active", "active", actor, "paid", "pay_1", "key-1"),
         ("schedule_change", "active", "active", actor, "too dear", None, None),
+        ("renew", "active", "active", actor, "paid", "pay_1", "key-1"),
         ("change", "active", "active", "flusher", None, None, None),
         ("fall_overdue", "active", "overdue", "flusher", None, None, None),
     ]
@@ -42,7 +42,7 @@ async def test_versions_where_they_differ(studio: Studio) -> None:
     pro, max_ = await studio.plan("pro", 100), await studio.plan("max", 300)
     made = await studio.subscribe(pro)
     await studio.act(made, "renew")
-    await studio.act(made, "change", plan_variant_id=max_)
+    await studio.act(made, "change", plan_variant_id=max_, payment_reference="pay_1")
     versions = [(change["version_before"], change["version_after"]) for change in await studio.history(made)]
     assert versions == [(None, version(pro, "pro")), (None, None), (version(pro, "pro"), version(max_, "max"))]
 
