@@ -22,6 +22,7 @@ SECONDS = 150
 """A connection that died silently is given up after half a minute, and a lease after a minute."""
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     "harm",

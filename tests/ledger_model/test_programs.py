@@ -100,6 +100,7 @@ def _go_on_for(wanted: set[str], flusher: Flusher, reached: Counter[str]) -> lis
     return sorted(rule for rule in wanted if not reached[rule])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FLUSHERS)
 def test_the_ledger_is_the_one_that_its_description_gives(name: str) -> None:
     """40, 41: in batches and one by one, with any lag, as the reference has it; and every rule was met on the way."""

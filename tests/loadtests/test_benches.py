@@ -68,6 +68,7 @@ def test_months_of_subscribers_pass(tmp_path: Path) -> None:
         assert asyncio.run(time_plain_sql(postgres.url_owner, 10)) > 0
 
 
+@pytest.mark.slow
 def test_webhooks_are_delivered_and_judged(tmp_path: Path) -> None:
     """With bad endpoints and without, from a backlog and at a pace, by the jobs and by the loop of one's own."""
     with running_webhooks(tmp_path, endpoints=20) as webhooks:

@@ -22,7 +22,7 @@ SECONDS, KILLS, USERS = 4, 4, 5
 MAKE_SECONDS = 100
 SETTINGS = Settings("mixed", "ramp", USERS, SECONDS, None, 1, OWN)
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -57,6 +57,7 @@ def steps_of(backup: int) -> list[str]:
     return steps if backup == DUMP else [*recipe(RESTORE, 1), *steps[migrations[1] :]]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("backup", [DUMP, FILES])
 async def test_both_stores_are_lost(tmp_path: Path, backup: int) -> None:
@@ -77,6 +78,7 @@ async def test_both_stores_are_lost(tmp_path: Path, backup: int) -> None:
         assert "problem" not in (await operator.follow([*recipe(RESTORE)[-1:]]))[0]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 async def test_postgres_alone_is_lost(tmp_path: Path) -> None:
     """What Valkey has still is posted to the copy: all that was acknowledged is there before anybody sends again."""

@@ -133,6 +133,7 @@ def failures(operations: list[Any], run: Callable[[Any, GenerationMode], None]) 
                 yield f"{operation.label} {mode.value}: {error}"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(0)
 def test_every_operation_does_what_its_document_says(house: House, request: pytest.FixtureRequest) -> None:
     """And afterwards the ledger is as right as before."""

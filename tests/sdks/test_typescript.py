@@ -47,6 +47,7 @@ def test_its_lock_names_no_registry(repository: Path) -> None:
     assert "://" not in (repository / "sdks/typescript/package-lock.json").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(INSTALL_SECONDS + TEST_SECONDS)
 async def test_its_own_tests_pass(package: Path, shop: Shop) -> None:
     """`npm test` without its preparations: every verb against the stack, and the package as it is published."""

@@ -6,6 +6,8 @@ from random import Random
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+import pytest
+
 from app.rules.credits import MICRO
 from app.rules.moments import NEVER_AT
 from tests.wire import reservation_models as models
@@ -172,6 +174,7 @@ def _kind(step: Reserve | End | Extend, answer: list[bytes]) -> str:
     return f"{type(step).__name__.lower()} {answer[0].decode()}"
 
 
+@pytest.mark.slow
 def test_scripts_of_reservations_agree_with_their_models(bare_valkey: "Redis") -> None:
     """Every answer and, after every call, every key; and each answer that there is comes often."""
     met = Counter(kind for seed in range(PROGRAMS) for kind in _run(bare_valkey, seed))

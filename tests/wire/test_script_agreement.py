@@ -7,6 +7,8 @@ from random import Random
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+import pytest
+
 from app.rules.credits import MICRO
 from app.rules.moments import NEVER_AT
 from app.rules.pricing import GraduatedPrice, Tier
@@ -388,6 +390,7 @@ def _kind(step: Step, answer: object, *, is_renewed: bool) -> str:  # noqa: PLR0
     raise AssertionError(answer)
 
 
+@pytest.mark.slow
 def test_scripts_agree_with_their_models(bare_valkey: "Redis") -> None:
     """Every answer and, after every call, every key; and each answer that there is comes often."""
     met = Counter(kind for seed in range(PROGRAMS) for kind in _run(bare_valkey, seed))
