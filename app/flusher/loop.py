@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
+from math import isfinite
 from uuid import UUID, uuid4
 
 import msgspec
@@ -76,8 +77,11 @@ class Flusher:
         quiet_seconds = self._now() - self._turned_at
         if quiet_seconds <= QUIET_SECONDS:
             return Report("ready", {"turns": OK})
-        reason = f": {self._last_failure}" if self._last_failure else ""
-        detail = f"None has gone well for {QUIET_SECONDS} s{reason}. The log says why; see Postgres and Redis."
+        since = f"for {QUIET_SECONDS} s" if isfinite(self._turned_at) else "yet"
+        if self._last_failure:
+            detail = f"None has gone well {since}: {self._last_failure}. The log says why; see Postgres and Redis."
+        else:
+            detail = f"None has ended {since}. A start takes seconds; a longer wait is for Postgres or Redis."
         return Report("unavailable", {"turns": Part("failing", detail)})
 
     async def run(self, stop: asyncio.Event) -> None:

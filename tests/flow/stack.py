@@ -198,9 +198,15 @@ class Stack:
             if role.pid is not None:
                 role.finish_stop(0)
 
+    def probed(self) -> dict[str, str]:
+        """Where each process is probed: core and edge always, the others where they were given a port."""
+        ports = {name: self.environments[name].get(f"{name.upper()}_METRICS_PORT") for name in ("flusher", "jobs")}
+        listening = {name: f"http://127.0.0.1:{port}" for name, port in ports.items() if port}
+        return {"core": self.core_url, "edge": self.edge_url} | listening
+
     async def ready(self, session: aiohttp.ClientSession, *urls: str) -> None:
-        """Wait until core and edge answer."""
-        for url in urls or (f"{self.core_url}/readyz", f"{self.edge_url}/readyz"):
+        """Wait until every process that is probed says that it is well, or those at these addresses."""
+        for url in urls or (f"{base}/readyz" for base in self.probed().values()):
 
             async def answers(url: str = url) -> bool:
                 try:

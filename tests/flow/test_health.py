@@ -5,8 +5,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.flow.stack import Stack, Tenant, drained, make_catalogue
+from tests.waiting import wait_until_async
 
 PARTITIONS = 64
+TASKS = {"ticks", "sweeps", "reloads", "enrolments", "checkpoints", "partitions", "holds"}
 PARTS = {
     "core": {"postgres", "redis", "migrations", "flusher"},
     "edge": {"redis", "spool"},
@@ -15,16 +17,9 @@ PARTS = {
 }
 
 
-def address(stack: Stack, role: str) -> str:
-    """Where a process is probed."""
-    if role in {"core", "edge"}:
-        return {"core": stack.core_url, "edge": stack.edge_url}[role]
-    return f"http://127.0.0.1:{stack.environments[role][f'{role.upper()}_METRICS_PORT']}"
-
-
 async def figures(session: aiohttp.ClientSession, stack: Stack, role: str) -> dict[tuple[str, ...], float]:
     """Every sample of a process, by name and values of labels in the order of their names."""
-    async with session.get(f"{address(stack, role)}/metrics") as answer:
+    async with session.get(f"{stack.probed()[role]}/metrics") as answer:
         text = await answer.text()
     assert answer.status == 200, text
     return {
@@ -37,11 +32,11 @@ async def figures(session: aiohttp.ClientSession, stack: Stack, role: str) -> di
 @pytest.mark.parametrize("role", PARTS)
 async def test_each_process_says_that_it_is_well(stack: Stack, session: aiohttp.ClientSession, role: str) -> None:
     """Part by part; and it lives."""
-    async with session.get(f"{address(stack, role)}/readyz") as answer:
+    async with session.get(f"{stack.probed()[role]}/readyz") as answer:
         body = await answer.json()
     assert (answer.status, body["status"]) == (200, "ready"), body
     assert body["parts"] == {name: {"status": "ok"} for name in PARTS[role]}
-    async with session.get(f"{address(stack, role)}/livez") as answer:
+    async with session.get(f"{stack.probed()[role]}/livez") as answer:
         assert await answer.json() == {"status": "alive"}
 
 
@@ -73,8 +68,12 @@ async def test_usage_is_counted_all_the_way(stack: Stack, tenant: Tenant, sessio
 
 
 async def test_rounds_are_counted(stack: Stack, session: aiohttp.ClientSession) -> None:
-    """Each task of jobs that has had its first round has gone well."""
-    found = await figures(session, stack, "jobs")
-    tasks = {name[1] for name in found if name[0] == "quotastack_jobs_last_success_timestamp_seconds"}
-    assert tasks >= {"ticks", "sweeps", "reloads", "enrolments", "checkpoints", "partitions", "holds"}
+    """Each task of jobs has its first round soon, and no round fails."""
+
+    async def all_had_a_round() -> dict[tuple[str, ...], float] | None:
+        found = await figures(session, stack, "jobs")
+        tasks = {name[1] for name in found if name[0] == "quotastack_jobs_last_success_timestamp_seconds"}
+        return found if tasks >= TASKS else None
+
+    found = await wait_until_async(all_had_a_round, 30, "a round of each task")
     assert not [name for name, value in found.items() if name[0] == "quotastack_jobs_round_failures_total" and value]

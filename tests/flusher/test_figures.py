@@ -49,7 +49,8 @@ async def test_it_is_ready_while_turns_go_well(world: World, monkeypatch: pytest
         raise RedisUnavailable
 
     try:
-        assert (await flusher.ready()).status == "unavailable"
+        starting = await flusher.ready()
+        assert (starting.status, starting.complaint[:27]) == ("unavailable", "turns: None has ended yet. ")
         monkeypatch.setattr(flusher, "_turn", went_well)
         await flusher.run(stop)
         assert (await flusher.ready()).status == "ready"
