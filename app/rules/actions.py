@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from app.rules.agenda import catch_up, next_step
 from app.rules.effects import Announced, BlocksFrozen, BlocksMoved, Effect, Granted, Notice, TermsChanged
-from app.rules.grant_cycles import grant_due, moved_cycles, switch
+from app.rules.grant_cycles import grant_due, move_cycles, switch
 from app.rules.lifecycle import BY_TIME, Action, IllegalMove, State, move
 from app.rules.moments import NEVER_AT
 from app.rules.period_turns import Outcome, begin_period, billed, ended, moved, turn
@@ -160,13 +160,13 @@ def _pause(subscription: Subscription, _: Arguments, now: int) -> Outcome:
 def _resume(subscription: Subscription, _: Arguments, now: int) -> Outcome:
     """What remained of the period remains, and those that follow are counted from its end."""
     stood_still, period, ahead = _stood_still(subscription, now), subscription.period, subscription.ahead
+    subscription = move_cycles(subscription, now - stood_still, stood_still)
     if ahead is not None:
         ahead = replace(ahead, until_at=min(ahead.until_at + stood_still, NEVER_AT))
     resumed = replace(
         subscription,
         anchor_at=period.end_at + stood_still,
         period=Period(period.start_at + stood_still, period.end_at + stood_still),
-        cycles=moved_cycles(subscription, stood_still),
         paused_at=None,
         ahead=ahead,
     )

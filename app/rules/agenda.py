@@ -102,7 +102,7 @@ def _end_period(subscription: Subscription, at: int) -> Outcome:
         return subscription, [*bill, *effects, Announced(at, Notice.CANCELED)]
     if is_trial:
         subscription = replace(subscription, anchor_at=over.end_at)
-        subscription = replace(subscription, cycles=fresh_cycles(subscription, over.end_at))
+        subscription = replace(subscription, cycles=fresh_cycles(subscription, over.end_at), former=())
     if subscription.upcoming.billing_mode is BillingMode.PREPAID and not subscription.is_renewed:
         subscription, effects = moved(subscription, Action.FALL_OVERDUE, at)
         return subscription, [*bill, *effects, RolloverHeld(at), Announced(at, Notice.OVERDUE)]

@@ -14,7 +14,7 @@ from app.rules.lifecycle import State
 from app.rules.moments import NEVER_AT
 from app.rules.periods import Calendar, Period, nth_period, period_number, start_of
 from app.rules.proration import Share, prorated_difference, split_by_largest_remainder, weights_of
-from app.rules.subscriptions import Ahead, Cycle, Subscription, calendar_of, expiry_of
+from app.rules.subscriptions import Ahead, Cycle, Former, Subscription, calendar_of, expiry_of
 from app.rules.terms import GrantTemplate, Interval, SubscriptionTerms
 
 
@@ -59,7 +59,8 @@ def switch(
     due_micro = worth_micro - ahead_micro(subscription, at)
     until_at = max((_counts_until(subscription, old[c.template_id], c) for c in running), default=at)
     ahead = _ahead(subscription, -due_micro, until_at)
-    switched = replace(subscription, terms=terms, anchor_at=anchor_at, cycles=cycles, ahead=ahead)
+    former = _left(subscription, terms) if anchor_at == subscription.anchor_at else ()
+    switched = replace(subscription, terms=terms, anchor_at=anchor_at, cycles=cycles, former=former, ahead=ahead)
     parts = split_by_largest_remainder(max(due_micro, 0), weights_of(shares))
     shared_out = zip(middle, parts, strict=True)
     return switched, [_granted(switched, new[c.template_id], c, at, part) for c, part in shared_out if part]
@@ -67,25 +68,25 @@ def switch(
 
 def skip_cycles(subscription: Subscription, until_at: int) -> Subscription:
     """Leave out the cycles that are over by then, of time that belongs to no period."""
-    every = {template.id: template.every for template in subscription.terms.grants}
     cycles: list[Cycle] = []
-    for cycle in subscription.cycles:
-        interval, last = every[cycle.template_id], cycle
-        while interval is not None and (following := _next(subscription, last, interval)).present.end_at <= until_at:
-            last = following
-        cycles.append(last)
+    for every, last in _present(subscription):
+        cycle = last
+        while (following := _next(subscription, cycle, every)).present.end_at <= until_at:
+            cycle = following
+        cycles.append(cycle)
     return replace(subscription, cycles=tuple(cycles))
 
 
-def moved_cycles(subscription: Subscription, by_microseconds: int) -> tuple[Cycle, ...]:
-    """The cycles of a subscription that stood still for so long: what remained of the present ones, remains.
+def move_cycles(subscription: Subscription, since_at: int, by_microseconds: int) -> Subscription:
+    """After it stood still for so long since a moment: what remained of the present cycles, remains.
 
     Those to come are counted back from the end of the period, so that a pause never adds one to it, though months
     differ in length.
     """
-    every = {template.id: template.every for template in subscription.terms.grants}
-    pairs = [(cycle, every[cycle.template_id]) for cycle in subscription.cycles]
-    return tuple(_moved(subscription, c, interval, by_microseconds) for c, interval in pairs if interval is not None)
+    cycles = tuple(_moved(subscription, cycle, every, by_microseconds) for every, cycle in _present(subscription))
+    left = [replace(f, cycle=_running(subscription, f.cycle, f.every, since_at)) for f in subscription.former]
+    former = tuple(replace(f, cycle=_moved(subscription, f.cycle, f.every, by_microseconds)) for f in left)
+    return replace(subscription, cycles=cycles, former=former)
 
 
 def ahead_micro(subscription: Subscription, at: int) -> int:
@@ -201,37 +202,58 @@ def _end_of_next(subscription: Subscription, template: GrantTemplate, cycle: Cyc
 
 def _cycle_at(subscription: Subscription, template: GrantTemplate, every: Interval, at: int, anchor_at: int) -> Cycle:
     """The cycle that a template of new terms has `at`; where one begins just then, it has still to be granted."""
-    kin = [cycle for cycle in subscription.cycles if every == _every(subscription, cycle.template_id)]
+    kin = [cycle for known, cycle in _present(subscription) if known == every]
     goes_on = anchor_at == subscription.anchor_at
     for cycle in kin:
         if cycle.template_id == template.id and (goes_on or cycle.present.start_at == at):
             return cycle
-    calendar = calendar_of(every, anchor_at, subscription.zone)
-    cycle = _running_at(subscription, template.id, calendar, at, kin if goes_on else [])
+    kin += [former.cycle for former in subscription.former if former.every == every]
+    if goes_on and kin:
+        cycle = replace(_running(subscription, kin[0], every, at), template_id=template.id)
+    else:
+        cycle = _counted(subscription, template.id, calendar_of(every, anchor_at, subscription.zone), at)
     if cycle.present.start_at == at:
         return replace(cycle, number=cycle.number - 1, present=Period(at, at))
     return replace(cycle, present=_cut(subscription, cycle.present))
 
 
-def _running_at(subscription: Subscription, template_id: UUID, calendar: Calendar, at: int, kin: list[Cycle]) -> Cycle:
-    """A cycle as it runs `at`; `kin` are those of the old terms that are as long, where the period goes on.
+def _present(subscription: Subscription) -> list[tuple[Interval, Cycle]]:
+    """The present cycles, each with its length."""
+    every = {template.id: template.every for template in subscription.terms.grants}
+    pairs = [(every[cycle.template_id], cycle) for cycle in subscription.cycles]
+    return [(interval, cycle) for interval, cycle in pairs if interval is not None]
+
+
+def _left(subscription: Subscription, terms: SubscriptionTerms) -> tuple[Former, ...]:
+    """A cycle of each length that the subscription has had and that other terms do not have.
 
     A pause moves what runs in a period away from the calendar, which is counted back from the period's end then. So
-    cycles of one length run together, and one that is as long as the period is the period: else a change after a pause
-    would give a part of a cycle more than the period has.
+    cycles of one length run together, those of other terms too: else a change after a pause would give a part of a
+    cycle more than the period has.
     """
-    for cycle in kin:
-        if cycle.present.start_at <= at < cycle.present.end_at:
-            return replace(cycle, template_id=template_id)
+    had = [*subscription.former, *(Former(every, cycle) for every, cycle in _present(subscription))]
+    kept = {template.every for template in terms.grants}
+    return tuple({former.every: former for former in had if former.every not in kept}.values())
+
+
+def _running(subscription: Subscription, cycle: Cycle, every: Interval, at: int) -> Cycle:
+    """The cycle that runs `at`, by one that ran before."""
+    if at < cycle.present.end_at:
+        return cycle
+    calendar = calendar_of(every, cycle.anchor_at, subscription.zone)
+    number = period_number(calendar, at)
+    if number <= cycle.number + 1:
+        return _next(subscription, cycle, every)
+    return replace(cycle, number=number, present=_cut(subscription, nth_period(calendar, number)))
+
+
+def _counted(subscription: Subscription, template_id: UUID, calendar: Calendar, at: int) -> Cycle:
+    """The cycle that runs `at` by the calendar; one that is as long as the period is the period."""
     number, period = period_number(calendar, at), subscription.period
     is_the_period = subscription.state is State.ACTIVE and calendar == subscription.calendar
     if is_the_period and period.start_at <= at < period.end_at:
         return Cycle(template_id, calendar.anchor_at, period_number(calendar, period.end_at) - 1, period)
     return Cycle(template_id, calendar.anchor_at, number, nth_period(calendar, number))
-
-
-def _every(subscription: Subscription, template_id: UUID) -> Interval | None:
-    return next((t.every for t in subscription.terms.grants if t.id == template_id), None)
 
 
 def _moved(subscription: Subscription, cycle: Cycle, every: Interval, by_microseconds: int) -> Cycle:

@@ -33,6 +33,14 @@ class Cycle(msgspec.Struct, frozen=True):
     """The one that was last granted; the next begins where it ends. Empty = none was."""
 
 
+class Former(msgspec.Struct, frozen=True):
+    """Cycles of a length that the present terms do not have."""
+
+    every: Interval
+    cycle: Cycle
+    """The one in which they were left; those after it follow from it."""
+
+
 class Ahead(msgspec.Struct, frozen=True):
     """Credit that was given for time in which the terms give less: it is not given again."""
 
@@ -62,6 +70,8 @@ class Subscription(msgspec.Struct, frozen=True):
     period: Period
     """Of a trial, the trial; while overdue, the one that is over; while scheduled, empty, where it starts."""
     cycles: tuple[Cycle, ...] = ()
+    former: tuple[Former, ...] = ()
+    """Of earlier terms: a pause moves cycles, and who comes back to such terms finds them where they would be."""
     has_trial: bool = False
     """It starts with the trial of its terms: a customer has one trial of a plan, and the caller knows of it."""
     given_once: frozenset[UUID] = frozenset()

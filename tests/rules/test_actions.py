@@ -127,6 +127,39 @@ def test_a_pause_adds_no_part_of_a_cycle() -> None:
     assert total([*effects, *to_come]) < 1000
 
 
+stays = st.tuples(st.integers(0, 50 * DAY), st.integers(0, 90 * DAY), st.integers(0, 2))
+"""How long until a pause, how long that is, and what is changed to afterwards."""
+
+
+@LAW
+@given(st.lists(intervals, min_size=3, max_size=3), st.lists(stays, min_size=1, max_size=4), st.integers(0, 50 * DAY))
+def test_who_comes_back_finds_the_cycles_of_who_stayed(
+    every: list[Interval], life: list[tuple[int, int, int]], wait: int
+) -> None:
+    """50: pauses move cycles away from the calendar, those of plans too that the customer had before; so a change to
+    and fro is worth nothing.
+    """  # noqa: D205 - one sentence more
+    plans = [plan(n, grant(n, 1000, each), interval=YEARLY) for n, each in enumerate(every)]
+    stayed = changed = started(plans[0])
+    at = STARTS_AT
+    for until_pause, paused_for, number in life:
+        at += until_pause
+        stayed, changed = (done(each, Action.PAUSE, at) for each in (stayed, changed))
+        at += paused_for
+        stayed, changed = (done(each, Action.RESUME, at) for each in (stayed, changed))
+        at += until_pause // 2
+        with suppress(ActionRefused):
+            changed = done(changed, Action.CHANGE, at, plans[number])
+    at += wait
+    with suppress(ActionRefused):
+        changed = done(changed, Action.CHANGE, at, plans[0])
+    stayed, changed = catch_up(stayed, at)[0], catch_up(changed, at)[0]
+    assert changed.period == stayed.period
+    assert [cycle.present for cycle in changed.cycles] == [cycle.present for cycle in stayed.cycles]
+    to_come = [catch_up(each, stayed.period.end_at + 400 * DAY)[0].cycles for each in (stayed, changed)]
+    assert to_come[0] == to_come[1]
+
+
 @LAW
 @given(st.tuples(intervals, amounts, intervals), st.tuples(intervals, amounts, intervals), st.integers(0, 400 * DAY))
 def test_to_and_fro_gives_no_more_than_the_better_plan(
