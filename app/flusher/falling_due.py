@@ -22,28 +22,35 @@ def post_due(posting: Posting, group: UsageGroup, at: int, revision: int, most: 
     Once the batch holds `most` of what fell due, no second moment is begun: the rest stays due for whoever comes next.
     One always is, for an account that has not moved takes no other tick (app/wire/scripts/tick.lua).
     Nothing is posted where a period is over, which is turned, nor where the snapshot no longer holds. Credit is looked
-    at once all of a moment is posted: what expires where as much is granted was never missing. Known credit pays open
-    debt before each moment, as an entry just before it would have let it: what is billed, and what fits under a cap,
-    does not depend on who came by meanwhile.
+    at once all of a moment is posted: what expires where as much is granted was never missing. What a moment brings
+    pays open debt at its end, and other known credit does before it, as an entry just before it would have let it: what
+    is billed, what fits under a cap, and when a debt is paid do not depend on who came by meanwhile.
     """
     account, moment_at = group.account, 0
     turn_period(account, at)
     while (due := _next_due(account, at, revision)) is not None:
         due_at, block = due
         if due_at != moment_at:
-            group.look(posting, moment_at)
+            _end_moment(posting, group, moment_at, revision)
             if moment_at and posting.due >= most:
                 break
             moment_at = due_at
             posting.spent |= {block.id: block for block in account.take_spent_out()}
             settle(posting, group, due_at - 1, revision)
         _post_next(posting, group, block, revision)
-    group.look(posting, moment_at)
+    _end_moment(posting, group, moment_at, revision)
     if due is None and account.composed_until <= at:
         account.composed_until = NEVER_AT
         posting.recompose[account.id] = at
     group.next_boundary_at = account.next_boundary()
     return due is None
+
+
+def _end_moment(posting: Posting, group: UsageGroup, at: int, revision: int) -> None:
+    """All that falls due `at` is posted (0 = nothing yet): it pays open debt, and is looked at."""
+    if at and group.account.debt_micro:
+        pay_debt(posting, group, at, revision)
+    group.look(posting, at)
 
 
 def _post_next(posting: Posting, group: UsageGroup, block: Block | None, revision: int) -> None:

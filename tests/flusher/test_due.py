@@ -25,7 +25,7 @@ CASES = """
 blocks                           | entries              | transactions                                      | left
 a 9 >20                          | use 4 @10            | usage@10 debt-4                                   | debt 4
 a 9 >20                          | use 4 @20            | grant@20 a+9, usage@20 a-4                        | a 5
-a 9 >20                          | use 4 @10, tick @25  | usage@10 debt-4, grant@20 a+9, pay@25 a-4 debt+4  | a 5
+a 9 >20                          | use 4 @10, tick @25  | usage@10 debt-4, grant@20 a+9, pay@20 a-4 debt+4  | a 5
 a 9 >20 <30                      | tick @40             | grant@20 a+9, expiry@30 a-9                       |
 a 9 <20, b 8 >20                 | tick @20             | expiry@20 a-9, grant@20 b+8                       | b 8
 a 9, b 8 >20 cap 12              | tick @20             | grant@20 b+3                                      | a 9, b 3

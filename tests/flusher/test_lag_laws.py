@@ -13,7 +13,7 @@ from msgspec import structs
 
 from app.flusher.batch import post_batch, preview_order
 from app.flusher.posting import Posting
-from app.ledger.book import Account, PostedEvent, Reservation
+from app.ledger.book import Account, Lines, PostedEvent, Reservation
 from app.ledger.targets import Targets
 from app.orders.outcomes import Outcome, target_of
 from app.rules.burndown import Block, Rollover, Terms
@@ -225,6 +225,24 @@ def test_lag_does_not_matter(
     """One entry a batch, several, or everything in one: the same ledger, and the same fate of every order."""
     entries = make_entries(program)
     assert post_all(make_rows(made), entries, size) == post_all(make_rows(made), entries, 1)
+
+
+@settings(LAW, max_examples=600)
+@given(blocks, st.lists(st.tuples(st.integers(0, 9), st.integers(0, 4)), max_size=6), st.sets(st.integers(0, 30)))
+def test_who_comes_by_makes_no_difference(
+    made: list[tuple[int, int, int | None, int | None, int | None]], uses: list[tuple[int, int]], looks: set[int]
+) -> None:
+    """What falls due is posted as of its moment, in one step or in many; and so is what it pays of a debt."""
+    entries: list[StreamEntry] = []
+    for number, (units, pause) in enumerate(uses):
+        entries.append(usage("user", number, units, pause + (entries[-1].accepted_at if entries else 0)))
+    with_looks = sorted([*entries, *(tick("user", at) for at in looks)], key=lambda entry: entry.accepted_at)
+    posted: list[list[tuple[str, int, Lines]]] = []
+    for program in (entries, with_looks):
+        rows = make_rows(made)
+        postings = [rows.post([entry]) for entry in [*program, tick("user", 100)]]
+        posted.append([(each.kind, each.posted_at, each.lines) for one in postings for each in one.transactions])
+    assert posted[0] == posted[1]
 
 
 @settings(LAW, max_examples=600)
