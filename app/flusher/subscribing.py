@@ -255,11 +255,8 @@ class _Poster:
     def _put_aside(self, blocks: list[Block], at: int) -> None:
         if not blocks:
             return
-        aside = {block.id: block for block in self._kept.set_aside}
         for block in blocks:
-            before_micro = aside[block.id].remaining_micro if block.id in aside else 0
-            aside[block.id] = replace(block, remaining_micro=before_micro + block.remaining_micro)
-        self._kept.set_aside = list(aside.values())
+            _change_aside(self._kept, AsideChange(block, block.remaining_micro))
         lines: Lines = [(block_account(block.id), -block.remaining_micro) for block in blocks]
         whole_micro = sum(block.remaining_micro for block in blocks)
         for block in blocks:
