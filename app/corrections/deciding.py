@@ -117,9 +117,9 @@ def _refusal_of_grant(account: Account, order: VoidGrant, block: Block, targets:
     if block.is_scheduled:
         return None
     place, is_here = targets.place_of(block), block.remaining_micro > 0 or block.id in targets.set_aside
-    if block.expires_at + place.by_microseconds <= at and not place.is_aside:
+    if place.is_over(block, at):
         return Refused(Code.GRANT_EXPIRED)
-    if place.is_moved and not is_here:
+    if place.moved_at is not None and not is_here:
         return Refused(Code.GRANT_MOVED)
     spent_micro = _spent(block, targets)
     if spent_micro and not order.allow_debt:

@@ -4,11 +4,10 @@ from app.flusher import subscribing, telling
 from app.flusher.counting import turn_period
 from app.flusher.grouping import UsageGroup
 from app.flusher.posting import FLUSHER, Posting
-from app.flusher.subscribing import ROLLOVER
 from app.ledger.book import DEBT, EXPIRED, Account, Lines, Origin, block_account
 from app.rules import burndown
 from app.rules.boundaries import boundary_of, next_due
-from app.rules.burndown import Block, Draw, Rollover, Terms, Tie, granted_under_cap, rolled_over
+from app.rules.burndown import ROLLOVER, Block, Draw, Rollover, Terms, Tie, granted_under_cap, rolled_over
 from app.rules.credits import from_micro
 from app.rules.moments import NEVER_AT
 from app.wire.ids import derived_id

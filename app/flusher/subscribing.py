@@ -15,7 +15,7 @@ from app.ledger.book import DEBT, EXPIRED, PLAN, Account, Lines, Origin, block_a
 from app.ledger.granting import CreditsGranted
 from app.ledger.returning import AsideChange, BlockChanges
 from app.orders.outcomes import Refused, origin_of
-from app.rules.burndown import Block, Rollover, Terms, Tie
+from app.rules.burndown import ROLLOVER, Block, Rollover, Terms, Tie
 from app.rules.credits import from_micro
 from app.rules.effects import (
     Announced,
@@ -45,9 +45,6 @@ from app.trail.outbox import Announcement, EventType
 from app.web.amounts import Credits
 from app.wire.ids import derived_id, show
 from app.wire.orders import SubscriptionOrder
-
-ROLLOVER = "rollover"
-"""The source of credit that has rolled over."""
 
 
 def post_next(posting: Posting, group: UsageGroup) -> None:
@@ -255,11 +252,8 @@ class _Poster:
     def _put_aside(self, blocks: list[Block], at: int) -> None:
         if not blocks:
             return
-        aside = {block.id: block for block in self._kept.set_aside}
         for block in blocks:
-            before_micro = aside[block.id].remaining_micro if block.id in aside else 0
-            aside[block.id] = replace(block, remaining_micro=before_micro + block.remaining_micro)
-        self._kept.set_aside = list(aside.values())
+            _change_aside(self._kept, AsideChange(block, block.remaining_micro))
         lines: Lines = [(block_account(block.id), -block.remaining_micro) for block in blocks]
         whole_micro = sum(block.remaining_micro for block in blocks)
         for block in blocks:
@@ -273,14 +267,14 @@ class _Poster:
         So does what was given back to such blocks meanwhile, by a reservation that ended or by a void.
         """
         self._set_aside(at)
-        self._take_back([_later(aside, by_microseconds, at) for aside in self._take_aside()], at)
+        resumed = [_later(aside, by_microseconds, at) for aside in self._take_aside()]
+        for block in resumed:
+            self._add(block)
+        self._take_back(resumed, at)
         self._posting.recompose[self._account.id] = at
 
     def _take_back(self, blocks: list[Block], at: int) -> None:
-        lines: Lines = []
-        for block in blocks:
-            self._add(block)
-            lines.append((block_account(block.id), block.granted_micro))
+        lines: Lines = [(block_account(block.id), block.remaining_micro) for block in blocks]
         if lines:
             whole_micro = sum(amount for _, amount in lines)
             self._transact("resume", [(paused_account(self._kept.id), -whole_micro), *lines], at, self._origin)
@@ -295,15 +289,25 @@ class _Poster:
         return [block for block in tied if block.remaining_micro and block.effective_at >= since_at]
 
     def _free(self, at: int) -> None:
-        """What waited for a payment comes back, to expire when it would have."""
+        """What waited for a payment comes back to its blocks, to expire when it would have."""
         aside = self._take_aside()
         self._expire_aside([block for block in aside if block.expires_at <= at], at)
-        self._take_back([_later(block, 0, at) for block in aside if block.expires_at > at], at)
+        freed = {block.id: block for block in aside if block.expires_at > at}
+        self._account.blocks = [block for block in self._account.blocks if block.id not in freed]  # they are empty
+        for block in freed.values():
+            self._account.add_block(block)
+            self._posting.changed_blocks[block.id] = (self._account.environment_id, block)
+        self._take_back([*freed.values()], at)
 
     def _lose(self, at: int, since_at: int) -> None:
-        """What waited for a payment expires, and so does what has rolled over while it was waited for."""
+        """What waited for a payment expires, and so does what has rolled over while it was waited for.
+
+        So does what comes back to it later: some of it may have been used meanwhile.
+        """
         self._put_aside(self._rolled_over(since_at), at)
         self._expire_aside(self._take_aside(), at)
+        course = self._posting.courses.get(self._kept.id, NO_STANDSTILL)
+        self._posting.courses[self._kept.id] = course.lost(since_at)
 
     def _expire_aside(self, blocks: list[Block], at: int) -> None:
         if not blocks:

@@ -95,13 +95,18 @@ class Writer:
         return await self._post_expecting(batch)
 
     async def _post_expecting(self, batch: Batch) -> Posting:
-        """Post without asking which events the ledger has; ask where it turns out to have one, or had lately."""
-        posting: Posting | None = None
-        if not self._expects_duplicates:
-            with suppress(UniqueViolationError):  # the ledger has one of the events, and nothing was committed
-                posting = await self._database.run(None, partial(self._post, batch=batch, asks=False))
-        if posting is None:
-            posting = await self._database.run(None, partial(self._post, batch=batch, asks=True))
+        """Post without asking which events the ledger has; ask where it turns out to have one, or had lately.
+
+        Who asked may have to ask again: another batch may just have taken a payment reference that was free then. It
+        has committed by the time in which that shows, so who asks once more finds it.
+        """
+        for asks in (self._expects_duplicates, True):
+            with suppress(UniqueViolationError):  # the ledger has one of them, and nothing was committed
+                return await self._post_once(batch, asks=asks)
+        return await self._post_once(batch, asks=True)
+
+    async def _post_once(self, batch: Batch, *, asks: bool) -> Posting:
+        posting = await self._database.run(None, partial(self._post, batch=batch, asks=asks))
         self._expects_duplicates = posting.duplicates > 0
         return posting
 

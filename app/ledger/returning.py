@@ -129,9 +129,9 @@ def _return(back: GivenBack, block: Block, amount: int, targets: Targets, giving
         change = AsideChange(_as_moved(block, place, giving), amount)
         back.blocks.aside.append(change)
         back.lines.append(change.line)
-    elif block.expires_at + place.by_microseconds <= giving.at:
+    elif place.is_over(block, giving.at):
         back.lines.append((EXPIRED, amount))
-    elif place.is_moved:
+    elif place.moved_at is not None:
         made = replace(_as_moved(block, place, giving), remaining_micro=amount, granted_micro=amount)
         back.blocks.made.append(made)
         back.lines.append((block_account(made.id), amount))
@@ -142,13 +142,13 @@ def _return(back: GivenBack, block: Block, amount: int, targets: Targets, giving
 
 
 def _as_moved(block: Block, place: Place, giving: Giving) -> Block:
-    """The block with the time that pauses have left it: another one, once it has gone on."""
-    if not place.is_moved:
+    """The block with the time that pauses have left it: another one, once it has gone on, beside what it has become."""
+    if place.moved_at is None:
         return block
     return replace(
         moved_block(block, place.by_microseconds),
         id=returned_id(giving.cause, block.id),
-        effective_at=giving.at,
+        effective_at=place.moved_at,
         known_revision=giving.revision,
     )
 

@@ -14,6 +14,9 @@ import msgspec
 
 from app.rules.credits import MICRO
 
+ROLLOVER = "rollover"
+"""The source of credit that has rolled over."""
+
 
 class Rollover(msgspec.Struct, frozen=True):
     """What of a block goes on into another one when it expires: a share of what is left, at most the cap."""

@@ -2,12 +2,16 @@
 
 A pause takes what is left of a block out of the balance; the end of it makes another block of that, with the time that
 was left. So what comes back to a block later finds it elsewhere: set aside, or gone on into another one.
+
+What rolls over into a period that is not paid for is no such case. It is set aside in the very moment in which it has
+rolled over, so nothing was drawn from it that could come back, and with the payment it is in its own block again. But
+what rolls over later can be used while the payment is waited for; where that never comes, all of it is lost.
 """
 
 import msgspec
 from msgspec.structs import replace
 
-from app.rules.burndown import Block
+from app.rules.burndown import ROLLOVER, Block
 from app.rules.moments import NEVER_AT
 
 
@@ -23,6 +27,8 @@ class Course(msgspec.Struct, frozen=True):
 
     standstills: tuple[Standstill, ...] = ()
     """In their order."""
+    lost_from_at: int | None = None
+    """It has ended without the payment that it waited for since then: what rolled over from there on is lost."""
 
     def stopped(self, at: int) -> "Course":
         """It stands still from there on."""
@@ -33,31 +39,44 @@ class Course(msgspec.Struct, frozen=True):
         over = [each for each in self.standstills if each.until_at is not None]
         return replace(self, standstills=(*over, Standstill(since_at, at)))
 
+    def lost(self, since_at: int) -> "Course":
+        """What has waited for a payment since then waits no more."""
+        return replace(self, lost_from_at=since_at)
+
 
 NO_STANDSTILL = Course()
 
 
 class Place(msgspec.Struct, frozen=True):
-    """Where a block's credit is now. Neither moved nor set aside = in the block itself."""
+    """Where a block's credit is now. Neither moved nor set aside nor lost = in the block itself."""
 
     by_microseconds: int = 0
     """So much later than the block it expires."""
-    is_moved: bool = False
-    """It has gone on as another block, once or several times."""
+    moved_at: int | None = None
+    """When it has gone on as another block, for the last time; None = it has not."""
     is_aside: bool = False
     """It is set aside."""
+    is_lost: bool = False
+    """It has expired before its time."""
+
+    def is_over(self, block: Block, at: int) -> bool:
+        """Whether the block has had its time, which does not pass while it is set aside."""
+        return self.is_lost or (not self.is_aside and block.expires_at + self.by_microseconds <= at)
 
 
 def place_of(block: Block, course: Course) -> Place:
     """Where credit of the block is now; `course` is that of the subscription to whose time it is tied."""
-    by_microseconds, is_moved = 0, False
+    since_at = course.lost_from_at
+    if since_at is not None and block.source == ROLLOVER and block.effective_at >= since_at:
+        return Place(is_lost=True)
+    by_microseconds, moved_at = 0, None
     for still in course.standstills:
         if not block.effective_at <= still.since_at < block.expires_at + by_microseconds:
             continue
         if still.until_at is None:
-            return Place(by_microseconds, is_moved, is_aside=True)
-        by_microseconds, is_moved = by_microseconds + still.until_at - still.since_at, True
-    return Place(by_microseconds, is_moved)
+            return Place(by_microseconds, moved_at, is_aside=True)
+        by_microseconds, moved_at = by_microseconds + still.until_at - still.since_at, still.until_at
+    return Place(by_microseconds, moved_at)
 
 
 def moved_block(block: Block, by_microseconds: int) -> Block:

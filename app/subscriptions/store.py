@@ -73,8 +73,13 @@ async def read_courses(
 ) -> Courses:
     """What became of the time of subscriptions, each in one of these environments."""
     rows = await tx.connection.fetch(_SQL["read_courses"], sorted(environment_ids), sorted(subscription_ids))
-    courses = {row["id"]: Course(_standstills([to_at(at) for at in row["turns"] or ()])) for row in rows}
+    courses = {row["id"]: _course(row) for row in rows}
     return Courses(courses, {row["customer_id"] for row in rows if State(row["state"]) in WITH_CREDIT_ASIDE})
+
+
+def _course(row: Record) -> Course:
+    lost_from_at = None if row["lost_from"] is None else to_at(row["lost_from"])
+    return Course(_standstills([to_at(at) for at in row["turns"] or ()]), lost_from_at)
 
 
 def _standstills(turns: Sequence[int]) -> tuple[Standstill, ...]:

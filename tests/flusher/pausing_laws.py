@@ -1,7 +1,8 @@
-"""What must hold of credit that comes back to blocks around pauses, by the time in which nothing stood still.
+"""What must hold of credit that comes back to blocks around pauses, and while a payment is waited for.
 
 Nothing of it asks where the product looks for the rest of a block: a block has so much time of its subscription's, and
-whatever comes back to it has as much.
+whatever comes back to it has as much. But what has rolled over since a payment is waited for, as the entries say, has
+its time only where that comes.
 """
 
 from collections import Counter
@@ -9,10 +10,10 @@ from collections.abc import Iterator
 from typing import NamedTuple
 from uuid import UUID
 
-from app.ledger.book import EXPIRED, Transaction, block_account
+from app.ledger.book import EXPIRED, Transaction, block_account, paused_account
 from app.ledger.returning import REFUND, Drawn
 from app.rules.burndown import Block, Tie
-from app.rules.effects import BlocksFrozen, BlocksMoved
+from app.rules.effects import BlocksFrozen, BlocksMoved, RolloverHeld, RolloverLost
 from app.rules.moments import NEVER_AT
 from app.wire.orders import VoidGrant, VoidUsage
 from tests.flusher.subscribing_programs import Life
@@ -25,11 +26,20 @@ class Return(NamedTuple):
     drawn: Drawn
 
 
+class Waited(NamedTuple):
+    """A time in which a subscription waited for a payment that never came."""
+
+    since_at: int
+    until_at: int
+
+
 class OwnTime:
-    """The time of each subscription, without that in which it stood still."""
+    """The time of each subscription, without that in which it stood still; and what it has lost."""
 
     def __init__(self, life: Life) -> None:
         self._stood_still: dict[UUID, list[list[int]]] = {}
+        self._waited: dict[UUID, Waited] = {}
+        self._rolled_at = rolled_over(life)
         for happened, _ in life.rows.seen:
             spans = self._stood_still.setdefault(happened.kept.id, [])
             for effect in happened.effects:
@@ -37,6 +47,15 @@ class OwnTime:
                     spans.append([effect.at, NEVER_AT])
                 elif isinstance(effect, BlocksMoved):
                     spans[-1][1] = effect.at
+                elif isinstance(effect, RolloverLost):
+                    self._waited[happened.kept.id] = Waited(effect.since_at, effect.at)
+
+    def lost_at(self, block: Block) -> int:
+        """When a block was lost since nobody paid for the period into which it had rolled over."""
+        tie = None if block.terms is None else block.terms.tie
+        waited = None if tie is None else self._waited.get(tie.subscription_id)
+        is_lost = waited is not None and self._rolled_at.get(block_account(block.id), -1) >= waited.since_at
+        return waited.until_at if waited is not None and is_lost else NEVER_AT
 
     def of(self, tie: Tie, at: int) -> int:
         """How late it is for the subscription."""
@@ -49,14 +68,23 @@ class OwnTime:
         return None if tie is None else self.of(tie, block.effective_at) + block.expires_at - block.effective_at
 
     def is_over(self, block: Block, at: int) -> bool:
-        """Whether the block has had its time."""
+        """Whether the block has had its time, or is lost."""
+        if self.lost_at(block) <= at:
+            return True
         tie, end_at = None if block.terms is None else block.terms.tie, self.end_of(block)
         return block.expires_at <= at if tie is None or end_at is None else end_at <= self.of(tie, at)
 
 
+def rolled_over(life: Life) -> dict[str, int]:
+    """When each block came about that rolled over out of another one, by its ledger account."""
+    return {t.lines[1][0]: t.posted_at for t in life.rows.transactions if t.kind == "rollover"}
+
+
 def what_comes_back_lives_its_time(life: Life) -> None:
-    """24, 31: around pauses too. It expires at once where its block has had its time; else it waits with what is set
-    aside, or is in a block that ends when that would have.
+    """24, 31: around pauses too. It expires at once where its block has had its time, or is lost; else it waits with
+    what is set aside, or is in a block that ends when that would have.
+
+    What comes back in the very moment of a loss may be on either side of it, and is left out.
     """  # noqa: D205 - one sentence more
     own, blocks = OwnTime(life), life.rows.blocks
     for transaction, drawn in _returns(life):
@@ -65,6 +93,8 @@ def what_comes_back_lives_its_time(life: Life) -> None:
             posted[name] += amount
         voided = _voided_before(life, transaction.seq)
         back = [(blocks[block_id], amount) for block_id, amount in drawn.draws if block_id not in voided]
+        if any(own.lost_at(block) == transaction.posted_at for block, _ in back):
+            continue
         over = sum(amount for block, amount in back if own.is_over(block, transaction.posted_at))
         assert posted[EXPIRED] == over, (transaction, over)
         due = Counter[int | None]()
@@ -79,6 +109,31 @@ def what_comes_back_lives_its_time(life: Life) -> None:
         aside = sum(amount for name, amount in posted.items() if name.startswith("paused:"))
         assert given <= due, (transaction, given, due)
         assert due.total() - given.total() == aside, (transaction, given, due)
+
+
+def only_what_is_not_paid_for_waits_or_is_lost(life: Life) -> None:
+    """What is set aside without a pause has rolled over since its subscription waits for a payment.
+
+    With that it is in its own block again; without it nothing of it is left, whatever comes back later.
+    """
+    own, rolled_at = OwnTime(life), rolled_over(life)
+    still, held = set[tuple[str, int]](), dict[str, list[int]]()
+    for happened, _ in life.rows.seen:
+        name = paused_account(happened.kept.id)
+        for effect in happened.effects:
+            if isinstance(effect, BlocksFrozen | BlocksMoved):
+                still.add((name, effect.at))
+            elif isinstance(effect, RolloverHeld):
+                held.setdefault(name, []).append(effect.at)
+    for transaction in life.rows.transactions:
+        names, at = [name for name, _ in transaction.lines], transaction.posted_at
+        [waits] = [name for name in names if name.startswith("paused:")] or [""]
+        if transaction.kind not in {"pause", "resume"} or (waits, at) in still:
+            continue
+        since_at = max(each for each in held[waits] if each <= at)
+        assert all(rolled_at.get(name, -1) >= since_at for name in names if name != waits), transaction
+    for block in life.rows.blocks.values():
+        assert own.lost_at(block) == NEVER_AT or not block.remaining_micro, block
 
 
 def _returns(life: Life) -> Iterator[Return]:

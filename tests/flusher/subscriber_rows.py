@@ -22,7 +22,7 @@ from app.ledger.targets import Targets
 from app.orders.outcomes import Refused
 from app.rules.agenda import next_at
 from app.rules.burndown import sort_blocks
-from app.rules.lifecycle import Action, State
+from app.rules.lifecycle import TERMINAL, Action, State
 from app.rules.moments import NEVER_AT, to_at
 from app.rules.standstill import Course
 from app.rules.subscriptions import Subscription
@@ -133,7 +133,7 @@ class SubscriberRows(Rows):
         return found
 
     def _course(self, subscription_id: UUID) -> Course:
-        course = Course()
+        course, overdue_at = Course(), 0
         for change in self.history:
             if change.subscription_id != subscription_id or change.state_before == change.state_after:
                 continue
@@ -141,6 +141,10 @@ class SubscriberRows(Rows):
                 course = course.stopped(to_at(change.at))
             elif change.state_before == State.PAUSED:
                 course = course.resumed(course.standstills[-1].since_at, to_at(change.at))
+            elif change.state_after == State.OVERDUE:
+                overdue_at = to_at(change.at)
+            elif change.state_before == State.OVERDUE and State(change.state_after) in TERMINAL:
+                course = course.lost(overdue_at)
         return course
 
     def _subscribers(self, entries: Sequence[StreamEntry], named: Targets) -> Subscribers:

@@ -25,7 +25,7 @@ from app.wire.ids import parse
 from app.wire.orders import Act, VoidUsage
 from app.wire.reservations import ReservationEnd, ReservationState
 from tests.flusher.batch_subjects import tick
-from tests.flusher.pausing_laws import what_comes_back_lives_its_time
+from tests.flusher.pausing_laws import only_what_is_not_paid_for_waits_or_is_lost, what_comes_back_lives_its_time
 from tests.flusher.subscriber_rows import Seen, SubscriberRows
 from tests.flusher.subscribing_programs import Life, Part
 
@@ -378,5 +378,6 @@ LAWS: tuple[Callable[[Life], None], ...] = (
     all_that_was_used_is_told_once,
     what_a_pause_sets_aside_waits,
     what_comes_back_lives_its_time,
+    only_what_is_not_paid_for_waits_or_is_lost,
     the_proof_accepts_it,
 )

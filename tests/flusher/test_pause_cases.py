@@ -6,6 +6,7 @@ from uuid import UUID
 import pytest
 
 from app.rules.lifecycle import Action
+from app.rules.terms import SubscriptionTerms
 from app.wire.events import EntryKind, StreamEntry
 from app.wire.orders import Act, Order, Subscribe, VoidGrant, VoidUsage
 from app.wire.reservations import ReservationState
@@ -16,7 +17,7 @@ from tests.flusher.test_lag_laws import REF
 from tests.rules.subscribing import DAY, PREPAID, STARTS_AT, grant, plan
 
 # 1,000 credits for a month of 28 days, prepaid, which nobody renews. Steps: use n #event, open n #id, release #id,
-# commit n #id, void #event, void grant [debt], pause, resume, cancel; @days since it began.
+# commit n #id, void #event, void grant [debt], pause, resume, cancel, renew; @days since it began.
 # Seen: @day what the balance is then, + what is set aside; a refusal of the last step stands as !code amount.
 SUBSCRIPTION, OFFER = UUID(int=7), plan(1, grant(10, 1_000), mode=PREPAID)
 CASES = """
@@ -46,7 +47,7 @@ pause @10, resume @20, void grant @21                                       | !g
 pause @10, resume @20, void grant @38                                       | !grant_expired 0, @38 0
 """
 ROWS = [[cell.strip() for cell in line.split("|")] for line in CASES.strip().splitlines()[1:]]
-CLIENTS = {"pause": Action.PAUSE, "resume": Action.RESUME, "cancel": Action.CANCEL}
+CLIENTS = {"pause": Action.PAUSE, "resume": Action.RESUME, "cancel": Action.CANCEL, "renew": Action.RENEW}
 
 
 def entry_of(number: int, step: str, granted: UUID) -> StreamEntry:
@@ -79,14 +80,19 @@ def order_of(order_id: UUID, verb: str, rest: list[str], granted: UUID) -> Order
     return VoidUsage(order_id=order_id, actor="client", event_id=UUID(int=int(rest[0][1:])))
 
 
-def begun() -> SubscriberRows:
+def subscribing(offer: SubscriptionTerms) -> StreamEntry:
+    """A customer comes to an offer."""
+    order = Subscribe(
+        order_id=UUID(int=999), actor="client", subscription_id=SUBSCRIPTION, variant_id=offer.name.variant_id
+    )
+    return StreamEntry((STARTS_AT, 0), REF, EntryKind.ORDER, STARTS_AT, 1, 0, None, order)
+
+
+def begun(offer: SubscriptionTerms = OFFER) -> SubscriberRows:
     """A customer who has just subscribed."""
     rows = make_rows([])
-    rows.catalogue = Catalogue({OFFER.name.variant_id: OFFER}, None, "UTC")
-    order = Subscribe(
-        order_id=UUID(int=999), actor="client", subscription_id=SUBSCRIPTION, variant_id=OFFER.name.variant_id
-    )
-    rows.post([StreamEntry((STARTS_AT, 0), REF, EntryKind.ORDER, STARTS_AT, 1, 0, None, order)])
+    rows.catalogue = Catalogue({offer.name.variant_id: offer}, None, "UTC")
+    rows.post([subscribing(offer)])
     return rows
 
 
@@ -109,7 +115,7 @@ def test_the_table(steps: str, seen: str, size: int) -> None:
         at = STARTS_AT + int(day) * DAY
         post(rows, [*(entry for entry in entries if entry.accepted_at <= at), tick("user", at)], size)
         entries = [entry for entry in entries if entry.accepted_at > at]
-        assert (rows.account.total_micro, _aside(rows)) == (int(balance), int(aside or 0))
+        assert (rows.account.total_micro, aside_of(rows)) == (int(balance), int(aside or 0))
     assert not entries
 
 
@@ -119,5 +125,6 @@ def post(rows: SubscriberRows, entries: list[StreamEntry], size: int) -> None:
         rows.post(entries[start : start + size])
 
 
-def _aside(rows: SubscriberRows) -> int:
+def aside_of(rows: SubscriberRows) -> int:
+    """What is set aside of all that the customer has."""
     return sum(block.remaining_micro for kept in rows.subscriptions() for block in kept.set_aside)

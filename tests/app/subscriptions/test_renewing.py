@@ -232,3 +232,35 @@ async def test_very_late_nothing_is_left_of_it(studio: Studio) -> None:
     await studio.pass_days(25)
     renewed = await studio.act(made, "renew")
     assert (renewed["state"], renewed["set_aside"], await studio.total()) == ("active", 0, 100)
+
+
+async def test_what_rolled_over_is_voided_as_what_it_is(studio: Studio) -> None:
+    """After the payment it is the same block as before, and can be spent and voided as any."""
+    made = await studio.subscribe(await studio.plan("pro", 0, grants=ROLLING))
+    await studio.pass_days(11)
+    await studio.act(made, "renew")
+    [rolled] = [b for b in (await studio.client.read("/v1/customers/u/credits"))["blocks"] if b["source"] == "rollover"]
+    assert rolled["effective_at"] == made["period_end"]
+    event_id = await studio.use(20)
+    spent = await studio.void(Code.GRANT_SPENT, credit_block_id=rolled["credit_block_id"])
+    assert spent["context"] == {"spent": 20}
+    await studio.void(event_id=event_id)
+    await studio.void(credit_block_id=rolled["credit_block_id"])
+    assert await studio.total() == 100
+
+
+WEEKLY = [{"amount": 100, "interval": "day", "interval_count": 7, "rollover": {"percent": 100}}]
+
+
+async def test_what_was_used_of_what_is_lost_is_lost_where_it_comes_back(studio: Studio) -> None:
+    """What rolls over in the grace can be used in it. Without a payment it is lost, however late it comes back."""
+    await studio.subscribe(await studio.plan("pro", 0, grants=WEEKLY, grace_period_days=7))
+    await studio.pass_days(15)
+    [rolled] = (await studio.client.read("/v1/customers/u/credits"))["blocks"]
+    assert (rolled["source"], await studio.total()) == ("rollover", 100)
+    event_id = await studio.use(40)
+    await studio.pass_days(2)
+    assert await studio.total() == 0
+    await studio.void(Code.GRANT_EXPIRED, credit_block_id=rolled["credit_block_id"], allow_debt=True)
+    voided = await studio.void(event_id=event_id)
+    assert (voided["total_after"], await studio.total()) == (0, 0)
