@@ -61,7 +61,7 @@ def _never_aside(block: Block, course: Course) -> Place:
 RULES: dict[str, Rule] = {
     "a pause sets credit aside": Rule(_Poster, "_set_aside", _nothing),
     "what was set aside comes back": Rule(_Poster, "_bring_back", _nothing),
-    "who falls back is not granted again what was granted": Rule(Customer, "_was_granted", _never),
+    "who falls back is not granted again what was granted": Rule(Customer, "_left", _nothing),
     "a plan is tried once": Rule(Customer, "_had_trial", _never),
     "nothing rolls over where the subscription ends by itself": Rule(falling_due, "_ends", _never),
     "what rolled over waits for the payment": Rule(_Poster, "_rolled_over", lambda *_: []),
