@@ -14,7 +14,7 @@ from app.orders.outcomes import Refused
 from app.rules.actions import ActionRefused, Arguments, act
 from app.rules.agenda import advance, come_back, next_at
 from app.rules.burndown import Block
-from app.rules.effects import Announced, Effect, Notice, PeriodTurned, StateChanged, TermsChanged
+from app.rules.effects import Announced, Effect, Notice, PeriodTurned, StateChanged, TakenOver, TermsChanged
 from app.rules.lifecycle import TERMINAL, Action, IllegalMove, State
 from app.rules.moments import NEVER_AT
 from app.rules.subscriptions import Contract, Subscription, is_upgrade, subscribe
@@ -302,7 +302,9 @@ class Customer(msgspec.Struct):
 
     def _advance(self, kept: Kept, rules: Subscription, at: int) -> tuple[Subscription, list[Effect]]:
         if rules.state is State.SCHEDULED and (left := self._left(kept)) is not None:
-            return come_back(rules, left.rules, rules.period.start_at)
+            at = rules.period.start_at
+            after, effects = come_back(rules, left.rules, at)
+            return after, [TakenOver(at, left.id), *effects]
         return advance(rules, at)
 
     def _left(self, kept: Kept) -> Kept | None:

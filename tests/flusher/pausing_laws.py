@@ -12,7 +12,7 @@ from uuid import UUID
 from app.ledger.book import EXPIRED, Transaction, block_account
 from app.ledger.returning import REFUND, Drawn
 from app.rules.burndown import Block, Tie
-from app.rules.effects import BlocksFrozen, BlocksMoved
+from app.rules.effects import BlocksFrozen, BlocksMoved, TakenOver
 from app.rules.moments import NEVER_AT
 from app.wire.orders import VoidGrant, VoidUsage
 from tests.flusher.subscribing_programs import Life
@@ -37,6 +37,8 @@ class OwnTime:
                     spans.append([effect.at, NEVER_AT])
                 elif isinstance(effect, BlocksMoved):
                     spans[-1][1] = effect.at
+                elif isinstance(effect, TakenOver):
+                    spans += self._stood_still.get(effect.left_id, [])
 
     def of(self, tie: Tie, at: int) -> int:
         """How late it is for the subscription."""

@@ -17,7 +17,7 @@ from app.ledger.proof import AccountProof, Finding
 from app.rules.actions import Arguments, act
 from app.rules.agenda import catch_up
 from app.rules.burndown import Block
-from app.rules.effects import BlocksMoved, Effect, Granted, PeriodTurned, StateChanged, TermsChanged
+from app.rules.effects import BlocksMoved, Effect, Granted, PeriodTurned, StateChanged, TakenOver, TermsChanged
 from app.rules.grant_cycles import ahead_micro
 from app.rules.lifecycle import TABLE, Action, State
 from app.rules.moments import hour_of, to_at
@@ -242,6 +242,20 @@ def who_comes_back_goes_on_like_who_stayed(life: Life) -> None:
             assert ahead_micro(after, at) == ahead_micro(stayed, at), happened
 
 
+def who_comes_back_has_what_they_left(life: Life) -> None:
+    """49: what a cycle gave that goes on is of the subscription with which they came back, spent or not: that one's
+    pauses move it, and what is left of it rolls over unless that one ends.
+    """  # noqa: D205 - one sentence more
+    cycles = {kept.id: [cycle.present for cycle in kept.rules.cycles] for kept in life.rows.subscriptions()}
+    taken = [e for happened, _ in life.rows.seen for e in happened.effects if isinstance(e, TakenOver)]
+    for effect in taken:
+        ends = {present.end_at for present in cycles[effect.left_id] if present.end_at > effect.at}
+        for block in life.rows.blocks.values():
+            tie = None if block.terms is None else block.terms.tie
+            is_of_left = tie is not None and tie.subscription_id == effect.left_id
+            assert not is_of_left or block.expires_at not in ends or block.effective_at > effect.at, (effect, block)
+
+
 def _comings_back(life: Life) -> Iterator[tuple[Subscription, Happened, Subscription]]:
     """(how the subscription stood with which the free plan was left, with what it is come back to, how that stands)."""
     free = life.parts[0].catalogue.free
@@ -415,6 +429,7 @@ LAWS: tuple[Callable[[Life], None], ...] = (
     nothing_rolls_over_unpaid,
     parts_sum_to_what_a_change_is_worth,
     who_comes_back_goes_on_like_who_stayed,
+    who_comes_back_has_what_they_left,
     states_move_along_the_table,
     one_trial_of_a_plan,
     debt_is_billed_before_credit_comes,

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from app.rules.lifecycle import Action
 from app.rules.periods import IntervalUnit
-from app.rules.terms import GrantTemplate, Interval, RolloverRule, SubscriptionTerms
+from app.rules.terms import Interval, RolloverRule, SubscriptionTerms
 from app.wire.events import EntryKind, StreamEntry
 from app.wire.ids import derived_id
 from app.wire.orders import Act, Order, Subscribe, VoidUsage
@@ -19,10 +19,10 @@ from tests.flusher.test_lag_laws import REF
 from tests.rules.subscribing import DAY, STARTS_AT, grant, plan
 
 # The free plan's first month has 28 days. Versions: what each gives, "280 month"; with ' the grant has another key, and
-# "roll" = all that is left of it goes on into the next cycle. Steps: leave (to a plan that gives nothing), back, pause,
-# resume, use n #event, void #event, publish (the next version); @days since it began.
+# "roll" = every month, and all that is left of it goes on into the next one. Steps: leave (to a plan that gives
+# nothing), back, pause, resume, use n, void (what was used), publish (the next version); @days since it began.
 # Seen: @day what the balance is then, + what is set aside.
-CASES = """
+CREDIT = """
 versions                     | steps                                                            | seen
 280 month                    | leave @7, back @14                                               | @14 280, @28 280
 280 month                    | leave @7, back @30                                               | @28 0, @30 280
@@ -47,20 +47,41 @@ versions                     | steps                                            
 280 month                    | pause @7, leave @14, back @21                                    | @34 280, @35 280
 280 month                    | pause @7, resume @14, leave @15, back @16, leave @17, back @33   | @33 280, @35 280
 """
-ROWS = [[cell.strip() for cell in line.split("|")] for line in CASES.strip().splitlines()[1:]]
-FREE, PAID = UUID(int=1), UUID(int=2)
+ROLLOVERS = """
+versions           | steps                                                           | seen
+100 roll           | leave @7, back @14                                              | @28 200, @59 200
+100 roll           | leave @7                                                        | @27 100, @28 0
+100 roll           | leave @7, back @14, leave @15                                   | @27 100, @28 0
+100 roll           | leave @7, back @14, leave @15, back @16                         | @28 200
+100 roll           | leave @7, back @30                                              | @28 0, @30 100
+100 roll           | use 30 @1, leave @7, back @14, void @15                         | @28 200
+100 roll           | use 100 @1, leave @7, back @14, void @15                        | @28 200
+100 roll           | use 100 @1, leave @7, void @8, back @14                         | @28 200
+100 roll           | use 100 @1, leave @7, back @14, leave @15, void @16             | @27 100, @28 0
+100 roll           | use 100 @1, leave @7, back @14, leave @15, back @16, void @17   | @28 200
+100 roll           | use 100 @1, leave @7, back @7, leave @7, back @7, void @8       | @28 200
+100 roll           | leave @7, back @14, pause @15, resume @17                       | @15 0+100, @29 100, @30 200
+100 roll           | use 100 @1, leave @7, back @14, pause @15, void @16, resume @17 | @16 0+100, @29 100, @30 200
+100 roll           | pause @7, leave @9, back @14                                    | @8 0+100, @29 100, @30 200
+100 roll           | pause @5, resume @7, leave @9, back @14                         | @29 100, @30 200
+100 roll           | leave @7, back @14, use 100 @15, leave @16, back @17, void @18  | @28 200
+100 roll; 10 day   | leave @7, publish @8, back @14                                  | @27 110, @28 110
+100 roll; 200 roll | leave @7, publish @8, back @14                                  | @27 150, @28 350
+"""
+TABLES = [table.strip().splitlines()[1:] for table in (CREDIT, ROLLOVERS)]
+ROWS = [[cell.strip() for cell in line.split("|")] for table in TABLES for line in table]
+FREE, PAID, USED = UUID(int=1), UUID(int=2), UUID(int=3)
 DOINGS = {"pause": Action.PAUSE, "resume": Action.RESUME, "back": Action.CANCEL}
 
 
 def terms_of(version: int, said: str) -> SubscriptionTerms:
     """A version of the free plan."""
-    amount, every, *more = said.split()
-    template = grant(11 if every.endswith("'") else 10, int(amount), Interval(IntervalUnit(every.rstrip("'"))))
-    return made_of(version, replace(template, rollover=RolloverRule(1_000_000) if "roll" in more else None))
-
-
-def made_of(version: int, template: GrantTemplate) -> SubscriptionTerms:
-    """The free plan, as a version of it gives this."""
+    amount, every = said.split()
+    template = grant(11 if every.endswith("'") else 10, int(amount))
+    if every == "roll":
+        template = replace(template, rollover=RolloverRule(1_000_000))
+    else:
+        template = replace(template, every=Interval(IntervalUnit(every.rstrip("'"))))
     terms = plan(FREE.int, template)
     return replace(terms, name=replace(terms.name, version_id=UUID(int=100 + version), version=version))
 
@@ -91,9 +112,9 @@ class Story:
         elif verb == "leave":
             self._subscribe(PAID, at)
         elif verb == "use":
-            self._waiting.append(usage("user", int(rest[1][1:]), int(rest[0]), at))
+            self._waiting.append(usage("user", USED.int, int(rest[0]), at))
         elif verb == "void":
-            self._order(at, VoidUsage, event_id=UUID(int=int(rest[0][1:])))
+            self._order(at, VoidUsage, event_id=USED)
         else:
             self._order(at, Act, subscription_id=self._made, action=DOINGS[verb])
             if verb == "back":

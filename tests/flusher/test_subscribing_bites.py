@@ -68,6 +68,7 @@ RULES: dict[str, Rule] = {
     "what waited for the payment comes with it": Rule(_Poster, "_free", _nothing),
     "what waited for a payment that never came is lost": Rule(_Poster, "_lose", _nothing),
     "nothing rolls over after the subscription has ended": Rule(_Poster, "_end_rollover", _nothing),
+    "what was left is of who comes back": Rule(_Poster, "_take_over", _nothing),
     "the bill comes before the grant": Rule(book, "advance", _billed_last),
     "known credit pays before the bill": Rule(falling_due, "pay_debt", _not_before_a_bill),
     "of one moment, what expires does so first": Rule(falling_due, "_comes_first", lambda *_: True),
