@@ -110,8 +110,9 @@ def _grant(posting: Posting, account: Account, block: Block, revision: int) -> N
 def _expire(posting: Posting, account: Account, block: Block) -> None:
     """What is left of a block goes on into another one, as far as its terms say so; the rest expires."""
     terms = block.terms
-    if terms is not None and terms.rollover is not None and not _ends(posting, account, terms.tie, block.expires_at):
-        _roll_over(posting, account, block, terms.rollover)
+    rollover = None if terms is None or _ends(posting, account, terms.tie, block.expires_at) else terms.rollover
+    if rollover is not None and not rollover.is_off:
+        _roll_over(posting, account, block, rollover)
     posting.changed_blocks[block.id] = (account.environment_id, block)
     if not block.remaining_micro:
         return  # it has just paid a debt, or goes on whole

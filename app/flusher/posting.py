@@ -57,6 +57,15 @@ class TakenBack(msgspec.Struct, frozen=True):
     """How much of `Posting.used` is of the time before."""
 
 
+class TakenOverCredit(msgspec.Struct, frozen=True):
+    """Which credit of a subscription is of another one: of its cycles that end then."""
+
+    environment_id: UUID
+    account_id: UUID
+    left_id: UUID
+    expires_at: int
+
+
 class Posting(msgspec.Struct):
     """Everything that one batch writes. `accounts` and `changed_blocks` are the working copies, posted to."""
 
@@ -99,6 +108,8 @@ class Posting(msgspec.Struct):
     taken_back: list[TakenBack] = []
     ended_subscriptions: list[tuple[UUID, UUID, UUID]] = []
     """(environment, account, subscription): nothing of their blocks goes on into others, not of spent ones either."""
+    taken_over: dict[UUID, list[TakenOverCredit]] = {}
+    """Of spent blocks that are of other subscriptions now, by the id of these."""
     retermed_blocks: list[tuple[UUID, Block]] = []
     """(environment, block) of which other terms hold."""
     snapshots: dict[str, bytes] = {}

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from app.flusher import telling
 from app.flusher.grouping import UsageGroup
-from app.flusher.posting import FLUSHER, Posting, TurnedPeriod
+from app.flusher.posting import FLUSHER, Posting, TakenOverCredit, TurnedPeriod
 from app.ledger.book import DEBT, EXPIRED, PLAN, Account, Lines, Origin, block_account, paused_account
 from app.ledger.granting import CreditsGranted
 from app.ledger.returning import AsideChange, BlockChanges
@@ -30,6 +30,7 @@ from app.rules.effects import (
     RolloverHeld,
     RolloverLost,
     StateChanged,
+    TakenOver,
     TermsChanged,
 )
 from app.rules.lifecycle import TERMINAL, State
@@ -126,6 +127,8 @@ class _Poster:
         match effect:
             case Granted():
                 self._grant(effect)
+            case TakenOver():
+                self._take_over(effect.left_id, effect.at)
             case Billed():
                 self._bill(effect)
             case BlocksFrozen() | BlocksMoved() | RolloverHeld() | RolloverFreed() | RolloverLost():
@@ -369,13 +372,42 @@ class _Poster:
         not at hand here.
         """
         self._posting.ended_subscriptions.append((self._account.environment_id, self._account.id, self._kept.id))
-        for block in [*self._account.blocks, *self._posting.spent.values()]:
-            terms = block.terms
-            if terms is None or terms.tie is None or terms.tie.subscription_id != self._kept.id:
-                continue
-            if terms.rollover is not None:
-                block.terms = replace(terms, rollover=None)
-                self._posting.retermed_blocks.append((self._account.environment_id, block))
+        for block in self._blocks_of(self._kept.id):
+            self._reterm(block, is_off=True)
+
+    def _take_over(self, left_id: UUID, at: int) -> None:
+        """What is left of the free plan's credit is of who came back, so it waits with a pause and goes on again.
+
+        Of spent blocks those are of them that end with a cycle which goes on: none that a pause has moved.
+        """
+        left = self._customer.find(left_id)
+        cycles = [] if left is None else [cycle.present for cycle in left.rules.cycles]
+        ends = {present.end_at for present in cycles if present.end_at > at}
+        whose = self._account.environment_id, self._account.id
+        before = [each for each in self._posting.taken_over.pop(left_id, []) if each.expires_at in ends]
+        taken_over = [*before, *(TakenOverCredit(*whose, left_id, end_at) for end_at in ends)]
+        self._posting.taken_over[self._kept.id] = taken_over
+        for block in self._blocks_of(left_id):
+            if block.remaining_micro or block.expires_at in ends:
+                self._reterm(block, is_off=False)
+
+    def _blocks_of(self, subscription_id: UUID) -> list[Block]:
+        """Those at hand that are tied to a subscription."""
+        ties = [
+            (block, None if block.terms is None else block.terms.tie)
+            for block in [*self._account.blocks, *self._posting.spent.values()]
+        ]
+        return [block for block, tie in ties if tie is not None and tie.subscription_id == subscription_id]
+
+    def _reterm(self, block: Block, *, is_off: bool) -> None:
+        """Tie a block to the subscription, and let what is left of it go on, or not."""
+        terms = block.terms
+        if terms is None or terms.tie is None:
+            return
+        rollover = None if terms.rollover is None else replace(terms.rollover, is_off=is_off)
+        block.terms = replace(terms, rollover=rollover, tie=replace(terms.tie, subscription_id=self._kept.id))
+        if block.terms != terms:
+            self._posting.retermed_blocks.append((self._account.environment_id, block))
 
     def _remember(self, action: str) -> None:
         kept, before = self._kept, self._happened.before

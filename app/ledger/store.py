@@ -245,6 +245,12 @@ async def reterm_blocks(tx: DatabaseTransaction, blocks: Sequence[tuple[UUID, Bl
         )
 
 
+async def take_over(tx: DatabaseTransaction, taken: Sequence[tuple[UUID, UUID, UUID, datetime, UUID]]) -> None:
+    """Spent blocks are of another subscription: (environment, account, whose they were, their end, whose they are)."""
+    if taken:
+        await tx.connection.execute(_SQL["take_over"], *(list(column) for column in zip(*taken, strict=True)))
+
+
 async def end_rollover(tx: DatabaseTransaction, ended: Sequence[tuple[UUID, UUID, UUID]]) -> None:
     """Nothing goes on of spent blocks of subscriptions that have ended: (environment, account, subscription)."""
     if ended:

@@ -10,8 +10,8 @@ import msgspec
 from msgspec.structs import replace
 
 from app.rules.agenda import catch_up, next_step
-from app.rules.effects import Announced, BlocksFrozen, BlocksMoved, Effect, Granted, Notice, TermsChanged
-from app.rules.grant_cycles import grant_due, move_cycles, switch
+from app.rules.effects import Announced, BlocksFrozen, BlocksMoved, Notice, TermsChanged
+from app.rules.grant_cycles import grant_due, move_cycles, part_of_change, switch
 from app.rules.lifecycle import BY_TIME, Action, IllegalMove, State, move
 from app.rules.moments import NEVER_AT
 from app.rules.period_turns import Outcome, begin_period, billed, ended, moved, turn
@@ -103,13 +103,7 @@ def _change(subscription: Subscription, arguments: Arguments, now: int) -> Outco
     subscription, begun = begin_period(subscription, now, now) if is_cut else grant_due(subscription, now)
     notice = Notice.UPGRADED if is_upgrade(before, terms) else Notice.DOWNGRADED
     changed = TermsChanged(now, before.version_id, terms.version_id)
-    return subscription, [changed, *bill, *granted, *map(_part_of_change, begun), Announced(now, notice)]
-
-
-def _part_of_change(effect: Effect) -> Effect:
-    """A cycle that begins with a change is of that change: another one may come at the same moment."""
-    is_cycle = isinstance(effect, Granted) and effect.template.every is not None
-    return replace(effect, is_part=True) if is_cycle else effect
+    return subscription, [changed, *bill, *granted, *map(part_of_change, begun), Announced(now, notice)]
 
 
 def _schedule_change(subscription: Subscription, arguments: Arguments, now: int) -> Outcome:
@@ -178,13 +172,18 @@ def _stood_still(subscription: Subscription, now: int) -> int:
     return 0 if subscription.paused_at is None else now - subscription.paused_at
 
 
-def _cancel(subscription: Subscription, _: Arguments, now: int) -> Outcome:
-    """A period that is running is closed where it stands; blocks that stood still go on before it ends."""
-    stood_still = _stood_still(subscription, now)
+def _cancel(subscription: Subscription, arguments: Arguments, now: int) -> Outcome:
+    """A period that is running is closed where it stands; what stood still goes on before it ends.
+
+    So do its cycles, for who comes back to the free plan.
+    """
+    stood_still, gone_on = _stood_still(subscription, now), subscription
+    if subscription.state is State.PAUSED:
+        gone_on = replace(_resume(subscription, arguments, now)[0], state=State.PAUSED, period=subscription.period)
     is_running = subscription.state in {State.TRIALING, State.ACTIVE, State.PAUSED}
     bill = billed(subscription, now - stood_still, now) if is_running else []
     thawed = [] if subscription.paused_at is None else [BlocksMoved(now, stood_still)]
-    subscription, changed = ended(subscription, Action.CANCEL, now)
+    subscription, changed = ended(gone_on, Action.CANCEL, now)
     return subscription, [*bill, *thawed, *changed, Announced(now, Notice.CANCELED)]
 
 

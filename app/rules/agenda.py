@@ -10,7 +10,7 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from app.rules.effects import Announced, Effect, Notice, PeriodTurned, RolloverHeld
-from app.rules.grant_cycles import fresh_cycles, grant_due, next_cycle_at
+from app.rules.grant_cycles import begin_again, fresh_cycles, grant_due, next_cycle_at
 from app.rules.lifecycle import Action, State
 from app.rules.moments import NEVER_AT
 from app.rules.period_turns import Outcome, billed, ended, moved, turn
@@ -78,6 +78,15 @@ def _notice_at(subscription: Subscription) -> int:
 def _tell(subscription: Subscription, at: int) -> Outcome:
     notice = Notice.TRIAL_ENDING if subscription.state is State.TRIALING else Notice.RENEWAL_DUE
     return replace(subscription, is_told=True), [Announced(at, notice)]
+
+
+def come_back(subscription: Subscription, left: Subscription, at: int) -> Outcome:
+    """Start on the free plan, in the periods and cycles of the subscription with which the customer `left` it."""
+    subscription = replace(subscription, anchor_at=left.anchor_at)
+    period = period_containing(subscription.calendar, at)
+    subscription, effects = moved(subscription, Action.START, at)
+    subscription, granted = begin_again(replace(subscription, period=period), left, at)
+    return subscription, [*effects, PeriodTurned(at, period, subscription.period_index), *granted]
 
 
 def _start(subscription: Subscription, at: int) -> Outcome:

@@ -18,13 +18,15 @@ ROLLOVER = "rollover"
 """The source of credit that has rolled over."""
 
 
-class Rollover(msgspec.Struct, frozen=True):
+class Rollover(msgspec.Struct, frozen=True, omit_defaults=True):
     """What of a block goes on into another one when it expires: a share of what is left, at most the cap."""
 
     share_millionths: int
     cap_micro: int | None
     expires_at: int
     """Of the block that it becomes."""
+    is_off: bool = False
+    """Its subscription has ended, so nothing goes on; unless the customer comes back, where it was the free plan."""
 
 
 class Tie(msgspec.Struct, frozen=True):

@@ -83,6 +83,13 @@ class Granted(msgspec.Struct, frozen=True):
     """It is what a change gives in the middle of a cycle: at most once for each change, beside what the cycle gives."""
 
 
+class TakenOver(msgspec.Struct, frozen=True):
+    """The customer has come back to the free plan: what it gave by the subscription with which they left is of this."""
+
+    at: int
+    left_id: UUID
+
+
 class BlocksFrozen(msgspec.Struct, frozen=True):
     """Blocks that are tied to the subscription's time do not expire while it stands still."""
 
@@ -128,6 +135,7 @@ Effect = (
     | Billed
     | PeriodTurned
     | Granted
+    | TakenOver
     | BlocksFrozen
     | BlocksMoved
     | RolloverHeld

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from app.rules.effects import Effect, Granted
 from app.rules.lifecycle import State
 from app.rules.moments import NEVER_AT
-from app.rules.periods import Calendar, Period, nth_period, period_number, start_of
+from app.rules.periods import Calendar, Period, nth_period, period_containing, period_number, start_of
 from app.rules.proration import Share, prorated_difference, split_by_largest_remainder, weights_of
 from app.rules.subscriptions import Ahead, Cycle, Former, Subscription, calendar_of, expiry_of
 from app.rules.terms import GrantTemplate, Interval, SubscriptionTerms
@@ -64,6 +64,32 @@ def switch(
     parts = split_by_largest_remainder(max(due_micro, 0), weights_of(shares))
     shared_out = zip(middle, parts, strict=True)
     return switched, [_granted(switched, new[c.template_id], c, at, part) for c, part in shared_out if part]
+
+
+def begin_again(subscription: Subscription, left: Subscription, at: int) -> tuple[Subscription, list[Effect]]:
+    """Let what begins `at` go on where an earlier subscription to the plan was `left`, and grant what is due.
+
+    Each cycle is granted once, whichever began it. Another version holds as after a change at this moment; only where
+    nothing that was granted reaches into the cycles that are running, they are granted whole, as to who is new.
+    """
+    fresh = replace(subscription, cycles=fresh_cycles(subscription, at), ahead=left.ahead)
+    if all(old.present.end_at <= new.present.start_at for old in left.cycles for new in fresh.cycles):
+        return grant_due(fresh, at)
+    cycles, former = left.cycles, left.former
+    went_on = replace(subscription, terms=left.terms, cycles=cycles, former=former, ahead=left.ahead)
+    went_on = skip_cycles(went_on, at)
+    if left.terms.version_id == subscription.terms.version_id:
+        return grant_due(went_on, at)
+    went_on = replace(went_on, period=period_containing(went_on.calendar, at))  # that of the terms that held
+    switched, parts = switch(went_on, subscription.terms, at, subscription.anchor_at)
+    switched, begun = grant_due(replace(switched, period=subscription.period), at)
+    return switched, [*parts, *map(part_of_change, begun)]
+
+
+def part_of_change(effect: Effect) -> Effect:
+    """A cycle that begins with a change is of that change: another one may come at the same moment."""
+    is_cycle = isinstance(effect, Granted) and effect.template.every is not None
+    return replace(effect, is_part=True) if is_cycle else effect
 
 
 def skip_cycles(subscription: Subscription, until_at: int) -> Subscription:

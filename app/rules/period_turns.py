@@ -73,9 +73,7 @@ def ended(subscription: Subscription, action: Action, at: int) -> Outcome:
     lost: list[Effect] = []
     if subscription.state is State.OVERDUE:
         lost.append(RolloverLost(at, subscription.period.end_at))
-    subscription = replace(
-        subscription, pending=None, cancel_at_period_end=False, is_renewed=False, paused_at=None, ahead=None
-    )
+    subscription = replace(subscription, pending=None, cancel_at_period_end=False, is_renewed=False, paused_at=None)
     subscription, changed = moved(subscription, action, at)
     return subscription, [*lost, *changed]
 

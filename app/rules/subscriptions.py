@@ -92,6 +92,11 @@ class Subscription(msgspec.Struct, frozen=True):
     contract: Contract | None = None
 
     @property
+    def has_begun(self) -> bool:
+        """Whether it has had a period, a trial too."""
+        return self.period.start_at < self.period.end_at
+
+    @property
     def ends_with_period(self) -> bool:
         """Whether nothing follows the present period: it is to be canceled, or a contract ends that does not renew."""
         if self.is_renewed:
@@ -126,19 +131,14 @@ def subscribe(
     zone: str,
     *,
     has_trial: bool = False,
-    anchor_at: int | None = None,
     contract: Contract | None = None,
 ) -> Subscription:
-    """A subscription that starts at a moment. One that starts now is one whose start is due.
-
-    `anchor_at` is for the free plan, to which a customer may come back again and again: where it was first enrolled.
-    Then it comes back into the period and the cycles that are running, and each of them has the same key as before.
-    """
+    """A subscription that starts at a moment. One that starts now is one whose start is due."""
     return Subscription(
         State.SCHEDULED,
         terms,
         zone,
-        starts_at if anchor_at is None else anchor_at,
+        starts_at,
         period_index=0,
         period=Period(starts_at, starts_at),
         has_trial=has_trial and terms.trial_days > 0,

@@ -12,9 +12,9 @@ from msgspec.structs import replace
 
 from app.orders.outcomes import Refused
 from app.rules.actions import ActionRefused, Arguments, act
-from app.rules.agenda import advance, next_at
+from app.rules.agenda import advance, come_back, next_at
 from app.rules.burndown import Block
-from app.rules.effects import Announced, Effect, Granted, Notice, PeriodTurned, StateChanged, TermsChanged
+from app.rules.effects import Announced, Effect, Notice, PeriodTurned, StateChanged, TakenOver, TermsChanged
 from app.rules.lifecycle import TERMINAL, Action, IllegalMove, State
 from app.rules.moments import NEVER_AT
 from app.rules.subscriptions import Contract, Subscription, is_upgrade, subscribe
@@ -279,18 +279,9 @@ class Customer(msgspec.Struct):
         has_trial: bool = False,
         contract: Contract | None = None,
     ) -> Kept:
-        """A subscription that is still to start. On the free plan it comes back into the periods of the first one."""
-        is_free = self.is_free(terms)
-        earlier = [kept for kept in self.subscriptions if is_free and self.is_free(kept.rules.terms)]
-        rules = subscribe(
-            terms,
-            starts_at,
-            self.zone,
-            has_trial=has_trial,
-            anchor_at=earlier[0].rules.anchor_at if earlier else None,
-            contract=contract,
-        )
-        made = Kept(subscription_id, self.id, rules, self._after_all_others(at), is_free)
+        """A subscription that is still to start."""
+        rules = subscribe(terms, starts_at, self.zone, has_trial=has_trial, contract=contract)
+        made = Kept(subscription_id, self.id, rules, self._after_all_others(at), self.is_free(terms))
         made.trial_plan_id = terms.name.plan_id if rules.has_trial else None
         return made
 
@@ -310,21 +301,18 @@ class Customer(msgspec.Struct):
         return [self._note(Happened(made, None, at, action, effects, by), rules)]
 
     def _advance(self, kept: Kept, rules: Subscription, at: int) -> tuple[Subscription, list[Effect]]:
-        after, effects = advance(rules, at)
-        if rules.state is not State.SCHEDULED or not self.makes_way(kept):
-            return after, effects
-        return after, [effect for effect in effects if not self._was_granted(kept, effect)]
+        if rules.state is State.SCHEDULED and (left := self._left(kept)) is not None:
+            at = rules.period.start_at
+            after, effects = come_back(rules, left.rules, at)
+            return after, [TakenOver(at, left.id), *effects]
+        return advance(rules, at)
 
-    def _was_granted(self, made: Kept, effect: Effect) -> bool:
-        """Whether who comes to the free plan has its credit for that time already, from an earlier time on it."""
-        if not isinstance(effect, Granted):
-            return False
-        cycles = (cycle for kept in self.subscriptions if kept is not made for cycle in kept.rules.cycles)
-        return any(
-            cycle.template_id == effect.template.id
-            and cycle.present.end_at > max(effect.key_at, cycle.present.start_at)  # it was granted, and not before this
-            for cycle in cycles
-        )
+    def _left(self, kept: Kept) -> Kept | None:
+        """With which subscription the customer left the free plan, where they come back to it with this one."""
+        if not self.makes_way(kept):
+            return None
+        on_it = (each for each in reversed(self.subscriptions) if self._is_same_variant(each, kept.rules.terms))
+        return next((each for each in on_it if each is not kept and each.rules.has_begun), None)
 
     # ---- acting
 

@@ -13,7 +13,7 @@ from uuid import UUID
 from app.ledger.book import EXPIRED, Transaction, block_account, paused_account
 from app.ledger.returning import REFUND, Drawn
 from app.rules.burndown import Block, Tie
-from app.rules.effects import BlocksFrozen, BlocksMoved, RolloverHeld, RolloverLost
+from app.rules.effects import BlocksFrozen, BlocksMoved, RolloverHeld, RolloverLost, TakenOver
 from app.rules.moments import NEVER_AT
 from app.wire.orders import VoidGrant, VoidUsage
 from tests.flusher.subscribing_programs import Life
@@ -49,6 +49,8 @@ class OwnTime:
                     spans[-1][1] = effect.at
                 elif isinstance(effect, RolloverLost):
                     self._waited[happened.kept.id] = Waited(effect.since_at, effect.at)
+                elif isinstance(effect, TakenOver):
+                    spans += self._stood_still.get(effect.left_id, [])
 
     def lost_at(self, block: Block) -> int:
         """When a block was lost since nobody paid for the period into which it had rolled over."""

@@ -21,7 +21,7 @@ from app.ledger.book import Transaction, UsedInHour
 from app.ledger.targets import Targets
 from app.orders.outcomes import Refused
 from app.rules.agenda import next_at
-from app.rules.burndown import sort_blocks
+from app.rules.burndown import Block, Terms, Tie, sort_blocks
 from app.rules.lifecycle import TERMINAL, Action, State
 from app.rules.moments import NEVER_AT, to_at
 from app.rules.standstill import Course
@@ -176,6 +176,9 @@ class SubscriberRows(Rows):
             self.blocks[block.id] = structs.replace(block)
         for _, block in posting.retermed_blocks:  # what is left of it is in another copy, perhaps
             self.blocks[block.id].terms = block.terms
+        for subscription_id, taken in posting.taken_over.items():
+            for each in taken:
+                self._take_over(each.left_id, each.expires_at, subscription_id)
         for _, _, subscription_id in posting.ended_subscriptions:
             self._end_rollover(subscription_id)
         self.events |= {event.id: event for event in posting.events}
@@ -187,12 +190,23 @@ class SubscriberRows(Rows):
             _run(close_periods(None, posting))  # type: ignore[arg-type] # nothing is asked of it
         self.announcements += posting.announcements
 
+    def _take_over(self, left_id: UUID, expires_at: int, subscription_id: UUID) -> None:
+        """What app/ledger/sql/take_over.sql does."""
+        for block, terms, tie in self._spent_of(left_id):
+            if block.expires_at == expires_at:
+                rollover = None if terms.rollover is None else structs.replace(terms.rollover, is_off=False)
+                taken = structs.replace(tie, subscription_id=subscription_id)
+                block.terms = structs.replace(terms, rollover=rollover, tie=taken)
+
     def _end_rollover(self, subscription_id: UUID) -> None:
         """What app/ledger/sql/end_rollover.sql does."""
-        for block in self.blocks.values():
-            terms = block.terms
-            if terms is not None and terms.tie is not None and terms.tie.subscription_id == subscription_id:
-                block.terms = terms if block.remaining_micro else structs.replace(terms, rollover=None)
+        for block, terms, _ in self._spent_of(subscription_id):
+            if terms.rollover is not None:
+                block.terms = structs.replace(terms, rollover=structs.replace(terms.rollover, is_off=True))
+
+    def _spent_of(self, subscription_id: UUID) -> list[tuple[Block, Terms, Tie]]:
+        found = [(b, b.terms, b.terms.tie) for b in self.blocks.values() if b.terms and b.terms.tie]
+        return [each for each in found if each[2].subscription_id == subscription_id and not each[0].remaining_micro]
 
     async def _sum_hours_since(self, _: object, asked: Sequence[tuple[UUID, UUID, int]]) -> list[Sums]:
         sums: list[Sums] = []

@@ -1,7 +1,7 @@
 """What must hold of every life of a customer with subscriptions. Each law raises AssertionError where it does not."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from itertools import pairwise
 from math import floor
@@ -14,11 +14,15 @@ from msgspec import structs
 from app.ledger.book import block_account
 from app.ledger.draws_proof import BlockRow
 from app.ledger.proof import AccountProof, Finding
+from app.rules.actions import Arguments, act
+from app.rules.agenda import catch_up
 from app.rules.burndown import Block
-from app.rules.effects import BlocksMoved, Granted, PeriodTurned, StateChanged, TermsChanged
+from app.rules.effects import BlocksMoved, Effect, Granted, PeriodTurned, StateChanged, TakenOver, TermsChanged
+from app.rules.grant_cycles import ahead_micro
 from app.rules.lifecycle import TABLE, Action, State
 from app.rules.moments import hour_of, to_at
 from app.rules.subscriptions import Subscription
+from app.subscriptions.book import Happened
 from app.subscriptions.schemas import ClosedPeriod, SubscriptionTold
 from app.wire.events import EntryKind
 from app.wire.ids import parse
@@ -218,6 +222,58 @@ def _worth(subscription: Subscription, at: int) -> Fraction:
     return sum(shares, Fraction())
 
 
+def who_comes_back_goes_on_like_who_stayed(life: Life) -> None:
+    """46, 50: in a cycle of the free plan that they had before they left it, customers come back to the cycles of who
+    stayed, and are granted as much: nothing, or what a change to a newer version gives.
+    """  # noqa: D205 - one sentence more
+    for left, happened, after in _comings_back(life):
+        at = happened.at
+        if left.state is not State.ACTIVE or all(cycle.present.end_at <= at for cycle in left.cycles):
+            continue
+        stayed, change = catch_up(left, at)[0], list[Effect]()
+        if stayed.terms != left.terms or stayed.state is not State.ACTIVE:
+            continue  # that was to happen, had they stayed
+        has_gone_on = stayed.cycles != left.cycles
+        if after.terms.version_id != stayed.terms.version_id:
+            stayed, change = act(stayed, Action.CHANGE, Arguments(after.terms), at)
+        assert {(c.template_id, c.present) for c in after.cycles} == {(c.template_id, c.present) for c in stayed.cycles}
+        if not has_gone_on:
+            assert _recurring(happened.effects) == _recurring(change), happened
+            assert ahead_micro(after, at) == ahead_micro(stayed, at), happened
+
+
+def who_comes_back_has_what_they_left(life: Life) -> None:
+    """49: what a cycle gave that goes on is of the subscription with which they came back, spent or not: that one's
+    pauses move it, and what is left of it rolls over unless that one ends.
+    """  # noqa: D205 - one sentence more
+    cycles = {kept.id: [cycle.present for cycle in kept.rules.cycles] for kept in life.rows.subscriptions()}
+    taken = [e for happened, _ in life.rows.seen for e in happened.effects if isinstance(e, TakenOver)]
+    for effect in taken:
+        ends = {present.end_at for present in cycles[effect.left_id] if present.end_at > effect.at}
+        for block in life.rows.blocks.values():
+            tie = None if block.terms is None else block.terms.tie
+            is_of_left = tie is not None and tie.subscription_id == effect.left_id
+            assert not is_of_left or block.expires_at not in ends or block.effective_at > effect.at, (effect, block)
+
+
+def _comings_back(life: Life) -> Iterator[tuple[Subscription, Happened, Subscription]]:
+    """(how the subscription stood with which the free plan was left, with what it is come back to, how that stands)."""
+    free = life.parts[0].catalogue.free
+    last: dict[UUID, Subscription] = {}
+    for happened, after in life.rows.seen:
+        if free is None or after.terms.name.variant_id != free.name.variant_id:
+            continue
+        is_start = any(isinstance(e, StateChanged) and e.action is Action.START for e in happened.effects)
+        if is_start and last:
+            yield [*last.values()][-1], happened, after
+        if after.has_begun and not is_start and happened.before is not None:
+            last[happened.kept.id] = happened.before
+
+
+def _recurring(effects: Sequence[Effect]) -> int:
+    return sum(e.amount_micro for e in effects if isinstance(e, Granted) and e.template.every is not None)
+
+
 def states_move_along_the_table(life: Life) -> None:
     """51: in the order of what happened, and so does the history, which has a number for each change."""
     for seen in _by_subscription(life).values():
@@ -372,6 +428,8 @@ LAWS: tuple[Callable[[Life], None], ...] = (
     unused_credit_rolls_or_expires,
     nothing_rolls_over_unpaid,
     parts_sum_to_what_a_change_is_worth,
+    who_comes_back_goes_on_like_who_stayed,
+    who_comes_back_has_what_they_left,
     states_move_along_the_table,
     one_trial_of_a_plan,
     debt_is_billed_before_credit_comes,

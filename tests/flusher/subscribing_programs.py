@@ -247,15 +247,26 @@ def make_catalogue(random: Random) -> Catalogue:
 
 
 def next_version(random: Random, catalogue: Catalogue) -> Catalogue:
-    """Each variant with other amounts, under new version ids; what is granted keeps its name."""
+    """Each variant with other amounts, under new version ids; what is granted keeps its name.
+
+    Of the free plan it may have other cycles, too: to that one customers come back, and find another version.
+    """
     terms: dict[UUID, SubscriptionTerms] = {}
     for key, old in catalogue.terms.items():
         number = old.name.version + 1
         name = structs.replace(old.name, version_id=UUID(int=old.name.variant_id.int + 100 * number), version=number)
         grants = [structs.replace(each, amount_micro=_amount(random, each)) for each in old.grants]
+        if catalogue.free is not None and key == catalogue.free.name.variant_id:
+            grants = [_with_other_cycle(each) for each in grants]
         terms[key] = structs.replace(old, name=name, grants=tuple(grants))
     free = None if catalogue.free is None else terms[catalogue.free.name.variant_id]
     return Catalogue(terms, free, catalogue.zone)
+
+
+def _with_other_cycle(template: GrantTemplate) -> GrantTemplate:
+    if template.every is None:
+        return template
+    return structs.replace(template, every=Random(template.amount_micro).choice([template.every, *CYCLES]))
 
 
 def _amount(random: Random, template: GrantTemplate) -> int:

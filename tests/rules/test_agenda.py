@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from app.rules.actions import Arguments, act
-from app.rules.agenda import advance, catch_up, next_at
+from app.rules.agenda import advance, catch_up, come_back, next_at
 from app.rules.effects import (
     Announced,
     Billed,
@@ -199,11 +199,11 @@ def test_trials() -> None:
 def test_coming_back_to_the_free_plan() -> None:
     """Into the month that runs since the first enrolment, with the key that its credit had then: so it comes once."""
     terms = plan(1, grant(1, 100), grant(2, 5, None))
-    _, before = catch_up(subscribe(terms, STARTS_AT, "UTC"), STARTS_AT + 35 * DAY)
-    back_at = STARTS_AT + 40 * DAY
-    again = replace(subscribe(terms, back_at, "UTC", anchor_at=STARTS_AT), given_once=frozenset({UUID(int=2)}))
+    left, back_at = started(terms), STARTS_AT + 40 * DAY
+    _, before = catch_up(left, STARTS_AT + 35 * DAY)
+    again = replace(subscribe(terms, back_at, "UTC"), given_once=left.given_once)
     assert next_at(again) == back_at
-    subscription, effects = advance(again, back_at)
+    subscription, effects = come_back(again, left, back_at)
     (credit,) = granted(effects)
     assert (credit.at, credit.key_at, credit.expires_at) == (back_at, *_last(before))
     assert (subscription.period, subscription.anchor_at) == (Period(*_last(before)), STARTS_AT)

@@ -63,9 +63,9 @@ class Studio:
         }
         return (await self.client.made(f"/v1/plans/{key}/variants", body))["plan_variant_id"]
 
-    async def free_plan(self, amount: int = 10) -> str:
+    async def free_plan(self, amount: int = 10, **terms: Any) -> str:
         """The plan `free`, to which customers of the environment fall back; its variant's id."""
-        variant = await self.plan("free", amount, billing_mode="postpaid")
+        variant = await self.plan("free", amount, billing_mode="postpaid", **terms)
         answer = await self.client.send("PATCH", "/v1/environment", json={"free_plan_variant_id": variant})
         assert answer.status_code == 200, answer.text
         return variant

@@ -53,7 +53,7 @@ async def test_what_comes_back_to_it_does_not_go_on(studio: Studio) -> None:
         await studio.owe(100, end_user_id)
     await studio.act(first, "cancel", at="now")
     statement = (
-        "SELECT a.end_user_id, b.terms::jsonb ? 'rollover' AS goes_on, b.terms::jsonb ? 'tie' AS is_tied "
+        "SELECT a.end_user_id, NOT b.terms::jsonb -> 'rollover' ? 'is_off', b.terms::jsonb ? 'tie' "
         "FROM credit_blocks b JOIN accounts a ON a.id = b.account_id WHERE NOT b.live ORDER BY a.end_user_id"
     )
     async with connected(studio.urls.owner) as connection:
@@ -99,6 +99,21 @@ async def test_the_customer_falls_back(studio: Studio) -> None:
     assert await studio.actions(free) == [("fall_back", None, "active")]
     [told] = await studio.told("subscription.fell_back")
     assert told["subscription_id"] == free["subscription_id"]
+
+
+@pytest.mark.parametrize("used", [0, 30, 100])
+async def test_who_comes_back_keeps_the_rollover(studio: Studio, used: int) -> None:
+    """Of the cycle in which they left the free plan, and of a block of it too that was spent meanwhile."""
+    grants = [ten_days_grant(100, rollover={"percent": 50})]
+    await studio.subscribe(await studio.free_plan(0, grants=grants))
+    event_id = await studio.use(used) if used else None
+    made = await studio.subscribe(await studio.plan("pro", 0))
+    await studio.act(made, "cancel", at="now")
+    if event_id is not None:
+        await studio.void(event_id=event_id)
+    assert await studio.total() == 100
+    await studio.pass_days(10)
+    assert await studio.total() == 50 + 100
 
 
 async def test_the_free_plan_ends_for_good(studio: Studio) -> None:
