@@ -413,6 +413,8 @@ class _Poster:
         kept, before = self._kept, self._happened.before
         kept.changes += 1
         by = self._happened.by
+        if by is not None and by.subscription_id != kept.id:  # it makes way, and what was asked for is another one's
+            by = None
         self._posting.history.append(
             Change(
                 self._account.environment_id,
@@ -426,9 +428,9 @@ class _Poster:
                 kept.rules.terms.version_id,
                 self._origin.actor,
                 self._origin.reason,
-                getattr(by, "payment_reference", None),
+                None if by is None else by.payment_reference,
                 self._origin.idempotency_key,
-                getattr(by, "variant_id", None) if self._happened.before is not None else None,
+                None if by is None else by.variant_id,
             )
         )
 

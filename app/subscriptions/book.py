@@ -29,6 +29,10 @@ MAX_EVER = 1_000
 """Subscriptions of a customer in all: each order reads them, and so does each step that is due."""
 
 
+CREATE = "create"
+"""What the history calls it that a subscription was asked for."""
+
+
 class UsedSoFar(msgspec.Struct, frozen=True):
     """What was used of a feature."""
 
@@ -89,28 +93,31 @@ class Happened(msgspec.Struct, frozen=True):
 
 
 class Paid(msgspec.Struct, frozen=True):
-    """What a payment has done: it renewed a subscription, or changed it."""
+    """What a payment has done: it made a subscription, renewed it, or changed it."""
 
     subscription_id: UUID
-    is_renewal: bool
+    action: str
+    """As the subscription's history has it."""
     variant_id: UUID | None
-    """To what it was changed; None = it was renewed, or nobody wrote that down."""
+    """Which variant was asked for; None = none was, or nobody wrote that down."""
 
-    def is_for(self, wanted: "Paid") -> bool:
-        """Whether that is what is wanted again."""
-        is_like = (self.subscription_id, self.is_renewal) == (wanted.subscription_id, wanted.is_renewal)
-        return is_like and self.variant_id in {None, wanted.variant_id}
+    def is_what(self, order: SubscriptionOrder) -> bool:
+        """Whether the order asks for just that; a change that did not say when asks for it at any time."""
+        is_same = self.subscription_id == order.subscription_id and self.variant_id in {None, order.variant_id}
+        return is_same and self.action in _actions_of(order)
+
+
+def _actions_of(order: SubscriptionOrder) -> set[str]:
+    """What the history may call what is ordered."""
+    if isinstance(order, Subscribe):
+        return {CREATE}
+    return {Action.CHANGE, Action.SCHEDULE_CHANGE} if order.only_upwards else {order.action}
 
 
 def is_leaving(rules: Subscription, variant_id: UUID) -> bool:
     """Whether a subscription is on another variant than this, or is not going to be on it when its period is over."""
     variants = {rules.terms.name.variant_id, (rules.pending or rules.terms).name.variant_id}
     return rules.ends_with_period or rules.cancel_at_period_end or variants != {variant_id}
-
-
-def paid_for(subscription_id: UUID, action: Action, variant_id: UUID | None) -> Paid:
-    """What a payment does that comes with this action, and the variant that it names."""
-    return Paid(subscription_id, action is Action.RENEW, variant_id)
 
 
 class Named(msgspec.Struct):
@@ -208,27 +215,54 @@ class Customer(msgspec.Struct):
 
     def carry_out(self, order: SubscriptionOrder, named: Named, at: int) -> list[Happened] | Refused:
         """Do what is ordered `at`, when all that is due by then has happened; nothing where it was done before."""
+        if order.payment_reference is None:
+            return self._do(order, named, at)
+        return self._pay(order, named, at, order.payment_reference)
+
+    def _do(self, order: SubscriptionOrder, named: Named, at: int) -> list[Happened] | Refused:
         if isinstance(order, Subscribe):
             return self._subscribe(order, named.terms[order.variant_id], at)
         kept = self.find(order.subscription_id)
-        if kept is None:
-            return Refused(Code.NOT_FOUND)
-        if order.payment_reference is None:
-            return self._act(kept, order, named, at)
-        return self._pay(kept, order, named, at, order.payment_reference)
+        return Refused(Code.NOT_FOUND) if kept is None else self._act(kept, order, named, at)
 
-    def _pay(self, kept: Kept, order: Act, named: Named, at: int, reference: str) -> list[Happened] | Refused:
+    def _pay(self, order: SubscriptionOrder, named: Named, at: int, reference: str) -> list[Happened] | Refused:
         """What a payment does, it does once."""
-        payment, wanted = (self.environment_id, reference), paid_for(kept.id, order.action, order.variant_id)
-        if (paid := named.payments.get(payment)) is not None:
-            return [] if paid.is_for(wanted) else Refused(Code.PAYMENT_REFERENCE_USED)
-        happened = self._act(kept, order, named, at)
-        if happened == []:  # it must not look like a payment that does something
-            why = "already_renewed" if order.action is Action.RENEW else "already_scheduled"
-            return Refused(Code.ACTION_REFUSED, context={**_named(kept), "why": why})
-        if not isinstance(happened, Refused):
-            named.payments[payment] = wanted
-        return happened
+        if (paid := named.payments.get((self.environment_id, reference))) is not None:
+            return self._pay_again(paid, order, reference)
+        done = self._do(order, named, at)
+        if isinstance(done, Refused):
+            return done
+        happened = next((each for each in done if each.kept.id == order.subscription_id), None)
+        if happened is None or happened.action is None:  # it must not look like a payment that does something
+            return self._refuse_unneeded(order)
+        paid = Paid(order.subscription_id, happened.action, order.variant_id)
+        named.payments[self.environment_id, reference] = paid
+        return done
+
+    def _pay_again(self, paid: Paid, order: SubscriptionOrder, reference: str) -> list[Happened] | Refused:
+        """Nothing, where that is what the payment did, and it was not undone."""
+        is_undone = paid.is_what(order) and paid.action == Action.SCHEDULE_CHANGE and not self._goes_to(order)
+        if paid.is_what(order) and not is_undone:
+            return []
+        used_for = {**_named(paid.subscription_id), "action": paid.action, "is_undone": is_undone}
+        return Refused(Code.PAYMENT_REFERENCE_USED, context={"payment_reference": reference, "used_for": used_for})
+
+    def _goes_to(self, order: SubscriptionOrder) -> bool:
+        """Whether the subscription is on the variant of a change, or is going to be."""
+        kept = self.find(order.subscription_id)
+        if kept is None:
+            return False
+        terms = (kept.rules.terms, kept.rules.pending)
+        return any(each is not None and each.name.variant_id == order.variant_id for each in terms)
+
+    def _refuse_unneeded(self, order: SubscriptionOrder) -> Refused:
+        kept = self.find(order.subscription_id)
+        context: dict[str, Any] = {**_named(order.subscription_id), "why": "already_scheduled"}
+        if isinstance(order, Act) and order.action is Action.RENEW and kept is not None:
+            is_over = order.period_index is not None and order.period_index < kept.rules.period_index
+            context |= {"why": "already_followed" if is_over else "already_renewed"}
+            context |= {"period_index": kept.rules.period_index}
+        return Refused(Code.ACTION_REFUSED, context=context)
 
     # ---- making
 
@@ -242,12 +276,12 @@ class Customer(msgspec.Struct):
             return Refused(Code.TOO_MANY_SUBSCRIPTIONS)
         if terms.name.plan_kind is PlanKind.BASE:
             if (other := self._in_the_way(terms)) is not None:
-                return Refused(Code.SUBSCRIPTION_EXISTS, context=_named(other))
+                return Refused(Code.SUBSCRIPTION_EXISTS, context=_named(other.id))
             if starts_at <= at and (free := self.base_in_force()) is not None:
                 happened = self._end(free, at, order)
         has_trial = order.with_trial and not self._had_trial(terms.name.plan_id)
         made = self._make(order.subscription_id, terms, starts_at, at, has_trial=has_trial, contract=order.contract)
-        return [*happened, *self._begin(made, Notice.CREATED, "create", at, order)]
+        return [*happened, *self._begin(made, Notice.CREATED, CREATE, at, order)]
 
     def _in_the_way(self, terms: SubscriptionTerms) -> Kept | None:
         """A base subscription that leaves no place for another: only the free plan makes way."""
@@ -321,7 +355,7 @@ class Customer(msgspec.Struct):
         if wanted is not None and (why_not := self._why_not(kept, wanted)) is not None:
             return why_not
         if wanted is not None and order.unless_leaving and is_leaving(kept.rules, wanted.name.variant_id):
-            return Refused(Code.ACTION_REFUSED, context={**_named(kept), "why": "leaving"})
+            return Refused(Code.ACTION_REFUSED, context={**_named(kept.id), "why": "leaving"})
         before, action = self._informed(kept), order.action
         if wanted is not None and order.only_upwards and not is_upgrade(before.terms, wanted):
             action = Action.SCHEDULE_CHANGE
@@ -332,7 +366,7 @@ class Customer(msgspec.Struct):
         except IllegalMove as illegal:
             return Refused(Code.ILLEGAL_MOVE, context=_illegal(kept, illegal))
         except ActionRefused as refused:
-            return Refused(Code.ACTION_REFUSED, context={**_named(kept), "why": refused.refusal.value})
+            return Refused(Code.ACTION_REFUSED, context={**_named(kept.id), "why": refused.refusal.value})
         if after == before and not effects:
             return []  # it was done before
         happened = Happened(kept, before, at, action.value, effects, order)
@@ -347,13 +381,13 @@ class Customer(msgspec.Struct):
         if wanted.name.plan_kind is not present.plan_kind:
             return Refused(Code.PLAN_KIND_DIFFERS)
         if kept.is_base and to_come is not None and to_come is not kept:  # which is to take its place
-            return Refused(Code.SUBSCRIPTION_EXISTS, context=_named(to_come))
+            return Refused(Code.SUBSCRIPTION_EXISTS, context=_named(to_come.id))
         if wanted.name.variant_id == present.variant_id:
             return None
         if self.makes_way(kept):
-            return Refused(Code.ACTION_REFUSED, context={**_named(kept), "why": "from_free_plan"})
+            return Refused(Code.ACTION_REFUSED, context={**_named(kept.id), "why": "from_free_plan"})
         if self.is_free(wanted):
-            return Refused(Code.ACTION_REFUSED, context={**_named(kept), "why": "to_free_plan"})
+            return Refused(Code.ACTION_REFUSED, context={**_named(kept.id), "why": "to_free_plan"})
         return None
 
     def _end(self, kept: Kept, at: int, by: SubscriptionOrder | None) -> list[Happened]:
@@ -398,10 +432,10 @@ def _by_time(effects: list[Effect]) -> str | None:
     return None
 
 
-def _named(kept: Kept) -> dict[str, Any]:
-    return {"subscription_id": show("sub", kept.id)}
+def _named(subscription_id: UUID) -> dict[str, Any]:
+    return {"subscription_id": show("sub", subscription_id)}
 
 
 def _illegal(kept: Kept, illegal: IllegalMove) -> dict[str, Any]:
     legal = [action.value for action in illegal.legal]
-    return {**_named(kept), "state": illegal.state.value, "action": illegal.action.value, "legal": legal}
+    return {**_named(kept.id), "state": illegal.state.value, "action": illegal.action.value, "legal": legal}

@@ -12,7 +12,7 @@ from app.rules.terms import SubscriptionTerms
 from app.subscriptions import store
 from app.subscriptions.book import Customer, Named, Subscribers
 from app.subscriptions.store import Courses
-from app.wire.orders import Act, SubscriptionOrder
+from app.wire.orders import SubscriptionOrder
 
 
 class Whose(Protocol):
@@ -73,7 +73,7 @@ async def _read_named(tx: Transaction, ordered: Ordered) -> Named:
     for account, order in ordered:
         if order.variant_id is not None:
             variants.add((account.environment_id, order.variant_id))
-        if isinstance(order, Act) and order.payment_reference is not None:
+        if order.payment_reference is not None:
             payments.add((account.environment_id, order.payment_reference))
     terms = await plans.read_newest_terms(tx, sorted(variants)) if variants else {}
     return Named(terms, await store.find_payments(tx, sorted(payments)) if payments else {})

@@ -49,6 +49,7 @@ class NewSubscription(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     It starts at once, or `starts_at`; with the trial of the plan where there is one that the customer has not had,
     unless `trial` is false.
+    A payment reference subscribes once, for ever.
     """
 
     end_user_id: EndUserId
@@ -56,6 +57,7 @@ class NewSubscription(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     starts_at: Moment | None = None
     trial: bool = True
     contract: ContractTerms | None = None
+    payment_reference: Reference | None = None
     reason: Reason | None = None
 
 

@@ -35,7 +35,6 @@ MAX_YEARS_AHEAD = 10
 DETAILS = {
     Code.SUBSCRIPTION_EXISTS: "The customer has a base subscription, or one that is to begin: see to that one first.",
     Code.PLAN_KIND_DIFFERS: "A subscription to a plan cannot become one to an add-on, nor the other way about.",
-    Code.PAYMENT_REFERENCE_USED: "The payment reference was used for something else: send this payment's own.",
     Code.TOO_MANY_SUBSCRIPTIONS: "The customer has as many subscriptions as one may have; those that ended count too.",
     Code.NOT_FOUND: "No subscription has this id.",
 }
@@ -48,6 +47,7 @@ WHY = {
     "nothing_scheduled": "Neither a change nor a cancellation is scheduled; the end of a contract is none.",
     "no_terms": "No variant was named.",
     "already_renewed": "Its next period is paid for already, by another payment.",
+    "already_followed": "That period is over, and was followed by the next one: name the present one, or none.",
     "already_scheduled": "It is to be changed so already, when its period ends.",
     "leaving": "It is not on that variant by then, so it is not moved to its newest version.",
     "from_free_plan": "It is on the free plan: subscribe to the other one, which takes its place.",
@@ -65,6 +65,15 @@ _CALLS = {
     "cancel_at_period_end": 'cancel (with "at": "period_end")',
 }
 """How clients call what has another name here."""
+
+
+_DID = {
+    "create": "made the subscription",
+    "renew": "renewed the subscription",
+    "change": "changed the subscription",
+    "schedule_change": "is for a change at the period's end of the subscription",
+}
+"""What a payment has done, by what the history calls it."""
 
 
 class Doing(msgspec.Struct, frozen=True):
@@ -95,14 +104,16 @@ class Subscriptions:
     async def subscribe(self, mutation: Mutation, new: NewSubscription) -> Acted:
         """Subscribe a customer, who is made where there is none.
 
-        Raises ServiceError: NOT_FOUND for the variant, SUBSCRIPTION_EXISTS with the id of the other, INVALID_VALUE.
+        Raises ServiceError: NOT_FOUND for the variant, SUBSCRIPTION_EXISTS with the id of the other, INVALID_VALUE,
+        PAYMENT_REFERENCE_USED.
         """
         variant_id = parse_variant_id(new.plan_variant_id)
         order_id = self._orders.id_of(mutation.environment_id, mutation.route, mutation.key)
+        subscription_id = _id_of(new, mutation.environment_id, order_id)
 
         async def prepare(tx: Transaction) -> None:
-            if new.starts_at is not None and not await is_done(tx, order_id):
-                _check_start(new.starts_at, mutation.now)  # what is done already was asked for in time
+            if new.starts_at is not None and not await _was_asked_for(tx, order_id, subscription_id):
+                _check_start(new.starts_at, mutation.now)
             await plans.find_variant(tx, variant_id)
             customer = await customers.ensure_customer(tx, new.end_user_id, mutation.now)
             await ledger.ensure_account(tx, customer.id, customer.end_user_id, mutation.now)
@@ -114,11 +125,12 @@ class Subscriptions:
             actor=mutation.actor,
             reason=new.reason,
             idempotency_key=mutation.key,
-            subscription_id=derived_id(b"subscription", order_id.hex.encode()),
+            subscription_id=subscription_id,
             variant_id=variant_id,
             starts_at=None if new.starts_at is None else to_at(new.starts_at),
             with_trial=new.trial,
             contract=contract,
+            payment_reference=new.payment_reference,
         )
         await self._give(mutation.environment_id, new.end_user_id, order)
         return Acted(order.subscription_id)
@@ -196,9 +208,27 @@ def refusal(refused: Refused) -> ServiceError:
             detail = f"{asked} is not possible while it is {context['state']}; possible: {possible}."
         case Code.ACTION_REFUSED:
             detail = WHY[context["why"]]
+        case Code.PAYMENT_REFERENCE_USED:
+            used_for = context["used_for"]
+            undone = ", which was taken back or has been replaced" if used_for["is_undone"] else ""
+            did = f"{_DID[used_for['action']]} {used_for['subscription_id']}{undone}"
+            detail = f"The payment reference {context['payment_reference']!r} {did}: send this payment's own."
         case code:
             detail = DETAILS[code]
     return ServiceError(refused.code, detail, context=context)
+
+
+def _id_of(new: NewSubscription, environment_id: UUID, order_id: UUID) -> UUID:
+    """What comes again for a payment is about the same subscription, under whatever idempotency key."""
+    if new.payment_reference is None:
+        return derived_id(b"subscription", order_id.hex.encode())
+    of = environment_id.hex.encode(), new.end_user_id.encode(), new.payment_reference.encode()
+    return derived_id(b"paid subscription", *of)
+
+
+async def _was_asked_for(tx: Transaction, order_id: UUID, subscription_id: UUID) -> bool:
+    """Whether what is asked for is done or refused already: then it was asked for in time."""
+    return await is_done(tx, order_id) or await store.read_subscription(tx, subscription_id) is not None
 
 
 def _check_start(starts_at: datetime, now: datetime) -> None:

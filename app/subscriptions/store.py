@@ -11,11 +11,11 @@ from app.io.postgres import Record, Transaction
 from app.io.statements import statements
 from app.ledger.book import PLAN
 from app.rules.burndown import Block
-from app.rules.lifecycle import Action, State
+from app.rules.lifecycle import State
 from app.rules.moments import to_at, to_datetime
 from app.rules.standstill import Course, Standstill
 from app.rules.subscriptions import Subscription
-from app.subscriptions.book import Customer, Kept, Paid, UsedSoFar, paid_for
+from app.subscriptions.book import Customer, Kept, Paid, UsedSoFar
 from app.subscriptions.fitting import Held
 from app.subscriptions.history import Change
 
@@ -134,8 +134,8 @@ async def find_payments(tx: Transaction, payments: Sequence[tuple[UUID, str]]) -
     asked = [payment[0] for payment in payments], [payment[1] for payment in payments]
     rows = await tx.connection.fetch(_SQL["find_payments"], *asked)
     return {
-        (row["environment_id"], row["payment_reference"]): paid_for(
-            row["subscription_id"], Action(row["action"]), row["variant_asked"]
+        (row["environment_id"], row["payment_reference"]): Paid(
+            row["subscription_id"], row["action"], row["variant_asked"]
         )
         for row in rows
     }

@@ -58,6 +58,8 @@ class Subscribe(OrderBase, frozen=True, tag="subscribe", kw_only=True):
     with_trial: bool = True
     """Where the terms have one, and the customer has not had it."""
     contract: Contract | None = None
+    payment_reference: str | None = None
+    """Of the first period's payment: a payment does one thing."""
 
 
 class Act(OrderBase, frozen=True, tag="act", kw_only=True):
@@ -93,7 +95,7 @@ def encode_order(order: Order) -> bytes:
 def decode_order(content: bytes) -> Order:
     """The order behind what stands in the stream. Raises msgspec.MsgspecError, or ValueError for what fits no table."""
     order = _decoder.decode(content)
-    payment_reference = order.payment_reference if isinstance(order, Act) else None
+    payment_reference = order.payment_reference if isinstance(order, SubscriptionOrder) else None
     if "\0" in f"{order.actor}{order.reason}{order.idempotency_key}{payment_reference}":
         raise ValueError("a text holds a zero byte")
     if isinstance(order, Debit) and not 0 < order.amount_micro <= MAX_COST_MICRO:

@@ -27,13 +27,13 @@ from app.rules.moments import NEVER_AT, to_at
 from app.rules.standstill import Course
 from app.rules.subscriptions import Subscription
 from app.rules.terms import SubscriptionTerms
-from app.subscriptions.book import Customer, Happened, Kept, Named, Subscribers, paid_for
+from app.subscriptions.book import Customer, Happened, Kept, Named, Paid, Subscribers
 from app.subscriptions.history import Change
 from app.subscriptions.store import WITH_CREDIT_ASIDE
 from app.trail.outbox import Announcement, EventType
 from app.web.amounts import encode_amount
 from app.wire.events import StreamEntry
-from app.wire.orders import Act, SubscriptionOrder, VoidGrant, VoidUsage
+from app.wire.orders import SubscriptionOrder, VoidGrant, VoidUsage
 from tests.flusher.batch_subjects import ENVIRONMENT
 from tests.flusher.test_lag_laws import REF, Rows
 
@@ -157,11 +157,9 @@ class SubscriberRows(Rows):
             return Subscribers()
         names, catalogue = (ENVIRONMENT, self.account.id, self.account.end_user_id), self.catalogue
         customer = Watched(*names, catalogue.zone, catalogue.free, self.subscriptions())
-        asked = {order.payment_reference for order in orders if isinstance(order, Act)}
+        asked = {order.payment_reference for order in orders}
         payments = {
-            (ENVIRONMENT, change.payment_reference): paid_for(
-                change.subscription_id, Action(change.action), change.variant_asked
-            )
+            (ENVIRONMENT, change.payment_reference): Paid(change.subscription_id, change.action, change.variant_asked)
             for change in self.history
             if change.payment_reference is not None and change.payment_reference in asked
         }

@@ -2513,6 +2513,8 @@ export interface components {
             contract?: components["schemas"]["ContractTerms"] | null;
             /** @description Your own id of the user. */
             end_user_id: string;
+            /** @description A name that your own records have for it. */
+            payment_reference?: string | null;
             plan_variant_id: string;
             /** @description For whoever asks why. */
             reason?: string | null;

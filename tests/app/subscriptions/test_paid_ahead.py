@@ -78,6 +78,26 @@ async def test_a_payment_changes_to_one_thing(studio: Studio, paid: Any) -> None
     await studio.refused(used, paid, "change", plan_variant_id=mini, payment_reference="pay_3")
 
 
+async def test_a_payment_for_a_change_that_was_undone(studio: Studio, paid: Any) -> None:
+    """Its message again does not do it after all, nor does it look as if it had: it says what the payment was for."""
+    mini, less = await studio.plan("mini", 10), await studio.plan("less", 5)
+    asked = {"plan_variant_id": mini, "payment_reference": "pay_2"}
+    await studio.act(paid, "change", **asked, at="period_end")
+    used = Code.PAYMENT_REFERENCE_USED
+    await studio.refused(used, paid, "change", **asked, at="now")
+    await studio.unschedule(paid)
+    for again in ({}, {"at": "period_end"}):
+        for path in ("change", "change/preview"):
+            problem = await studio.refused(used, paid, path, **asked, **again)
+            used_for = {"subscription_id": paid["subscription_id"], "action": "schedule_change", "is_undone": True}
+            assert problem["context"] == {"payment_reference": "pay_2", "used_for": used_for}
+            assert "pay_2" in problem["detail"]
+            assert "taken back" in problem["detail"]
+    await studio.act(paid, "change", plan_variant_id=mini, payment_reference="pay_3")
+    await studio.act(paid, "change", plan_variant_id=less)
+    await studio.refused(used, paid, "change", plan_variant_id=mini, payment_reference="pay_3")
+
+
 async def test_the_last_period_of_a_contract(studio: Studio) -> None:
     """Nothing can be put off to an end after which nothing comes, were it the end of the period that is paid for."""
     mini = await studio.plan("mini", 10)

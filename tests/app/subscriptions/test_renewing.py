@@ -67,7 +67,8 @@ async def test_a_used_payment_is_told_so_in_words_that_are_true(studio: Studio, 
     await studio.act(made, "change", plan_variant_id=max_, payment_reference="pay_1")
     refused = await studio.subscribe(pro, "v") if other else made
     problem = await studio.refused(Code.PAYMENT_REFERENCE_USED, refused, "renew", payment_reference="pay_1")
-    assert problem["detail"] == "The payment reference was used for something else: send this payment's own."
+    used_for = f"changed the subscription {made['subscription_id']}"
+    assert problem["detail"] == f"The payment reference 'pay_1' {used_for}: send this payment's own."
 
 
 async def test_who_pays_late_for_a_short_period_hears_of_the_closed_one_once(studio: Studio) -> None:
@@ -117,7 +118,7 @@ async def test_a_named_period_is_renewed_once(studio: Studio) -> None:
     await studio.act(made, "renew", period_index=0)
     await studio.pass_days(10)
     problem = await studio.refused(Code.ACTION_REFUSED, made, "renew", period_index=0, payment_reference="pay_1")
-    assert problem["context"]["why"] == "already_renewed"
+    assert (problem["context"]["why"], problem["context"]["period_index"]) == ("already_followed", 1)
     late = await studio.act(made, "renew", period_index=0)
     assert (late["period_index"], late["renewed"]) == (1, False)
     assert (await studio.act(made, "renew", period_index=1))["renewed"]
