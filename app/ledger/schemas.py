@@ -15,7 +15,7 @@ from app.rules.burndown import Criterion, Outcome, Rollover
 from app.rules.moments import NEVER_AT, to_at
 from app.web.amounts import Credits, Units, credits_or_none
 from app.web.bodies import encode
-from app.web.fields import Currency, EndUserId, Moment, PricePaid, Priority, Reason, Reference
+from app.web.fields import LAST, Currency, EndUserId, Moment, PricePaid, Priority, Reason, Reference
 from app.wire.ids import show
 
 DEFAULT_PRIORITY = 100
@@ -294,7 +294,7 @@ def read_rollover(new: NewGrant) -> Rollover | None:
     if new.expires_at is None:
         raise invalid_value("rollover", "needs an expires_at: credit that never expires does not roll over")
     if new.rollover.expires_at <= new.expires_at or to_at(new.rollover.expires_at) >= NEVER_AT:
-        raise invalid_value("rollover.expires_at", "must be after expires_at, and not too far away")
+        raise invalid_value("rollover.expires_at", f"must lie after expires_at, and before {LAST}")
     if new.rollover.cap is not None and new.rollover.cap.micro <= 0:
         raise invalid_value("rollover.cap", "must be greater than zero")
     cap_micro = None if new.rollover.cap is None else new.rollover.cap.micro

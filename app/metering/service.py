@@ -17,7 +17,9 @@ from app.rules.entitlement import FeatureKind
 from app.rules.moments import NEVER_AT, to_at
 from app.trail import audit, dirty
 from app.web.amounts import optional_micro
+from app.web.fields import LAST
 from app.wire.codes import Code
+from app.wire.complaints import now_in_words
 from app.wire.problem import FieldError
 
 MAX_PRICES = 100
@@ -161,10 +163,9 @@ def check_beginning(new: NewPrice, prefix: str, now: datetime) -> None:
     """A price cannot begin before it was set. Raises ServiceError(INVALID_VALUE)."""
     if new.effective_at is None:
         return
-    if new.effective_at < now:
-        raise invalid_value(f"{prefix}effective_at", "must not lie in the past; leave it out for now")
-    if to_at(new.effective_at) >= NEVER_AT:
-        raise invalid_value(f"{prefix}effective_at", "is too far away")
+    if not to_at(now) <= to_at(new.effective_at) < NEVER_AT:
+        ahead = f"must not lie before {now_in_words(to_at(now))}, and has to lie before {LAST}"
+        raise invalid_value(f"{prefix}effective_at", f"{ahead}; leave it out for now")
 
 
 async def add_price(tx: Transaction, target: PriceTarget, new: NewPrice, version: int, now: datetime) -> PriceVersion:

@@ -15,9 +15,9 @@ from app.overrides import store
 from app.overrides.schemas import OverrideBody, OverrideTerms, show_override
 from app.overrides.store import OverrideRow
 from app.rules.entitlement import FeatureKind, OveragePolicy
-from app.rules.moments import NEVER_AT, to_at
 from app.trail import audit, dirty
 from app.web.amounts import optional_micro
+from app.web.fields import require_ahead
 from app.wire.codes import Code
 
 
@@ -85,8 +85,7 @@ def check_terms(terms: OverrideTerms, now: datetime) -> None:
         raise invalid_value("overage_limit", "needs the overage_policy allow or notify beside it")
     if (terms.included, terms.value, terms.limit, terms.overage_policy) == (None, UNSET, UNSET, None):
         raise invalid_value("included", "or value, limit or overage_policy has to be there: nothing is overridden")
-    if terms.expires_at is not None and not to_at(now) < to_at(terms.expires_at) < NEVER_AT:
-        raise invalid_value("expires_at", "must lie in the future, and not too far away; leave it out for no end")
+    require_ahead("expires_at", terms.expires_at, now, "leave it out for no end")
 
 
 def _row_of(feature: Feature, customer_id: UUID, terms: OverrideTerms, now: datetime) -> OverrideRow:
