@@ -132,8 +132,9 @@ def _system_to_examine() -> "System":
     )
     agreement = Agreement(settings.partitions, settings.idempotency_window_seconds)
     if settings.database_url or local is None:
-        return System(settings.database_url, settings.redis_url, agreement, expected, all_variables())
-    return System(local.database_url, local.redis_url, agreement, expected, all_variables())
+        here = data if data.is_dir() and not settings.database_url else None
+        return System(settings.database_url, settings.redis_url, agreement, expected, all_variables(), here)
+    return System(local.database_url, local.redis_url, agreement, expected, all_variables(), data)
 
 
 @main.group()

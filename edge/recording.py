@@ -16,6 +16,7 @@ import msgspec
 
 from app.wire import ids, keys, scripts
 from app.wire.codes import Code
+from app.wire.complaints import TEST_CLOCK, THE_CLOCK, now_in_words
 from app.wire.events import UsagePayload, encode_usage
 from app.wire.fingerprint import mismatch, usage_fingerprint
 from edge import metrics
@@ -205,7 +206,8 @@ class Recording(Deciding):
             return
         window_seconds = self.services.settings.idempotency_window_seconds
         if not now_at - window_seconds * 1_000_000 <= occurred_at <= now_at + MAX_AHEAD_MICROSECONDS:
-            range_text = f"within the last {window_seconds} seconds, and at most 300 seconds ahead"
+            now = now_in_words(now_at, THE_CLOCK if self.account.frozen_at is None else TEST_CLOCK)
+            range_text = f"at most {window_seconds} seconds before {now}, and at most 300 seconds after it"
             detail = f"timestamp (of a CloudEvent: time) must lie {range_text}."
             raise Refusal(Code.TIMESTAMP_OUT_OF_RANGE, detail)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import msgspec
 
@@ -34,6 +35,8 @@ class System(msgspec.Struct, frozen=True):
     agreement: Agreement
     expected: Expected
     environ: Mapping[str, str]
+    local: Path | None = None
+    """Where the stack of this machine has its data, if that is what is examined. Without addresses it does not run."""
 
 
 class Diagnosis(msgspec.Struct, frozen=True):
@@ -46,8 +49,8 @@ class Diagnosis(msgspec.Struct, frozen=True):
 async def examine(system: System, checks: Sequence[Check] = CHECKS) -> list[Diagnosis]:
     """Look at everything; nothing is changed. Raises nothing for what is wrong with the system."""
     away: dict[str, Verdict] = {}
-    database = await _open_database(system.database_url, away)
-    redis = await _open_redis(system.redis_url, system.agreement, away)
+    database = await _open_database(system, away)
+    redis = await _open_redis(system, away)
     patient = Patient(system.environ, system.expected, Clock().now, database, redis)
     try:
         return [
@@ -78,30 +81,43 @@ async def _look(check: Check, patient: Patient) -> Verdict:
         return unknown(f"it could not be looked at: {error}")
 
 
-async def _open_database(url: str | None, away: dict[str, Verdict]) -> Database | None:
+async def _open_database(system: System, away: dict[str, Verdict]) -> Database | None:
     """Connections of the owner; where none can be had, the check `postgres` has its verdict."""
-    if url is None:
-        away["postgres"] = unknown("DATABASE_URL is not set", "Set it to the address of the owner.")
+    if system.database_url is None:
+        away["postgres"] = _not_named(system, "DATABASE_URL", "Set it to the address of the owner.")
         return None
     try:
-        return await Database.open(url, "quotastack doctor", 1)
+        return await Database.open(system.database_url, "quotastack doctor", 1)
     except (OSError, DatabaseError, ServiceError) as error:
         remedy = "See that it runs, and that DATABASE_URL is the owner's address of it."
-        away["postgres"] = problem(f"it cannot be reached: {error or type(error).__name__}", remedy)
+        away["postgres"] = _unreachable(system, str(error) or type(error).__name__, remedy)
         return None
 
 
-async def _open_redis(url: str | None, agreement: Agreement, away: dict[str, Verdict]) -> RedisStore | None:
+async def _open_redis(system: System, away: dict[str, Verdict]) -> RedisStore | None:
     """Connections to Redis; where none can be had, the check `redis` has its verdict."""
-    if url is None:
-        away["redis"] = unknown("REDIS_URL is not set", "Set it, so that the edge's half can be looked at.")
+    if system.redis_url is None:
+        away["redis"] = _not_named(system, "REDIS_URL", "Set it, so that the edge's half can be looked at.")
         return None
-    redis = RedisStore.open(url, agreement)
+    redis = RedisStore.open(system.redis_url, system.agreement)
     try:
         await redis.ping()
     except (RedisUnavailable, OSError) as error:
         await redis.close()
         remedy = "See that it runs and that REDIS_URL is its address. Meanwhile edges spool usage and refuse the rest."
-        away["redis"] = problem(f"it cannot be reached: {error}", remedy)
+        away["redis"] = _unreachable(system, str(error), remedy)
         return None
     return redis
+
+
+def _not_named(system: System, variable: str, remedy: str) -> Verdict:
+    if system.local is None:
+        return unknown(f"{variable} is not set", remedy)
+    seen = f"{variable} is not set, and no stack runs here, though {system.local} is there"
+    return unknown(seen, f"Start it: `make run`. To look at another system, set {variable}.")
+
+
+def _unreachable(system: System, why: str, remedy: str) -> Verdict:
+    """A stack that was killed leaves its addresses behind."""
+    start = "" if system.local is None else "Where the stack of this machine is down, start it: `make run`. "
+    return problem(f"it cannot be reached: {why}", start + remedy)

@@ -20,6 +20,7 @@ from app.rules.burndown import Block, Rollover, Terms
 from app.rules.credits import MAX_BALANCE_MICRO
 from app.rules.moments import NEVER_AT, to_at
 from app.trail import dirty
+from app.web.fields import FIRST, LAST, require_ahead
 from app.wire.codes import Code
 
 MAX_LIVE_BLOCKS = 1_000
@@ -106,14 +107,11 @@ async def grant(tx: Transaction, account_id: UUID, request: GrantRequest, now: d
 
 def check_moments(effective_at: datetime, expires_at: datetime | None, now: datetime) -> None:
     """Whether credit may be effective from the one moment until the other. Raises ServiceError(INVALID_VALUE)."""
-    if expires_at is not None and expires_at <= now:
-        raise invalid_value("expires_at", f"must be in the future, not {expires_at.isoformat()}")
-    if expires_at is not None and to_at(expires_at) >= NEVER_AT:
-        raise invalid_value("expires_at", "is too far away; leave it out for credit that never expires")
+    require_ahead("expires_at", expires_at, now, "leave it out for credit that never expires")
     if expires_at is not None and expires_at <= effective_at:
         raise invalid_value("expires_at", "must be after effective_at")
     if not 0 <= to_at(effective_at) < NEVER_AT:
-        raise invalid_value("effective_at", "is too long ago or too far away")
+        raise invalid_value("effective_at", f"must lie between {FIRST} and {LAST}")
 
 
 def _block(request: GrantRequest, known_revision: int, now: datetime) -> Block:

@@ -17,7 +17,9 @@ from app.rules.entitlement import FeatureKind
 from app.rules.moments import NEVER_AT, to_at
 from app.trail import audit, dirty
 from app.web.amounts import optional_micro
+from app.web.fields import LAST
 from app.wire.codes import Code
+from app.wire.complaints import now_in_words
 from app.wire.problem import FieldError
 
 MAX_PRICES = 100
@@ -76,7 +78,7 @@ async def create_feature(tx: Transaction, new: NewFeature, now: datetime) -> tup
         event_type=new.event_type,
         units_from=new.units_from,
         created_at=now,
-        limit_units_micro=optional_micro("limit", new.limit),
+        limit_units_micro=optional_micro(new.limit),
     )
     if not await store.insert_feature(feature):
         raise ServiceError(Code.CONFLICT, f"There is a feature with the key {new.key!r} already.")
@@ -109,7 +111,7 @@ async def change_feature(
         dirty.mark_environment(tx)
     if change.limit is not UNSET:
         require_metered(FeatureKind(feature.kind), key, "limit")
-        feature.limit_units_micro = optional_micro("limit", change.limit)
+        feature.limit_units_micro = optional_micro(change.limit)
         dirty.mark_environment(tx)
     await store.update_feature(feature, reading.event_type, reading.units_from)
     if reading != before:
@@ -161,10 +163,9 @@ def check_beginning(new: NewPrice, prefix: str, now: datetime) -> None:
     """A price cannot begin before it was set. Raises ServiceError(INVALID_VALUE)."""
     if new.effective_at is None:
         return
-    if new.effective_at < now:
-        raise invalid_value(f"{prefix}effective_at", "must not lie in the past; leave it out for now")
-    if to_at(new.effective_at) >= NEVER_AT:
-        raise invalid_value(f"{prefix}effective_at", "is too far away")
+    if not to_at(now) <= to_at(new.effective_at) < NEVER_AT:
+        ahead = f"must not lie before {now_in_words(to_at(now))}, and has to lie before {LAST}"
+        raise invalid_value(f"{prefix}effective_at", f"{ahead}; leave it out for now")
 
 
 async def add_price(tx: Transaction, target: PriceTarget, new: NewPrice, version: int, now: datetime) -> PriceVersion:

@@ -15,9 +15,9 @@ from app.overrides import store
 from app.overrides.schemas import OverrideBody, OverrideTerms, show_override
 from app.overrides.store import OverrideRow
 from app.rules.entitlement import FeatureKind, OveragePolicy
-from app.rules.moments import NEVER_AT, to_at
 from app.trail import audit, dirty
 from app.web.amounts import optional_micro
+from app.web.fields import require_ahead
 from app.wire.codes import Code
 
 
@@ -85,8 +85,7 @@ def check_terms(terms: OverrideTerms, now: datetime) -> None:
         raise invalid_value("overage_limit", "needs the overage_policy allow or notify beside it")
     if (terms.included, terms.value, terms.limit, terms.overage_policy) == (None, UNSET, UNSET, None):
         raise invalid_value("included", "or value, limit or overage_policy has to be there: nothing is overridden")
-    if terms.expires_at is not None and not to_at(now) < to_at(terms.expires_at) < NEVER_AT:
-        raise invalid_value("expires_at", "must lie in the future, and not too far away; leave it out for no end")
+    require_ahead("expires_at", terms.expires_at, now, "leave it out for no end")
 
 
 def _row_of(feature: Feature, customer_id: UUID, terms: OverrideTerms, now: datetime) -> OverrideRow:
@@ -101,9 +100,9 @@ def _row_of(feature: Feature, customer_id: UUID, terms: OverrideTerms, now: date
         included=terms.included,
         value=None if terms.value is UNSET else parse_value(kind, terms.value, "value"),
         sets_limit=terms.limit is not UNSET,
-        limit_units_micro=None if terms.limit is UNSET else optional_micro("limit", terms.limit),
+        limit_units_micro=None if terms.limit is UNSET else optional_micro(terms.limit),
         overage_policy=None if terms.overage_policy is None else terms.overage_policy.value,
-        overage_limit_micro=optional_micro("overage_limit", terms.overage_limit),
+        overage_limit_micro=optional_micro(terms.overage_limit),
         expires_at=None if terms.expires_at is None else terms.expires_at.astimezone(UTC),
         updated_at=now,
     )

@@ -5,6 +5,7 @@ A preview is the same call, without doing what it says.
 
 from collections.abc import Callable
 from enum import StrEnum
+from uuid import UUID
 
 import msgspec
 from msgspec.structs import replace
@@ -12,7 +13,7 @@ from msgspec.structs import replace
 from app.rules.agenda import catch_up, next_step
 from app.rules.effects import Announced, BlocksFrozen, BlocksMoved, Notice, TermsChanged
 from app.rules.grant_cycles import grant_due, move_cycles, part_of_change, switch
-from app.rules.lifecycle import BY_TIME, Action, IllegalMove, State, move
+from app.rules.lifecycle import BY_TIME, Action, IllegalMove, State, legal_actions, move
 from app.rules.moments import NEVER_AT
 from app.rules.period_turns import Outcome, begin_period, billed, ended, moved, turn
 from app.rules.periods import Period
@@ -73,6 +74,28 @@ def act(subscription: Subscription, action: Action, arguments: Arguments, now: i
         subscription, more = step[1](subscription, now)
         effects += more
     return subscription, effects
+
+
+def possible_actions(subscription: Subscription, now: int, other: SubscriptionTerms | None = None) -> list[Action]:
+    """What a client may do, given the arguments that fit: what the state knows and `act` does not refuse.
+
+    `other` are the terms that a change may be to. None = there are some, of the same interval.
+    """
+    subscription, _ = catch_up(subscription, now)
+    fitting = Arguments(other or _another_version(subscription.terms), is_paid=True)
+    return [action for action in legal_actions(subscription.state) if _is_done(subscription, action, fitting, now)]
+
+
+def _is_done(subscription: Subscription, action: Action, arguments: Arguments, now: int) -> bool:
+    try:
+        act(subscription, action, arguments, now)
+    except ActionRefused:
+        return False
+    return True
+
+
+def _another_version(terms: SubscriptionTerms) -> SubscriptionTerms:
+    return replace(terms, name=replace(terms.name, version_id=UUID(int=0)))
 
 
 def _renew(subscription: Subscription, arguments: Arguments, now: int) -> Outcome:

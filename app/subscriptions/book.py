@@ -11,7 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from app.orders.outcomes import Refused
-from app.rules.actions import ActionRefused, Arguments, act
+from app.rules.actions import ActionRefused, Arguments, act, possible_actions
 from app.rules.agenda import advance, come_back, next_at
 from app.rules.burndown import Block
 from app.rules.effects import Announced, Effect, Notice, PeriodTurned, StateChanged, TakenOver, TermsChanged
@@ -364,7 +364,7 @@ class Customer(msgspec.Struct):
                 before, action, Arguments(wanted, order.period_index, order.payment_reference is not None), at
             )
         except IllegalMove as illegal:
-            return Refused(Code.ILLEGAL_MOVE, context=_illegal(kept, illegal))
+            return Refused(Code.ILLEGAL_MOVE, context=_illegal(kept, illegal, self._possible(kept, at)))
         except ActionRefused as refused:
             return Refused(Code.ACTION_REFUSED, context={**_named(kept.id), "why": refused.refusal.value})
         if after == before and not effects:
@@ -389,6 +389,15 @@ class Customer(msgspec.Struct):
         if self.is_free(wanted):
             return Refused(Code.ACTION_REFUSED, context={**_named(kept.id), "why": "to_free_plan"})
         return None
+
+    def _possible(self, kept: Kept, at: int) -> list[Action]:
+        """What a client may do with it: the free plan changes to a newer version of itself, and to nothing else."""
+        terms = kept.rules.terms
+        newest = terms if self.free is None or not self.is_free(terms) else self.free
+        possible = possible_actions(self._informed(kept), at, newest if self.makes_way(kept) else None)
+        if self._why_not(kept, newest) is None:
+            return possible
+        return [action for action in possible if action not in {Action.CHANGE, Action.SCHEDULE_CHANGE}]
 
     def _end(self, kept: Kept, at: int, by: SubscriptionOrder | None) -> list[Happened]:
         """End the free plan, since another one takes its place."""
@@ -436,6 +445,6 @@ def _named(subscription_id: UUID) -> dict[str, Any]:
     return {"subscription_id": show("sub", subscription_id)}
 
 
-def _illegal(kept: Kept, illegal: IllegalMove) -> dict[str, Any]:
-    legal = [action.value for action in illegal.legal]
+def _illegal(kept: Kept, illegal: IllegalMove, possible: list[Action]) -> dict[str, Any]:
+    legal = [action.value for action in possible]
     return {**_named(kept.id), "state": illegal.state.value, "action": illegal.action.value, "legal": legal}

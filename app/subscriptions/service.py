@@ -28,6 +28,7 @@ from app.subscriptions.schemas import (
 )
 from app.trail.idempotency import Mutation
 from app.wire.codes import Code
+from app.wire.complaints import now_in_words
 from app.wire.ids import MalformedId, derived_id, parse, show
 from app.wire.orders import Act, Subscribe, SubscriptionOrder
 
@@ -233,4 +234,5 @@ async def _was_asked_for(tx: Transaction, order_id: UUID, subscription_id: UUID)
 
 def _check_start(starts_at: datetime, now: datetime) -> None:
     if not to_at(now) <= to_at(starts_at) < NEVER_AT or starts_at.year - now.year > MAX_YEARS_AHEAD:
-        raise invalid_value("starts_at", f"must lie ahead, within {MAX_YEARS_AHEAD} years; leave it out to start now")
+        ahead = f"must not lie before {now_in_words(to_at(now))}, nor after the year {now.year + MAX_YEARS_AHEAD}"
+        raise invalid_value("starts_at", f"{ahead}; leave it out to start now")

@@ -12,10 +12,9 @@ from uuid import UUID
 import msgspec
 from msgspec.structs import replace
 
-from app.errors import ServiceError, invalid_value
+from app.errors import ServiceError
 from app.io.ids import new_api_key, new_id
 from app.io.postgres import Transaction
-from app.rules.moments import NEVER_AT, to_at
 from app.tenants import store
 from app.tenants.schemas import (
     ApiKeyCreated,
@@ -30,8 +29,10 @@ from app.tenants.schemas import (
 from app.tenants.service import DISPLAY_PREFIX_LENGTH, Keys
 from app.tenants.store import KeyRow
 from app.trail import audit
+from app.web.fields import require_ahead
 from app.web.principal import Principal
 from app.wire.codes import Code
+from app.wire.complaints import REAL_TIME
 from app.wire.ids import show
 from app.wire.scopes import Scope, allows, lacking
 
@@ -56,7 +57,7 @@ async def create_key(tx: Transaction, issuer: Issuer, asked: NewApiKey) -> ApiKe
     Raises ServiceError: MISSING_SCOPE for what the issuer lacks, INVALID_VALUE, TOO_MANY_API_KEYS.
     """
     _require_own(issuer.principal, asked.scopes)
-    _require_future(asked.expires_at, issuer.now)
+    require_ahead("expires_at", asked.expires_at, issuer.now, "leave it out for no end", REAL_TIME)
     await _require_room(tx, issuer.now, MAX_LIVE_KEYS)
     return await _issue(tx, issuer, asked)
 
@@ -67,7 +68,7 @@ async def rotate_key(tx: Transaction, issuer: Issuer, key_id: UUID, asked: Rotat
     It may be rotated again until then: who has lost the new key has the old one still. Raises ServiceError: NOT_FOUND,
     API_KEY_ENDED, and as `create_key` does.
     """
-    _require_future(asked.expires_at, issuer.now)
+    require_ahead("expires_at", asked.expires_at, issuer.now, "leave it out for no end", REAL_TIME)
     await _require_room(tx, issuer.now, 2 * MAX_LIVE_KEYS)
     old = await find_key(tx, key_id)
     scopes = [scope for scope in Scope if scope in old.scopes]
@@ -158,11 +159,6 @@ def _require_own(principal: Principal, scopes: Sequence[Scope]) -> None:
     if missing := lacking(principal.scopes, scopes):
         detail = f"The key that asks lacks {', '.join(missing)}, so it cannot give that to another."
         raise ServiceError(Code.MISSING_SCOPE, detail)
-
-
-def _require_future(expires_at: datetime | None, now: datetime) -> None:
-    if expires_at is not None and not to_at(now) < to_at(expires_at) < NEVER_AT:
-        raise invalid_value("expires_at", "must lie in the future, and not too far away; leave it out for no end")
 
 
 async def _require_room(tx: Transaction, now: datetime, most: int) -> None:

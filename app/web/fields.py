@@ -7,7 +7,8 @@ import msgspec
 from msgspec import Meta
 
 from app.errors import invalid_value
-from app.wire.complaints import NOT_A_MOMENT
+from app.rules.moments import NEVER_AT, to_at, to_rfc3339
+from app.wire.complaints import NOT_A_MOMENT, THE_CLOCK, now_in_words
 
 # Python's `$` lets a line end through; `(?!\n)` does not, and means the same in every dialect.
 _KEY = r"^[a-z0-9_.-]{1,64}$(?!\n)"
@@ -15,6 +16,8 @@ _MEMBER = r"^[^.\x00-\x1f\x7f-\x9f]+(\.[^.\x00-\x1f\x7f-\x9f]+){0,7}$(?!\n)"
 _CURRENCY = r"^[A-Z]{3}$(?!\n)"
 _PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f]+$(?!\n)"
 _DESCRIPTION = r"^[^\x00-\x1f\x7f-\x9f]*$(?!\n)"
+FIRST, LAST = to_rfc3339(0), to_rfc3339(NEVER_AT)
+"""Between them lie all moments that can be kept; the last is not one of them."""
 PATTERN_MEANINGS = {
     repr(_KEY): "must have 1 to 64 characters of a-z, 0-9, '_', '.', '-'",
     repr(_PRINTABLE): "must not hold control characters",
@@ -61,6 +64,16 @@ def read_moment(name: str, text: str) -> datetime:
         return msgspec.convert(text, Moment).astimezone(UTC)
     except (msgspec.ValidationError, OverflowError) as error:
         raise invalid_value(name, NOT_A_MOMENT) from error
+
+
+def require_ahead(field: str, moment: datetime | None, now: datetime, otherwise: str, clock: str = THE_CLOCK) -> None:
+    """That a moment is still to come, and can be kept; None = there is none, which `otherwise` tells of.
+
+    Raises ServiceError(INVALID_VALUE) that says what counts as now.
+    """
+    if moment is not None and not to_at(now) < to_at(moment) < NEVER_AT:
+        ahead = f"must lie after {now_in_words(to_at(now), clock)} and before {LAST}"
+        raise invalid_value(field, f"{ahead}; {otherwise}")
 
 
 def require_span(start: datetime, end: datetime) -> None:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from app.rules.moments import to_rfc3339
 from app.wire.codes import Code
 from app.wire.problem import FieldError
 
@@ -19,6 +20,10 @@ UNKNOWN_PARAMETER = "is not a parameter of this route"
 NO_BODY = "This route takes a JSON body, and none was sent."
 """A whole detail: there is no field to name."""
 NOT_A_MOMENT = "must be a moment such as 2026-01-31T00:00:00Z"
+THE_CLOCK = "this environment's clock"
+"""By which what a customer sees goes: the real time, or in a sandbox its test clock."""
+TEST_CLOCK = "this sandbox's test clock"
+REAL_TIME = "the real time"
 MAX_SHOWN_NAME = 100
 """Of a name that a client sent, as much comes back to it."""
 
@@ -102,6 +107,11 @@ def is_about_type(what: str) -> bool:
     """Whether msgspec says that the value is of another type."""
     found = _EXPECTED.fullmatch(what)
     return found is not None and found["sent"] is not None
+
+
+def now_in_words(now_at: int, clock: str = THE_CLOCK) -> str:
+    """What counts as now, for whoever sent a moment that lies on the wrong side of it."""
+    return f"now ({to_rfc3339(now_at)} by {clock})"
 
 
 def in_words(what: str) -> str:

@@ -61,7 +61,9 @@ async def test_timestamps_lie_about_the_clock(tenant: Tenant) -> None:
     await tenant.seed("user", frozen=frozen_at)
     there, here = to_rfc3339(frozen_at - SECOND), to_rfc3339(now_at())
     assert (await tenant.use("user", units=1, timestamp=there)).status == 202
-    assert (await tenant.use("user", units=1, timestamp=here)).body["code"] == "timestamp_out_of_range"
+    refused = (await tenant.use("user", units=1, timestamp=here)).body
+    assert refused["code"] == "timestamp_out_of_range"
+    assert f"now ({to_rfc3339(frozen_at)} by this sandbox's test clock)" in refused["detail"]
     await tenant.world.redis.hset(tenant.account_key("user"), "frozen", frozen_at + DAY)
     assert (await tenant.use("user", units=1, timestamp=there)).body["code"] == "timestamp_out_of_range"
 

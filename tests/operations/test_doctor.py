@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Any
 
@@ -23,6 +24,8 @@ from tests.operations.ailing import ILLNESSES, Illness, Ward, open_jobs
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 ELSEWHERE = {"postgres-connections", "clocks", "disk"}
 """Checks that have a test of their own below."""
+OTHERS = 8
+"""Connections of another role, to each of two databases."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -105,6 +108,16 @@ async def test_few_connections_are_left(ward: Ward, monkeypatch: pytest.MonkeyPa
     """Told before there are none."""
     monkeypatch.setattr(postgres_checks, "MOST_CONNECTIONS_PERCENT", 1)
     assert (await verdict(ward.system, "postgres-connections")).status == "warning"
+
+
+async def test_connections_of_every_role_count(ward: Ward, postgres: EmbeddedPostgres) -> None:
+    """Those of other roles, and to other databases: the owner sees no more of them than that they are there."""
+    async with AsyncExitStack() as others:
+        for url in [ward.world.urls["quotastack_jobs"], postgres.url(SUPERUSER, "postgres")] * OTHERS:
+            connection = await asyncpg.connect(url)
+            others.push_async_callback(connection.close)
+        seen = (await verdict(ward.system, "postgres-connections")).seen
+    assert int(seen.split()[0]) > 2 * OTHERS
 
 
 async def test_clocks_that_differ(ward: Ward) -> None:

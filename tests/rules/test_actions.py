@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from app.rules.actions import ActionRefused, Arguments, Refusal, act
+from app.rules.actions import ActionRefused, Arguments, Refusal, act, possible_actions
 from app.rules.agenda import catch_up, next_at
 from app.rules.effects import Announced, Billed, BlocksFrozen, BlocksMoved, Effect, Notice, PeriodTurned, TermsChanged
 from app.rules.lifecycle import Action, IllegalMove, State, legal_actions
@@ -40,6 +40,8 @@ from tests.rules.subscribing import (
 )
 
 NOTHING = Arguments()
+OF_ARGUMENTS = {Refusal.PERIOD_NOT_BEGUN, Refusal.SAME_TERMS, Refusal.NO_TERMS}
+"""Refusals that other arguments avoid."""
 END_AT = days_after(STARTS_AT, 28, "UTC")
 """Of the first month."""
 
@@ -68,6 +70,39 @@ def test_what_is_refused_changes_nothing(
             act(subscription, action, Arguments(terms), at)
         assert (refused.value.state, refused.value.legal) == (present.state, legal_actions(present.state))
     assert msgspec.json.encode(subscription) == before
+
+
+@LAW
+@given(lives(), waits, variants)
+def test_what_is_said_to_be_possible_is_done(
+    life: tuple[Subscription, list[Doing]], wait: int, terms: SubscriptionTerms
+) -> None:
+    """Or refused for what it was given; and what the state knows beside it is refused whatever it is given."""
+    new, doings = life
+    subscription = live(new, doings, STARTS_AT).subscription
+    at = STARTS_AT + sum(doing.after_microseconds for doing in doings) + wait
+    present = catch_up(subscription, at)[0]
+    possible = possible_actions(subscription, at)
+    assert {*possible} <= {*legal_actions(present.state)}
+    indexes = (None, present.period_index, present.period_index + 1)
+    for action in legal_actions(present.state):
+        for arguments in map(Arguments, (None, present.terms, terms) * 2, indexes * 2, [False] * 3 + [True] * 3):
+            why = why_refused(present, action, arguments, at)
+            # A change to another variant begins a period, or wants a payment, where the next one is paid for.
+            is_of_arguments = why in OF_ARGUMENTS or (action is Action.CHANGE and why is Refusal.PAID_AHEAD)
+            if action in possible:
+                assert why is None or is_of_arguments
+            else:
+                assert why is not None
+
+
+def why_refused(subscription: Subscription, action: Action, arguments: Arguments, at: int) -> Refusal | None:
+    """Why that is refused; None where it is done."""
+    try:
+        act(subscription, action, arguments, at)
+    except ActionRefused as refused:
+        return refused.refusal
+    return None
 
 
 @LAW

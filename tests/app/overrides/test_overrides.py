@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta, timezone
+from functools import partial
 from typing import Any
 
 import pytest
@@ -240,6 +241,16 @@ async def test_overrides_that_cannot_be(
     assert_problem(await tenant.sandbox.send("PUT", path("u", feature_key), json=terms), code, field)
     missing = Code.UNKNOWN_FEATURE if feature_key == "none" else Code.NOT_FOUND
     assert_problem(await tenant.sandbox.get(path("u", feature_key)), missing)
+
+
+async def test_how_far_away_an_end_may_be(tenant: Tenant) -> None:
+    """The bound is named, and just before it is near enough."""
+    await make_customers(tenant, "u")
+    send = partial(tenant.sandbox.send, "PUT", path("u", "calls"))
+    beyond = "2255-06-05T23:47:34.740991Z"
+    problem = assert_problem(await send(json={"limit": 1, "expires_at": beyond}), Code.INVALID_VALUE, "expires_at")
+    assert f"before {beyond}" in problem["errors"][0]["message"]
+    assert (await send(json={"limit": 1, "expires_at": "2255-06-05T23:47:34.740990Z"})).status_code == 200
 
 
 async def test_of_customers_there_are(tenant: Tenant) -> None:

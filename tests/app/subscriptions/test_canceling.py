@@ -1,12 +1,13 @@
 """Ending a subscription: at once or with its period, and what comes after."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from app.wire.codes import Code
 from tests.app.schema.catalogue import connected
-from tests.app.subscriptions.studio import Studio, later
+from tests.app.subscriptions.studio import TEN_DAYS, Studio, later
 
 ACTIONS = ("renew", "change", "pause", "resume", "cancel")
 
@@ -151,12 +152,13 @@ async def test_nothing_after_the_end(studio: Studio, action: str) -> None:
 @pytest.mark.parametrize(
     ("before", "action", "legal"),
     [
-        ((), "resume", ["renew", "change", "schedule_change", "unschedule", "pause", "cancel", "cancel_at_period_end"]),
-        (("pause",), "pause", ["unschedule", "resume", "cancel"]),
-        (("pause",), "renew", ["unschedule", "resume", "cancel"]),
-        (("pause",), "cancel", ["unschedule", "resume", "cancel"]),
-        (("overdue",), "pause", ["renew", "unschedule", "cancel"]),
-        (("overdue",), "cancel", ["renew", "unschedule", "cancel"]),
+        ((), "resume", ["renew", "change", "schedule_change", "pause", "cancel", "cancel_at_period_end"]),
+        (("cancel",), "resume", ["change", "schedule_change", "unschedule", "pause", "cancel", "cancel_at_period_end"]),
+        (("pause",), "pause", ["resume", "cancel"]),
+        (("pause",), "renew", ["resume", "cancel"]),
+        (("pause",), "cancel", ["resume", "cancel"]),
+        (("overdue",), "pause", ["renew", "cancel"]),
+        (("overdue",), "cancel", ["renew", "cancel"]),
     ],
 )
 async def test_moves_that_are_not_possible(
@@ -169,3 +171,23 @@ async def test_moves_that_are_not_possible(
     problem = await studio.refused(Code.ILLEGAL_MOVE, made, action)
     assert problem["context"]["state"] == (await studio.show(made))["state"]
     assert problem["context"]["legal"] == legal
+
+
+async def test_moves_that_its_customer_has_not(studio: Studio) -> None:
+    """A postpaid one is not renewed; the free plan changes to a newer version of itself, until another is to come."""
+    possible = ["pause", "cancel", "cancel_at_period_end"]
+    changes = ["change", "schedule_change"]
+
+    async def legal(made: Any) -> list[str]:
+        return (await studio.refused(Code.ILLEGAL_MOVE, made, "resume"))["context"]["legal"]
+
+    free = await studio.free_plan()
+    made = await studio.subscribe(free)
+    assert await legal(made) == possible
+    newer = {**TEN_DAYS, "billing_mode": "postpaid", "grants": [{"amount": 11, **TEN_DAYS}], "features": []}
+    await studio.client.made("/v1/plans/free/variants/ten_days/versions", newer)
+    assert await legal(made) == [*changes, *possible]
+    starts_at = (await studio.now() + timedelta(days=3)).isoformat()
+    await studio.subscribe(postpaid := await studio.plan("pro", 100, billing_mode="postpaid"), starts_at=starts_at)
+    assert await legal(made) == possible
+    assert await legal(await studio.subscribe(postpaid, "v")) == [*changes, *possible]

@@ -12,7 +12,8 @@ from app.subscriptions.service import WHY, refusal
 from app.wire.codes import Code
 
 PAGE = Path(__file__).parents[3] / "docs/errors.md"
-OF_CUSTOMERS = {"already_renewed", "already_scheduled", "from_free_plan", "leaving", "to_free_plan"}
+OF_CUSTOMERS = {"from_free_plan", "leaving", "to_free_plan"}
+OF_PAYMENTS = {"already_followed", "already_renewed", "already_scheduled"}
 """What app/subscriptions/book.py refuses itself."""
 OURS = {"schedule_change", "unschedule", "cancel_at_period_end"}
 """Actions that clients ask for in other words."""
@@ -20,7 +21,7 @@ OURS = {"schedule_change", "unschedule", "cancel_at_period_end"}
 
 def test_every_reason_has_its_words() -> None:
     """In the answer and on the page; and there are no words for what is never said."""
-    assert set(WHY) == {reason.value for reason in Refusal} | OF_CUSTOMERS
+    assert set(WHY) == {reason.value for reason in Refusal} | OF_CUSTOMERS | OF_PAYMENTS
     page = PAGE.read_text()
     assert [why for why in WHY if f"| `{why}` |" not in page] == []
 

@@ -85,6 +85,45 @@ async def test_a_key_moves_time_once_whatever_dies(tenant: Tenant, monkeypatch: 
     assert datetime.fromisoformat(answer.json()["frozen_at"]) == begun_at + timedelta(minutes=2)
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "field", "body"),
+    [
+        ("POST", "/v1/credits/grants", "expires_at", {"end_user_id": "u", "amount": 1}),
+        ("PUT", "/v1/customers/u/overrides/calls", "expires_at", {"limit": 1}),
+        ("POST", "/v1/subscriptions", "starts_at", {"end_user_id": "u"}),
+        ("POST", "/v1/features/calls/prices", "effective_at", {"kind": "flat", "amount": 2}),
+    ],
+)
+async def test_what_lies_in_its_past_is_told_its_time(
+    tenant: Tenant, method: str, path: str, field: str, body: dict[str, Any]
+) -> None:
+    """A moment that is still to come, and has passed by the clock: which moment counts as now is said, and by what."""
+    client = tenant.sandbox
+    await client.made("/v1/features", {"key": "calls", "name": "c", "price": {"kind": "flat", "amount": 1}})
+    await client.made("/v1/plans", {"key": "pro", "name": "p"})
+    made = await client.made("/v1/plans/pro/variants", {"key": "m", "interval": "month"})
+    await client.made("/v1/customers", {"end_user_id": "u"})
+    at = (datetime.now(UTC) + 100 * DAY).replace(microsecond=0)
+    frozen_at = (await freeze(client, at=at.isoformat())).isoformat().replace("+00:00", "Z")
+    if path == "/v1/subscriptions":
+        body |= {"plan_variant_id": made["plan_variant_id"]}
+    answer = await client.send(method, path, json=body | {field: (at - DAY).isoformat()})
+    assert code(answer) == (422, "invalid_value"), answer.text
+    (error,) = answer.json()["errors"]
+    assert error["field"] == field
+    assert f"now ({frozen_at} by this environment's clock)" in error["message"]
+
+
+async def test_keys_end_by_the_real_time(tenant: Tenant) -> None:
+    """Also where the clock is behind: that is said to whoever goes by it."""
+    client = tenant.sandbox
+    await freeze(client, at=(datetime.now(UTC) + 100 * DAY).isoformat())
+    asked = {"name": "k", "scopes": ["usage:write"], "expires_at": (datetime.now(UTC) - DAY).isoformat()}
+    answer = await client.post("/v1/api-keys", asked)
+    assert code(answer) == (422, "invalid_value"), answer.text
+    assert " by the real time)" in answer.json()["errors"][0]["message"]
+
+
 async def test_a_key_moves_time_once(tenant: Tenant) -> None:
     """The same request under the same key is answered again, and a refusal too."""
     client = tenant.sandbox
