@@ -22,7 +22,7 @@ from app.ledger.targets import Targets
 from app.orders.outcomes import Refused
 from app.rules.agenda import next_at
 from app.rules.burndown import Block, Terms, Tie, sort_blocks
-from app.rules.lifecycle import TERMINAL, Action, State
+from app.rules.lifecycle import TERMINAL, State
 from app.rules.moments import NEVER_AT, to_at
 from app.rules.standstill import Course
 from app.rules.subscriptions import Subscription
