@@ -171,12 +171,9 @@ def _read_units(name: str, sent: bytes) -> int:
     if isinstance(number, bool) or not isinstance(number, (int, Decimal)):
         raise _invalid_units(name, "must be a number, or a text that is one")
     try:
-        units_micro = to_micro(number, MAX_UNITS_MICRO)
+        return to_micro(number, MAX_UNITS_MICRO, 0)
     except NotAnAmount as error:
         raise _invalid_units(name, str(error)) from None
-    if units_micro < 0:
-        raise _invalid_units(name, "must not be less than 0")
-    return units_micro
 
 
 def _read_number(text: bytes) -> object:

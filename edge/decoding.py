@@ -10,7 +10,7 @@ from urllib.parse import unquote_to_bytes
 import msgspec
 from msgspec import Meta
 
-from app.rules.credits import MAX_COST_MICRO, MAX_UNITS_MICRO, MICRO, NotAnAmount, to_micro
+from app.rules.credits import ABOVE_ZERO, MAX_COST_MICRO, MAX_UNITS_MICRO, MICRO, NotAnAmount, to_micro
 from app.rules.moments import to_at
 from app.wire.codes import Code
 from app.wire.complaints import MISSING, REPEATED
@@ -207,9 +207,7 @@ def read_usage(body: bytes | msgspec.Raw, default_key: str | None) -> UsageEvent
     key = default_key
     if sent.idempotency_key is not None:
         key = _usable_key(sent.idempotency_key, "idempotency_key")
-    units_micro = _units_micro(sent.units)
-    if units_micro <= 0:
-        raise invalid_units("must be greater than 0")
+    units_micro = _units_micro(sent.units, ABOVE_ZERO)
     occurred_at = None if sent.timestamp is None else to_at(sent.timestamp)
     check_names(sent.end_user_id, sent.feature_key)
     properties = _properties(bytes(sent.properties))
@@ -219,11 +217,9 @@ def read_usage(body: bytes | msgspec.Raw, default_key: str | None) -> UsageEvent
 def read_opening(body: bytes, default_key: str | None) -> Opening:
     """A reservation that is asked for; without an idempotency key of its own it takes `default_key`. Raises Refusal."""
     sent = decode(_opening_decoder, body)
-    amount = _amount(sent.units, sent.credits)
+    amount = _amount(sent.units, sent.credits, ABOVE_ZERO)
     if amount is None:
         raise invalid_value("units", "or credits must say how much to reserve")
-    if amount.micro <= 0:
-        raise _invalid_amount(amount, "must be greater than 0")
     key = default_key if sent.idempotency_key is None else _usable_key(sent.idempotency_key, "idempotency_key")
     check_names(sent.end_user_id, sent.feature_key)
     ttl_seconds = _ttl_seconds(sent.ttl_seconds)
@@ -233,10 +229,7 @@ def read_opening(body: bytes, default_key: str | None) -> Opening:
 def read_commit(body: bytes) -> Amount | None:
     """What was really used, 0 or more; None = all that was reserved. Raises Refusal."""
     sent = decode(_commit_decoder, body) if body else None
-    amount = None if sent is None else _amount(sent.units, sent.credits)
-    if amount is not None and amount.micro < 0:
-        raise _invalid_amount(amount, "must not be less than 0")
-    return amount
+    return None if sent is None else _amount(sent.units, sent.credits, 0)
 
 
 def read_extension(body: bytes) -> int:
@@ -256,21 +249,17 @@ def _ttl_seconds(sent: int) -> int:
     return sent
 
 
-def _amount(units: object, credits_sent: object) -> Amount | None:
+def _amount(units: object, credits_sent: object, least_micro: int) -> Amount | None:
     if units is not None and credits_sent is not None:
         raise invalid_value("credits", "came beside units; send one of them")
     if credits_sent is None:
-        return None if units is None else Amount(_units_micro(units), in_credits=False)
+        return None if units is None else Amount(_units_micro(units, least_micro), in_credits=False)
     if isinstance(credits_sent, bool) or not isinstance(credits_sent, (int, Decimal)):
         raise wrong_type("credits", "number", credits_sent)
     try:
-        return Amount(to_micro(credits_sent, MAX_COST_MICRO), in_credits=True)
+        return Amount(to_micro(credits_sent, MAX_COST_MICRO, least_micro), in_credits=True)
     except NotAnAmount as error:
         raise invalid_value("credits", str(error)) from None
-
-
-def _invalid_amount(amount: Amount, message: str) -> Refusal:
-    return invalid_value("credits", message) if amount.in_credits else invalid_units(message)
 
 
 def read_batch(body: bytes) -> list[msgspec.Raw]:
@@ -331,10 +320,7 @@ _remembered_check = lru_cache(maxsize=MAX_QUERIES)(_check_of)
 
 def _checked_units(units: object) -> int:
     """Of a check, which may ask for none at all."""
-    units_micro = _units_micro(units)
-    if units_micro < 0:
-        raise invalid_units("must not be less than 0")
-    return units_micro
+    return _units_micro(units, 0)
 
 
 def _parameters(query: bytes) -> dict[bytes, bytes]:
@@ -382,11 +368,11 @@ def _number(text: str) -> object:
         return text
 
 
-def _units_micro(units: object) -> int:
+def _units_micro(units: object, least_micro: int) -> int:
     if isinstance(units, bool) or not isinstance(units, (int, Decimal)):
         raise wrong_type("units", "number", units)
     try:
-        return to_micro(units, MAX_UNITS_MICRO)
+        return to_micro(units, MAX_UNITS_MICRO, least_micro)
     except NotAnAmount as error:
         raise invalid_units(str(error)) from None
 

@@ -21,7 +21,7 @@ from app.rules.credits import MICRO
 from app.rules.moments import NEVER_AT, to_at, to_datetime
 from app.rules.periods import Calendar, IntervalUnit, start_of
 from app.rules.terms import BillingMode
-from app.web.amounts import Credits, UnitLimit, UnitPrice
+from app.web.amounts import CreditsAboveZero, UnitLimit, UnitPrice
 from app.wire import keys, scripts
 from app.wire.agreement import Agreement
 from app.wire.ids import parse
@@ -121,7 +121,7 @@ async def _make_catalogue(owner_url: str, environment_id: UUID, now: datetime) -
     terms = VariantTerms(
         interval=IntervalUnit.MONTH,
         billing_mode=BillingMode.POSTPAID,
-        grants=[GrantTerms(Credits(GRANT_MICRO), interval=IntervalUnit.MONTH)],
+        grants=[GrantTerms(CreditsAboveZero(GRANT_MICRO), interval=IntervalUnit.MONTH)],
         features=[FeatureInclusion(FEATURE)],
         key=VARIANT,
     )

@@ -9,7 +9,7 @@ from msgspec import UNSET, Meta, UnsetType
 from app.environments.store import Settings
 from app.errors import invalid_value
 from app.rules.thresholds import Threshold
-from app.web.amounts import Credits
+from app.web.amounts import CreditsAboveZero
 from app.wire.ids import MalformedId, parse, show
 
 MAX_THRESHOLDS = 10
@@ -21,7 +21,7 @@ class ThresholdBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     The percentage is of all credit that was granted in the blocks of which something is left.
     """
 
-    credits: Credits | UnsetType = UNSET
+    credits: CreditsAboveZero | UnsetType = UNSET
     percent: Annotated[int, Meta(ge=1, le=99)] | UnsetType = UNSET
 
 
@@ -62,9 +62,7 @@ def parse_thresholds(bodies: list[ThresholdBody]) -> tuple[Threshold, ...]:
 
 def _parse_threshold(field: str, body: ThresholdBody) -> Threshold:
     match body:
-        case ThresholdBody(credits=Credits(micro=micro), percent=msgspec.UnsetType()):
-            if micro <= 0:
-                raise invalid_value(f"{field}.credits", "must be greater than zero: credits.depleted tells of zero")
+        case ThresholdBody(credits=CreditsAboveZero(micro=micro), percent=msgspec.UnsetType()):
             return Threshold(amount_micro=micro)
         case ThresholdBody(credits=msgspec.UnsetType(), percent=int(percent)):
             return Threshold(percent=percent)
@@ -75,7 +73,7 @@ def _parse_threshold(field: str, body: ThresholdBody) -> Threshold:
 def show_threshold(threshold: Threshold) -> ThresholdBody:
     """The threshold as the API shows it."""
     if threshold.amount_micro is not None:
-        return ThresholdBody(credits=Credits(threshold.amount_micro))
+        return ThresholdBody(credits=CreditsAboveZero(threshold.amount_micro))
     return ThresholdBody(percent=UNSET if threshold.percent is None else threshold.percent)
 
 

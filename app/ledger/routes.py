@@ -8,7 +8,7 @@ from litestar import get, post
 from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
-from app.errors import ServiceError, invalid_value
+from app.errors import ServiceError
 from app.io.clock import Clock
 from app.io.pauses import pauses
 from app.io.postgres import Transaction
@@ -28,7 +28,6 @@ from app.ledger.schemas import (
     TransactionBody,
     UsageBody,
     UsageEventBody,
-    read_cap,
     read_notes,
     read_rollover,
     show_credits,
@@ -40,7 +39,7 @@ from app.ledger.schemas import (
 from app.ledger.service import GrantRequest
 from app.ledger.store import PartitionCursor
 from app.trail.idempotency import Mutation
-from app.web.amounts import Credits, credits_or_none, read_credits
+from app.web.amounts import Credits, credits_or_none, optional_micro, read_credits
 from app.web.bodies import ExactResponse
 from app.web.fields import read_moment, require_span
 from app.web.paging import Cursor, Limit, Listing, Page
@@ -69,8 +68,6 @@ async def create_grant(
     data: JSONBody[NewGrant], mutation: NamedDependency[Mutation], redis: NamedDependency[RedisStore]
 ) -> ExactResponse[GrantBody]:
     """Add credit to a customer's account."""
-    if data.amount.micro <= 0:
-        raise invalid_value("amount", "must be greater than zero")
     request = GrantRequest(
         amount_micro=data.amount.micro,
         source=data.source,
@@ -82,7 +79,7 @@ async def create_grant(
         reason=data.reason,
         idempotency_key=mutation.key,
         notes=read_notes(data),
-        cap_micro=read_cap(data),
+        cap_micro=optional_micro(data.accumulation_cap),
         rollover=read_rollover(data),
     )
     so_far = await reading.read_if_it_answers(redis, mutation.environment_id, data.end_user_id)
@@ -137,8 +134,6 @@ async def explain_credits(
     Nothing is spent. Usage that is pending, and open debt, are drawn before it.
     """
     amount_micro = read_credits("amount", amount).micro
-    if amount_micro < 0:
-        raise invalid_value("amount", "must not be less than zero")
     figures, blocks, pending_micro = await _read_credit(reader, redis, end_user_id)
     if pending_micro is None:
         raise ServiceError(Code.ACCOUNT_LOADING, "Usage of this customer may still have to be posted. Try again.")

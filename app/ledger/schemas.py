@@ -13,7 +13,7 @@ from app.ledger.explaining import ExplainedAmount, ExplainedBlock
 from app.ledger.reading import EventRow, Figures, LiveBlock, TransactionRow, UsageSum
 from app.rules.burndown import Criterion, Outcome, Rollover
 from app.rules.moments import NEVER_AT, to_at
-from app.web.amounts import Credits, Units, credits_or_none
+from app.web.amounts import Credits, CreditsAboveZero, Units, credits_or_none, optional_micro
 from app.web.bodies import encode
 from app.web.fields import LAST, Currency, EndUserId, Moment, PricePaid, Priority, Reason, Reference
 from app.wire.ids import show
@@ -30,7 +30,7 @@ class NewRollover(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     percent: Annotated[int, Meta(ge=1, le=100)]
     expires_at: Moment
-    cap: Credits | None = None
+    cap: CreditsAboveZero | None = None
 
 
 class NewGrant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -44,7 +44,7 @@ class NewGrant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     end_user_id: EndUserId
-    amount: Credits
+    amount: CreditsAboveZero
     effective_at: Moment | None = None
     """Default: now."""
     expires_at: Moment | None = None
@@ -55,7 +55,7 @@ class NewGrant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     price_paid: PricePaid | None = None
     currency: Currency | None = None
     external_reference: Reference | None = None
-    accumulation_cap: Credits | None = None
+    accumulation_cap: CreditsAboveZero | None = None
     rollover: NewRollover | None = None
 
 
@@ -295,19 +295,7 @@ def read_rollover(new: NewGrant) -> Rollover | None:
         raise invalid_value("rollover", "needs an expires_at: credit that never expires does not roll over")
     if new.rollover.expires_at <= new.expires_at or to_at(new.rollover.expires_at) >= NEVER_AT:
         raise invalid_value("rollover.expires_at", f"must lie after expires_at, and before {LAST}")
-    if new.rollover.cap is not None and new.rollover.cap.micro <= 0:
-        raise invalid_value("rollover.cap", "must be greater than zero")
-    cap_micro = None if new.rollover.cap is None else new.rollover.cap.micro
-    return Rollover(new.rollover.percent * PERCENT, cap_micro, to_at(new.rollover.expires_at))
-
-
-def read_cap(new: NewGrant) -> int | None:
-    """The accumulation cap in micro-credits. Raises ServiceError(INVALID_VALUE)."""
-    if new.accumulation_cap is None:
-        return None
-    if new.accumulation_cap.micro <= 0:
-        raise invalid_value("accumulation_cap", "must be greater than zero")
-    return new.accumulation_cap.micro
+    return Rollover(new.rollover.percent * PERCENT, optional_micro(new.rollover.cap), to_at(new.rollover.expires_at))
 
 
 def check_price(price_paid: int | None, currency: str | None) -> None:

@@ -25,7 +25,7 @@ from app.rules.pricing import (
     faults,
     faults_of_match,
 )
-from app.web.amounts import UnitLimit, UnitPrice, limit_or_none
+from app.web.amounts import UnitLimit, UnitPrice, amount_or_none
 from app.web.bodies import encode
 from app.web.fields import EventType, Key, Moment, Name, UnitsFrom
 from app.wire.codes import Code
@@ -281,7 +281,7 @@ def show_feature(feature: Feature, price: PriceVersion | None) -> FeatureBody:
         feature.event_type,
         feature.units_from,
         feature.created_at,
-        limit_or_none(feature.limit_units_micro),
+        amount_or_none(UnitLimit, feature.limit_units_micro),
         show_value(feature.default_value),
     )
 

@@ -78,7 +78,7 @@ async def create_feature(tx: Transaction, new: NewFeature, now: datetime) -> tup
         event_type=new.event_type,
         units_from=new.units_from,
         created_at=now,
-        limit_units_micro=optional_micro("limit", new.limit),
+        limit_units_micro=optional_micro(new.limit),
     )
     if not await store.insert_feature(feature):
         raise ServiceError(Code.CONFLICT, f"There is a feature with the key {new.key!r} already.")
@@ -111,7 +111,7 @@ async def change_feature(
         dirty.mark_environment(tx)
     if change.limit is not UNSET:
         require_metered(FeatureKind(feature.kind), key, "limit")
-        feature.limit_units_micro = optional_micro("limit", change.limit)
+        feature.limit_units_micro = optional_micro(change.limit)
         dirty.mark_environment(tx)
     await store.update_feature(feature, reading.event_type, reading.units_from)
     if reading != before:

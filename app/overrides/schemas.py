@@ -8,7 +8,7 @@ from msgspec import UNSET, UnsetType
 from app.metering.schemas import Value, show_value
 from app.overrides.store import OverrideRow
 from app.rules.entitlement import OveragePolicy
-from app.web.amounts import Credits, UnitLimit, credits_or_none, limit_or_none
+from app.web.amounts import CreditsFromZero, UnitLimit, amount_or_none
 from app.web.fields import Moment
 
 
@@ -24,7 +24,7 @@ class OverrideTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     value: Value | UnsetType = UNSET
     limit: UnitLimit | UnsetType | None = UNSET
     overage_policy: OveragePolicy | None = None
-    overage_limit: Credits | None = None
+    overage_limit: CreditsFromZero | None = None
     expires_at: Moment | None = None
 
 
@@ -38,7 +38,7 @@ class OverrideBody(msgspec.Struct, frozen=True):
     feature_key: str
     included: bool | None
     overage_policy: OveragePolicy | None
-    overage_limit: Credits | None
+    overage_limit: CreditsFromZero | None
     expires_at: datetime | None
     expired: bool
     updated_at: datetime
@@ -53,10 +53,10 @@ def show_override(end_user_id: str, feature_key: str, row: OverrideRow, now: dat
         feature_key=feature_key,
         included=row.included,
         overage_policy=None if row.overage_policy is None else OveragePolicy(row.overage_policy),
-        overage_limit=credits_or_none(row.overage_limit_micro),
+        overage_limit=amount_or_none(CreditsFromZero, row.overage_limit_micro),
         expires_at=row.expires_at,
         expired=row.expires_at is not None and row.expires_at <= now,
         updated_at=row.updated_at,
         value=show_value(row.value),
-        limit=limit_or_none(row.limit_units_micro) if row.sets_limit else UNSET,
+        limit=amount_or_none(UnitLimit, row.limit_units_micro) if row.sets_limit else UNSET,
     )

@@ -100,9 +100,9 @@ def _row_of(feature: Feature, customer_id: UUID, terms: OverrideTerms, now: date
         included=terms.included,
         value=None if terms.value is UNSET else parse_value(kind, terms.value, "value"),
         sets_limit=terms.limit is not UNSET,
-        limit_units_micro=None if terms.limit is UNSET else optional_micro("limit", terms.limit),
+        limit_units_micro=None if terms.limit is UNSET else optional_micro(terms.limit),
         overage_policy=None if terms.overage_policy is None else terms.overage_policy.value,
-        overage_limit_micro=optional_micro("overage_limit", terms.overage_limit),
+        overage_limit_micro=optional_micro(terms.overage_limit),
         expires_at=None if terms.expires_at is None else terms.expires_at.astimezone(UTC),
         updated_at=now,
     )

@@ -9,7 +9,7 @@ from app.errors import invalid_value
 from app.metering import service as metering
 from app.metering.schemas import NewPrice, parse_price, parse_value
 from app.metering.tables import Feature
-from app.plans.schemas import FeatureInclusion, GrantTerms, RolloverTerms, VersionTerms
+from app.plans.schemas import FeatureInclusion, GrantTerms, VersionTerms
 from app.rules.entitlement import FeatureKind, OveragePolicy
 from app.rules.periods import IntervalUnit
 from app.rules.terms import BillingMode, Interval, PlanKind, most_at_once
@@ -76,15 +76,13 @@ def _check_keys(keys: list[str]) -> None:
 
 
 def _check_grant(prefix: str, grant: GrantTerms) -> None:
-    if grant.amount.micro <= 0:
-        raise invalid_value(f"{prefix}amount", "must be greater than zero")
     _check_cycle(prefix, grant)
     if grant.expires_after is not None:
         _check_interval(f"{prefix}expires_after.", grant.expires_after.interval, grant.expires_after.interval_count)
     if grant.accumulation_cap is not None and grant.accumulation_cap.micro < grant.amount.micro:
         raise invalid_value(f"{prefix}accumulation_cap", "must not be below the amount, which could never be granted")
     if grant.rollover is not None:
-        _check_rollover(prefix, grant, grant.rollover)
+        _check_rollover(prefix, grant)
 
 
 def _check_cycle(prefix: str, grant: GrantTerms) -> None:
@@ -100,13 +98,11 @@ def _check_cycle(prefix: str, grant: GrantTerms) -> None:
             raise invalid_value(f"{prefix}{name}", message)
 
 
-def _check_rollover(prefix: str, grant: GrantTerms, rollover: RolloverTerms) -> None:
+def _check_rollover(prefix: str, grant: GrantTerms) -> None:
     if grant.once:
         raise invalid_value(f"{prefix}rollover", "needs a next cycle, which what is granted once does not have")
     if grant.expires_after is not None:
         raise invalid_value(f"{prefix}rollover", "is for credit that expires with its cycle: leave out expires_after")
-    if rollover.cap is not None and rollover.cap.micro <= 0:
-        raise invalid_value(f"{prefix}rollover.cap", "must be greater than zero")
 
 
 def _most_blocks(grant: GrantTerms) -> int:

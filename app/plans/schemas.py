@@ -13,7 +13,7 @@ from app.rules.entitlement import OveragePolicy
 from app.rules.periods import IntervalUnit
 from app.rules.pricing import Price
 from app.rules.terms import BillingMode, PlanKind
-from app.web.amounts import Credits, UnitLimit, credits_or_none, limit_or_none
+from app.web.amounts import CreditsAboveZero, CreditsFromZero, UnitLimit, amount_or_none
 from app.web.fields import IntervalCount, Key, Name, Priority
 from app.wire.ids import show
 
@@ -63,7 +63,7 @@ class RolloverTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is kept of what is left at the end of a cycle: `percent` of it, at most `cap`, to the end of the next."""
 
     percent: Annotated[int, Meta(ge=1, le=100)]
-    cap: Credits | None = None
+    cap: CreditsAboveZero | None = None
 
 
 class GrantTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -74,7 +74,7 @@ class GrantTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     With an `accumulation_cap` as much is granted as lifts what the subscriber holds of plans' credit to the cap.
     """
 
-    amount: Credits
+    amount: CreditsAboveZero
     key: Key | None = None
     interval: IntervalUnit | None = None
     interval_count: IntervalCount | None = None
@@ -82,7 +82,7 @@ class GrantTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     priority: Priority = DEFAULT_PRIORITY
     expires_after: Lifetime | None = None
     rollover: RolloverTerms | None = None
-    accumulation_cap: Credits | None = None
+    accumulation_cap: CreditsAboveZero | None = None
 
 
 class FeatureInclusion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -96,7 +96,7 @@ class FeatureInclusion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     price: PriceBody | None = None
     prices: Annotated[list[PriceBody], Meta(max_length=MAX_PRICES)] = []
     overage_policy: OveragePolicy | None = None
-    overage_limit: Credits | None = None
+    overage_limit: CreditsFromZero | None = None
     limit: UnitLimit | None = None
     value: Value | msgspec.UnsetType = msgspec.UNSET
 
@@ -118,7 +118,7 @@ class VersionTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     allow_usage_while_overdue: bool = False
     usable_while_paused: bool = False
     overage_policy: OveragePolicy = OveragePolicy.BLOCK
-    overage_limit: Credits | None = None
+    overage_limit: CreditsFromZero | None = None
     grants: Annotated[list[GrantTerms], Meta(max_length=MAX_GRANTS)] = []
     features: Annotated[list[FeatureInclusion], Meta(max_length=MAX_FEATURES)] = []
 
@@ -153,7 +153,7 @@ class VariantBody(msgspec.Struct, frozen=True):
     created_at: datetime
     published_at: datetime
     plan_kind: PlanKind
-    overage_limit: Credits | None = None
+    overage_limit: CreditsFromZero | None = None
 
 
 def show_plan(plan: Plan) -> PlanBody:
@@ -182,7 +182,7 @@ def show_variant(variant: Variant, grants: list[Grant], included: list[IncludedF
         features=[_show_included(feature) for feature in included],
         created_at=variant.created_at,
         published_at=variant.published_at,
-        overage_limit=credits_or_none(variant.overage_limit_micro),
+        overage_limit=amount_or_none(CreditsFromZero, variant.overage_limit_micro),
     )
 
 
@@ -191,9 +191,9 @@ def _show_grant(grant: Grant) -> GrantTerms:
     if grant.expires_after_unit is not None and grant.expires_after_count is not None:
         lifetime = Lifetime(IntervalUnit(grant.expires_after_unit), grant.expires_after_count)
     if grant.rollover_percent is not None:
-        rollover = RolloverTerms(grant.rollover_percent, credits_or_none(grant.rollover_cap_micro))
+        rollover = RolloverTerms(grant.rollover_percent, amount_or_none(CreditsAboveZero, grant.rollover_cap_micro))
     return GrantTerms(
-        amount=Credits(grant.amount_micro),
+        amount=CreditsAboveZero(grant.amount_micro),
         key=grant.key,
         interval=None if grant.interval_unit is None else IntervalUnit(grant.interval_unit),
         interval_count=grant.interval_count,
@@ -201,14 +201,15 @@ def _show_grant(grant: Grant) -> GrantTerms:
         priority=grant.priority,
         expires_after=lifetime,
         rollover=rollover,
-        accumulation_cap=credits_or_none(grant.accumulation_cap_micro),
+        accumulation_cap=amount_or_none(CreditsAboveZero, grant.accumulation_cap_micro),
     )
 
 
 def _show_included(feature: IncludedFeature) -> FeatureInclusion:
     policy = None if feature.overage_policy is None else OveragePolicy(feature.overage_policy)
     prices = [_show_own(price) for price in feature.prices]
-    limits = credits_or_none(feature.overage_limit_micro), limit_or_none(feature.limit_units_micro)
+    overage = amount_or_none(CreditsFromZero, feature.overage_limit_micro)
+    limits = overage, amount_or_none(UnitLimit, feature.limit_units_micro)
     value = show_value(feature.value)
     if len(prices) == 1:
         return FeatureInclusion(feature.feature_key, prices[0], [], policy, *limits, value)

@@ -195,7 +195,7 @@ def _version_of(
         interval_count=terms.interval_count,
         overage_policy=terms.overage_policy.value,
         created_at=now,
-        overage_limit_micro=optional_micro("overage_limit", terms.overage_limit),
+        overage_limit_micro=optional_micro(terms.overage_limit),
         billing_mode=terms.billing_mode.value,
         trial_days=terms.trial_days,
         renewal_due_days=terms.renewal_due_days,
@@ -218,8 +218,8 @@ async def _insert_version(
             variant_version_id=version.id,
             feature_id=features[inclusion.feature_key].id,
             overage_policy=None if inclusion.overage_policy is None else inclusion.overage_policy.value,
-            overage_limit_micro=optional_micro(f"features[{index}].overage_limit", inclusion.overage_limit),
-            limit_units_micro=optional_micro(f"features[{index}].limit", inclusion.limit),
+            overage_limit_micro=optional_micro(inclusion.overage_limit),
+            limit_units_micro=optional_micro(inclusion.limit),
             value=own_value(features[inclusion.feature_key], inclusion, f"features[{index}]"),
         )
         for index, inclusion in enumerate(terms.features)

@@ -9,6 +9,10 @@ from decimal import Decimal
 MICRO = 1_000_000
 DECIMALS = 6
 _MAX_WHOLE_DIGITS = 19
+_BEYOND_MICRO = 10**_MAX_WHOLE_DIGITS * MICRO
+"""More than any amount may be."""
+ABOVE_ZERO = 1
+"""The least that is more than nothing, in millionths."""
 MAX_COST_MICRO = 10**9 * MICRO
 """The most that one event may cost: 10⁹ credits."""
 MAX_UNITS_MICRO = 10**9 * MICRO
@@ -21,16 +25,19 @@ class NotAnAmount(ValueError):
     """The number has more than six decimals or is beyond what an amount may be. Its text is for the client."""
 
 
-def to_micro(number: int | Decimal, maximum_micro: int) -> int:
+def to_micro(number: int | Decimal, maximum_micro: int, minimum_micro: int | None = None) -> int:
     """A JSON number of at most six decimals as an integer of millionths.
 
-    Raises NotAnAmount where it is not finite, has more decimals, or its size is above `maximum_micro`.
+    Raises NotAnAmount where it is not finite, has more decimals, is above `maximum_micro`, or below `minimum_micro`;
+    without that it may be as far below zero as above.
     """
+    minimum_micro = -maximum_micro if minimum_micro is None else minimum_micro
     micro = number * MICRO if isinstance(number, int) else _decimal_to_micro(number)
-    if not -maximum_micro <= micro <= maximum_micro:
-        message = f"must be between -{from_micro(maximum_micro)} and {from_micro(maximum_micro)}"
-        raise NotAnAmount(message)
-    return micro
+    if minimum_micro <= micro <= maximum_micro:
+        return micro
+    if minimum_micro == ABOVE_ZERO:
+        raise NotAnAmount(f"must be above 0, and at most {from_micro(maximum_micro)}")
+    raise NotAnAmount(f"must be between {from_micro(minimum_micro)} and {from_micro(maximum_micro)}")
 
 
 def _decimal_to_micro(number: Decimal) -> int:
@@ -38,10 +45,10 @@ def _decimal_to_micro(number: Decimal) -> int:
         raise NotAnAmount("must be a finite number")
     if not number:
         return 0
+    sign, digits, _ = number.as_tuple()
     # Bounded before any power is taken: 1e999999999 is a valid JSON number.
     if number.adjusted() >= _MAX_WHOLE_DIGITS:
-        raise NotAnAmount("is too large")
-    sign, digits, _ = number.as_tuple()
+        return -_BEYOND_MICRO if sign else _BEYOND_MICRO
     text = "".join(map(str, digits)).rstrip("0")
     decimals = len(text) - 1 - number.adjusted()
     if decimals > DECIMALS:

@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from app.topups.store import TopupRow
 from app.topups.tables import TopupPackage
-from app.web.amounts import Credits
+from app.web.amounts import Credits, CreditsAboveZero
 from app.web.fields import Currency, EndUserId, Key, Name, PricePaid, Priority, Reference
 from app.wire.ids import show
 
@@ -22,7 +22,7 @@ class NewPackage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     key: Key
     name: Name
-    credits: Credits
+    credits: CreditsAboveZero
     price_paid: PricePaid
     currency: Currency
     priority: Priority = DEFAULT_PRIORITY
@@ -61,7 +61,7 @@ class NewTopup(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     end_user_id: EndUserId
     payment_reference: Reference
     package_key: Key | None = None
-    credits: Credits | None = None
+    credits: CreditsAboveZero | None = None
     price_paid: PricePaid | None = None
     currency: Currency | None = None
 

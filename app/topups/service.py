@@ -44,8 +44,6 @@ class Terms(msgspec.Struct, frozen=True):
 
 async def create_package(tx: Transaction, new: NewPackage, now: datetime) -> TopupPackage:
     """A new package. Raises ServiceError: INVALID_VALUE, CONFLICT for the key."""
-    if new.credits.micro <= 0:
-        raise invalid_value("credits", "must be greater than zero")
     package = TopupPackage(
         environment_id=tx.environment,
         id=new_id(now),
@@ -86,8 +84,6 @@ def check_topup(new: NewTopup) -> None:
     """What can be seen of a top-up by itself. Raises ServiceError(INVALID_VALUE)."""
     if (new.package_key is None) == (new.credits is None):
         raise invalid_value("package_key", "or credits: exactly one of the two says what was bought")
-    if new.credits is not None and new.credits.micro <= 0:
-        raise invalid_value("credits", "must be greater than zero")
     check_price(new.price_paid, new.currency)
     if new.credits is not None and new.price_paid is None:
         raise invalid_value("price_paid", "is required where no package says it")

@@ -3,18 +3,19 @@
 import inspect
 import re
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, TypeVar
 
 from litestar.openapi.spec import OpenAPIType, Schema
 from litestar.plugins import OpenAPISchemaPlugin
 from litestar.typing import FieldDefinition
 
 from app.errors import invalid_value
-from app.rules.credits import MAX_BALANCE_MICRO, MAX_COST_MICRO, NotAnAmount, from_micro, to_micro
+from app.rules.credits import ABOVE_ZERO, MAX_BALANCE_MICRO, MAX_COST_MICRO, NotAnAmount, from_micro, to_micro
 from app.wire.complaints import wrong_type
 
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _MAX_NUMBER_CHARACTERS = 40
+Kind = TypeVar("Kind", bound="Amount")
 
 
 class Amount:
@@ -22,6 +23,8 @@ class Amount:
 
     __slots__ = ("micro",)
     maximum_micro = MAX_BALANCE_MICRO
+    minimum_micro: int | None = None
+    """None = as far below zero as above."""
 
     def __init__(self, micro: int) -> None:
         self.micro = micro
@@ -42,6 +45,20 @@ class Credits(Amount):
     __slots__ = ()
 
 
+class CreditsAboveZero(Credits):
+    """An amount of credits, above 0."""
+
+    __slots__ = ()
+    minimum_micro = ABOVE_ZERO
+
+
+class CreditsFromZero(Credits):
+    """An amount of credits, 0 or more."""
+
+    __slots__ = ()
+    minimum_micro = 0
+
+
 class Units(Amount):
     """Units of usage."""
 
@@ -53,7 +70,7 @@ class UnitLimit(Amount):
     """The most units that may be used in a period, 0 or more."""
 
     __slots__ = ()
-    maximum_micro = MAX_BALANCE_MICRO
+    minimum_micro = 0
 
 
 class UnitPrice(Amount):
@@ -61,6 +78,7 @@ class UnitPrice(Amount):
 
     __slots__ = ()
     maximum_micro = MAX_COST_MICRO
+    minimum_micro = 0
 
 
 def decode_amount(kind: type[Any], number: object) -> Amount:
@@ -70,34 +88,33 @@ def decode_amount(kind: type[Any], number: object) -> Amount:
         raise NotImplementedError(message)
     if isinstance(number, bool) or not isinstance(number, (int, Decimal)):
         raise NotAnAmount(wrong_type("number", number))
-    return kind(to_micro(number, kind.maximum_micro))
+    return kind(to_micro(number, kind.maximum_micro, kind.minimum_micro))
 
 
-def read_credits(name: str, text: str) -> Credits:
-    """An amount of credits from the parameter `name` of a query, in the form of a JSON number.
+def read_credits(name: str, text: str) -> CreditsFromZero:
+    """An amount of credits, 0 or more, from the parameter `name` of a query, in the form of a JSON number.
 
     Raises ServiceError(INVALID_VALUE).
     """
     if len(text) > _MAX_NUMBER_CHARACTERS or not _NUMBER.fullmatch(text):
         raise invalid_value(name, f"must be a number such as 12.5, of at most {_MAX_NUMBER_CHARACTERS} characters")
     try:
-        return Credits(to_micro(Decimal(text), Credits.maximum_micro))
+        kind = CreditsFromZero
+        return kind(to_micro(Decimal(text), kind.maximum_micro, kind.minimum_micro))
     except NotAnAmount as error:
         raise invalid_value(name, str(error)) from error
     except InvalidOperation as error:
         raise invalid_value(name, "has an exponent beyond any number") from error
 
 
-def optional_micro(field: str, amount: Amount | None) -> int | None:
-    """The millionths of an amount that may not be given. Raises ServiceError(INVALID_VALUE) for one below zero."""
-    if amount is not None and amount.micro < 0:
-        raise invalid_value(field, "must not be below zero")
+def optional_micro(amount: Amount | None) -> int | None:
+    """The millionths of an amount that may not be given."""
     return None if amount is None else amount.micro
 
 
-def limit_or_none(micro: int | None) -> UnitLimit | None:
-    """A limit that there may not be."""
-    return None if micro is None else UnitLimit(micro)
+def amount_or_none(kind: type[Kind], micro: int | None) -> Kind | None:
+    """An amount that there may not be."""
+    return None if micro is None else kind(micro)
 
 
 def credits_or_none(micro: int | None) -> Credits | None:

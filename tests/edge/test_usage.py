@@ -300,6 +300,18 @@ async def test_a_bad_member_is_refused_by_name(
     assert await tenant.entries("user_1") == []
 
 
+@pytest.mark.parametrize("units", [0, -1, 10**12, -(10**12), 10**30])
+async def test_how_many_units_there_may_be(tenant: Tenant, units: int) -> None:
+    """Of usage and of a reservation: more than none, whatever side it was missed on. Of a check, none too."""
+    sent = GOOD | {"units": units}
+    for path in (PATH, "/v1/reservations"):
+        answer = await tenant.send("POST", path, json=sent)
+        assert answer.body["errors"] == [{"field": "units", "message": "must be above 0, and at most 1000000000"}]
+    if units:
+        answer = await tenant.send("GET", "/v1/entitlements/check", params=sent)
+        assert answer.body["errors"][0]["message"] == "must be between 0 and 1000000000"
+
+
 @pytest.mark.parametrize(
     "number", [b"1e99999999999999999999", b"1e-99999999999999999999", b"9" * 5000, b"0.1" + b"0" * 5000]
 )

@@ -5,7 +5,7 @@ from typing import Any
 
 from app.environments import service
 from app.environments.schemas import EnvironmentChange, ThresholdBody
-from app.web.amounts import Credits
+from app.web.amounts import CreditsAboveZero
 from tests.flusher.world import World
 from tests.waiting import wait_until_async
 
@@ -27,7 +27,7 @@ async def told(world: World) -> list[tuple[Any, ...]]:
 
 async def test_credit_goes_by_its_thresholds(world: World) -> None:
     """Each is told once; after more credit came, once more."""
-    await set_thresholds(world, ThresholdBody(credits=Credits(4_500_000)), ThresholdBody(percent=20))
+    await set_thresholds(world, ThresholdBody(credits=CreditsAboveZero(4_500_000)), ThresholdBody(percent=20))
     customer_id = await world.customer("ada", 10)
     async with world.flusher():
         for number, units in enumerate((5, 1, 1, 1, 2, 3)):
@@ -54,7 +54,9 @@ async def test_a_setting_holds_for_what_is_posted_next(world: World) -> None:
         await world.use("ada", "one", 6)
         await world.posted(1)
         await set_thresholds(
-            world, ThresholdBody(credits=Credits(5_000_000)), ThresholdBody(credits=Credits(3_000_000))
+            world,
+            ThresholdBody(credits=CreditsAboveZero(5_000_000)),
+            ThresholdBody(credits=CreditsAboveZero(3_000_000)),
         )
         await world.use("ada", "two", 1)
         await world.posted(2)

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.rules.credits import (
+    ABOVE_ZERO,
     MAX_BALANCE_MICRO,
     MAX_COST_MICRO,
     MICRO,
@@ -69,16 +70,16 @@ def test_seventh_decimal_is_refused(micro: int, digit: int, place: int) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("1e999999999999", "too large"),
-        ("-1e999999999999", "too large"),
+        ("1e999999999999", "between -1000000000 and 1000000000"),
+        ("-1e999999999999", "between"),
         ("1e-999999999999", "decimals"),
-        ("1e19", "too large"),
+        ("1e19", "between"),
         ("1e12", "between"),
         ("0.0000001", "decimals"),
         ("NaN", "finite"),
         ("Infinity", "finite"),
         ("-Infinity", "finite"),
-        ("9" * 100_000, "too large"),
+        ("9" * 100_000, "between"),
         ("0." + "9" * 100_000, "decimals"),
     ],
 )
@@ -86,6 +87,26 @@ def test_refused_at_once(text: str, says: str) -> None:
     """What is no amount is refused, and no such text costs more than its length."""
     with pytest.raises(NotAnAmount, match=says):
         to_micro(Decimal(text), MAX_COST_MICRO)
+
+
+@LAW
+@given(decimals, st.sampled_from([None, 0, ABOVE_ZERO]))
+def test_what_is_said_of_bounds_is_true(number: Decimal, minimum_micro: int | None) -> None:
+    """Whatever is refused for its size lies outside of what is said to be possible, and nothing else does."""
+    exact, least = Fraction(number) * MICRO, -MAX_COST_MICRO if minimum_micro is None else minimum_micro
+    said = {
+        None: "must be between -1000000000 and 1000000000",
+        0: "must be between 0 and 1000000000",
+        ABOVE_ZERO: "must be above 0, and at most 1000000000",
+    }
+    if least <= exact <= MAX_COST_MICRO and exact.denominator == 1:
+        assert to_micro(number, MAX_COST_MICRO, minimum_micro) == exact
+        return
+    with pytest.raises(NotAnAmount) as refused:
+        to_micro(number, MAX_COST_MICRO, minimum_micro)
+    assert str(refused.value) in {said[minimum_micro], "must have at most 6 decimals"}
+    if least <= exact <= MAX_COST_MICRO:
+        assert "decimals" in str(refused.value)
 
 
 @pytest.mark.timeout(1)

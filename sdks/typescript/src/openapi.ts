@@ -2268,7 +2268,7 @@ export interface components {
         /** GrantTerms */
         GrantTerms: {
             accumulation_cap?: number | null;
-            /** @description An amount of credits, below zero for a debt. At most six decimals. */
+            /** @description An amount of credits, above 0. At most six decimals. */
             amount: number;
             expires_after?: components["schemas"]["Lifetime"] | null;
             interval?: components["schemas"]["IntervalUnit"] | null;
@@ -2402,7 +2402,7 @@ export interface components {
         /** NewGrant */
         NewGrant: {
             accumulation_cap?: number | null;
-            /** @description An amount of credits, below zero for a debt. At most six decimals. */
+            /** @description An amount of credits, above 0. At most six decimals. */
             amount: number;
             /** @description ISO 4217, such as EUR. */
             currency?: string | null;
@@ -2446,7 +2446,7 @@ export interface components {
         NewPackage: {
             /** @default true */
             active?: boolean;
-            /** @description An amount of credits, below zero for a debt. At most six decimals. */
+            /** @description An amount of credits, above 0. At most six decimals. */
             credits: number;
             /** @description ISO 4217, such as EUR. */
             currency: string;

@@ -61,6 +61,7 @@ async def test_kinds_are_shown_as_they_were_set(tenant: Tenant, sent: dict[str, 
     [
         ({"kind": "package", "amount": 1}, Code.INVALID_BODY, "per"),
         ({"kind": "package", "amount": -1, "per": 5}, Code.INVALID_VALUE, "amount"),
+        ({"kind": "volume", "tiers": [{"amount": -1}]}, Code.INVALID_VALUE, "tiers[0].amount"),
         ({"kind": "volume", "tiers": []}, Code.INVALID_VALUE, "tiers"),
         ({"kind": "volume", "tiers": [{"amount": 1}] * 51}, Code.INVALID_VALUE, "tiers"),
         ({"kind": "volume", "tiers": [{"amount": 1, "up_to": 0}]}, Code.INVALID_VALUE, "tiers[0].up_to"),
@@ -86,9 +87,9 @@ async def test_prices_that_cannot_be_set(tenant: Tenant, price: dict[str, Any], 
 async def test_all_that_is_wrong_with_a_price_is_named(tenant: Tenant) -> None:
     """In one answer."""
     await make(tenant)
-    tiers = [{"amount": -1, "up_to": 9}, {"amount": 1, "up_to": 9}, {"amount": 1}]
+    tiers = [{"amount": 1, "up_to": 9}, {"amount": 1, "up_to": 9}, {"amount": 1}]
     answer = await tenant.sandbox.post(PATH, {"kind": "graduated", "tiers": tiers, "match": {"": "x", "m": ""}})
-    fields = ["tiers[0].amount", "tiers[1].up_to", "match", "match.m"]
+    fields = ["tiers[1].up_to", "match", "match.m"]
     assert (answer.status_code, [error["field"] for error in answer.json()["errors"]]) == (422, fields)
 
 

@@ -29,6 +29,22 @@ async def customers(tenant: Tenant) -> None:
     await tenant.sandbox.made(PACKAGES, PACKAGE | {"priority": 7, "expires_after_days": 30})
 
 
+@pytest.mark.parametrize("amount", [0, -1, 10**12, -(10**12)])
+async def test_how_many_credits_there_may_be(tenant: Tenant, amount: int) -> None:
+    """In whatever is added: more than none, whatever side it was missed on."""
+    grant = {"amount": amount, "interval": "month"}
+    cases: list[tuple[str, str, Any]] = [
+        (TOPUPS, "credits", CREDITS | {"credits": amount}),
+        (PACKAGES, "credits", PACKAGE | {"key": "p", "credits": amount}),
+        ("/v1/credits/grants", "amount", {"end_user_id": "u", "amount": amount}),
+        ("/v1/credits/grants", "accumulation_cap", {"end_user_id": "u", "amount": 1, "accumulation_cap": amount}),
+        ("/v1/plans/p/variants", "grants[0].amount", {"key": "m", "interval": "month", "grants": [grant]}),
+    ]
+    for path, field, body in cases:
+        problem = assert_problem(await tenant.sandbox.post(path, body), Code.INVALID_VALUE, field)
+        assert problem["errors"][0]["message"] == "must be above 0, and at most 9007199254.740991"
+
+
 async def refuse(*_: object, **__: object) -> None:
     """Redis is away."""
     raise ConnectionRedisError
