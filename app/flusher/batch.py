@@ -11,7 +11,7 @@ from uuid import UUID
 import msgspec
 
 from app.corrections.deciding import Carried, carry_out
-from app.flusher import falling_due, reserving, subscribing, telling
+from app.flusher import falling_due, reserving, subscribing, telling, tied_credit
 from app.flusher.counting import count
 from app.flusher.grouping import UsageGroup
 from app.flusher.posting import AccountKey, Entries, Posting, RejectedEntry, TakenBack, by_hour
@@ -162,12 +162,12 @@ def _post_order(posting: Posting, group: UsageGroup, entry: StreamEntry, targets
         return
     if isinstance(order, VoidUsage) and order.event_id not in targets.events:
         targets.events |= {event.id: event for event in posting.events if event.id == order.event_id}
-    targets.set_aside = subscribing.aside_of(posting, account)
+    targets.set_aside = tied_credit.aside_of(posting, account)
     done, seq = carry_out(account, order, targets, at, entry.revision), None
     if isinstance(done, Carried):
         posting.transactions.append(account.post(done.kind, done.lines, at, origin_of(order)))
         seq = account.seq
-        subscribing.change_blocks(posting, account, done.blocks)
+        tied_credit.change_blocks(posting, account, done.blocks)
         posting.settled_blocks |= {block.id: (account.environment_id, 0) for block in done.withdrawn}
         if isinstance(order, VoidUsage):
             _take_back(posting, account, targets.events[order.event_id])

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from app.flusher import falling_due, subscribing, telling
+from app.flusher import falling_due, telling, tied_credit
 from app.flusher.counting import count
 from app.flusher.grouping import UsageGroup
 from app.flusher.posting import FLUSHER, Posting, by_hour
@@ -155,7 +155,7 @@ def _end(
     )
     posting.events += events
     posting.used += by_hour(account, events)
-    subscribing.change_blocks(posting, account, back.blocks)
+    tied_credit.change_blocks(posting, account, back.blocks)
     account.reserved_micro -= reservation.reserved_micro
     account.open_reservations -= 1
     _count_end(posting, account, entry, reservation, end)

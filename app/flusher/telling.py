@@ -106,6 +106,16 @@ def tell_rejected(rejected: RejectedEntry, incarnation: UUID, now: datetime) -> 
     return Announcement(environment_id, told_id, EventType.USAGE_REJECTED, end_user_id, told, to_at(now))
 
 
+def announce(
+    posting: Posting, account: Account, event_type: EventType, told: msgspec.Struct, at: int, *of: bytes
+) -> None:
+    """Word of what became of a subscription, or of credit that it gave."""
+    told_id = derived_id(b"announced", event_type.encode(), *of, b"%d" % at)
+    posting.announcements.append(
+        Announcement(account.environment_id, told_id, event_type, account.end_user_id, told, at)
+    )
+
+
 def _leave(
     posting: Posting, account: Account, event_type: EventType, told: msgspec.Struct, at: int, *of: bytes
 ) -> None:

@@ -19,18 +19,16 @@ from app.rules.lifecycle import TERMINAL, Action, IllegalMove, State
 from app.rules.moments import NEVER_AT
 from app.rules.subscriptions import Contract, Subscription, is_upgrade, subscribe
 from app.rules.terms import PlanKind, SubscriptionTerms
+from app.subscriptions import payments
+from app.subscriptions.payments import CREATE, Paid, naming
 from app.wire.codes import Code
-from app.wire.ids import derived_id, show
+from app.wire.ids import derived_id
 from app.wire.orders import Act, Subscribe, SubscriptionOrder
 
 MAX_IN_FORCE = 20
 """Subscriptions of a customer that have not ended: each step looks at all of them."""
 MAX_EVER = 1_000
 """Subscriptions of a customer in all: each order reads them, and so does each step that is due."""
-
-
-CREATE = "create"
-"""What the history calls it that a subscription was asked for."""
 
 
 class UsedSoFar(msgspec.Struct, frozen=True):
@@ -90,28 +88,6 @@ class Happened(msgspec.Struct, frozen=True):
     effects: list[Effect]
     by: SubscriptionOrder | None = None
     """Who asked for it; None = time did."""
-
-
-class Paid(msgspec.Struct, frozen=True):
-    """What a payment has done: it made a subscription, renewed it, or changed it."""
-
-    subscription_id: UUID
-    action: str
-    """As the subscription's history has it."""
-    variant_id: UUID | None
-    """Which variant was asked for; None = none was, or nobody wrote that down."""
-
-    def is_what(self, order: SubscriptionOrder) -> bool:
-        """Whether the order asks for just that; a change that did not say when asks for it at any time."""
-        is_same = self.subscription_id == order.subscription_id and self.variant_id in {None, order.variant_id}
-        return is_same and self.action in _actions_of(order)
-
-
-def _actions_of(order: SubscriptionOrder) -> set[str]:
-    """What the history may call what is ordered."""
-    if isinstance(order, Subscribe):
-        return {CREATE}
-    return {Action.CHANGE, Action.SCHEDULE_CHANGE} if order.only_upwards else {order.action}
 
 
 def is_leaving(rules: Subscription, variant_id: UUID) -> bool:
@@ -226,43 +202,21 @@ class Customer(msgspec.Struct):
         return Refused(Code.NOT_FOUND) if kept is None else self._act(kept, order, named, at)
 
     def _pay(self, order: SubscriptionOrder, named: Named, at: int, reference: str) -> list[Happened] | Refused:
-        """What a payment does, it does once."""
+        """What a payment does, it does once; nothing where it comes again for that."""
+        kept = self.find(order.subscription_id)
+        present = None if kept is None else kept.rules
         if (paid := named.payments.get((self.environment_id, reference))) is not None:
-            return self._pay_again(paid, order, reference)
+            is_what, is_undone = paid.is_what(order), paid.is_what(order) and paid.is_undone(present)
+            return [] if is_what and not is_undone else payments.refuse_used(paid, reference, is_undone=is_undone)
         done = self._do(order, named, at)
         if isinstance(done, Refused):
             return done
         happened = next((each for each in done if each.kept.id == order.subscription_id), None)
-        if happened is None or happened.action is None:  # it must not look like a payment that does something
-            return self._refuse_unneeded(order)
+        if happened is None or happened.action is None:
+            return payments.refuse_unneeded(order, present)
         paid = Paid(order.subscription_id, happened.action, order.variant_id)
         named.payments[self.environment_id, reference] = paid
         return done
-
-    def _pay_again(self, paid: Paid, order: SubscriptionOrder, reference: str) -> list[Happened] | Refused:
-        """Nothing, where that is what the payment did, and it was not undone."""
-        is_undone = paid.is_what(order) and paid.action == Action.SCHEDULE_CHANGE and not self._goes_to(order)
-        if paid.is_what(order) and not is_undone:
-            return []
-        used_for = {**_named(paid.subscription_id), "action": paid.action, "is_undone": is_undone}
-        return Refused(Code.PAYMENT_REFERENCE_USED, context={"payment_reference": reference, "used_for": used_for})
-
-    def _goes_to(self, order: SubscriptionOrder) -> bool:
-        """Whether the subscription is on the variant of a change, or is going to be."""
-        kept = self.find(order.subscription_id)
-        if kept is None:
-            return False
-        terms = (kept.rules.terms, kept.rules.pending)
-        return any(each is not None and each.name.variant_id == order.variant_id for each in terms)
-
-    def _refuse_unneeded(self, order: SubscriptionOrder) -> Refused:
-        kept = self.find(order.subscription_id)
-        context: dict[str, Any] = {**_named(order.subscription_id), "why": "already_scheduled"}
-        if isinstance(order, Act) and order.action is Action.RENEW and kept is not None:
-            is_over = order.period_index is not None and order.period_index < kept.rules.period_index
-            context |= {"why": "already_followed" if is_over else "already_renewed"}
-            context |= {"period_index": kept.rules.period_index}
-        return Refused(Code.ACTION_REFUSED, context=context)
 
     # ---- making
 
@@ -276,7 +230,7 @@ class Customer(msgspec.Struct):
             return Refused(Code.TOO_MANY_SUBSCRIPTIONS)
         if terms.name.plan_kind is PlanKind.BASE:
             if (other := self._in_the_way(terms)) is not None:
-                return Refused(Code.SUBSCRIPTION_EXISTS, context=_named(other.id))
+                return Refused(Code.SUBSCRIPTION_EXISTS, context=naming(other.id))
             if starts_at <= at and (free := self.base_in_force()) is not None:
                 happened = self._end(free, at, order)
         has_trial = order.with_trial and not self._had_trial(terms.name.plan_id)
@@ -355,7 +309,7 @@ class Customer(msgspec.Struct):
         if wanted is not None and (why_not := self._why_not(kept, wanted)) is not None:
             return why_not
         if wanted is not None and order.unless_leaving and is_leaving(kept.rules, wanted.name.variant_id):
-            return Refused(Code.ACTION_REFUSED, context={**_named(kept.id), "why": "leaving"})
+            return Refused(Code.ACTION_REFUSED, context={**naming(kept.id), "why": "leaving"})
         before, action = self._informed(kept), order.action
         if wanted is not None and order.only_upwards and not is_upgrade(before.terms, wanted):
             action = Action.SCHEDULE_CHANGE
@@ -366,7 +320,7 @@ class Customer(msgspec.Struct):
         except IllegalMove as illegal:
             return Refused(Code.ILLEGAL_MOVE, context=_illegal(kept, illegal, self._possible(kept, at)))
         except ActionRefused as refused:
-            return Refused(Code.ACTION_REFUSED, context={**_named(kept.id), "why": refused.refusal.value})
+            return Refused(Code.ACTION_REFUSED, context={**naming(kept.id), "why": refused.refusal.value})
         if after == before and not effects:
             return []  # it was done before
         happened = Happened(kept, before, at, action.value, effects, order)
@@ -381,13 +335,13 @@ class Customer(msgspec.Struct):
         if wanted.name.plan_kind is not present.plan_kind:
             return Refused(Code.PLAN_KIND_DIFFERS)
         if kept.is_base and to_come is not None and to_come is not kept:  # which is to take its place
-            return Refused(Code.SUBSCRIPTION_EXISTS, context=_named(to_come.id))
+            return Refused(Code.SUBSCRIPTION_EXISTS, context=naming(to_come.id))
         if wanted.name.variant_id == present.variant_id:
             return None
         if self.makes_way(kept):
-            return Refused(Code.ACTION_REFUSED, context={**_named(kept.id), "why": "from_free_plan"})
+            return Refused(Code.ACTION_REFUSED, context={**naming(kept.id), "why": "from_free_plan"})
         if self.is_free(wanted):
-            return Refused(Code.ACTION_REFUSED, context={**_named(kept.id), "why": "to_free_plan"})
+            return Refused(Code.ACTION_REFUSED, context={**naming(kept.id), "why": "to_free_plan"})
         return None
 
     def _possible(self, kept: Kept, at: int) -> list[Action]:
@@ -441,10 +395,6 @@ def _by_time(effects: list[Effect]) -> str | None:
     return None
 
 
-def _named(subscription_id: UUID) -> dict[str, Any]:
-    return {"subscription_id": show("sub", subscription_id)}
-
-
 def _illegal(kept: Kept, illegal: IllegalMove, possible: list[Action]) -> dict[str, Any]:
     legal = [action.value for action in possible]
-    return {**_named(kept.id), "state": illegal.state.value, "action": illegal.action.value, "legal": legal}
+    return {**naming(kept.id), "state": illegal.state.value, "action": illegal.action.value, "legal": legal}

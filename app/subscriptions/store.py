@@ -15,9 +15,10 @@ from app.rules.lifecycle import State
 from app.rules.moments import to_at, to_datetime
 from app.rules.standstill import Course, Standstill
 from app.rules.subscriptions import Subscription
-from app.subscriptions.book import Customer, Kept, Paid, UsedSoFar
+from app.subscriptions.book import Customer, Kept, UsedSoFar
 from app.subscriptions.fitting import Held
 from app.subscriptions.history import Change
+from app.subscriptions.payments import Paid
 
 _SQL = statements("app.subscriptions")
 

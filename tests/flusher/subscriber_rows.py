@@ -27,8 +27,9 @@ from app.rules.moments import NEVER_AT, to_at
 from app.rules.standstill import Course
 from app.rules.subscriptions import Subscription
 from app.rules.terms import SubscriptionTerms
-from app.subscriptions.book import Customer, Happened, Kept, Named, Paid, Subscribers
+from app.subscriptions.book import Customer, Happened, Kept, Named, Subscribers
 from app.subscriptions.history import Change
+from app.subscriptions.payments import Paid
 from app.subscriptions.store import WITH_CREDIT_ASIDE
 from app.trail.outbox import Announcement, EventType
 from app.web.amounts import encode_amount
