@@ -24,5 +24,11 @@ class Flights(Generic[Key, Result]):
         if task is None:
             task = asyncio.get_running_loop().create_task(start())
             self._tasks[key] = task
-            task.add_done_callback(lambda _: self._tasks.pop(key))
+            task.add_done_callback(lambda task: self._land(key, task))
         return await asyncio.shield(task)
+
+    def _land(self, key: Key, task: asyncio.Task[Result]) -> None:
+        """It is over. Where everybody who wanted it has gone meanwhile, its failure is nobody's, and no error."""
+        del self._tasks[key]
+        if not task.cancelled():
+            task.exception()

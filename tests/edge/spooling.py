@@ -40,7 +40,8 @@ async def edge_on(redis_url: str, spool: Path, workers: int = 1, **more: str) ->
         await redis.aclose()
         await core.stop()
         edge.stop()
-        assert "Traceback" not in (spool.parent / "edge.log").read_text()
+        log = (spool.parent / "edge.log").read_text()
+        assert "Traceback" not in log, log[log.find("Traceback") - 500 :][:5_000]
 
 
 def dear_plan(tenant: Tenant) -> PlanSnapshot:
