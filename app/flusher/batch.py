@@ -158,6 +158,7 @@ def _post_order(posting: Posting, group: UsageGroup, entry: StreamEntry, targets
     group.close(posting)
     if isinstance(order, SubscriptionOrder):
         refused = subscribing.post_order(posting, group, order, at)
+        falling_due.settle(posting, group, at, entry.revision)
         posting.outcomes.append(Outcome(account.environment_id, account.id, order, refused, None))
         return
     if isinstance(order, VoidUsage) and order.event_id not in targets.events:

@@ -32,6 +32,7 @@ def post_due(posting: Posting, group: UsageGroup, at: int, revision: int, most: 
         if due_at != moment_at:
             _end_moment(posting, group, moment_at, revision)
             if moment_at and posting.due >= most:
+                due = _next_due(account, at, revision)  # what was due may have paid a debt just now
                 break
             moment_at = due_at
             posting.spent |= {block.id: block for block in account.take_spent_out()}

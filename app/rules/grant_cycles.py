@@ -17,6 +17,9 @@ from app.rules.proration import Share, prorated_difference, split_by_largest_rem
 from app.rules.subscriptions import Ahead, Cycle, Former, Subscription, calendar_of, expiry_of
 from app.rules.terms import GrantTemplate, Interval, SubscriptionTerms
 
+MAX_FORMER = 20
+"""Lengths of cycles that are remembered: more than a customer meets, and few enough to stand in a row."""
+
 
 def fresh_cycles(subscription: Subscription, at: int) -> tuple[Cycle, ...]:
     """The cycles that are running at a moment, counted from the subscription's anchor; all are still to be granted."""
@@ -259,7 +262,7 @@ def _left(subscription: Subscription, terms: SubscriptionTerms) -> tuple[Former,
     """
     had = [*subscription.former, *(Former(every, cycle) for every, cycle in _present(subscription))]
     kept = {template.every for template in terms.grants}
-    return tuple({former.every: former for former in had if former.every not in kept}.values())
+    return tuple({former.every: former for former in had if former.every not in kept}.values())[-MAX_FORMER:]
 
 
 def _running(subscription: Subscription, cycle: Cycle, every: Interval, at: int) -> Cycle:

@@ -24,6 +24,8 @@ class Paid(msgspec.Struct, frozen=True):
     """As the subscription's history has it."""
     variant_id: UUID | None
     """Which variant was asked for; None = none was, or nobody wrote that down."""
+    came: bool = False
+    """The subscription has been on it since, where it was not at once."""
 
     def is_what(self, order: SubscriptionOrder) -> bool:
         """Whether the order asks for just that; a change that did not say when asks for it at any time."""
@@ -32,7 +34,7 @@ class Paid(msgspec.Struct, frozen=True):
 
     def is_undone(self, present: Subscription | None) -> bool:
         """Whether it was for a change at the period's end that was taken back or replaced since."""
-        if self.action != Action.SCHEDULE_CHANGE or present is None:
+        if self.action != Action.SCHEDULE_CHANGE or self.came or present is None:
             return False
         terms = (present.terms, present.pending)
         return all(each is None or each.name.variant_id != self.variant_id for each in terms)

@@ -136,7 +136,7 @@ async def find_payments(tx: Transaction, payments: Sequence[tuple[UUID, str]]) -
     rows = await tx.connection.fetch(_SQL["find_payments"], *asked)
     return {
         (row["environment_id"], row["payment_reference"]): Paid(
-            row["subscription_id"], row["action"], row["variant_asked"]
+            row["subscription_id"], row["action"], row["variant_asked"], row["came"]
         )
         for row in rows
     }

@@ -160,11 +160,18 @@ class SubscriberRows(Rows):
         customer = Watched(*names, catalogue.zone, catalogue.free, self.subscriptions())
         asked = {order.payment_reference for order in orders}
         payments = {
-            (ENVIRONMENT, change.payment_reference): Paid(change.subscription_id, change.action, change.variant_asked)
+            (ENVIRONMENT, change.payment_reference): self._paid(change)
             for change in self.history
             if change.payment_reference is not None and change.payment_reference in asked
         }
         return Subscribers({self.account.id: customer}, Named({**catalogue.terms}, payments))
+
+    def _paid(self, paid: Change) -> Paid:
+        """What app/subscriptions/sql/find_payments.sql says of a payment."""
+        names = {terms.version_id: terms.name.variant_id for terms in self.catalogue.terms.values()}
+        later = [c for c in self.history if c.subscription_id == paid.subscription_id and c.number > paid.number]
+        came = paid.variant_asked in {names.get(each.version_after) for each in later}
+        return Paid(paid.subscription_id, paid.action, paid.variant_asked, came)
 
     def _write(self, posting: Posting) -> None:
         """All that a batch writes but for subscriptions, which closing the periods changes too."""

@@ -167,3 +167,12 @@ def test_each_tick_moves_its_account() -> None:
     posting = post_batch(accounts, [tick(name, 9) for name in names], set(), most_due=1)
     assert {account.next_boundary() for account in accounts.values()} == {9}
     assert posting.unfinished == {account.id for account in accounts.values()}
+
+
+def test_credit_that_pays_a_debt_is_not_due_any_more() -> None:
+    """A batch that has room for no other moment is done with the account where nothing is left to expire."""
+    account = read_account("a 4 >20 <30")
+    account.debt_micro, account.total_micro = 9, -9
+    posting = post_batch({ref_of("user"): account}, [tick("user", 40)], set(), most_due=1)
+    assert [show(transaction) for transaction in posting.transactions] == ["grant@20 a+4", "pay@20 a-4 debt+4"]
+    assert (posting.unfinished, account.debt_micro) == (set(), 5)

@@ -13,7 +13,7 @@ from tests.flusher.batch_subjects import tick, usage
 from tests.flusher.subscriber_rows import Catalogue
 from tests.flusher.subscribing_programs import make_rows
 from tests.flusher.test_lag_laws import REF
-from tests.rules.subscribing import DAY, STARTS_AT, grant, plan
+from tests.rules.subscribing import DAY, PREPAID, STARTS_AT, grant, plan
 
 SUBSCRIPTION = UUID(int=77)
 
@@ -42,3 +42,18 @@ def test_what_a_void_gives_back_does_not_roll_over_into_nothing(size: int) -> No
         rows.post(entries[start : start + size])
     assert [transaction.kind for transaction in rows.transactions] == ["grant", "usage", "void", "expiry"]
     assert rows.account.total_micro == 0
+
+
+@pytest.mark.parametrize("looks", [[], [41, 45]])
+def test_credit_that_a_client_brings_pays_debt_as_of_that_moment(looks: list[int]) -> None:
+    """Whoever comes by later: what is granted for a renewal pays when it is granted."""
+    rows = make_rows([])
+    rows.catalogue = Catalogue({UUID(int=1): plan(1, grant(1, 100), mode=PREPAID)}, None, "UTC")
+    subscribed = {"subscription_id": SUBSCRIPTION, "variant_id": UUID(int=1)}
+    renewed_at = STARTS_AT + 30 * DAY
+    rows.post([order(1, STARTS_AT, Subscribe, **subscribed), usage("user", 2, 150, STARTS_AT + DAY)])
+    rows.post([order(3, renewed_at, Act, subscription_id=SUBSCRIPTION, action=Action.RENEW)])
+    for day in [*looks, 50]:
+        rows.post([tick("user", STARTS_AT + day * DAY)])
+    paid = [(each.posted_at, each.lines[-1]) for each in rows.transactions if each.kind == "debt_payment"]
+    assert paid == [(renewed_at, ("debt", 50))]

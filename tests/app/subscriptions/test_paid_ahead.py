@@ -98,6 +98,18 @@ async def test_a_payment_for_a_change_that_was_undone(studio: Studio, paid: Any)
     await studio.refused(used, paid, "change", plan_variant_id=mini, payment_reference="pay_3")
 
 
+async def test_a_payment_for_a_change_that_came(studio: Studio) -> None:
+    """Its message may come again after whatever came between: it was done."""
+    mini, less = await studio.plan("mini", 10, billing_mode="postpaid"), await studio.plan("less", 5)
+    made = await studio.subscribe(await studio.plan("pro", 100, billing_mode="postpaid"))
+    asked = {"plan_variant_id": mini, "payment_reference": "pay_1"}
+    await studio.act(made, "change", **asked)
+    await studio.pass_days(11)
+    assert (await studio.act(made, "change", **asked))["plan_key"] == "mini"
+    await studio.act(made, "change", plan_variant_id=less, at="now")
+    assert (await studio.act(made, "change", **asked))["plan_key"] == "less"
+
+
 async def test_the_last_period_of_a_contract(studio: Studio) -> None:
     """Nothing can be put off to an end after which nothing comes, were it the end of the period that is paid for."""
     mini = await studio.plan("mini", 10)
