@@ -18,10 +18,10 @@ from tests.flusher.subscribing_programs import make_rows
 from tests.flusher.test_lag_laws import REF
 from tests.rules.subscribing import DAY, STARTS_AT, grant, plan
 
-# The free plan's first month has 28 days. Versions: what each gives, "280 month"; with ' the grant has another key, and
-# "roll" = every month, and all that is left of it goes on into the next one. Steps: leave (to a plan that gives
-# nothing), back, pause, resume, use n, void (what was used), publish (the next version); @days since it began.
-# Seen: @day what the balance is then, + what is set aside.
+# The free plan's first month has 28 days. Versions: what each gives, "280 month", or "none"; with ' the grant has
+# another key, and "roll" = every month, and all that is left of it goes on into the next one. Steps: leave (to a plan
+# that gives nothing), back, pause, resume, use n, void (what was used), publish (the next version); @days since it
+# began. Seen: @day what the balance is then, + what is set aside.
 CREDIT = """
 versions                     | steps                                                            | seen
 280 month                    | leave @7, back @14                                               | @14 280, @28 280
@@ -44,6 +44,11 @@ versions                     | steps                                            
 10 day; 70 week              | leave @7, publish @8, back @14                                   | @14 70, @21 70
 280 month; 10 day; 280 month | leave @7, publish @8, back @14, leave @14, publish @14, back @14 | @14 280, @28 280
 280 month; 10 day; 560 month | leave @0, publish @0, back @0, leave @0, publish @0, back @0     | @0 560, @28 560
+280 month; none; 280 month   | leave @7, publish @8, back @9, leave @10, publish @11, back @12  | @12 280, @28 280
+280 month; none; 280 month   | leave @7, publish @8, back @9, leave @10, publish @30, back @31  | @28 0, @31 280
+280 month; none; 560 month'  | leave @7, publish @8, back @9, leave @10, publish @11, back @14  | @14 370, @28 560
+280 month; none; 10 day      | leave @7, publish @8, back @9, leave @10, publish @11, back @12  | @27 280, @28 10
+none; 280 month              | leave @7, publish @8, back @14                                   | @14 280, @28 280
 280 month                    | pause @7, leave @14, back @21                                    | @34 280, @35 280
 280 month                    | pause @7, resume @14, leave @15, back @16, leave @17, back @33   | @33 280, @35 280
 """
@@ -76,14 +81,18 @@ DOINGS = {"pause": Action.PAUSE, "resume": Action.RESUME, "back": Action.CANCEL}
 
 def terms_of(version: int, said: str) -> SubscriptionTerms:
     """A version of the free plan."""
+    terms = replace(
+        plan(FREE.int), name=replace(plan(FREE.int).name, version_id=UUID(int=100 + version), version=version)
+    )
+    if said == "none":
+        return terms
     amount, every = said.split()
     template = grant(11 if every.endswith("'") else 10, int(amount))
     if every == "roll":
         template = replace(template, rollover=RolloverRule(1_000_000))
     else:
         template = replace(template, every=Interval(IntervalUnit(every.rstrip("'"))))
-    terms = plan(FREE.int, template)
-    return replace(terms, name=replace(terms.name, version_id=UUID(int=100 + version), version=version))
+    return replace(terms, grants=(template,))
 
 
 class Story:
