@@ -17,7 +17,7 @@ from app.flusher.batch import MOST_DUE, post_batch
 from app.flusher.closing import Sums, close_periods
 from app.flusher.posting import Posting
 from app.ledger import store as ledger_store
-from app.ledger.book import Transaction, UsedInHour
+from app.ledger.book import TakenOverCredit, Transaction, UsedInHour
 from app.ledger.targets import Targets
 from app.orders.outcomes import Refused
 from app.rules.agenda import next_at
@@ -175,9 +175,8 @@ class SubscriberRows(Rows):
             self.blocks[block.id] = structs.replace(block)
         for _, block in posting.retermed_blocks:  # what is left of it is in another copy, perhaps
             self.blocks[block.id].terms = block.terms
-        for subscription_id, taken in posting.taken_over.items():
-            for each in taken:
-                self._take_over(each.left_id, each.expires_at, subscription_id)
+        for each in posting.taken_over:
+            self._take_over(each)
         for _, _, subscription_id in posting.ended_subscriptions:
             self._end_rollover(subscription_id)
         self.events |= {event.id: event for event in posting.events}
@@ -189,12 +188,12 @@ class SubscriberRows(Rows):
             _run(close_periods(None, posting))  # type: ignore[arg-type] # nothing is asked of it
         self.announcements += posting.announcements
 
-    def _take_over(self, left_id: UUID, expires_at: int, subscription_id: UUID) -> None:
+    def _take_over(self, credit: TakenOverCredit) -> None:
         """What app/ledger/sql/take_over.sql does."""
-        for block, terms, tie in self._spent_of(left_id):
-            if block.expires_at == expires_at:
+        for block, terms, tie in self._spent_of(credit.left_id):
+            if block.effective_at >= credit.effective_from and block.expires_at == credit.expires_at:
                 rollover = None if terms.rollover is None else structs.replace(terms.rollover, is_off=False)
-                taken = structs.replace(tie, subscription_id=subscription_id)
+                taken = structs.replace(tie, subscription_id=credit.subscription_id)
                 block.terms = structs.replace(terms, rollover=rollover, tie=taken)
 
     def _end_rollover(self, subscription_id: UUID) -> None:

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from app.rules.lifecycle import Action
 from app.rules.periods import IntervalUnit
-from app.rules.terms import Interval, RolloverRule, SubscriptionTerms
+from app.rules.terms import GrantTemplate, Interval, RolloverRule, SubscriptionTerms
 from app.wire.events import EntryKind, StreamEntry
 from app.wire.ids import derived_id
 from app.wire.orders import Act, Order, Subscribe, VoidUsage
@@ -18,9 +18,9 @@ from tests.flusher.subscribing_programs import make_rows
 from tests.flusher.test_lag_laws import REF
 from tests.rules.subscribing import DAY, STARTS_AT, grant, plan
 
-# The free plan's first month has 28 days. Versions: what each gives, "280 month", or "none"; with ' the grant has
-# another key, and "roll" = every month, and all that is left of it goes on into the next one. Steps: leave (to a plan
-# that gives nothing), back, pause, resume, use n, void (what was used), publish (the next version); @days since it
+# The free plan's first month has 28 days. Versions: what each gives, "280 month+70 week", or "none"; with ' the grant
+# has another key, and "roll" = every month, and all that is left of it goes on into the next one. Steps: leave (to a
+# plan that gives nothing), back, pause, resume, use n, void (what was used), publish (the next version); @days since it
 # began. Seen: @day what the balance is then, + what is set aside.
 CREDIT = """
 versions                     | steps                                                            | seen
@@ -73,7 +73,14 @@ versions           | steps                                                      
 100 roll; 10 day   | leave @7, publish @8, back @14                                  | @27 110, @28 110
 100 roll; 200 roll | leave @7, publish @8, back @14                                  | @27 150, @28 350
 """
-TABLES = [table.strip().splitlines()[1:] for table in (CREDIT, ROLLOVERS)]
+PAUSED = """
+versions          | steps                                                                                 | seen
+280 month+70 week | use 350 @1, pause @3, resume @10, leave @22, back @23, void @24                       | @29 350
+280 month+70 week | use 350 @1, pause @3, resume @10, leave @22, back @23, leave @23, back @24, void @25  | @29 350
+100 roll          | pause @3, resume @10, use 100 @11, leave @22, back @23, void @24                      | @35 200
+100 roll          | pause @3, resume @10, use 100 @11, leave @22, back @23, leave @23, back @24, void @25 | @35 200
+"""
+TABLES = [table.strip().splitlines()[1:] for table in (CREDIT, ROLLOVERS, PAUSED)]
 ROWS = [[cell.strip() for cell in line.split("|")] for table in TABLES for line in table]
 FREE, PAID, USED = UUID(int=1), UUID(int=2), UUID(int=3)
 DOINGS = {"pause": Action.PAUSE, "resume": Action.RESUME, "back": Action.CANCEL}
@@ -86,13 +93,15 @@ def terms_of(version: int, said: str) -> SubscriptionTerms:
     )
     if said == "none":
         return terms
+    return replace(terms, grants=tuple(_template(10 * place, one) for place, one in enumerate(said.split("+"), 1)))
+
+
+def _template(number: int, said: str) -> GrantTemplate:
     amount, every = said.split()
-    template = grant(11 if every.endswith("'") else 10, int(amount))
+    template = grant(number + every.endswith("'"), int(amount))
     if every == "roll":
-        template = replace(template, rollover=RolloverRule(1_000_000))
-    else:
-        template = replace(template, every=Interval(IntervalUnit(every.rstrip("'"))))
-    return replace(terms, grants=(template,))
+        return replace(template, rollover=RolloverRule(1_000_000))
+    return replace(template, every=Interval(IntervalUnit(every.rstrip("'"))))
 
 
 class Story:
