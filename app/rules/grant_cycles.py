@@ -241,6 +241,8 @@ def _cycle_at(subscription: Subscription, template: GrantTemplate, every: Interv
     for cycle in kin:
         if cycle.template_id == template.id and (goes_on or cycle.present.start_at == at):
             return cycle
+    if goes_on and kin and kin[0].present.end_at <= at:  # what runs now was not granted, by whatever name
+        return replace(kin[0], template_id=template.id)
     kin += [former.cycle for former in subscription.former if former.every == every]
     if goes_on and kin:
         cycle = replace(_running(subscription, kin[0], every, at), template_id=template.id)

@@ -53,34 +53,40 @@ none; 280 month              | leave @7, publish @8, back @14                   
 280 month                    | pause @7, resume @14, leave @15, back @16, leave @17, back @33   | @33 280, @35 280
 """
 ROLLOVERS = """
-versions           | steps                                                           | seen
-100 roll           | leave @7, back @14                                              | @28 200, @59 200
-100 roll           | leave @7                                                        | @27 100, @28 0
-100 roll           | leave @7, back @14, leave @15                                   | @27 100, @28 0
-100 roll           | leave @7, back @14, leave @15, back @16                         | @28 200
-100 roll           | leave @7, back @30                                              | @28 0, @30 100
-100 roll           | use 30 @1, leave @7, back @14, void @15                         | @28 200
-100 roll           | use 100 @1, leave @7, back @14, void @15                        | @28 200
-100 roll           | use 100 @1, leave @7, void @8, back @14                         | @28 200
-100 roll           | use 100 @1, leave @7, back @14, leave @15, void @16             | @27 100, @28 0
-100 roll           | use 100 @1, leave @7, back @14, leave @15, back @16, void @17   | @28 200
-100 roll           | use 100 @1, leave @7, back @7, leave @7, back @7, void @8       | @28 200
-100 roll           | leave @7, back @14, pause @15, resume @17                       | @15 0+100, @29 100, @30 200
-100 roll           | use 100 @1, leave @7, back @14, pause @15, void @16, resume @17 | @16 0+100, @29 100, @30 200
-100 roll           | pause @7, leave @9, back @14                                    | @8 0+100, @29 100, @30 200
-100 roll           | pause @5, resume @7, leave @9, back @14                         | @29 100, @30 200
-100 roll           | leave @7, back @14, use 100 @15, leave @16, back @17, void @18  | @28 200
-100 roll; 10 day   | leave @7, publish @8, back @14                                  | @27 110, @28 110
-100 roll; 200 roll | leave @7, publish @8, back @14                                  | @27 150, @28 350
+versions           | steps                                                            | seen
+100 roll           | leave @7, back @14                                               | @28 200, @59 200
+100 roll           | leave @7                                                         | @27 100, @28 0
+100 roll           | leave @7, back @14, leave @15                                    | @27 100, @28 0
+100 roll           | leave @7, back @14, leave @15, back @16                          | @28 200
+100 roll           | leave @7, back @30                                               | @28 0, @30 100
+100 roll           | use 30 @1, leave @7, back @14, void @15                          | @28 200
+100 roll           | use 100 @1, leave @7, back @14, void @15                         | @28 200
+100 roll           | use 100 @1, leave @7, void @8, back @14                          | @28 200
+100 roll           | use 100 @1, leave @7, back @14, leave @15, void @16              | @27 100, @28 0
+100 roll           | use 100 @1, leave @7, back @14, leave @15, back @16, void @17    | @28 200
+100 roll           | use 100 @1, leave @7, back @7, leave @7, back @7, void @8        | @28 200
+100 roll           | leave @7, back @14, pause @15, resume @17                        | @15 0+100, @29 100, @30 200
+100 roll           | use 100 @1, leave @7, back @14, pause @15, void @16, resume @17  | @16 0+100, @29 100, @30 200
+100 roll           | pause @7, leave @9, back @14                                     | @8 0+100, @29 100, @30 200
+100 roll           | pause @5, resume @7, leave @9, back @14                          | @29 100, @30 200
+100 roll           | leave @7, back @14, use 100 @15, leave @16, back @17, void @18   | @28 200
+100 roll           | pause @3, resume @10, use 100 @11, leave @22, back @23, void @24 | @35 200
+100 roll; 10 day   | leave @7, publish @8, back @14                                   | @27 110, @28 110
+100 roll; 200 roll | leave @7, publish @8, back @14                                   | @27 150, @28 350
+"""
+RENAMED = """
+versions                            | steps                            | seen
+280 month+10 day; 280 month+10 day' | leave @7, publish @8, back @14.5 | @14.5 290, @15 290
+280 month+10 day; 280 month+10 day  | leave @7, publish @8, back @14.5 | @14.5 290, @15 290
+280 month+10 day; 280 month+20 day' | leave @7, publish @8, back @14.5 | @14.5 300, @15 300
+280 month+10 day; 280 month+10 day' | leave @7, publish @8, back @15   | @15 290, @16 290
 """
 PAUSED = """
-versions          | steps                                                                                 | seen
-280 month+70 week | use 350 @1, pause @3, resume @10, leave @22, back @23, void @24                       | @29 350
-280 month+70 week | use 350 @1, pause @3, resume @10, leave @22, back @23, leave @23, back @24, void @25  | @29 350
-100 roll          | pause @3, resume @10, use 100 @11, leave @22, back @23, void @24                      | @35 200
-100 roll          | pause @3, resume @10, use 100 @11, leave @22, back @23, leave @23, back @24, void @25 | @35 200
+versions          | steps                                                                                | seen
+280 month+70 week | use 350 @1, pause @3, resume @10, leave @22, back @23, void @24                      | @29 350
+280 month+70 week | use 350 @1, pause @3, resume @10, leave @22, back @23, leave @23, back @24, void @25 | @29 350
 """
-TABLES = [table.strip().splitlines()[1:] for table in (CREDIT, ROLLOVERS, PAUSED)]
+TABLES = [table.strip().splitlines()[1:] for table in (CREDIT, ROLLOVERS, RENAMED, PAUSED)]
 ROWS = [[cell.strip() for cell in line.split("|")] for table in TABLES for line in table]
 FREE, PAID, USED = UUID(int=1), UUID(int=2), UUID(int=3)
 DOINGS = {"pause": Action.PAUSE, "resume": Action.RESUME, "back": Action.CANCEL}
