@@ -71,6 +71,7 @@ versions           | steps                                                      
 100 roll           | pause @5, resume @7, leave @9, back @14                          | @29 100, @30 200
 100 roll           | leave @7, back @14, use 100 @15, leave @16, back @17, void @18   | @28 200
 100 roll           | pause @3, resume @10, use 100 @11, leave @22, back @23, void @24 | @35 200
+100 roll           | use 100 @1, pause @2, resume @4, leave @7, back @14, void @15    | @29 100, @30 100
 100 roll; 10 day   | leave @7, publish @8, back @14                                   | @27 110, @28 110
 100 roll; 200 roll | leave @7, publish @8, back @14                                   | @27 150, @28 350
 """
