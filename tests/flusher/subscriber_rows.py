@@ -24,7 +24,7 @@ from app.rules.agenda import next_at
 from app.rules.burndown import Block, Terms, Tie, sort_blocks
 from app.rules.lifecycle import TERMINAL, State
 from app.rules.moments import NEVER_AT, to_at
-from app.rules.standstill import Course
+from app.rules.standstill import Course, place_of
 from app.rules.subscriptions import Subscription
 from app.rules.terms import SubscriptionTerms
 from app.subscriptions.book import Customer, Happened, Kept, Named, Subscribers
@@ -147,6 +147,13 @@ class SubscriberRows(Rows):
             elif change.state_before == State.OVERDUE and State(change.state_after) in TERMINAL:
                 course = course.lost(overdue_at)
         return course
+
+    def lost_at(self, block: Block) -> int:
+        """What app/ledger/sql/read_all_blocks.sql says of it."""
+        tie = None if block.terms is None else block.terms.tie
+        if tie is None or not place_of(block, self._course(tie.subscription_id)).is_lost:
+            return NEVER_AT
+        return max(to_at(change.at) for change in self.history if change.subscription_id == tie.subscription_id)
 
     def _subscribers(self, entries: Sequence[StreamEntry], named: Targets) -> Subscribers:
         """What app/subscriptions/reading.py reads for the batch."""
