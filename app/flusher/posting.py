@@ -4,7 +4,16 @@ from uuid import UUID
 
 import msgspec
 
-from app.ledger.book import Account, CountedUnits, Origin, PostedEvent, Reservation, Transaction, UsedInHour
+from app.ledger.book import (
+    Account,
+    CountedUnits,
+    Origin,
+    PostedEvent,
+    Reservation,
+    TakenOverCredit,
+    Transaction,
+    UsedInHour,
+)
 from app.metering.holds import HoldChange
 from app.orders.outcomes import Outcome
 from app.rules.burndown import Block
@@ -57,15 +66,6 @@ class TakenBack(msgspec.Struct, frozen=True):
     """How much of `Posting.used` is of the time before."""
 
 
-class TakenOverCredit(msgspec.Struct, frozen=True):
-    """Which credit of a subscription is of another one: of its cycles that end then."""
-
-    environment_id: UUID
-    account_id: UUID
-    left_id: UUID
-    expires_at: int
-
-
 class Posting(msgspec.Struct):
     """Everything that one batch writes. `accounts` and `changed_blocks` are the working copies, posted to."""
 
@@ -108,8 +108,8 @@ class Posting(msgspec.Struct):
     taken_back: list[TakenBack] = []
     ended_subscriptions: list[tuple[UUID, UUID, UUID]] = []
     """(environment, account, subscription): nothing of their blocks goes on into others, not of spent ones either."""
-    taken_over: dict[UUID, list[TakenOverCredit]] = {}
-    """Of spent blocks that are of other subscriptions now, by the id of these."""
+    taken_over: list[TakenOverCredit] = []
+    """In its order: who comes back twice takes over what they took over before."""
     retermed_blocks: list[tuple[UUID, Block]] = []
     """(environment, block) of which other terms hold."""
     snapshots: dict[str, bytes] = {}

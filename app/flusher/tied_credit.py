@@ -8,8 +8,8 @@ from uuid import UUID
 from msgspec.structs import replace
 
 from app.flusher import telling
-from app.flusher.posting import Posting, TakenOverCredit
-from app.ledger.book import EXPIRED, PLAN, Account, Lines, Origin, block_account, paused_account
+from app.flusher.posting import Posting
+from app.ledger.book import EXPIRED, PLAN, Account, Lines, Origin, TakenOverCredit, block_account, paused_account
 from app.ledger.granting import CreditsGranted
 from app.ledger.returning import AsideChange, BlockChanges
 from app.rules.burndown import ROLLOVER, Block, Rollover, Terms, Tie
@@ -238,17 +238,17 @@ class TiedCredit:
     def take_over(self, left_id: UUID, at: int) -> None:
         """What is left of the free plan's credit is of who came back, so it waits with a pause and goes on again.
 
-        Of spent blocks those are of them that end with a cycle which goes on: none that a pause has moved.
+        Of spent blocks those are of them that came in a cycle which goes on, and end with it: none that a pause has
+        moved, though that may end with another cycle.
         """
         left = self._customer.find(left_id)
         cycles = [] if left is None else [cycle.present for cycle in left.rules.cycles]
-        ends = {present.end_at for present in cycles if present.end_at > at}
-        whose = self._account.environment_id, self._account.id
-        before = [each for each in self._posting.taken_over.pop(left_id, []) if each.expires_at in ends]
-        taken_over = [*before, *(TakenOverCredit(*whose, left_id, end_at) for end_at in ends)]
-        self._posting.taken_over[self._kept.id] = taken_over
+        spans = sorted({(present.start_at, present.end_at) for present in cycles if present.end_at > at})
+        whose = self._account.environment_id, self._account.id, left_id
+        taken_over = [TakenOverCredit(*whose, *span, self._kept.id) for span in spans]
+        self._posting.taken_over += taken_over
         for block in self._blocks_of(left_id):
-            if block.remaining_micro or block.expires_at in ends:
+            if block.remaining_micro or any(each.is_met_by(block) for each in taken_over):
                 self._reterm(block, is_off=False)
 
     def _blocks_of(self, subscription_id: UUID) -> list[Block]:

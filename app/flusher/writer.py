@@ -240,14 +240,6 @@ def _with_incarnation(batch: Batch, posting: Posting) -> list[RejectedFrom]:
     return [RejectedFrom(incarnations[r.ref, r.stream_id], r) for r in posting.rejected]
 
 
-def _taken_over(posting: Posting) -> list[tuple[UUID, UUID, UUID, datetime, UUID]]:
-    return [
-        (each.environment_id, each.account_id, each.left_id, to_datetime(each.expires_at), subscription_id)
-        for subscription_id, taken in posting.taken_over.items()
-        for each in taken
-    ]
-
-
 async def _write(tx: Transaction, posting: Posting, rejected: list[RejectedFrom], now: datetime) -> None:
     await ledger_store.insert_transactions(tx, posting.transactions, now)
     await ledger_store.insert_events(tx, posting.events, now)
@@ -257,7 +249,7 @@ async def _write(tx: Transaction, posting: Posting, rejected: list[RejectedFrom]
     await ledger_store.settle_blocks(tx, posting.settled_blocks)
     await ledger_store.update_blocks(tx, posting.changed_blocks.values())
     await ledger_store.reterm_blocks(tx, posting.retermed_blocks)
-    await ledger_store.take_over(tx, _taken_over(posting))
+    await ledger_store.take_over(tx, posting.taken_over)
     await ledger_store.end_rollover(tx, posting.ended_subscriptions)
     await close_periods(tx, posting)
     await subscriptions_store.write(tx, posting.customers.values(), now)

@@ -160,6 +160,22 @@ class Reservation(msgspec.Struct, frozen=True):
         return msgspec.json.decode(self.draws, type=list[tuple[UUID, int]])
 
 
+class TakenOverCredit(msgspec.Struct, frozen=True):
+    """Which spent credit of a subscription is of another one: that which came in a cycle, and ends with it."""
+
+    environment_id: UUID
+    account_id: UUID
+    left_id: UUID
+    effective_from: int
+    expires_at: int
+    subscription_id: UUID
+    """Whose it is now."""
+
+    def is_met_by(self, block: Block) -> bool:
+        """Whether a block of the subscription that was left came in the cycle, and ends with it."""
+        return self.effective_from <= block.effective_at and block.expires_at == self.expires_at
+
+
 class UsedInHour(msgspec.Struct, frozen=True):
     """What is added to the usage of an account and feature in one hour; less than zero where it is taken back."""
 

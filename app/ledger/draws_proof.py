@@ -7,6 +7,7 @@ import msgspec
 
 from app.ledger.book import block_account
 from app.rules.burndown import Block
+from app.rules.moments import NEVER_AT
 
 BurnOrder = tuple[int, int, bool, int, UUID]
 """Sort key of `rules.burndown`."""
@@ -25,6 +26,8 @@ class BlockRow(msgspec.Struct, frozen=True):
 
     block: Block
     granted_micro: int
+    lost_at: int = NEVER_AT
+    """When it was lost, since the payment never came for which it waited."""
 
 
 class Replayed(msgspec.Struct):

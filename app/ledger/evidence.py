@@ -180,7 +180,7 @@ async def read_blocks(evidence: Evidence, owner: Key) -> list[BlockRow]:
     """Every block of (environment, account)."""
     found: list[BlockRow] = []
     while rows := await evidence.blocks.of(owner):
-        found += [BlockRow(store.block_of(row), row["granted_micro"]) for row in rows]
+        found += [BlockRow(store.block_of(row), row["granted_micro"], store.at_of(row["lost_at"])) for row in rows]
     return found
 
 

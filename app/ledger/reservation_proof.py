@@ -18,10 +18,9 @@ from app.ledger.book import (
     paused_account,
     reserved_account,
 )
-from app.ledger.draws_proof import Draws, DrawsProof, Replayed, Report, Taken
+from app.ledger.draws_proof import Draws, DrawsProof, Report, Taken
 from app.ledger.returning import Drawn, end_of, returned_id
 from app.rules import chain
-from app.rules.burndown import ROLLOVER
 
 OPENED = "reservation_opened"
 RESERVED = "reserved:"
@@ -136,12 +135,12 @@ class ReservationsProof:
         """Where what cannot go back to a block goes.
 
         It has a block of its own since a pause, it has expired, or its grant was voided and is owed. What had rolled
-        over expires at once where the payment never came that was waited for; the ledger does not say which did.
+        over expires at once where the payment never came that was waited for.
         """
         replayed, returned = self._draws.blocks.get(name), block_account(returned_id)
         if any(name == returned for name, _ in stored.lines):
             return returned
-        if replayed is None or replayed.row.block.expires_at <= stored.posted_at or _may_be_lost(replayed):
+        if replayed is None or min(replayed.row.block.expires_at, replayed.row.lost_at) <= stored.posted_at:
             return EXPIRED
         return name if replayed.remaining_micro else DEBT
 
@@ -175,12 +174,6 @@ class ReservationsProof:
 
     def _row(self, stored: Transaction) -> str:
         return f"ledger_transactions {self._account.id} seq {stored.seq}"
-
-
-def _may_be_lost(replayed: Replayed) -> bool:
-    block = replayed.row.block
-    is_tied = block.terms is not None and block.terms.tie is not None
-    return block.source == ROLLOVER and is_tied and not replayed.remaining_micro
 
 
 def _expect_aside(aside: Counter[str], expected: Counter[str], posted: Counter[str]) -> None:

@@ -21,6 +21,7 @@ from app.ledger.book import (
     CountedUnits,
     PostedEvent,
     Reservation,
+    TakenOverCredit,
     Transaction,
     UsedInHour,
 )
@@ -245,10 +246,21 @@ async def reterm_blocks(tx: DatabaseTransaction, blocks: Sequence[tuple[UUID, Bl
         )
 
 
-async def take_over(tx: DatabaseTransaction, taken: Sequence[tuple[UUID, UUID, UUID, datetime, UUID]]) -> None:
-    """Spent blocks are of another subscription: (environment, account, whose they were, their end, whose they are)."""
+async def take_over(tx: DatabaseTransaction, taken: Sequence[TakenOverCredit]) -> None:
+    """Spent blocks are of another subscription: one after the other, since a later one may take what one took."""
     if taken:
-        await tx.connection.execute(_SQL["take_over"], *(list(column) for column in zip(*taken, strict=True)))
+        rows = [
+            (
+                each.environment_id,
+                each.account_id,
+                each.left_id,
+                to_datetime(each.effective_from),
+                to_datetime(each.expires_at),
+                each.subscription_id,
+            )
+            for each in taken
+        ]
+        await tx.connection.executemany(_SQL["take_over"], rows)
 
 
 async def end_rollover(tx: DatabaseTransaction, ended: Sequence[tuple[UUID, UUID, UUID]]) -> None:

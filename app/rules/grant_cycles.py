@@ -5,6 +5,7 @@ the period is over waits for the next period, which may not be paid for; credit 
 granted.
 """
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from msgspec.structs import replace
@@ -73,10 +74,12 @@ def begin_again(subscription: Subscription, left: Subscription, at: int) -> tupl
     """Let what begins `at` go on where an earlier subscription to the plan was `left`, and grant what is due.
 
     Each cycle is granted once, whichever began it. Another version holds as after a change at this moment; only where
-    nothing that was granted reaches into the cycles that are running, they are granted whole, as to who is new.
+    nothing that was granted reaches into the cycles that are running, they are granted whole, as to who is new. What
+    was granted counts also where a version in between has no such cycles.
     """
     fresh = replace(subscription, cycles=fresh_cycles(subscription, at), ahead=left.ahead)
-    if all(old.present.end_at <= new.present.start_at for old in left.cycles for new in fresh.cycles):
+    given = [*left.cycles, *(former.cycle for former in left.former)]
+    if not given or (fresh.cycles and _are_all_over(given, fresh.cycles)):
         return grant_due(fresh, at)
     cycles, former = left.cycles, left.former
     went_on = replace(subscription, terms=left.terms, cycles=cycles, former=former, ahead=left.ahead)
@@ -122,6 +125,11 @@ def ahead_micro(subscription: Subscription, at: int) -> int:
     """What was given ahead and still counts."""
     ahead = subscription.ahead
     return ahead.amount_micro if ahead is not None and at < ahead.until_at else 0
+
+
+def _are_all_over(given: Sequence[Cycle], running: Sequence[Cycle]) -> bool:
+    """Whether nothing that was given reaches into the cycles that are running."""
+    return max(cycle.present.end_at for cycle in given) <= min(cycle.present.start_at for cycle in running)
 
 
 def _ungranted(subscription: Subscription, template_id: UUID, every: Interval, at: int) -> Cycle:
@@ -236,6 +244,8 @@ def _cycle_at(subscription: Subscription, template: GrantTemplate, every: Interv
     for cycle in kin:
         if cycle.template_id == template.id and (goes_on or cycle.present.start_at == at):
             return cycle
+    if goes_on and kin and kin[0].present.end_at <= at:  # what runs now was not granted, by whatever name
+        return replace(kin[0], template_id=template.id)
     kin += [former.cycle for former in subscription.former if former.every == every]
     if goes_on and kin:
         cycle = replace(_running(subscription, kin[0], every, at), template_id=template.id)

@@ -17,14 +17,14 @@ from app.flusher.batch import MOST_DUE, post_batch
 from app.flusher.closing import Sums, close_periods
 from app.flusher.posting import Posting
 from app.ledger import store as ledger_store
-from app.ledger.book import Transaction, UsedInHour
+from app.ledger.book import TakenOverCredit, Transaction, UsedInHour
 from app.ledger.targets import Targets
 from app.orders.outcomes import Refused
 from app.rules.agenda import next_at
 from app.rules.burndown import Block, Terms, Tie, sort_blocks
 from app.rules.lifecycle import TERMINAL, State
 from app.rules.moments import NEVER_AT, to_at
-from app.rules.standstill import Course
+from app.rules.standstill import Course, place_of
 from app.rules.subscriptions import Subscription
 from app.rules.terms import SubscriptionTerms
 from app.subscriptions.book import Customer, Happened, Kept, Named, Subscribers
@@ -148,6 +148,13 @@ class SubscriberRows(Rows):
                 course = course.lost(overdue_at)
         return course
 
+    def lost_at(self, block: Block) -> int:
+        """What app/ledger/sql/read_all_blocks.sql says of it."""
+        tie = None if block.terms is None else block.terms.tie
+        if tie is None or not place_of(block, self._course(tie.subscription_id)).is_lost:
+            return NEVER_AT
+        return max(to_at(change.at) for change in self.history if change.subscription_id == tie.subscription_id)
+
     def _subscribers(self, entries: Sequence[StreamEntry], named: Targets) -> Subscribers:
         """What app/subscriptions/reading.py reads for the batch."""
         orders = [entry.order for entry in entries if isinstance(entry.order, SubscriptionOrder)]
@@ -182,9 +189,8 @@ class SubscriberRows(Rows):
             self.blocks[block.id] = structs.replace(block)
         for _, block in posting.retermed_blocks:  # what is left of it is in another copy, perhaps
             self.blocks[block.id].terms = block.terms
-        for subscription_id, taken in posting.taken_over.items():
-            for each in taken:
-                self._take_over(each.left_id, each.expires_at, subscription_id)
+        for each in posting.taken_over:
+            self._take_over(each)
         for _, _, subscription_id in posting.ended_subscriptions:
             self._end_rollover(subscription_id)
         self.events |= {event.id: event for event in posting.events}
@@ -196,12 +202,12 @@ class SubscriberRows(Rows):
             _run(close_periods(None, posting))  # type: ignore[arg-type] # nothing is asked of it
         self.announcements += posting.announcements
 
-    def _take_over(self, left_id: UUID, expires_at: int, subscription_id: UUID) -> None:
+    def _take_over(self, credit: TakenOverCredit) -> None:
         """What app/ledger/sql/take_over.sql does."""
-        for block, terms, tie in self._spent_of(left_id):
-            if block.expires_at == expires_at:
+        for block, terms, tie in self._spent_of(credit.left_id):
+            if block.effective_at >= credit.effective_from and block.expires_at == credit.expires_at:
                 rollover = None if terms.rollover is None else structs.replace(terms.rollover, is_off=False)
-                taken = structs.replace(tie, subscription_id=subscription_id)
+                taken = structs.replace(tie, subscription_id=credit.subscription_id)
                 block.terms = structs.replace(terms, rollover=rollover, tie=taken)
 
     def _end_rollover(self, subscription_id: UUID) -> None:

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from app.rules.lifecycle import Action
 from app.rules.periods import IntervalUnit
-from app.rules.terms import Interval, RolloverRule, SubscriptionTerms
+from app.rules.terms import GrantTemplate, Interval, RolloverRule, SubscriptionTerms
 from app.wire.events import EntryKind, StreamEntry
 from app.wire.ids import derived_id
 from app.wire.orders import Act, Order, Subscribe, VoidUsage
@@ -18,10 +18,10 @@ from tests.flusher.subscribing_programs import make_rows
 from tests.flusher.test_lag_laws import REF
 from tests.rules.subscribing import DAY, STARTS_AT, grant, plan
 
-# The free plan's first month has 28 days. Versions: what each gives, "280 month"; with ' the grant has another key, and
-# "roll" = every month, and all that is left of it goes on into the next one. Steps: leave (to a plan that gives
-# nothing), back, pause, resume, use n, void (what was used), publish (the next version); @days since it began.
-# Seen: @day what the balance is then, + what is set aside.
+# The free plan's first month has 28 days. Versions: what each gives, "280 month+70 week", or "none"; with ' the grant
+# has another key, and "roll" = every month, and all that is left of it goes on into the next one. Steps: leave (to a
+# plan that gives nothing), back, pause, resume, use n, void (what was used), publish (the next version); @days since it
+# began. Seen: @day what the balance is then, + what is set aside.
 CREDIT = """
 versions                     | steps                                                            | seen
 280 month                    | leave @7, back @14                                               | @14 280, @28 280
@@ -44,31 +44,50 @@ versions                     | steps                                            
 10 day; 70 week              | leave @7, publish @8, back @14                                   | @14 70, @21 70
 280 month; 10 day; 280 month | leave @7, publish @8, back @14, leave @14, publish @14, back @14 | @14 280, @28 280
 280 month; 10 day; 560 month | leave @0, publish @0, back @0, leave @0, publish @0, back @0     | @0 560, @28 560
+280 month; none; 280 month   | leave @7, publish @8, back @9, leave @10, publish @11, back @12  | @12 280, @28 280
+280 month; none; 280 month   | leave @7, publish @8, back @9, leave @10, publish @30, back @31  | @28 0, @31 280
+280 month; none; 560 month'  | leave @7, publish @8, back @9, leave @10, publish @11, back @14  | @14 370, @28 560
+280 month; none; 10 day      | leave @7, publish @8, back @9, leave @10, publish @11, back @12  | @27 280, @28 10
+none; 280 month              | leave @7, publish @8, back @14                                   | @14 280, @28 280
 280 month                    | pause @7, leave @14, back @21                                    | @34 280, @35 280
 280 month                    | pause @7, resume @14, leave @15, back @16, leave @17, back @33   | @33 280, @35 280
 """
 ROLLOVERS = """
-versions           | steps                                                           | seen
-100 roll           | leave @7, back @14                                              | @28 200, @59 200
-100 roll           | leave @7                                                        | @27 100, @28 0
-100 roll           | leave @7, back @14, leave @15                                   | @27 100, @28 0
-100 roll           | leave @7, back @14, leave @15, back @16                         | @28 200
-100 roll           | leave @7, back @30                                              | @28 0, @30 100
-100 roll           | use 30 @1, leave @7, back @14, void @15                         | @28 200
-100 roll           | use 100 @1, leave @7, back @14, void @15                        | @28 200
-100 roll           | use 100 @1, leave @7, void @8, back @14                         | @28 200
-100 roll           | use 100 @1, leave @7, back @14, leave @15, void @16             | @27 100, @28 0
-100 roll           | use 100 @1, leave @7, back @14, leave @15, back @16, void @17   | @28 200
-100 roll           | use 100 @1, leave @7, back @7, leave @7, back @7, void @8       | @28 200
-100 roll           | leave @7, back @14, pause @15, resume @17                       | @15 0+100, @29 100, @30 200
-100 roll           | use 100 @1, leave @7, back @14, pause @15, void @16, resume @17 | @16 0+100, @29 100, @30 200
-100 roll           | pause @7, leave @9, back @14                                    | @8 0+100, @29 100, @30 200
-100 roll           | pause @5, resume @7, leave @9, back @14                         | @29 100, @30 200
-100 roll           | leave @7, back @14, use 100 @15, leave @16, back @17, void @18  | @28 200
-100 roll; 10 day   | leave @7, publish @8, back @14                                  | @27 110, @28 110
-100 roll; 200 roll | leave @7, publish @8, back @14                                  | @27 150, @28 350
+versions           | steps                                                            | seen
+100 roll           | leave @7, back @14                                               | @28 200, @59 200
+100 roll           | leave @7                                                         | @27 100, @28 0
+100 roll           | leave @7, back @14, leave @15                                    | @27 100, @28 0
+100 roll           | leave @7, back @14, leave @15, back @16                          | @28 200
+100 roll           | leave @7, back @30                                               | @28 0, @30 100
+100 roll           | use 30 @1, leave @7, back @14, void @15                          | @28 200
+100 roll           | use 100 @1, leave @7, back @14, void @15                         | @28 200
+100 roll           | use 100 @1, leave @7, void @8, back @14                          | @28 200
+100 roll           | use 100 @1, leave @7, back @14, leave @15, void @16              | @27 100, @28 0
+100 roll           | use 100 @1, leave @7, back @14, leave @15, back @16, void @17    | @28 200
+100 roll           | use 100 @1, leave @7, back @7, leave @7, back @7, void @8        | @28 200
+100 roll           | leave @7, back @14, pause @15, resume @17                        | @15 0+100, @29 100, @30 200
+100 roll           | use 100 @1, leave @7, back @14, pause @15, void @16, resume @17  | @16 0+100, @29 100, @30 200
+100 roll           | pause @7, leave @9, back @14                                     | @8 0+100, @29 100, @30 200
+100 roll           | pause @5, resume @7, leave @9, back @14                          | @29 100, @30 200
+100 roll           | leave @7, back @14, use 100 @15, leave @16, back @17, void @18   | @28 200
+100 roll           | pause @3, resume @10, use 100 @11, leave @22, back @23, void @24 | @35 200
+100 roll           | use 100 @1, pause @2, resume @4, leave @7, back @14, void @15    | @29 100, @30 100
+100 roll; 10 day   | leave @7, publish @8, back @14                                   | @27 110, @28 110
+100 roll; 200 roll | leave @7, publish @8, back @14                                   | @27 150, @28 350
 """
-TABLES = [table.strip().splitlines()[1:] for table in (CREDIT, ROLLOVERS)]
+RENAMED = """
+versions                            | steps                            | seen
+280 month+10 day; 280 month+10 day' | leave @7, publish @8, back @14.5 | @14.5 290, @15 290
+280 month+10 day; 280 month+10 day  | leave @7, publish @8, back @14.5 | @14.5 290, @15 290
+280 month+10 day; 280 month+20 day' | leave @7, publish @8, back @14.5 | @14.5 300, @15 300
+280 month+10 day; 280 month+10 day' | leave @7, publish @8, back @15   | @15 290, @16 290
+"""
+PAUSED = """
+versions          | steps                                                                                | seen
+280 month+70 week | use 350 @1, pause @3, resume @10, leave @22, back @23, void @24                      | @29 350
+280 month+70 week | use 350 @1, pause @3, resume @10, leave @22, back @23, leave @23, back @24, void @25 | @29 350
+"""
+TABLES = [table.strip().splitlines()[1:] for table in (CREDIT, ROLLOVERS, RENAMED, PAUSED)]
 ROWS = [[cell.strip() for cell in line.split("|")] for table in TABLES for line in table]
 FREE, PAID, USED = UUID(int=1), UUID(int=2), UUID(int=3)
 DOINGS = {"pause": Action.PAUSE, "resume": Action.RESUME, "back": Action.CANCEL}
@@ -76,14 +95,20 @@ DOINGS = {"pause": Action.PAUSE, "resume": Action.RESUME, "back": Action.CANCEL}
 
 def terms_of(version: int, said: str) -> SubscriptionTerms:
     """A version of the free plan."""
+    terms = replace(
+        plan(FREE.int), name=replace(plan(FREE.int).name, version_id=UUID(int=100 + version), version=version)
+    )
+    if said == "none":
+        return terms
+    return replace(terms, grants=tuple(_template(10 * place, one) for place, one in enumerate(said.split("+"), 1)))
+
+
+def _template(number: int, said: str) -> GrantTemplate:
     amount, every = said.split()
-    template = grant(11 if every.endswith("'") else 10, int(amount))
+    template = grant(number + every.endswith("'"), int(amount))
     if every == "roll":
-        template = replace(template, rollover=RolloverRule(1_000_000))
-    else:
-        template = replace(template, every=Interval(IntervalUnit(every.rstrip("'"))))
-    terms = plan(FREE.int, template)
-    return replace(terms, name=replace(terms.name, version_id=UUID(int=100 + version), version=version))
+        return replace(template, rollover=RolloverRule(1_000_000))
+    return replace(template, every=Interval(IntervalUnit(every.rstrip("'"))))
 
 
 class Story:

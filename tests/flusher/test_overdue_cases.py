@@ -8,13 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
+from app.rules.lifecycle import State
 from app.rules.periods import IntervalUnit
 from app.rules.terms import Interval, RolloverRule, SubscriptionTerms
 from app.wire.events import StreamEntry
 from tests.flusher.batch_subjects import tick
 from tests.flusher.pausing_laws import only_what_is_not_paid_for_waits_or_is_lost, what_comes_back_lives_its_time
 from tests.flusher.subscriber_rows import SubscriberRows
-from tests.flusher.subscribing_laws import any_cut, the_proof_accepts_it, what_a_pause_sets_aside_waits
+from tests.flusher.subscribing_laws import any_cut, findings_of, the_proof_accepts_it, what_a_pause_sets_aside_waits
 from tests.flusher.subscribing_programs import Life, Part
 from tests.flusher.test_pause_cases import aside_of, begun, entry_of, post, subscribing
 from tests.rules.laws import LAW
@@ -126,6 +127,18 @@ def test_the_table(offer: str, steps: str, seen: str, size: int) -> None:
         entries = see(rows, entries, look, size)
     assert not entries
     the_proof_accepts_it(Life([], [], rows))
+
+
+def test_nothing_that_comes_back_is_lost_without_a_reason() -> None:
+    """31: where its subscription has not ended for want of a payment, it should be in its block again."""
+    rows, rolled = begun(terms_of("ten days")), rolled_over("ten days")
+    post(rows, [entry_of(1, "open 40 #1 @31", rolled), entry_of(2, "release #1 @36", rolled)], 1)
+    assert findings_of(rows) == []
+    rows.history = [change for change in rows.history if change.state_after != State.EXPIRED]
+    assert [(finding.invariant, finding.message.split()[0]) for finding in findings_of(rows)] == [
+        (31, "debt"),
+        (31, "expired"),
+    ]
 
 
 def see(rows: SubscriberRows, entries: list[StreamEntry], look: str, size: int) -> list[StreamEntry]:

@@ -1,7 +1,5 @@
--- Spent blocks of the subscriptions with which customers left the free plan are of those with which they came back.
-UPDATE credit_blocks b
-SET terms = (jsonb_set(b.terms::jsonb, '{tie,subscription_id}', to_jsonb(t.subscription_id)) #- '{rollover,is_off}')::text
-FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::timestamptz[], $5::uuid[])
-    AS t (environment_id, account_id, left_id, expires_at, subscription_id)
-WHERE b.environment_id = t.environment_id AND b.account_id = t.account_id AND NOT b.live
-  AND b.expires_at = t.expires_at AND b.terms::jsonb #>> '{tie,subscription_id}' = t.left_id::text
+-- Spent blocks of the subscription with which a customer left the free plan are of that with which they came back.
+UPDATE credit_blocks
+SET terms = (jsonb_set(terms::jsonb, '{tie,subscription_id}', to_jsonb($6::uuid)) #- '{rollover,is_off}')::text
+WHERE environment_id = $1 AND account_id = $2 AND NOT live AND effective_at >= $4 AND expires_at = $5
+  AND terms::jsonb #>> '{tie,subscription_id}' = ($3::uuid)::text

@@ -7,11 +7,12 @@ from uuid import UUID, uuid4
 import msgspec
 
 from app.io.redis import AccountView
-from app.rules.moments import to_at
+from app.rules.moments import NEVER_AT, to_at
 from app.wire import keys
 from app.wire.codes import Code
 from app.wire.events import UsagePayload, encode_usage
 from app.wire.ids import show
+from app.wire.reservations import ReservationEnd, ReservationOpening, ReservationState, encode_change
 from tests.app.core import EVENTS_OF_A_FEATURE, Client, Core, Tenant
 from tests.app.metering.test_features import published_plan
 from tests.app.schema.catalogue import connected
@@ -130,21 +131,53 @@ class Studio:
 
     async def use(self, amount: int, end_user_id: str = "u") -> str:
         """Usage that costs so much, as an edge's script leaves it; its id, once it is posted."""
-        redis, event_id = self.core.parts.redis, uuid4()
-        ref = keys.account_ref(keys.environment_ref(self.tenant.environment_id), end_user_id)
-        view, partition, cost_micro = await self.view(end_user_id), redis.partition(ref), amount * CREDIT
-        at, before = max(to_at(await self.now()), view.last_at), await self.total(end_user_id)
+        event_id, before, cost_micro = uuid4(), await self.total(end_user_id), amount * CREDIT
         usage = UsagePayload(event_id, "api_calls", cost_micro, UUID(int=1), None, None, None)
-        fields = {"a": ref, "k": "u", "t": at, "r": view.revision, "c": cost_micro, "p": encode_usage(usage)}
+        await self._append(end_user_id, "u", encode_usage(usage), cost_micro)
+        await self._wait_for(before - amount, end_user_id)
+        return show("evt", event_id)
+
+    async def reserve(self, amount: int, end_user_id: str = "u") -> UUID:
+        """A reservation of so much, as an edge's script leaves it, once it is posted; its id."""
+        reservation_id, before, cost_micro = uuid4(), await self.total(end_user_id), amount * CREDIT
+        opening = ReservationOpening(
+            reservation_id=reservation_id,
+            feature_key="api_calls",
+            units_micro=cost_micro,
+            in_credits=False,
+            price_id=UUID(int=1),
+        )
+        await self._append(end_user_id, "r", encode_change(opening), cost_micro, {"d": NEVER_AT})
+        await self._wait_for(before - amount, end_user_id)
+        return reservation_id
+
+    async def release(self, reservation_id: UUID, end_user_id: str = "u") -> None:
+        """It ends unused, as an edge's script leaves it where the ledger has to say what comes back."""
+        end = ReservationEnd(reservation_id=reservation_id, feature_key="api_calls", state=ReservationState.RELEASED)
+        await self._append(end_user_id, "r", encode_change(end), 0)
+
+        async def is_posted() -> bool:
+            return (await self.ledger(end_user_id))[-1][0] == "reservation_released"
+
+        await wait_until_async(is_posted, WAIT_SECONDS, "the release is posted")
+
+    async def _append(
+        self, end_user_id: str, kind: str, payload: bytes, cost_micro: int, more: dict[str, int] | None = None
+    ) -> None:
+        redis = self.core.parts.redis
+        ref = keys.account_ref(keys.environment_ref(self.tenant.environment_id), end_user_id)
+        view, partition = await self.view(end_user_id), redis.partition(ref)
+        at = max(to_at(await self.now()), view.last_at)
+        fields = {"a": ref, "k": kind, "t": at, "r": view.revision, "c": cost_micro, "p": payload, **(more or {})}
         last_id = await redis.client.xadd(keys.stream(partition), fields)
         news = {"accepted": view.accepted_micro + cost_micro, "last_id": last_id, "last_at": at}
         await redis.client.hset(keys.account(partition, ref), mapping=news)
 
+    async def _wait_for(self, total: float, end_user_id: str) -> None:
         async def is_posted() -> bool:
-            return await self.total(end_user_id) == before - amount
+            return await self.total(end_user_id) == total
 
-        await wait_until_async(is_posted, WAIT_SECONDS, "the usage is posted")
-        return show("evt", event_id)
+        await wait_until_async(is_posted, WAIT_SECONDS, "it is posted")
 
     async def void(self, code: Code | None = None, **what: Any) -> Any:
         """What a void answers, or its refusal with a code; a dry run before it says the same."""

@@ -117,6 +117,51 @@ async def test_who_comes_back_keeps_the_rollover(studio: Studio, used: int) -> N
     assert await studio.total() == 50 + 100
 
 
+async def test_who_comes_back_has_it_as_long_as_a_pause_made_it(studio: Studio) -> None:
+    """Credit that a pause has moved lives on to the end of its own cycle, though another one ends where it would have.
+
+    Four weeks of 280 have become five by the pause, and in the fourth nothing of the week's own was used.
+    """
+    week = {"interval": "week", "interval_count": 1}
+    grants = [{"amount": 280, "interval": "week", "interval_count": 4}, {"amount": 70, **week}]
+    first = await studio.subscribe(await studio.free_plan(0, grants=grants, interval="week", interval_count=4))
+    event_id = await studio.use(350)
+    await studio.pass_days(3)
+    await studio.act(first, "pause")
+    await studio.pass_days(7)
+    await studio.act(first, "resume")
+    await studio.pass_days(12)
+    made = await studio.subscribe(await studio.plan("pro", 0))
+    await studio.act(made, "cancel", at="now")
+    await studio.void(event_id=event_id)
+    assert await studio.total() == 280 + 70
+    await studio.pass_days(7)
+    assert await studio.total() == 280 + 70
+    await studio.pass_days(5.9)
+    assert await studio.total() == 280 + 70
+
+
+MONTH: dict[str, Any] = {"interval": "month", "interval_count": 1}
+
+
+async def test_a_version_in_between_that_gives_nothing(studio: Studio) -> None:
+    """What the free plan gave in the month that runs counts, and ending with a period is done in time."""
+    free = await studio.free_plan(0, grants=[{"amount": 10, **MONTH}], **MONTH)
+    pro = await studio.plan("pro", 0, interval="day", interval_count=3)
+    await studio.subscribe(free)
+    for grants in ([], [{"amount": 10, **MONTH}]):
+        made = await studio.subscribe(pro)
+        await studio.act(made, "cancel")
+        newer = {**MONTH, "billing_mode": "postpaid", "grants": grants, "features": []}
+        await studio.client.made("/v1/plans/free/variants/ten_days/versions", newer)
+        await studio.pass_days(3)
+        assert [key for key, state in await studio.of() if state == "active"] == ["free"]
+        assert ((await studio.show(made))["state"], await studio.total()) == ("canceled", 10)
+        await studio.edge_follows("u")
+    async with connected(studio.urls.owner) as connection:
+        assert await connection.fetchval("SELECT count(*) FROM rejected_events") == 0
+
+
 async def test_the_free_plan_ends_for_good(studio: Studio) -> None:
     """Whoever leaves it has no subscription; it does not fall back to itself."""
     made = await studio.subscribe(await studio.free_plan())

@@ -6,6 +6,7 @@ from app.ledger.proof import Finding
 from app.ledger.verify import verify
 from tests.app.core import Core, Tenant
 from tests.app.schema.catalogue import connected
+from tests.app.subscriptions.studio import TEN_DAYS, Studio
 from tests.conftest import DatabaseUrls
 
 pytestmark = pytest.mark.usefixtures("flusher")
@@ -49,3 +50,21 @@ async def test_whoever_has_no_subscription_is_billed_by_order_only(
         await connection.execute("UPDATE subscriptions SET plan_kind = 'addon'")
     [finding] = await findings(core, urls)
     assert (finding.invariant, finding.message) == (63, "was ordered by nobody")
+
+
+async def test_what_comes_back_expires_at_once_for_a_reason(studio: Studio) -> None:
+    """Where it had rolled over, and the payment never came that was waited for; else it is found."""
+    credit = {"amount": 100, **TEN_DAYS, "rollover": {"percent": 100}}
+    terms = {"interval": "week", "interval_count": 4, "grace_period_days": 7, "grants": [credit]}
+    made = await studio.subscribe(await studio.plan("pro", 0, **terms))
+    await studio.pass_days(31)
+    held = await studio.reserve(40)
+    await studio.pass_days(5)
+    await studio.release(held)
+    assert ((await studio.show(made))["state"], await studio.total()) == ("expired", 0)
+    assert await findings(studio.core, studio.urls) == []
+    async with connected(studio.urls.owner) as connection:
+        await connection.execute("UPDATE subscriptions SET period_end_at = period_end_at + interval '9 days'")
+    found = await findings(studio.core, studio.urls)
+    assert {finding.invariant for finding in found} == {31}
+    assert [finding.message.split()[0] for finding in found] == ["debt", "expired"]
