@@ -95,14 +95,12 @@ def _come_to(posting: Posting, group: UsageGroup, entry: StreamEntry) -> None:
     group.account.applied_micro += entry.cost_micro
 
 
-def _catch_up(posting: Posting, group: UsageGroup, entry: StreamEntry, most_due: int = falling_due.UNBOUNDED) -> bool:
-    """Post what is due by the entry's time; whether that is all of it."""
-    is_all = falling_due.post_due(posting, group, entry.accepted_at, entry.revision, most_due)
-    if is_all:
+def _catch_up(posting: Posting, group: UsageGroup, entry: StreamEntry, most_due: int = falling_due.UNBOUNDED) -> None:
+    """Post what is due by the entry's time."""
+    if falling_due.post_due(posting, group, entry.accepted_at, entry.revision, most_due):
         posting.unfinished.discard(group.account.id)
     else:
         posting.unfinished.add(group.account.id)
-    return is_all
 
 
 def _post_usage(
@@ -128,10 +126,11 @@ def _post_usage(
 
 
 def _post_tick(posting: Posting, group: UsageGroup, entry: StreamEntry, most_due: int) -> None:
-    """No credit moves but what time moves. Where the rest is left to another tick, that one settles too."""
+    """No credit moves but what time moves. Where the rest is left to another tick, nothing is left to settle here."""
     group.account.applied_micro += entry.cost_micro
-    if entry.accepted_at < group.next_boundary_at or _catch_up(posting, group, entry, most_due):
-        falling_due.settle(posting, group, entry.accepted_at, entry.revision)
+    if entry.accepted_at >= group.next_boundary_at:
+        _catch_up(posting, group, entry, most_due)
+    falling_due.settle(posting, group, entry.accepted_at, entry.revision)
 
 
 def _post_gauge(posting: Posting, group: UsageGroup, entry: StreamEntry, change: GaugeChange) -> None:

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from app.flusher import batch, falling_due, subscribing
+from app.flusher import falling_due, tied_credit
 from app.flusher.subscribing import _Poster
+from app.flusher.tied_credit import TiedCredit
 from app.ledger import targets
 from app.rules import actions
 from app.rules.actions import Arguments
@@ -23,13 +24,6 @@ from tests.flusher.subscribing_programs import make_life
 
 LIVES = 300
 _advance, _pay_debt, _renew = book.advance, falling_due.pay_debt, actions._ACTIONS[Action.RENEW]  # noqa: SLF001
-
-
-_catch_up = batch._catch_up  # noqa: SLF001
-
-
-def _settled(*asked: Any) -> bool:
-    return _catch_up(*asked) or True
 
 
 def _nothing(*_: Any, **__: Any) -> None:
@@ -59,23 +53,22 @@ def _never_aside(block: Block, course: Course) -> Place:
 
 
 RULES: dict[str, Rule] = {
-    "a pause sets credit aside": Rule(_Poster, "_set_aside", _nothing),
-    "what was set aside comes back": Rule(_Poster, "_bring_back", _nothing),
+    "a pause sets credit aside": Rule(TiedCredit, "_set_aside", _nothing),
+    "what was set aside comes back": Rule(TiedCredit, "_bring_back", _nothing),
     "who falls back is not granted again what was granted": Rule(Customer, "_left", _nothing),
     "a plan is tried once": Rule(Customer, "_had_trial", _never),
     "nothing rolls over where the subscription ends by itself": Rule(falling_due, "_ends", _never),
-    "what rolled over waits for the payment": Rule(_Poster, "_rolled_over", lambda *_: []),
-    "what waited for the payment comes with it": Rule(_Poster, "_free", _nothing),
-    "what waited for a payment that never came is lost": Rule(_Poster, "_lose", _nothing),
-    "nothing rolls over after the subscription has ended": Rule(_Poster, "_end_rollover", _nothing),
-    "what was left is of who comes back": Rule(_Poster, "_take_over", _nothing),
+    "what rolled over waits for the payment": Rule(TiedCredit, "_rolled_over", lambda *_: []),
+    "what waited for the payment comes with it": Rule(TiedCredit, "_free", _nothing),
+    "what waited for a payment that never came is lost": Rule(TiedCredit, "_lose", _nothing),
+    "nothing rolls over after the subscription has ended": Rule(TiedCredit, "end_rollover", _nothing),
+    "what was left is of who comes back": Rule(TiedCredit, "take_over", _nothing),
     "the bill comes before the grant": Rule(book, "advance", _billed_last),
     "known credit pays before the bill": Rule(falling_due, "pay_debt", _not_before_a_bill),
     "of one moment, what expires does so first": Rule(falling_due, "_comes_first", lambda *_: True),
-    "a tick that stops half-way leaves settling to the next": Rule(batch, "_catch_up", _settled),
     "a renewal names its period": Rule(actions._ACTIONS, Action.RENEW, _whichever_period),  # noqa: SLF001
     "what comes back while time stands still waits": Rule(targets, "place_of", _never_aside),
-    "what is set aside of a grant is voided with it": Rule(subscribing, "aside_of", lambda *_: {}),
+    "what is set aside of a grant is voided with it": Rule(tied_credit, "aside_of", lambda *_: {}),
     "history is written": Rule(_Poster, "_remember", _nothing),
 }
 """What of the product keeps them, and what is put in its place."""
