@@ -31,6 +31,10 @@ async def close_periods(tx: Transaction, posting: Posting) -> None:
         await _close(tx, posting, taken, begun_at)
     for voided in taken:
         _take_back(posting, voided, begun_at)
+    changed = [kept for customer in posting.customers.values() for kept in customer.changed.values()]
+    for kept in changed:
+        if kept.is_terminal:
+            kept.used_before = []  # no period of it is to be closed
 
 
 async def _close(tx: Transaction, posting: Posting, taken: deque[TakenBack], begun_at: dict[UUID, int]) -> None:
@@ -56,7 +60,7 @@ def _take_back(posting: Posting, taken: TakenBack, begun_at: Mapping[UUID, int])
     """Where the event is of the time before the present period, but in its sums, it is remembered no more."""
     customer, event = posting.customers[taken.account_id], taken.event
     for kept in customer.subscriptions:
-        since_at = begun_at.get(kept.id, kept.counted_from)
+        since_at = begun_at.get(kept.id, None if kept.is_terminal else kept.counted_from)
         if since_at is not None and hour_of(since_at) <= hour_of(event.occurred_at) and event.accepted_at < since_at:
             before: Sums = {
                 used.feature_key: [used.units_micro, used.cost_micro, used.events] for used in kept.used_before

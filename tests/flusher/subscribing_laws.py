@@ -321,8 +321,8 @@ def debt_is_billed_before_credit_comes(life: Life) -> None:
 def all_that_was_used_is_told_once(life: Life) -> None:
     """Each closed period tells what came since the one before was closed, or since the subscription began.
 
-    But for events that are dated before the hour in which the period begins. What came in the very moment of a close
-    may be on either side of it: such periods are left out.
+    But for events that are dated before the hour in which the period begins; and a void of what came before takes
+    nothing from it. What came in the very moment of a close may be on either side of it: such periods are left out.
     """
     begun, told = dict[UUID, int](), set[UUID]()
     for happened, _ in life.rows.seen:
@@ -334,9 +334,10 @@ def all_that_was_used_is_told_once(life: Life) -> None:
             continue
         closed, subscription_id = word.data.closed_period, parse("sub", word.data.subscription_id)
         since_at, begun[subscription_id] = begun[subscription_id], word.at
-        from_hour = hour_of(to_at(closed.period_start))
-        came = [each for each in used if since_at <= each.at <= word.at and each.hour_at >= from_hour]
-        if any(each.at in {since_at, word.at} for each in came):
+        period_at = to_at(closed.period_start)
+        came = [each for each in used if since_at <= each.at <= word.at and each.hour_at >= hour_of(period_at)]
+        came = [each for each in came if each.came_at >= min(since_at, period_at)]
+        if any({each.came_at, each.at} & {since_at, word.at} for each in came):
             continue
         shown = [(each.units.micro, each.credits.micro, each.events) for each in closed.usage]
         whole = tuple(map(sum, zip(*(each.figures for each in came), strict=True)))
@@ -347,7 +348,10 @@ def all_that_was_used_is_told_once(life: Life) -> None:
 class _Used(NamedTuple):
     """What an entry adds to what was used, or a void takes from it."""
 
+    came_at: int
+    """When the event was accepted."""
     at: int
+    """When that was, or its void."""
     hour_at: int
     figures: tuple[int, int, int]
     """Micro-units, micro-credits, events."""
@@ -356,21 +360,20 @@ class _Used(NamedTuple):
 def _used(life: Life) -> list[_Used]:
     used, voids, events = list[_Used](), set[UUID](), dict[UUID, _Used]()
     for entry in (entry for part in life.parts for entry in part.entries):
-        payload, order = entry.payload, entry.order
+        payload, order, at = entry.payload, entry.order, entry.accepted_at
         if payload is not None:
-            hour_at = hour_of(payload.occurred_at or entry.accepted_at)
-            events[payload.event_id] = _Used(entry.accepted_at, hour_at, (payload.units_micro, entry.cost_micro, 1))
+            hour_at = hour_of(payload.occurred_at or at)
+            events[payload.event_id] = _Used(at, at, hour_at, (payload.units_micro, entry.cost_micro, 1))
             used.append(events[payload.event_id])
         elif isinstance(end := entry.reservation, ReservationEnd) and end.state is ReservationState.COMMITTED:
-            figures = end.units_micro, end.used_micro, 1
-            events[end.reservation_id] = _Used(entry.accepted_at, hour_of(entry.accepted_at), figures)
+            events[end.reservation_id] = _Used(at, at, hour_of(at), (end.units_micro, end.used_micro, 1))
             used.append(events[end.reservation_id])
         elif isinstance(order, VoidUsage) and order.order_id not in voids:
             voids.add(order.order_id)
             if life.rows.outcomes[order.order_id].refused is None:
                 voided = events[order.event_id]
                 units, cost, count = voided.figures
-                used.append(voided._replace(at=entry.accepted_at, figures=(-units, -cost, -count)))
+                used.append(voided._replace(at=at, figures=(-units, -cost, -count)))
     return used
 
 

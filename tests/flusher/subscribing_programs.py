@@ -1,7 +1,7 @@
 """Lives of one customer with subscriptions, made up at random: a small catalogue, and a stream of entries about it.
 
 A program is made up while it runs one entry at a time, so that it does what is possible more often than what is not.
-It has two parts: between them every variant gets a new version.
+It has three parts: between them every variant gets a new version.
 """
 
 from collections.abc import Callable
@@ -42,7 +42,8 @@ CLIENT_ACTIONS = (*legal_actions(State.ACTIVE), Action.RESUME)
 PERIODS = [Interval(IntervalUnit.DAY, 10), Interval(IntervalUnit.WEEK), *[Interval(IntervalUnit.MONTH)] * 2]
 CYCLES = [Interval(IntervalUnit.DAY, 3), Interval(IntervalUnit.WEEK), *[Interval(IntervalUnit.MONTH)] * 2]
 ENDS = [ReservationState.COMMITTED, ReservationState.RELEASED, ReservationState.EXPIRED]
-STEPS_OF_A_PART = 20
+STEPS_OF_A_PART = 14
+VERSIONS = (1, 2, 3)
 WALLET = 900
 """From here on blocks are numbered; no event has such a number."""
 
@@ -110,8 +111,9 @@ class _Author:
 
     def write(self) -> Life:
         """The life."""
-        catalogue, parts = make_catalogue(self._random), list[Part]()
-        for version in (1, 2):
+        parts, first = list[Part](), make_catalogue(self._random)
+        for version in VERSIONS:
+            catalogue = first if version == 1 else next_version(self._random, first, version)
             self._rows.catalogue, self._entries = catalogue, []
             for _ in range(STEPS_OF_A_PART):
                 self._at += self._pause()
@@ -119,11 +121,10 @@ class _Author:
                 if self._random.random() < (0.7 if self._stands_still() else 0.25):
                     self._at += self._random.choice([0, 0, HOUR])
                     self._add(self._besides())
-            if version == 2:
+            if version == VERSIONS[-1]:
                 self._at += 100 * DAY
                 self._add(tick("user", self._at))
             parts.append(Part(catalogue, self._entries))
-            catalogue = next_version(self._random, catalogue)
         return Life(self._wallet, parts, self._rows)
 
     def _add(self, entry: StreamEntry) -> None:
@@ -246,18 +247,19 @@ def make_catalogue(random: Random) -> Catalogue:
     return Catalogue(terms, free if random.random() < 0.7 else None, random.choice(ZONES))
 
 
-def next_version(random: Random, catalogue: Catalogue) -> Catalogue:
-    """Each variant with other amounts, under new version ids; what is granted keeps its name.
+def next_version(random: Random, catalogue: Catalogue, number: int) -> Catalogue:
+    """Each variant of the first version with other amounts, under new version ids; what is granted keeps its name.
 
-    Of the free plan it may have other cycles, too: to that one customers come back, and find another version.
+    Of the free plan it may have other cycles, too, or none in between: to that one customers come back, and find
+    another version.
     """
     terms: dict[UUID, SubscriptionTerms] = {}
     for key, old in catalogue.terms.items():
-        number = old.name.version + 1
         name = structs.replace(old.name, version_id=UUID(int=old.name.variant_id.int + 100 * number), version=number)
         grants = [structs.replace(each, amount_micro=_amount(random, each)) for each in old.grants]
         if catalogue.free is not None and key == catalogue.free.name.variant_id:
-            grants = [_with_other_cycle(each) for each in grants]
+            gives_nothing = number == VERSIONS[1] and random.random() < 0.4
+            grants = [] if gives_nothing else [_with_other_cycle(each) for each in grants]
         terms[key] = structs.replace(old, name=name, grants=tuple(grants))
     free = None if catalogue.free is None else terms[catalogue.free.name.variant_id]
     return Catalogue(terms, free, catalogue.zone)
