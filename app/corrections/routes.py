@@ -34,7 +34,7 @@ from app.rules.credits import MAX_COST_MICRO, from_micro
 from app.trail import audit
 from app.trail.audit import SubjectKind
 from app.trail.idempotency import Mutation, Unchanged
-from app.web.amounts import Credits, credits_or_none
+from app.web.amounts import Credits, amount_or_none
 from app.web.bodies import ExactResponse
 from app.web.principal import SECURITY, needs
 from app.wire.codes import Code
@@ -96,7 +96,7 @@ async def _add(data: NewAdjustment, mutation: Mutation, redis: RedisStore) -> Ex
             transaction_id=told.transaction_id,
             end_user_id=data.end_user_id,
             amount=data.amount,
-            balance=credits_or_none(await reading.balance_after(tx, so_far, data.end_user_id)),
+            balance=amount_or_none(Credits, await reading.balance_after(tx, so_far, data.end_user_id)),
             reason=data.reason,
             credit_block_id=told.credit_block_id,
             expires_at=data.expires_at,

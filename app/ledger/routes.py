@@ -39,7 +39,7 @@ from app.ledger.schemas import (
 from app.ledger.service import GrantRequest
 from app.ledger.store import PartitionCursor
 from app.trail.idempotency import Mutation
-from app.web.amounts import Credits, credits_or_none, optional_micro, read_credits
+from app.web.amounts import Credits, amount_or_none, optional_micro, read_credits
 from app.web.bodies import ExactResponse
 from app.web.fields import read_moment, require_span
 from app.web.paging import Cursor, Limit, Listing, Page
@@ -91,7 +91,7 @@ async def create_grant(
             credit_block_id=show("blk", granted.block_id),
             end_user_id=data.end_user_id,
             amount=data.amount,
-            balance=credits_or_none(await reading.balance_after(tx, so_far, data.end_user_id)),
+            balance=amount_or_none(Credits, await reading.balance_after(tx, so_far, data.end_user_id)),
             source=data.source,
             priority=data.priority,
             paid=request.paid,

@@ -13,7 +13,7 @@ from app.ledger.explaining import ExplainedAmount, ExplainedBlock
 from app.ledger.reading import EventRow, Figures, LiveBlock, TransactionRow, UsageSum
 from app.rules.burndown import Criterion, Outcome, Rollover
 from app.rules.moments import NEVER_AT, to_at
-from app.web.amounts import Credits, CreditsAboveZero, Units, credits_or_none, optional_micro
+from app.web.amounts import Credits, CreditsAboveZero, Units, amount_or_none, optional_micro
 from app.web.bodies import encode
 from app.web.fields import LAST, Currency, EndUserId, Moment, PricePaid, Priority, Reason, Reference
 from app.wire.ids import show
@@ -266,9 +266,9 @@ def show_credits(figures: Figures, pending_micro: int | None, blocks: list[LiveB
     """An account as the API shows it."""
     return CreditsBody(
         end_user_id=figures.end_user_id,
-        balance=credits_or_none(None if pending_micro is None else figures.total_micro - pending_micro),
+        balance=amount_or_none(Credits, None if pending_micro is None else figures.total_micro - pending_micro),
         reserved=Credits(figures.reserved_micro),
-        pending=credits_or_none(pending_micro),
+        pending=amount_or_none(Credits, pending_micro),
         debt=Credits(figures.debt_micro),
         total=Credits(figures.total_micro),
         blocks=[_show_block(block) for block in blocks],

@@ -176,33 +176,36 @@ def _pause(subscription: Subscription, _: Arguments, now: int) -> Outcome:
 
 def _resume(subscription: Subscription, _: Arguments, now: int) -> Outcome:
     """What remained of the period remains, and those that follow are counted from its end."""
-    stood_still, period, ahead = _stood_still(subscription, now), subscription.period, subscription.ahead
-    subscription = move_cycles(subscription, now - stood_still, stood_still)
-    if ahead is not None:
-        ahead = replace(ahead, until_at=min(ahead.until_at + stood_still, NEVER_AT))
-    resumed = replace(
-        subscription,
-        anchor_at=period.end_at + stood_still,
+    stood_still, period = _stood_still(subscription, now), subscription.period
+    gone_on = replace(
+        _gone_on(subscription, now),
         period=Period(period.start_at + stood_still, period.end_at + stood_still),
         paused_at=None,
-        ahead=ahead,
     )
-    subscription, changed = moved(resumed, Action.RESUME, now)
+    subscription, changed = moved(gone_on, Action.RESUME, now)
     return subscription, [*changed, BlocksMoved(now, stood_still), Announced(now, Notice.RESUMED)]
+
+
+def _gone_on(subscription: Subscription, now: int) -> Subscription:
+    """What is to come of it, after it stood still: so much later."""
+    stood_still, ahead = _stood_still(subscription, now), subscription.ahead
+    if ahead is not None:
+        ahead = replace(ahead, until_at=min(ahead.until_at + stood_still, NEVER_AT))
+    went_on = move_cycles(subscription, now - stood_still, stood_still)
+    return replace(went_on, anchor_at=subscription.period.end_at + stood_still, ahead=ahead)
 
 
 def _stood_still(subscription: Subscription, now: int) -> int:
     return 0 if subscription.paused_at is None else now - subscription.paused_at
 
 
-def _cancel(subscription: Subscription, arguments: Arguments, now: int) -> Outcome:
+def _cancel(subscription: Subscription, _: Arguments, now: int) -> Outcome:
     """A period that is running is closed where it stands; what stood still goes on before it ends.
 
     So do its cycles, for who comes back to the free plan.
     """
-    stood_still, gone_on = _stood_still(subscription, now), subscription
-    if subscription.state is State.PAUSED:
-        gone_on = replace(_resume(subscription, arguments, now)[0], state=State.PAUSED, period=subscription.period)
+    stood_still = _stood_still(subscription, now)
+    gone_on = _gone_on(subscription, now) if subscription.state is State.PAUSED else subscription
     is_running = subscription.state in {State.TRIALING, State.ACTIVE, State.PAUSED}
     bill = billed(subscription, now - stood_still, now) if is_running else []
     thawed = [] if subscription.paused_at is None else [BlocksMoved(now, stood_still)]

@@ -206,7 +206,8 @@ class Customer(msgspec.Struct):
         kept = self.find(order.subscription_id)
         present = None if kept is None else kept.rules
         if (paid := named.payments.get((self.environment_id, reference))) is not None:
-            is_what, is_undone = paid.is_what(order), paid.is_what(order) and paid.is_undone(present)
+            is_what = paid.is_what(order)
+            is_undone = is_what and paid.is_undone(present)
             return [] if is_what and not is_undone else payments.refuse_used(paid, reference, is_undone=is_undone)
         done = self._do(order, named, at)
         if isinstance(done, Refused):

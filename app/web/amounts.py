@@ -117,11 +117,6 @@ def amount_or_none(kind: type[Kind], micro: int | None) -> Kind | None:
     return None if micro is None else kind(micro)
 
 
-def credits_or_none(micro: int | None) -> Credits | None:
-    """An amount that may not be known."""
-    return None if micro is None else Credits(micro)
-
-
 def encode_amount(value: object) -> int | Decimal:
     """The hook by which msgspec writes amounts."""
     if not isinstance(value, Amount):
