@@ -1,6 +1,5 @@
 """What becomes of credit that rolls over into a period that nobody has paid for, as a table that finance can read."""
 
-import re
 from uuid import UUID
 
 import pytest
@@ -11,13 +10,11 @@ from msgspec import structs
 from app.rules.lifecycle import State
 from app.rules.periods import IntervalUnit
 from app.rules.terms import Interval, RolloverRule, SubscriptionTerms
-from app.wire.events import StreamEntry
 from tests.flusher.batch_subjects import tick
 from tests.flusher.pausing_laws import only_what_is_not_paid_for_waits_or_is_lost, what_comes_back_lives_its_time
-from tests.flusher.subscriber_rows import SubscriberRows
 from tests.flusher.subscribing_laws import any_cut, findings_of, the_proof_accepts_it, what_a_pause_sets_aside_waits
 from tests.flusher.subscribing_programs import Life, Part
-from tests.flusher.test_pause_cases import aside_of, begun, entry_of, post, subscribing
+from tests.flusher.test_pause_cases import begun, entry_of, look_at, post, subscribing
 from tests.rules.laws import LAW
 from tests.rules.subscribing import DAY, MONTHLY, PREPAID, STARTS_AT, grant, plan
 
@@ -115,17 +112,7 @@ def test_whatever_is_done_keeps_the_laws(offer: str, done: list[tuple[int, str]]
 def test_the_table(offer: str, steps: str, seen: str, size: int) -> None:
     """Step by step, or all of a look in one batch: what is seen at each moment is what the table says, and proven."""
     rows, rolled = begun(terms_of(offer)), rolled_over(offer)
-    entries = [entry_of(number, step, rolled) for number, step in enumerate(steps.split(", "), 1)]
-    for look in seen.split(", "):
-        if look.startswith("!"):
-            post(rows, entries, size)
-            refused = rows.outcomes[UUID(int=1_000 + len(steps.split(", ")))].refused
-            assert refused is not None
-            assert f"!{refused.code} {refused.amount_micro}" == look
-            entries = []
-            continue
-        entries = see(rows, entries, look, size)
-    assert not entries
+    look_at(rows, [entry_of(number, step, rolled) for number, step in enumerate(steps.split(", "), 1)], seen, size)
     the_proof_accepts_it(Life([], [], rows))
 
 
@@ -139,12 +126,3 @@ def test_nothing_that_comes_back_is_lost_without_a_reason() -> None:
         (31, "debt"),
         (31, "expired"),
     ]
-
-
-def see(rows: SubscriberRows, entries: list[StreamEntry], look: str, size: int) -> list[StreamEntry]:
-    """Post what comes by the moment of a look, and look; what comes later."""
-    day, balance, aside = re.fullmatch(r"@(\d+) (-?\d+)(?:\+(\d+))?", look).groups()  # type: ignore[union-attr]
-    at = STARTS_AT + int(day) * DAY
-    post(rows, [*(entry for entry in entries if entry.accepted_at <= at), tick("user", at)], size)
-    assert (rows.account.total_micro, aside_of(rows)) == (int(balance), int(aside or 0)), look
-    return [entry for entry in entries if entry.accepted_at > at]

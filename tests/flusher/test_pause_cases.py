@@ -102,11 +102,16 @@ def test_the_table(steps: str, seen: str, size: int) -> None:
     """Step by step, or all of a look in one batch: what is seen at each moment is what the table says."""
     rows = begun()
     [granted] = rows.blocks
-    entries = [entry_of(number, step, granted) for number, step in enumerate(steps.split(", "), 1)]
+    look_at(rows, [entry_of(number, step, granted) for number, step in enumerate(steps.split(", "), 1)], seen, size)
+
+
+def look_at(rows: SubscriberRows, entries: list[StreamEntry], seen: str, size: int) -> None:
+    """Post what comes by each look, and see what a table says: `@day balance+aside`, or `!code amount` at the end."""
+    last = UUID(int=1_000 + len(entries))
     for look in seen.split(", "):
         if look.startswith("!"):
             post(rows, entries, size)
-            refused = rows.outcomes[UUID(int=1_000 + len(steps.split(", ")))].refused
+            refused = rows.outcomes[last].refused
             assert refused is not None
             assert f"!{refused.code} {refused.amount_micro}" == look
             entries = []
@@ -115,7 +120,7 @@ def test_the_table(steps: str, seen: str, size: int) -> None:
         at = STARTS_AT + int(day) * DAY
         post(rows, [*(entry for entry in entries if entry.accepted_at <= at), tick("user", at)], size)
         entries = [entry for entry in entries if entry.accepted_at > at]
-        assert (rows.account.total_micro, aside_of(rows)) == (int(balance), int(aside or 0))
+        assert (rows.account.total_micro, aside_of(rows)) == (int(balance), int(aside or 0)), look
     assert not entries
 
 
